@@ -1,0 +1,7 @@
+"""Compression of images and sound with Bayesian implicit neural representations.
+
+The public functions are ``codec.encode`` and ``codec.decode``; this module imports nothing, so that the command line
+starts fast.
+"""
+
+__version__ = "0.1.0"

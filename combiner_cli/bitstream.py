@@ -1,0 +1,147 @@
+"""The ``.cmb`` container, version 1: magic, a positional msgpack header, the group indices, a CRC-32.
+
+FORMAT.md is the description for other implementers; a test parses its worked example.
+"""
+
+from __future__ import annotations
+
+import binascii
+from dataclasses import dataclass
+
+import msgpack
+import numpy as np
+import numpy.typing as npt
+
+from .errors import DamagedFileError, UnsupportedVersionError
+from .signals import Kind
+
+MAGIC = b"CMB"
+VERSION = 1
+_CHECKSUM_BYTES = 4
+_LARGEST_HEADER = 64  # bytes; a version 1 header has at most 39
+_FIELDS = 6
+_LARGEST_EXTENT = 2**32 - 1
+_IMAGE_DEPTHS = (8, 16)
+_SOUND_DEPTHS = (16, 24)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a decoder has to know besides the prior and the indices.
+
+    Attributes:
+        prior_id: first 32 bits of the prior's digest.
+        kind: ``"image"`` or ``"sound"``.
+        shape: ``(height, width)``, or ``(frames,)``.
+        channels: 1 to 4 for an image, 1 or 2 for a sound.
+        bit_depth: of the samples that come back.
+        sample_rate: of a sound, in Hz; ``None`` for an image.
+        groups: number of groups of each stage.
+    """
+
+    prior_id: int
+    kind: Kind
+    shape: tuple[int, ...]
+    channels: int
+    bit_depth: int
+    sample_rate: int | None
+    groups: tuple[int, ...]
+
+
+def pack(header: Header, payload: bytes) -> bytes:
+    """The whole file for a header and the bytes of its group indices."""
+    fields = [VERSION, header.prior_id, _format_code(header), *_extent(header), list(header.groups)]
+    if len(header.groups) == 1:
+        fields[-1] = header.groups[0]
+    content = MAGIC + msgpack.packb(fields) + payload
+    return content + binascii.crc32(content).to_bytes(_CHECKSUM_BYTES, "big")
+
+
+def unpack(data: bytes) -> tuple[Header, bytes]:
+    """Header and payload of a file.
+
+    Raises:
+        DamagedFileError: not a ``.cmb`` file, or truncated or changed.
+        UnsupportedVersionError: a version that this program does not know.
+    """
+    if data[: len(MAGIC)] != MAGIC:
+        raise DamagedFileError("this is not a .cmb file: it does not begin with the letters CMB")
+    content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+    if binascii.crc32(content) != int.from_bytes(checksum, "big"):
+        raise DamagedFileError("the file is truncated or was changed: its checksum does not match; fetch it again")
+    fields, start = _header_fields(content)
+    return _header(fields), content[start:]
+
+
+def indices_to_bytes(indices: npt.NDArray[np.int64], group_bits: int) -> bytes:
+    """Group indices as big-endian integers of 8 or 16 bits."""
+    return indices.astype(f">u{group_bits // 8}").tobytes()
+
+
+def indices_from_bytes(payload: bytes, groups: int, group_bits: int) -> npt.NDArray[np.int64]:
+    """The inverse of :func:`indices_to_bytes`.
+
+    Raises:
+        DamagedFileError: the payload does not hold exactly that many indices.
+    """
+    if len(payload) != groups * group_bits // 8:
+        raise DamagedFileError(
+            f"the payload has {len(payload)} bytes where its {groups} groups take {groups * group_bits // 8}; "
+            "the file is damaged"
+        )
+    return np.frombuffer(payload, dtype=f">u{group_bits // 8}").astype(np.int64)
+
+
+def _extent(header: Header) -> tuple[int, int]:
+    """The two numbers of the header's shape: height and width, or frames and sample rate."""
+    if header.kind == "image":
+        return header.shape[0], header.shape[1]
+    assert header.sample_rate is not None
+    return header.shape[0], header.sample_rate
+
+
+def _format_code(header: Header) -> int:
+    """Kind, bit depth and channels in one byte: bit 3 sound, bit 2 the deeper of two depths, bits 0-1 channels - 1."""
+    depths = _IMAGE_DEPTHS if header.kind == "image" else _SOUND_DEPTHS
+    return (header.kind == "sound") * 8 + depths.index(header.bit_depth) * 4 + header.channels - 1
+
+
+def _header_fields(content: bytes) -> tuple[list[object], int]:
+    """The msgpack array behind the magic, and where it ends; the version is checked before anything else is read."""
+    unpacker = msgpack.Unpacker(max_buffer_size=_LARGEST_HEADER, max_array_len=16)
+    unpacker.feed(content[len(MAGIC) : len(MAGIC) + _LARGEST_HEADER])
+    try:
+        count = unpacker.read_array_header()
+        version = _natural(unpacker.unpack()) if count else 0
+        if version != VERSION:
+            raise UnsupportedVersionError(
+                f"this file has version {version}, this program reads version {VERSION}; use a newer combiner"
+            )
+        fields = [version, *(unpacker.unpack() for _ in range(count - 1))]
+    except (ValueError, msgpack.exceptions.UnpackException) as error:
+        raise DamagedFileError("the header cannot be read; the file is damaged") from error
+    return fields, len(MAGIC) + unpacker.tell()
+
+
+def _header(fields: list[object]) -> Header:
+    """Check every field of a header that the checksum vouches for, and give it its meaning."""
+    if len(fields) != _FIELDS:
+        raise DamagedFileError(f"the header has {len(fields)} fields instead of {_FIELDS}; the file is damaged")
+    groups = fields[5] if isinstance(fields[5], list) else [fields[5]]
+    prior_id, code, first, second, *counts = (_natural(field) for field in (*fields[1:5], *groups))
+    if prior_id > 0xFFFFFFFF or code > 15 or not counts:
+        raise DamagedFileError("the header holds a value out of range; the file is damaged")
+    kind: Kind = "sound" if code & 8 else "image"
+    channels = code % 4 + 1
+    if min(first, second) < 1 or max(first, second) > _LARGEST_EXTENT or (kind == "sound" and channels > 2):
+        raise DamagedFileError(f"the header declares an impossible {kind}; the file is damaged")
+    depth = (_SOUND_DEPTHS if kind == "sound" else _IMAGE_DEPTHS)[code // 4 % 2]
+    if kind == "image":
+        return Header(prior_id, kind, (first, second), channels, depth, None, tuple(counts))
+    return Header(prior_id, kind, (first,), channels, depth, second, tuple(counts))
+
+
+def _natural(field: object) -> int:
+    if isinstance(field, bool) or not isinstance(field, int) or field < 0:
+        raise DamagedFileError("the header holds something other than a natural number; the file is damaged")
+    return field

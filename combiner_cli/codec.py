@@ -1,0 +1,240 @@
+"""The pipeline: signals to files, files to signals.
+
+Decoding needs numpy alone; torch is imported when something is encoded.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from . import bitstream, coder, groups
+from .bitstream import Header
+from .errors import DamagedFileError, InputError, LimitError, UsageError, VerificationError
+from .priors import Prior, Stage, check_kind
+from .signals import Signal, Tiling, coordinates, coverage, from_values, join, split, to_values
+
+if TYPE_CHECKING:
+    from .refine import Report, Schedule
+
+MOST_POINTS = 2**28  # pixels or sample instants that a file may declare, unless the caller says otherwise
+_SMALL = 2**16  # points up to which the long schedule is affordable
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to encode.
+
+    Attributes:
+        rate: number of groups relative to what the prior expects.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        seed: of the encoder's own random numbers.
+        schedule: how long to fit and refine; ``None`` chooses by the size of the signal.
+    """
+
+    rate: float = 1.0
+    device: str = "auto"
+    seed: int = 0
+    schedule: Schedule | None = None
+
+
+@dataclass(frozen=True)
+class EncodeResult:
+    """A finished file and what the encoder knows of it.
+
+    Attributes:
+        data: the file.
+        payload_bytes: size of the group indices in it.
+        decoded: what the decoder makes of the file.
+        seconds: wall time by phase, of the whole batch that it was encoded in.
+    """
+
+    data: bytes
+    payload_bytes: int
+    decoded: Signal
+    seconds: dict[str, float]
+
+
+def encode(signal: Signal, prior: Prior, settings: Settings | None = None, report: Report | None = None) -> EncodeResult:
+    """Encode one signal.
+
+    Args:
+        signal: what to encode.
+        prior: shared with the decoder.
+        settings: how.
+        report: called as the work proceeds.
+
+    Raises:
+        PriorError: the prior is for another kind of signal.
+        UsageError: a setting is out of range or the device is missing.
+        VerificationError: the file does not decode to what was coded.
+    """
+    return encode_batch([signal], prior, settings, report)[0]
+
+
+def encode_batch(
+    signals: Sequence[Signal], prior: Prior, settings: Settings | None = None, report: Report | None = None
+) -> list[EncodeResult]:
+    """Encode signals of one shape and format in one batched computation; each becomes a file of its own.
+
+    Raises:
+        InputError: the signals differ in shape or format.
+        PriorError, UsageError, VerificationError: as :func:`encode`.
+    """
+    from . import refine
+
+    settings = settings or Settings()
+    first = signals[0]
+    check_kind(prior, first.kind)
+    if any(_format(signal) != _format(first) for signal in signals):
+        raise InputError("signals that are encoded together must have one shape and format")
+    device = choose_device(settings.device)
+    layout = prior.tiling(first.shape, first.channels)
+    (stage,) = prior.stages(layout)
+    count = _number_of_groups(stage, prior, settings.rate)
+    partition = groups.partition(stage.information, count, prior.key)
+    schedule = settings.schedule or default_schedule(layout.tiles * math.prod(layout.extent))
+    clock = time.perf_counter()
+    objective = _objective(signals, layout, stage, prior, device)
+    coded = refine.encode(
+        objective,
+        partition,
+        prior.group_bits,
+        prior.key,
+        len(signals),
+        replace(schedule, seed=settings.seed),
+        report or (lambda progress: None),
+    )
+    seconds = {"prepare": 0.0, **coded.seconds}
+    seconds["prepare"] = time.perf_counter() - clock - sum(coded.seconds.values())
+    clock = time.perf_counter()
+    results = []
+    for signal, indices in zip(signals, coded.indices, strict=True):
+        header = Header(prior.id, *_format(signal), (count,))
+        payload = bitstream.indices_to_bytes(indices, prior.group_bits)
+        data = bitstream.pack(header, payload)
+        if not np.array_equal(decode_indices(data, prior)[1], indices):
+            raise VerificationError("the file does not hold the indices that were coded; please report this")
+        results.append(EncodeResult(data, len(payload), decode(data, lambda _: prior), seconds))
+    seconds["decode"] = time.perf_counter() - clock
+    return results
+
+
+def decode(
+    data: bytes, find_prior: Callable[[int], Prior], scale: int = 1, most_points: int = MOST_POINTS
+) -> Signal:
+    """Decode a file.
+
+    Args:
+        data: the whole file.
+        find_prior: gives the prior with the id that the file names.
+        scale: samples per native sample and axis: the network is a function and renders at any resolution.
+        most_points: refuse to render more pixels or sample instants than this.
+
+    Raises:
+        DamagedFileError: not a file of this program, or truncated or changed.
+        UnsupportedVersionError: written by a version that this one does not know.
+        LimitError: more points than ``most_points``.
+        PriorError: the prior is missing, or not for this kind of signal.
+    """
+    header, _ = bitstream.unpack(data)
+    if math.prod(header.shape) * scale ** len(header.shape) > most_points:
+        raise LimitError(
+            f"the file declares {'x'.join(str(n) for n in header.shape)} samples, over the limit of {most_points} in all; "
+            "raise --max-pixels if you trust it"
+        )
+    prior = find_prior(header.prior_id)
+    latents, _, layout = _decode_latents(data, prior)
+    values = join(prior.render(latents.reshape(layout.tiles, -1), scale), layout, scale)
+    sample_rate = None if header.sample_rate is None else header.sample_rate * scale
+    return from_values(values, header.kind, sample_rate, header.bit_depth)
+
+
+def decode_indices(data: bytes, prior: Prior) -> tuple[Header, npt.NDArray[np.int64]]:
+    """Header and group indices of a file.
+
+    Raises:
+        DamagedFileError: the header and the payload do not fit each other or the prior.
+    """
+    header, payload = bitstream.unpack(data)
+    check_kind(prior, header.kind)
+    if header.prior_id != prior.id:
+        raise DamagedFileError(f"the file was made with prior {header.prior_id:08x}, not with {prior.name} ({prior.id:08x})")
+    if len(header.groups) != 1:
+        raise DamagedFileError(f"the file has {len(header.groups)} stages where its prior has one; it is damaged")
+    return header, bitstream.indices_from_bytes(payload, header.groups[0], prior.group_bits)
+
+
+def default_schedule(points: int) -> Schedule:
+    """How long to fit and refine a signal or batch whose tiles have that many points in all."""
+    from .refine import Schedule
+
+    if points <= _SMALL:
+        return Schedule(steps=1500, rounds=128, steps_per_round=20)
+    return Schedule(steps=500, rounds=40, steps_per_round=10)
+
+
+def choose_device(name: str) -> str:
+    """The torch device behind ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"there is no device {name}; choose auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no CUDA device is available here; choose --device cpu")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def _decode_latents(data: bytes, prior: Prior) -> tuple[npt.NDArray[np.float64], Stage, Tiling]:
+    """Latents of all tiles, ``(stage latents,)`` float64: mean + deviation · candidate, two roundings."""
+    header, indices = decode_indices(data, prior)
+    layout = prior.tiling(header.shape, header.channels)
+    if layout.tiles * prior.network.latents > coder.WIDEST_GROUP * len(indices):
+        raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
+    (stage,) = prior.stages(layout)
+    partition = groups.partition(stage.information, len(indices), prior.key)
+    z = np.zeros(len(stage.information), dtype=np.float64)
+    z[partition.order] = coder.lookup(indices, partition, prior.group_bits, prior.key)
+    mean, deviation = prior.moments(stage)
+    return mean + deviation * z, stage, layout
+
+
+def _number_of_groups(stage: Stage, prior: Prior, rate: float) -> int:
+    """Groups for a stage at a multiple of the expected rate, within what the table and the integers allow."""
+    if not (math.isfinite(rate) and rate > 0):
+        raise UsageError(f"the rate must be positive, not {rate}")
+    count = round(groups.expected_groups(stage.information, prior.group_bits) * rate)
+    fewest = -(-len(stage.information) // (coder.WIDEST_GROUP // 2))
+    return max(1, fewest, min(count, len(stage.information)))
+
+
+def _objective(signals: Sequence[Signal], layout: Tiling, stage: Stage, prior: Prior, device: str):  # type: ignore[no-untyped-def]
+    """The fit of all tiles of all signals, signal after signal."""
+    from .posterior import objective
+
+    target = np.concatenate([split(to_values(signal), layout) for signal in signals])
+    points = math.prod(layout.extent)
+    inside = None
+    if (coverage(layout) < points).any():
+        mask = np.ones((*layout.shape, signals[0].channels))
+        beyond = [(0, count * tile - size) for size, tile, count in zip(layout.shape, layout.extent, layout.counts, strict=True)]
+        whole = replace(layout, shape=tuple(c * t for c, t in zip(layout.counts, layout.extent, strict=True)))
+        inside = np.tile(split(np.pad(mask, [*beyond, (0, 0)]), whole)[:, :1], (len(signals), 1, 1))
+    features = prior.network.fourier_features(coordinates(layout.extent))
+    return objective(prior.network, features, target, inside, (prior.mean, prior.deviation), prior.beta, device)
+
+
+def _format(signal: Signal) -> tuple[object, tuple[int, ...], int, int, int | None]:
+    return (signal.kind, signal.shape, signal.channels, signal.bit_depth, signal.sample_rate)

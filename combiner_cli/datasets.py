@@ -1,0 +1,136 @@
+"""Data sets for learning: folders of images or sounds, or an ``.npz`` of images, cut into tiles."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from . import media
+from .errors import CombinerError, DatasetError
+from .signals import Kind, Signal, split, tiling, to_values
+
+_PREFERRED_ARRAY = "train"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where training signals come from.
+
+    Attributes:
+        source: the folder or file.
+        kind: of the signals.
+        files: of a folder; empty for an ``.npz``.
+    """
+
+    source: Path
+    kind: Kind
+    files: tuple[Path, ...]
+
+    def signals(self) -> Iterator[Signal]:
+        """All signals, in the order of their names or places."""
+        if not self.files:
+            for image in _images(self.source):
+                yield Signal("image", image)
+        for path in self.files:
+            try:
+                signal = media.read_signal(path)
+            except CombinerError as error:
+                raise DatasetError(f"training file {path}: {error}") from error
+            if signal.kind != self.kind:
+                raise DatasetError(f"{path} is a {signal.kind} in a data set of {self.kind}s; keep them in separate folders")
+            yield signal
+
+
+def open_dataset(source: Path) -> Dataset:
+    """Find out what a data set holds.
+
+    Raises:
+        DatasetError: it does not exist, is empty, or mixes images and sounds.
+    """
+    if source.suffix == ".npz":
+        _images(source)
+        return Dataset(source, "image", ())
+    if not source.is_dir():
+        raise DatasetError(f"{source} is neither a folder nor an .npz file; name the folder of your training files")
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    images = tuple(path for path in files if path.suffix.lower() in media.IMAGE_SUFFIXES)
+    sounds = tuple(path for path in files if path.suffix.lower() in media.SOUND_SUFFIXES)
+    if images and sounds:
+        raise DatasetError(f"{source} mixes images and sounds (as {images[0].name}, {sounds[0].name}); keep them apart")
+    if not images and not sounds:
+        raise DatasetError(f"{source} holds no images and no sounds that this program reads")
+    return Dataset(source, "image" if images else "sound", images or sounds)
+
+
+def sample_tiles(
+    dataset: Dataset, extent: tuple[int, ...], outputs: int, most: int, held_out: int, seed: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], int]:
+    """Draw tiles at random from all signals of a data set, some of them to be held out.
+
+    The held-out tiles come from signals of their own. Only whole tiles are drawn; of every signal about the same share.
+
+    Args:
+        dataset: where from.
+        extent: samples of a tile along each axis.
+        outputs: channels of a tile; signals with fewer repeat theirs.
+        most: training tiles at most.
+        held_out: percent of the signals whose tiles are held out, at least 1.
+        seed: of the draw.
+
+    Returns:
+        Training tiles and held-out tiles, ``(tiles, outputs, points)`` float32 in [-1, 1], and the number of signals.
+
+    Raises:
+        DatasetError: fewer than two signals have a whole tile.
+    """
+    generator = np.random.Generator(np.random.Philox(seed))
+    reservoirs: list[list[tuple[float, npt.NDArray[np.float32]]]] = [[], []]
+    stride = max(2, 100 // held_out)  # every so many signals one is held out, beginning with the second
+    signals = 0
+    for signal in dataset.signals():
+        whole = tuple(size // tile * tile for size, tile in zip(signal.shape, extent, strict=True))
+        if math.prod(whole) == 0:
+            continue
+        cropped = to_values(signal)[tuple(slice(0, size) for size in whole)]
+        tiles = split(cropped, tiling(whole, signal.channels, extent, outputs)).astype(np.float32)
+        reservoir = reservoirs[1] if signals % stride == 1 else reservoirs[0]
+        reservoir.extend(zip(generator.random(len(tiles)).tolist(), tiles, strict=True))
+        signals += 1
+        _keep_smallest(reservoirs[0], most)
+        _keep_smallest(reservoirs[1], max(1, most * held_out // 100))
+    if not reservoirs[0] or not reservoirs[1]:
+        size = "x".join(str(n) for n in extent)
+        raise DatasetError(f"{dataset.source} holds {signals} {dataset.kind}s of at least {size} samples; it takes two or more")
+    training, kept_out = (np.stack([tile for _, tile in sorted(part, key=lambda pair: pair[0])]) for part in reservoirs)
+    return training, kept_out, signals
+
+
+def _keep_smallest(reservoir: list[tuple[float, npt.NDArray[np.float32]]], most: int) -> None:
+    """Keep the tiles with the smallest random numbers: a uniform sample of all tiles so far, in bounded memory."""
+    if len(reservoir) > most:
+        reservoir.sort(key=lambda pair: pair[0])
+        del reservoir[most:]
+
+
+def _images(path: Path) -> npt.NDArray[np.uint8]:
+    """The array of images of an ``.npz``: the one called train, or the only one of its form."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            names = [_PREFERRED_ARRAY] if _PREFERRED_ARRAY in content.files else content.files
+            images = {name: content[name] for name in names}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"cannot read {path}: {error}") from error
+    images = {name: array for name, array in images.items() if _is_images(array)}
+    if len(images) != 1:
+        raise DatasetError(f"{path} must hold one array of images (count, height, width, channels) of 8 bits, or one called train")
+    return next(iter(images.values()))
+
+
+def _is_images(array: npt.NDArray[np.generic]) -> bool:
+    return array.ndim == 4 and array.dtype == np.uint8 and array.shape[-1] in (1, 3) and array.size > 0

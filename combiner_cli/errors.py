@@ -1,0 +1,67 @@
+"""The errors that a user can meet, each with the exit code that the command line returns for it."""
+
+from __future__ import annotations
+
+
+class CombinerError(Exception):
+    """Base of every expected error: one line that says what, where and what to do.
+
+    Attributes:
+        exit_code: the process exit code that the command line uses for this kind of error.
+    """
+
+    exit_code = 1
+
+
+class UsageError(CombinerError):
+    """The request makes no sense: options that exclude each other, a value out of range."""
+
+    exit_code = 2
+
+
+class InputError(CombinerError):
+    """An input cannot be read as an image or sound, or holds values that cannot be coded."""
+
+    exit_code = 3
+
+
+class DamagedFileError(CombinerError):
+    """A ``.cmb`` or prior file is truncated, changed or otherwise not what it claims to be."""
+
+    exit_code = 4
+
+
+class UnsupportedVersionError(CombinerError):
+    """A ``.cmb`` or prior file was written by a version that this one does not know."""
+
+    exit_code = 5
+
+
+class PriorError(CombinerError):
+    """A prior is missing, or is of the wrong kind for the signal."""
+
+    exit_code = 6
+
+
+class OutputError(CombinerError):
+    """An output cannot be written, or exists and may not be replaced."""
+
+    exit_code = 7
+
+
+class VerificationError(CombinerError):
+    """The decoder does not reproduce what the encoder measured: a defect, never the user's fault."""
+
+    exit_code = 8
+
+
+class LimitError(CombinerError):
+    """A file declares more samples than the limits allow to be allocated."""
+
+    exit_code = 9
+
+
+class DatasetError(CombinerError):
+    """A training folder is empty, mixed, or too small for the requested settings."""
+
+    exit_code = 10

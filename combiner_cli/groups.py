@@ -1,0 +1,69 @@
+"""The partition of a stage's latents into groups: integers only, the same in the encoder and the decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from . import sampler
+from .errors import DamagedFileError
+
+INFORMATION_UNIT = 256  # stored information counts 1/256 bit
+
+_LARGEST_PRODUCT = 2**62
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition of latents into groups of about equal expected information.
+
+    Attributes:
+        order: latents in coding order, ``(coded,)`` int64. Latents without expected information are absent: they are
+            pruned, take the prior's mean and cost nothing.
+        group: group of each latent of ``order``, ``(coded,)`` int64, never decreasing.
+        column: position of each latent of ``order`` within its group, ``(coded,)`` int64.
+        groups: number of groups.
+    """
+
+    order: npt.NDArray[np.int64]
+    group: npt.NDArray[np.int64]
+    column: npt.NDArray[np.int64]
+    groups: int
+
+    @property
+    def width(self) -> int:
+        """Number of latents in the largest group."""
+        return int(self.column.max()) + 1 if len(self.column) else 0
+
+
+def expected_groups(information: npt.NDArray[np.int64], group_bits: int) -> int:
+    """The number of groups that holds the expected information of all latents at ``group_bits`` bits a group."""
+    return max(1, round(int(information.sum()) / (group_bits * INFORMATION_UNIT)))
+
+
+def partition(information: npt.NDArray[np.int64], groups: int, key: int) -> Partition:
+    """Permute the latents pseudo-randomly and cut them into ``groups`` parts of equal expected information.
+
+    Group g holds the latents before which between g/groups and (g+1)/groups of all expected information lies. The
+    permutation mixes latents of all tiles, so that easy and hard tiles share groups and the number of groups is all
+    that a decoder has to be told.
+
+    Args:
+        information: expected information of each latent in 1/256 bit, ``(latents,)``, not negative.
+        groups: at least 1.
+        key: the prior's key.
+
+    Raises:
+        DamagedFileError: there cannot be that many groups.
+    """
+    coded = np.flatnonzero(information)
+    order = coded[sampler.permutation(len(coded), key)]
+    total = int(information.sum())
+    if groups < 1 or groups > max(1, total) or total * groups > _LARGEST_PRODUCT:
+        raise DamagedFileError(f"{groups} groups do not fit {len(coded)} latents; the file is damaged")
+    before = np.cumsum(information[order]) - information[order]
+    group = before * groups // max(1, total)
+    first = np.searchsorted(group, group)
+    return Partition(order, group, np.arange(len(order)) - first, groups)

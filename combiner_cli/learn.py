@@ -1,0 +1,285 @@
+"""Learning a prior: posterior fits on a data set in turns with the closed-form update of the prior.
+
+Source: Guo et al. 2023, section 3.1 and algorithm 1: after some gradient steps on every training posterior, the prior's
+mean is the average of the posterior means, and its variance the average of the posterior variances plus the squared
+deviations of the posterior means (equation 7).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from . import groups
+from .errors import DamagedFileError, DatasetError
+from .models.siren import Siren
+from .posterior import Descent, Objective, Posterior, descend, hash_seed, kl, objective, squared_error, start
+from .priors import Prior
+from .signals import Kind, coordinates
+
+_FIRST_ROUND = 3  # the first round takes that many times the steps: all posteriors are still at the prior's mean
+_LARGEST_CHANGE = 0.3  # of the logarithm of beta per round
+_LAST_RATE = 0.1  # step size of the last round relative to the first
+_INITIAL_DEVIATION = 0.3  # of the weights, relative to that of the network's usual random initialisation
+_SMALLEST_DEVIATION = 1e-7
+_PRUNED_BELOW = 0.02  # bits: latents of less average information are not coded
+_CHECKPOINT = "combiner-checkpoint-1"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings of a prior's learning.
+
+    Attributes:
+        name: of the prior.
+        kind: of the signals.
+        network: shape of the network.
+        bits_per_point: rate that beta is adapted to, expected information over points; or ``None`` if beta is given.
+        beta: loss = mean squared error + beta · KL in nats; the starting value where it is adapted.
+        rounds: turns of fitting and updating.
+        steps: gradient steps per round.
+        group_bits: of the groups that the prior asks for, 8 or 16.
+        seed: of the initial weights and the random numbers.
+        descent: of the gradient steps.
+    """
+
+    name: str
+    kind: Kind
+    network: Siren
+    bits_per_point: float | None
+    beta: float
+    rounds: int
+    steps: int
+    group_bits: int
+    seed: int
+    descent: Descent = Descent()
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """State after a round, averages over tiles.
+
+    Attributes:
+        number: rounds finished.
+        rounds: rounds in all.
+        bits_per_point: information of the training posteriors over points.
+        psnr: of samples of the training posteriors against the training tiles, peak-to-peak 2.
+        held_out_bits_per_point: the same of the tiles kept out of the prior.
+        held_out_psnr: the same of the tiles kept out of the prior.
+        beta: in use.
+    """
+
+    number: int
+    rounds: int
+    bits_per_point: float
+    psnr: float
+    held_out_bits_per_point: float
+    held_out_psnr: float
+    beta: float
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Prior mean and standard deviation of every latent, each ``(latents,)``."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _State:
+    """Everything that goes on from round to round; the posteriors are changed in place."""
+
+    posterior: Posterior
+    moments: Moments
+    beta: float
+    rounds: int
+
+
+def update(means: torch.Tensor, variances: torch.Tensor) -> Moments:
+    """The closed-form prior of some posteriors (Guo et al. 2023, equation 7).
+
+    Args:
+        means: posterior means, ``(signals, latents)``.
+        variances: posterior variances, ``(signals, latents)``.
+
+    Returns:
+        mean = average of the means; variance = average of variance + squared deviation of the mean.
+    """
+    mean = means.mean(dim=0)
+    variance = variances.mean(dim=0) + ((means - mean) ** 2).mean(dim=0)
+    return Moments(mean, variance.sqrt().clamp(min=_SMALLEST_DEVIATION))
+
+
+def learn(
+    plan: Plan,
+    training: npt.NDArray[np.float32],
+    held_out: npt.NDArray[np.float32],
+    device: str,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    report: Callable[[RoundReport], None] = lambda _: None,
+) -> Prior:
+    """Learn a prior.
+
+    Args:
+        plan: settings.
+        training: values of tiles in [-1, 1], ``(tiles, outputs, points)``.
+        held_out: tiles that are fitted along but do not enter the prior, of the same form, at least one.
+        device: torch device.
+        checkpoint: file to resume from if it exists, and to write now and then.
+        checkpoint_seconds: time between checkpoints.
+        report: called after every round.
+
+    Raises:
+        DatasetError: no tiles, or the checkpoint belongs to other data or settings.
+        DamagedFileError: the checkpoint cannot be read.
+    """
+    if len(training) == 0 or len(held_out) == 0:
+        raise DatasetError("the data set is too small: it needs at least one training and one held-out tile")
+    tiles = np.concatenate([training, held_out])
+    fingerprint = _fingerprint(plan, tiles)
+    features = plan.network.fourier_features(coordinates(plan.network.extent))
+    state = _initial(plan, len(tiles), device)
+    if checkpoint is not None and checkpoint.exists():
+        state = _load(checkpoint, fingerprint, device)
+    fit = objective(plan.network, features, tiles, None, _to_numpy(state.moments), state.beta, device)
+    saved = time.monotonic()
+    while state.rounds < plan.rounds:
+        state, result = _round(plan, state, fit, len(training))
+        fit = _with_prior(fit, state)
+        report(result)
+        if checkpoint is not None and time.monotonic() - saved > checkpoint_seconds:
+            _save(checkpoint, state, fingerprint)
+            saved = time.monotonic()
+    if checkpoint is not None:
+        _save(checkpoint, state, fingerprint)
+    return _finished(plan, state, len(training))
+
+
+def _initial(plan: Plan, tiles: int, device: str) -> _State:
+    """One draw of the network's usual random initialisation is the mean of all; posteriors start there."""
+    generator = np.random.Generator(np.random.Philox(plan.seed))
+    bounds = plan.network.initial_bounds()
+    mean = generator.uniform(-bounds, bounds)
+    deviation = bounds / math.sqrt(3) * _INITIAL_DEVIATION
+    moments = Moments(*(torch.tensor(a, dtype=torch.float32, device=device) for a in (mean, deviation)))
+    return _State(start(tiles, plan.network.latents, device), moments, plan.beta, 0)
+
+
+def _round(plan: Plan, state: _State, fit: Objective, training: int) -> tuple[_State, RoundReport]:
+    """Fit all posteriors for some steps, measure, update the prior, and express the posteriors in the new one."""
+    steps = plan.steps * (_FIRST_ROUND if state.rounds == 0 else 1)
+    taken = plan.steps * (state.rounds + (_FIRST_ROUND - 1 if state.rounds else 0))
+    progress = state.rounds / plan.rounds
+    rate = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * progress))
+    descend(state.posterior, fit, plan.descent, taken, [rate] * steps, plan.seed)
+    result = _measure(plan, state, fit, training)
+    moments = _update_in_place(state, training)
+    beta = state.beta
+    if plan.bits_per_point is not None and state.rounds >= 2:
+        excess = math.log(result.bits_per_point / plan.bits_per_point)
+        beta *= math.exp(max(-_LARGEST_CHANGE, min(_LARGEST_CHANGE, excess)))
+    return _State(state.posterior, moments, beta, state.rounds + 1), result
+
+
+def _update_in_place(state: _State, training: int) -> Moments:
+    """The new prior; whitened means and log deviations are re-expressed in it."""
+    old, posterior = state.moments, state.posterior
+    means = old.mean + old.deviation * posterior.mean
+    log_deviations = old.deviation.log() + posterior.log_deviation
+    new = update(means[:training], torch.exp(2 * log_deviations[:training]))
+    posterior.mean.copy_((means - new.mean) / new.deviation)
+    posterior.log_deviation.copy_(log_deviations - new.deviation.log())
+    return new
+
+
+def _measure(plan: Plan, state: _State, fit: Objective, training: int) -> RoundReport:
+    """Rate and PSNR of one sample of each posterior."""
+    posterior = state.posterior
+    generator = torch.Generator(device=posterior.mean.device).manual_seed(hash_seed(plan.seed, state.rounds, 1))
+    noise = torch.randn(posterior.mean.shape, generator=generator, device=posterior.mean.device)
+    with torch.no_grad():
+        errors = squared_error(fit, posterior.mean + torch.exp(posterior.log_deviation) * noise)
+    information = kl(posterior.mean, posterior.log_deviation).sum(dim=1) / math.log(2)
+    points = math.prod(plan.network.extent)
+    samples = points * plan.network.outputs
+
+    def averages(part: slice) -> tuple[float, float]:
+        error = float(errors[part].mean()) / samples
+        return float(information[part].mean()) / points, 10 * math.log10(4 / max(error, 1e-12))
+
+    return RoundReport(
+        state.rounds + 1, plan.rounds, *averages(slice(0, training)), *averages(slice(training, None)), state.beta
+    )
+
+
+def _with_prior(fit: Objective, state: _State) -> Objective:
+    samples = fit.target.shape[1] * fit.target.shape[2]
+    return replace(fit, mean=state.moments.mean, deviation=state.moments.deviation, weight=1 / (samples * state.beta))
+
+
+def _finished(plan: Plan, state: _State, training: int) -> Prior:
+    """The prior with the average information of its latents, the insignificant ones pruned."""
+    posterior = state.posterior
+    divergence = kl(posterior.mean[:training], posterior.log_deviation[:training]).mean(dim=0) / math.log(2)
+    bits = divergence.double().cpu().numpy()
+    information = np.rint(np.minimum(bits, plan.group_bits) * groups.INFORMATION_UNIT).astype(np.int32)
+    information[bits < _PRUNED_BELOW] = 0
+    mean, deviation = _to_numpy(state.moments)
+    return Prior(plan.name, plan.kind, plan.network, mean, deviation, information, plan.group_bits, state.beta)
+
+
+def _to_numpy(moments: Moments) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    return moments.mean.cpu().numpy(), moments.deviation.cpu().numpy()
+
+
+def _fingerprint(plan: Plan, tiles: npt.NDArray[np.float32]) -> str:
+    """Of everything that must not change between a checkpoint and its resumption."""
+    settings = json.dumps(asdict(plan), sort_keys=True)
+    return hashlib.sha256(settings.encode() + str(tiles.shape).encode() + tiles.tobytes()).hexdigest()
+
+
+def _save(path: Path, state: _State, fingerprint: str) -> None:
+    """Write a checkpoint, replacing the last one in one step."""
+    posterior = state.posterior
+    tensors = {
+        "mean": posterior.mean,
+        "log_deviation": posterior.log_deviation,
+        **{f"moment{n}": moment for n, moment in enumerate(posterior.moments)},
+        "prior_mean": state.moments.mean,
+        "prior_deviation": state.moments.deviation,
+    }
+    metadata = {"format": _CHECKPOINT, "fingerprint": fingerprint, "beta": state.beta.hex(), "rounds": str(state.rounds)}
+    partial = path.with_name(path.name + ".partial")
+    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(partial), metadata)
+    partial.replace(path)
+
+
+def _load(path: Path, fingerprint: str, device: str) -> _State:
+    try:
+        with safe_open(str(path), framework="pt", device=device) as content:
+            metadata = content.metadata() or {}
+            if metadata.get("format") != _CHECKPOINT:
+                raise DamagedFileError(f"{path} is not a checkpoint of learn-prior; remove it to start anew")
+            if metadata["fingerprint"] != fingerprint:
+                raise DatasetError(f"{path} belongs to other data or settings; remove it to start anew")
+            tensor: Callable[[str], Any] = content.get_tensor
+            moments = tuple(tensor(f"moment{n}") for n in range(4))
+            posterior = Posterior(tensor("mean"), tensor("log_deviation"), (moments[0], moments[1], moments[2], moments[3]))
+            prior = Moments(tensor("prior_mean"), tensor("prior_deviation"))
+            return _State(posterior, prior, float.fromhex(metadata["beta"]), int(metadata["rounds"]))
+    except (SafetensorError, OSError, KeyError) as error:
+        raise DamagedFileError(f"checkpoint {path} cannot be read ({error}); remove it to start anew") from error

@@ -1,0 +1,81 @@
+"""Distortion between a signal and its decoded version, and rate."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .errors import InputError
+from .signals import FloatArray, Signal
+
+
+def mean_squared_error(a: Signal, b: Signal) -> float:
+    """Mean of the squared differences over all samples, in float64.
+
+    Image: in squared steps of the stored integers. Sound: in the squared units of samples in [-1, 1].
+
+    Raises:
+        InputError: the signals differ in kind, shape, channels, bit depth of an image, or sample rate.
+    """
+    return float(np.mean(np.square(_difference(a, b))))
+
+
+def psnr(reference: Signal, decoded: Signal) -> float:
+    """Peak signal-to-noise ratio in dB over all samples, infinite for equal signals.
+
+    Image: peak ``2**bit_depth - 1`` over the stored integers. Sound: samples mapped from [-1, 1] to [0, 1] with peak
+    1, not rounded, as the papers of the COMBINER family do.
+
+    Raises:
+        InputError: the signals cannot be compared, see :func:`mean_squared_error`.
+    """
+    # Mapping [-1, 1] to [0, 1] halves differences; a peak of 2 over differences that are not halved is the same.
+    peak = 2 if reference.kind == "sound" else 2**reference.bit_depth - 1
+    return _decibels(float(peak**2), mean_squared_error(reference, decoded))
+
+
+def signal_to_noise(reference: Signal, decoded: Signal) -> float:
+    """Energy of a sound over the energy of the error, in dB.
+
+    Infinite for equal sounds; minus infinity for a reference that is silent and a decoded sound that is not.
+
+    Raises:
+        InputError: the signals are no sounds or cannot be compared, see :func:`mean_squared_error`.
+    """
+    if reference.kind != "sound":
+        raise InputError(f"a signal-to-noise ratio needs sounds, not an {reference.kind}; use PSNR")
+    energy = float(np.mean(np.square(reference.samples.astype(np.float64))))
+    return _decibels(energy, mean_squared_error(reference, decoded))
+
+
+def bits_per_pixel(size: int, shape: tuple[int, ...]) -> float:
+    """Rate of a file of ``size`` bytes that holds an image of ``shape`` (height, width); channels do not count."""
+    return 8 * size / math.prod(shape)
+
+
+def kilobits_per_second(size: int, frames: int, sample_rate: int) -> float:
+    """Rate of a file of ``size`` bytes that holds ``frames`` sample instants at ``sample_rate`` Hz; kilo is 1000."""
+    return 8 * size * sample_rate / frames / 1000
+
+
+def _difference(a: Signal, b: Signal) -> FloatArray:
+    for name, first, second in (
+        ("kind", a.kind, b.kind),
+        ("shape", a.samples.shape, b.samples.shape),
+        ("sample rate", a.sample_rate, b.sample_rate),
+    ):
+        if first != second:
+            raise InputError(f"signals of {name} {first} and {second} cannot be compared; give two of the same {name}")
+    # The depth of a sound is that of its file and says nothing about the scale of its samples.
+    if a.kind == "image" and a.bit_depth != b.bit_depth:
+        raise InputError(
+            f"images of {a.bit_depth} and {b.bit_depth} bits cannot be compared; give two of the same depth"
+        )
+    return a.samples.astype(np.float64) - b.samples.astype(np.float64)
+
+
+def _decibels(signal: float, noise: float) -> float:
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf

@@ -1,0 +1,1 @@
+"""Model families: how latents become samples. One module per family."""

@@ -1,0 +1,312 @@
+"""Priors: the learned distribution of a family's latents that encoder and decoder share, and where to find them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import groups
+from .errors import DamagedFileError, InputError, PriorError, UnsupportedVersionError
+from .models.siren import FAMILY, Siren
+from .signals import Kind, Tiling, coordinates, coverage, tiling
+
+FORMAT = "combiner-prior-1"
+SUFFIX = ".safetensors"
+SEARCH_VARIABLE = "COMBINER_PRIORS"
+GROUP_BITS = (8, 16)
+
+_LARGEST_FILE = 64 * 2**20
+_LARGEST_NETWORK = 2**20
+_SMALLEST_COVERAGE = 16  # a tile is given at least 1/16 of its expected information
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Latents that are coded together.
+
+    Attributes:
+        name: what they are.
+        information: expected information of each latent in 1/256 bit, ``(latents,)`` int64; 0 means pruned.
+    """
+
+    name: str
+    information: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """A factorised Gaussian over the weights of the network of one tile.
+
+    Attributes:
+        name: for people; the id does not depend on it.
+        kind: of the signals it was learned from.
+        network: shape of the network.
+        mean: ``(latents,)`` float32.
+        deviation: standard deviations, ``(latents,)`` float32, positive.
+        information: average KL(posterior, prior) of each latent in training, in 1/256 bit, ``(latents,)`` int32.
+        group_bits: 16 (plain groups) or 8 (chained groups).
+        beta: loss = mean squared error + beta · KL in nats, on values in [-1, 1], of training.
+        family: name of the family.
+    """
+
+    name: str
+    kind: Kind
+    network: Siren
+    mean: npt.NDArray[np.float32]
+    deviation: npt.NDArray[np.float32]
+    information: npt.NDArray[np.int32]
+    group_bits: int
+    beta: float
+    family: str = FAMILY
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of everything that decides how a file decodes."""
+        content = hashlib.sha256(json.dumps(_configuration(self), sort_keys=True).encode())
+        for tensor in _tensors(self).values():
+            content.update(tensor.astype(tensor.dtype.newbyteorder("<")).tobytes())
+        return content.digest()
+
+    @property
+    def id(self) -> int:
+        """The 32 bits that a file carries."""
+        return int.from_bytes(self.digest[:4], "big")
+
+    @property
+    def key(self) -> int:
+        """The 64-bit key of the shared sampler."""
+        return int.from_bytes(self.digest[:8], "big")
+
+    @property
+    def bits_per_point(self) -> float:
+        """Expected information over the points of a tile: the rate of the payload at the prior's own number of groups."""
+        return float(self.information.sum()) / groups.INFORMATION_UNIT / float(np.prod(self.network.extent))
+
+    def tiling(self, shape: tuple[int, ...], channels: int) -> Tiling:
+        """Tiles of a signal, one network each."""
+        return tiling(shape, channels, self.network.extent, self.network.outputs)
+
+    def stages(self, layout: Tiling) -> tuple[Stage, ...]:
+        """The stages of a signal: the weights of all its tiles, tile after tile.
+
+        A tile that reaches beyond the signal is expected to need information in proportion to the part inside.
+        """
+        full = int(np.prod(layout.extent))
+        inside = np.maximum(coverage(layout), -(-full // _SMALLEST_COVERAGE))
+        scaled = -(-self.information.astype(np.int64) * inside[:, None] // full)  # (tiles, latents), rounded up
+        return (Stage("weights", scaled.reshape(-1)),)
+
+    def moments(self, stage: Stage) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Prior mean and standard deviation of every latent of a stage, each ``(stage latents,)`` float64."""
+        tiles = len(stage.information) // self.network.latents
+        return np.tile(self.mean.astype(np.float64), tiles), np.tile(self.deviation.astype(np.float64), tiles)
+
+    def render(self, latents: npt.NDArray[np.float64], scale: int = 1) -> npt.NDArray[np.float64]:
+        """Values of tiles from their latents.
+
+        Args:
+            latents: ``(tiles, latents)`` float64.
+            scale: samples per native sample and axis.
+
+        Returns:
+            ``(tiles, outputs, points)`` float64.
+        """
+        features = self.network.fourier_features(coordinates(self.network.extent, scale))
+        return np.concatenate([self.network.forward(latents[n : n + 1], features) for n in range(len(latents))])
+
+
+def check_kind(prior: Prior, kind: Kind) -> None:
+    """Refuse a prior that was learned from another kind of signal.
+
+    Raises:
+        PriorError: it was.
+    """
+    if prior.kind != kind:
+        raise PriorError(f"prior {prior.name} is for {prior.kind}s and this is {_with_article(kind)}; choose another prior")
+
+
+def save(prior: Prior, path: Path) -> None:
+    """Write a prior as safetensors to exactly this path."""
+    from safetensors.numpy import save_file
+
+    metadata = {"format": FORMAT, "name": prior.name, "configuration": json.dumps(_configuration(prior), sort_keys=True)}
+    save_file({name: np.ascontiguousarray(t) for name, t in _tensors(prior).items()}, str(path), metadata)
+
+
+def load(path: Path) -> Prior:
+    """Read a prior from a safetensors file; nothing in it is executed.
+
+    Raises:
+        InputError: there is no such file.
+        DamagedFileError: it is not a prior, or holds impossible values.
+        UnsupportedVersionError: it was written by an unknown version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise DamagedFileError(f"{path} is too large for a prior")
+        with safe_open(str(path), framework="numpy") as content:
+            metadata = content.metadata() or {}
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
+    except OSError as error:
+        raise InputError(f"cannot read prior {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise DamagedFileError(f"{path} is not a prior: {error}") from error
+    version = metadata.get("format", "")
+    if version != FORMAT:
+        if version.startswith("combiner-prior-"):
+            raise UnsupportedVersionError(f"{path} has format {version}, this program reads {FORMAT}; use a newer combiner")
+        raise DamagedFileError(f"{path} is not a combiner prior")
+    try:
+        configuration = json.loads(metadata["configuration"])
+        network = dict(configuration.pop("network"))
+        network["extent"] = tuple(network["extent"])
+        prior = Prior(name=metadata.get("name", path.stem), network=Siren(**network), **tensors, **configuration)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedFileError(f"{path} is not a valid prior: {error}") from error
+    _check(prior, path)
+    return prior
+
+
+def choose(kind: Kind, shape: tuple[int, ...], quality: int) -> tuple[Prior, float]:
+    """The shipped prior for a signal and a quality, and the number of groups relative to what it expects.
+
+    Of the shipped priors of that kind, those count whose tiles are the largest that the signal's longer side holds.
+    The rate is logarithmic in the quality: with several priors, qualities 2 and 9 are the rates of the lowest and the
+    highest; a single prior has its own rate at quality 5 and gains 12 % with each step.
+
+    Args:
+        kind: of the signal.
+        shape: of the signal.
+        quality: 1 to 10.
+
+    Raises:
+        PriorError: no prior of that kind is shipped.
+    """
+    shipped = [load(path) for path in sorted(shipped_folder().glob(f"*{SUFFIX}"))]
+    shipped = [prior for prior in shipped if prior.kind == kind]
+    if not shipped:
+        raise PriorError(f"no prior for {kind}s is installed; name one with --prior")
+    extents = sorted({max(prior.network.extent) for prior in shipped})
+    extent = max([extents[0], *(extent for extent in extents if extent <= max(shape))])
+    suitable = sorted((p for p in shipped if max(p.network.extent) == extent), key=lambda p: p.bits_per_point)
+    lowest, highest = suitable[0].bits_per_point, suitable[-1].bits_per_point
+    if len(suitable) == 1:
+        return suitable[0], relative_rate(quality)
+    rate = lowest * (highest / lowest) ** ((quality - 2) / 7)
+    nearest = min(suitable, key=lambda p: abs(math.log(rate / p.bits_per_point)))
+    return nearest, rate / nearest.bits_per_point
+
+
+def relative_rate(quality: int) -> float:
+    """Number of groups relative to what a single prior expects, for a quality of 1 to 10: 1 at quality 5."""
+    return 1.12 ** (quality - 5)
+
+
+def search_path() -> tuple[Path, ...]:
+    """Folders in which priors are looked for: those of ``$COMBINER_PRIORS``, then the shipped ones."""
+    user = [Path(folder) for folder in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if folder]
+    return (*user, shipped_folder())
+
+
+def shipped_folder() -> Path:
+    """The folder of the priors that come with the program: inside the wheel, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "shipped_priors"
+    return installed if installed.is_dir() else package.parent / "priors"
+
+
+def available() -> Iterator[Path]:
+    """Files of all priors on the search path."""
+    for folder in search_path():
+        yield from sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def find(name_or_file: str) -> Prior:
+    """A prior by its name on the search path, or by its file.
+
+    Raises:
+        PriorError: there is none.
+    """
+    path = Path(name_or_file)
+    if path.suffix == SUFFIX or path.is_file():
+        return load(path)
+    for candidate in available():
+        if candidate.stem == name_or_file:
+            return load(candidate)
+    known = ", ".join(sorted({candidate.stem for candidate in available()})) or "none"
+    raise PriorError(f"no prior is called {name_or_file}; known: {known}")
+
+
+def find_id(prior_id: int) -> Prior:
+    """The prior on the search path that a file names.
+
+    Raises:
+        PriorError: there is none.
+    """
+    for candidate in available():
+        if _stored_id(candidate) == prior_id:
+            return load(candidate)
+    raise PriorError(
+        f"the file needs the prior with id {prior_id:08x}, which is not on this machine; "
+        f"name its file with --prior, or its folder in {SEARCH_VARIABLE}"
+    )
+
+
+def _stored_id(path: Path) -> int | None:
+    try:
+        return load(path).id
+    except (DamagedFileError, UnsupportedVersionError):
+        return None  # a file beside the priors that is none must not keep the others from being found
+
+
+def _configuration(prior: Prior) -> dict[str, Any]:
+    fields = ("kind", "group_bits", "beta", "family")
+    return {"network": asdict(prior.network), **{field: getattr(prior, field) for field in fields}}
+
+
+def _tensors(prior: Prior) -> dict[str, npt.NDArray[Any]]:
+    return {"deviation": prior.deviation, "information": prior.information, "mean": prior.mean}
+
+
+def _check(prior: Prior, path: Path) -> None:
+    """Refuse a prior whose values cannot work, before anything is allocated from them."""
+    network = prior.network
+    axes = {"image": 2, "sound": 1}.get(prior.kind)
+    whole = (*network.extent, network.outputs, network.features, network.width, network.hidden)
+    sound = (
+        prior.family == FAMILY
+        and axes == len(network.extent)
+        and prior.group_bits in GROUP_BITS
+        and all(isinstance(number, int) and 0 < number <= _LARGEST_NETWORK for number in whole)
+        and network.hidden <= 64
+        and network.features % (2 * len(network.extent)) == 0
+        and network.latents <= _LARGEST_NETWORK
+    )
+    if not sound:
+        raise DamagedFileError(f"{path} is not a valid prior: its configuration is out of range")
+    shapes = {"mean": np.float32, "deviation": np.float32, "information": np.int32}
+    for name, kind in shapes.items():
+        tensor = getattr(prior, name)
+        if tensor.shape != (network.latents,) or tensor.dtype != kind or not np.isfinite(tensor).all():
+            raise DamagedFileError(f"{path} is not a valid prior: its {name} has a wrong shape, type or value")
+    largest = 64 * groups.INFORMATION_UNIT
+    if (prior.deviation <= 0).any() or (prior.information < 0).any() or (prior.information > largest).any():
+        raise DamagedFileError(f"{path} is not a valid prior: a deviation or an information is out of range")
+    if not prior.information.any():
+        raise DamagedFileError(f"{path} is not a valid prior: it expects no information at all")
+
+
+def _with_article(kind: Kind) -> str:
+    return "an image" if kind == "image" else "a sound"

@@ -1,0 +1,212 @@
+"""From signals to group indices: fit within the bit budget, then code groups and adapt the rest to them, in turns.
+
+Source: Guo et al. 2023, section 3.3 and algorithm 2 (progressive posterior refinement).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from . import coder
+from .groups import Partition
+from .posterior import Descent, Objective, Posterior, cosine, descend, hash_seed, kl, squared_error, start
+
+_LARGEST_CHANGE = 0.1  # of the logarithm of a penalty per adaptation, as in the published rule (factor 1.1)
+_LATE_RATE = 0.3  # step size between groups, relative to that of the fit's beginning
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of a long computation, for display.
+
+    Attributes:
+        phase: what is being done.
+        done: fraction of the phase, 0 to 1.
+        squared_error: mean squared error so far on values in [-1, 1], or ``None``.
+    """
+
+    phase: str
+    done: float
+    squared_error: float | None = None
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to fit and refine.
+
+    Attributes:
+        steps: gradient steps before the first group is coded.
+        rounds: number of turns of coding some groups and adapting the rest; at most one turn per group.
+        steps_per_round: gradient steps after each turn.
+        adapt_every: gradient steps between adaptations of the penalties.
+        descent: of the gradient steps.
+        seed: of the encoder's random numbers.
+    """
+
+    steps: int
+    rounds: int
+    steps_per_round: int
+    adapt_every: int = 10
+    descent: Descent = Descent()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Indices of the groups of some signals, and how long the phases took.
+
+    Attributes:
+        indices: ``(signals, groups)`` int64.
+        seconds: wall time by phase.
+    """
+
+    indices: npt.NDArray[np.int64]
+    seconds: dict[str, float]
+
+
+class _Budget:
+    """The groups of a batch of signals on the device: which latents they hold, and the penalties that hold them to budget."""
+
+    def __init__(self, partition: Partition, signals: int, latents: int, group_bits: int, device: torch.device) -> None:
+        self.signals, self.groups = signals, partition.groups
+        self.order = torch.tensor(partition.order, device=device)
+        self.group = torch.tensor(partition.group, device=device)
+        self.budget = group_bits * math.log(2)
+        self.log_penalty = torch.zeros(signals, partition.groups, device=device)
+        self.free = torch.zeros(signals, latents, device=device)
+        self.free[:, self.order] = 1
+        self.latents = latents
+
+    def group_kl(self, posterior: Posterior) -> torch.Tensor:
+        """KL of every group in nats, ``(signals, groups)``."""
+        divergence = kl(posterior.mean, posterior.log_deviation).reshape(self.signals, self.latents)[:, self.order]
+        sums = torch.zeros_like(self.log_penalty)
+        return sums.index_add_(1, self.group, divergence)
+
+    def adapt(self, posterior: Posterior) -> None:
+        """Raise the penalty of groups over budget, lower that of groups under it."""
+        excess = torch.log(self.group_kl(posterior).clamp(min=1e-6) / self.budget)
+        self.log_penalty += excess.clamp(-_LARGEST_CHANGE, _LARGEST_CHANGE)
+        self.log_penalty.clamp_(-8, 8)
+
+    def penalty(self, shape: torch.Size) -> torch.Tensor:
+        """Penalty of every latent, ``(networks, network latents)``; 1 for those that no group holds."""
+        spread = torch.ones(self.signals, self.latents, device=self.free.device)
+        spread[:, self.order] = torch.exp(self.log_penalty)[:, self.group]
+        return spread.reshape(shape)
+
+    def freeze(self, posterior: Posterior, latents: torch.Tensor, values: torch.Tensor) -> None:
+        """Set some latents ``(count,)`` of every signal to their decoded values ``(signals, count)``, for good."""
+        posterior.mean.view(self.signals, -1)[:, latents] = values
+        self.free[:, latents] = 0
+
+
+def encode(
+    objective: Objective, partition: Partition, group_bits: int, key: int, signals: int, schedule: Schedule, report: Report
+) -> Coded:
+    """Fit the posteriors of signals of one shape and code all their groups.
+
+    Args:
+        objective: networks of all signals, signal after signal.
+        partition: of the latents of one signal.
+        group_bits: 8 or 16.
+        key: of the shared sampler.
+        signals: number of signals.
+        schedule: how long.
+        report: called as the work proceeds.
+    """
+    networks = len(objective.target)
+    latents = objective.network.latents
+    posterior = start(networks, latents, str(objective.target.device))
+    budget = _Budget(partition, signals, networks // signals * latents, group_bits, objective.target.device)
+    rounds = min(schedule.rounds, partition.groups)
+    seconds = {"fit": 0.0, "search": 0.0, "refine": 0.0}
+    # pruned latents are decided from the beginning: they are the prior's mean
+    clock = time.perf_counter()
+    done = _fit(posterior, objective, budget, schedule, 0, cosine(schedule.steps, end=_LATE_RATE), report)
+    seconds["fit"] = time.perf_counter() - clock
+    indices = np.zeros((signals, partition.groups), dtype=np.int64)
+    bounds = np.linspace(0, partition.groups, rounds + 1).round().astype(np.int64)
+    for number, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        clock = time.perf_counter()
+        _code(posterior, budget, partition, group_bits, key, indices, int(first), int(last), schedule.seed)
+        seconds["search"] += time.perf_counter() - clock
+        if last == partition.groups:
+            break
+        clock = time.perf_counter()
+        rate = _LATE_RATE * (1 - 0.5 * number / rounds)
+        rates = [rate] * schedule.steps_per_round
+        done = _fit(posterior, objective, budget, schedule, done, rates, None)
+        seconds["refine"] += time.perf_counter() - clock
+        if number % 8 == 0:
+            report(Progress("refine", (number + 1) / rounds, _mean_squared_error(objective, posterior)))
+    return Coded(indices, seconds)
+
+
+def _fit(
+    posterior: Posterior,
+    objective: Objective,
+    budget: _Budget,
+    schedule: Schedule,
+    done: int,
+    rates: list[float],
+    report: Report | None,
+) -> int:
+    """Take steps and adapt the penalties in between; returns the number of steps taken so far."""
+    free = budget.free.reshape(posterior.mean.shape)
+    for first in range(0, len(rates), schedule.adapt_every):
+        some = rates[first : first + schedule.adapt_every]
+        penalty = budget.penalty(posterior.mean.shape)
+        descend(posterior, objective, schedule.descent, done, some, schedule.seed, penalty, free)
+        done += len(some)
+        budget.adapt(posterior)
+        if report is not None and first // schedule.adapt_every % 16 == 15:
+            report(Progress("fit", (first + len(some)) / len(rates), _mean_squared_error(objective, posterior)))
+    return done
+
+
+def _code(
+    posterior: Posterior,
+    budget: _Budget,
+    partition: Partition,
+    group_bits: int,
+    key: int,
+    indices: npt.NDArray[np.int64],
+    first: int,
+    last: int,
+    seed: int,
+) -> None:
+    """Code groups ``first`` to ``last - 1`` of every signal and freeze their latents."""
+    begin, end = np.searchsorted(partition.group, [first, last])
+    latents = torch.tensor(partition.order[begin:end], device=posterior.mean.device)
+    means, logs = (
+        tensor.view(budget.signals, -1)[:, latents].double().cpu().numpy()
+        for tensor in (posterior.mean, posterior.log_deviation)
+    )
+    shape = (budget.signals, last - first, partition.width)
+    target = coder.Target(np.zeros(shape), np.ones(shape))
+    places = (slice(None), partition.group[begin:end] - first, partition.column[begin:end])
+    target.mean[places], target.deviation[places] = means, np.exp(logs)
+    generator = np.random.Generator(np.random.Philox(hash_seed(seed, first)))
+    previous = indices[:, first - 1] if first else np.zeros(budget.signals, dtype=np.int64)
+    indices[:, first:last] = coder.search(target, group_bits, key, previous, generator)
+    values = coder.lookup(indices[:, :last], partition, group_bits, key, slice(begin, end))
+    budget.freeze(posterior, latents, torch.tensor(values, device=posterior.mean.device))
+
+
+def _mean_squared_error(objective: Objective, posterior: Posterior) -> float:
+    """Of the means of the posteriors, on values in [-1, 1]."""
+    with torch.no_grad():
+        total = float(squared_error(objective, posterior.mean).sum())
+    points = objective.target[:, :1].numel() if objective.inside is None else float(objective.inside.sum())
+    return total / (points * objective.target.shape[1])

@@ -1,0 +1,132 @@
+"""The shared source of candidates: Philox4x32-10 words and the normal values made from them.
+
+Both sides of the codec draw the same candidates because every value is a pure function of a key and a position,
+computed in integers. The same code runs on numpy arrays and torch tensors and gives the same bits on every device.
+
+Sources: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011) for Philox; its constants and test
+vectors are those of Random123.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+_LANES = 8  # 16-bit lanes in the four 32-bit words of a Philox block
+
+TABLE_STREAM = 0
+PERMUTATION_STREAM = 1
+
+TABLE_ROWS = 1 << 16
+
+
+def philox(counter: tuple[Any, Any, Any, Any], key: tuple[int, int]) -> tuple[Any, Any, Any, Any]:
+    """Philox4x32-10 of many counters at once.
+
+    The 64-bit products are taken in signed arithmetic that wraps around; masking leaves the same bits as the unsigned
+    product, which torch does not have.
+
+    Args:
+        counter: four int64 arrays (numpy or torch) of one shape, values in [0, 2**32).
+        key: two integers in [0, 2**32).
+
+    Returns:
+        Four int64 arrays of that shape, values in [0, 2**32).
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(_ROUNDS):
+        product0 = c0 * _MULTIPLIERS[0]
+        product1 = c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((product1 >> 32) & _MASK) ^ c1 ^ k0,
+            product1 & _MASK,
+            ((product0 >> 32) & _MASK) ^ c3 ^ k1,
+            product0 & _MASK,
+        )
+        k0 = (k0 + _KEY_STEPS[0]) & _MASK
+        k1 = (k1 + _KEY_STEPS[1]) & _MASK
+    return c0, c1, c2, c3
+
+
+@lru_cache(maxsize=1)
+def normal_quantiles() -> npt.NDArray[np.float32]:
+    """The normal value of each 16-bit lane: ``(65536,)`` float32.
+
+    Lane ``v`` stands for the quantile at (v + 1/2) / 65536, rounded to a multiple of 2**-20. The rounding makes the
+    table independent of the last bit of the platform's logarithm, and float32 holds the rounded values exactly.
+    The positive half mirrors the negative one.
+    """
+    inverse = NormalDist().inv_cdf
+    half = np.array([inverse((v + 0.5) / 65536) for v in range(32768)])
+    rounded = np.rint(half * 2**20) / 2**20
+    table = np.concatenate([rounded, -rounded[::-1]]).astype(np.float32)
+    table.setflags(write=False)
+    return table
+
+
+def lanes(rows: Any, columns: Any, key: int) -> Any:
+    """The 16-bit lanes behind the candidates at the given places of the table.
+
+    Args:
+        rows: int64 array (numpy or torch), values in [0, 2**32).
+        columns: int64 array of the same shape, values in [0, 2**32).
+        key: the prior's 64-bit key.
+
+    Returns:
+        int64 array of that shape, values in [0, 65536).
+    """
+    zero = columns * 0
+    words = philox((columns // _LANES, rows, zero + TABLE_STREAM, zero), split_key(key))
+    lane = columns % _LANES
+    word = zero
+    for number, candidate in enumerate(words):
+        word = word + candidate * (lane // 2 == number)
+    return (word >> (16 * (lane % 2))) & 0xFFFF
+
+
+def normals(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], key: int) -> npt.NDArray[np.float32]:
+    """Standard normal candidates at the given places of the table (numpy), shape of ``rows``, float32."""
+    return normal_quantiles()[lanes(rows, columns, key)]
+
+
+@lru_cache(maxsize=2)
+def table(width: int, key: int) -> npt.NDArray[np.float32]:
+    """The whole table of candidates, ``(65536, width)`` float32: what :func:`normals` gives at every place."""
+    blocks = -(-width // _LANES)
+    rows = np.repeat(np.arange(TABLE_ROWS, dtype=np.int64), blocks)
+    block = np.tile(np.arange(blocks, dtype=np.int64), TABLE_ROWS)
+    zero = np.zeros_like(rows)
+    words = philox((block, rows, zero + TABLE_STREAM, zero), split_key(key))
+    halves = [part for word in words for part in (word & 0xFFFF, word >> 16)]
+    candidates = normal_quantiles()[np.stack(halves, axis=-1)].reshape(TABLE_ROWS, -1)[:, :width].copy()
+    candidates.setflags(write=False)
+    return candidates
+
+
+def permutation(count: int, key: int) -> npt.NDArray[np.int64]:
+    """A pseudo-random permutation of ``range(count)`` that depends on ``count`` and ``key`` alone.
+
+    Positions are ordered by a 31-bit Philox word, ties by position, packed into one integer so that the order does not
+    depend on the sorting algorithm.
+
+    Args:
+        count: at most 2**32.
+    """
+    positions = np.arange(count, dtype=np.int64)
+    zero = np.zeros_like(positions)
+    words = philox((positions, zero + count, zero + PERMUTATION_STREAM, zero), split_key(key))
+    return np.argsort(((words[0] >> 1) << 32) | positions)
+
+
+def split_key(key: int) -> tuple[int, int]:
+    """The two 32-bit words of a 64-bit key, low word first."""
+    return key & _MASK, (key >> 32) & _MASK

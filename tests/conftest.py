@@ -1,0 +1,71 @@
+"""Small priors and signals that the tests make themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from combiner_cli import learn, priors
+from combiner_cli.models.siren import Siren
+from combiner_cli.posterior import Descent
+from combiner_cli.signals import Signal, split, tiling, to_values
+
+torch.set_num_threads(1)  # the tests' networks are too small for two
+
+
+def tiny_prior(kind="image", group_bits=16, bits=2.0, extent=None, name="tiny"):
+    """An untrained prior with small tiles: quick, and good enough for everything but compression."""
+    extent = extent or ((8, 8) if kind == "image" else (64,))
+    network = Siren(extent, 3 if kind == "image" else 1, 8, max(extent) / 2, 8, 1)
+    generator = np.random.default_rng(5)
+    bounds = network.initial_bounds()
+    mean = generator.uniform(-bounds, bounds).astype(np.float32)
+    information = np.full(network.latents, round(bits * 256), dtype=np.int32)
+    information[::7] = 0
+    return priors.Prior(name, kind, network, mean, bounds.astype(np.float32), information, group_bits, 1e-4)
+
+
+def smooth_image(height, width, channels=3, depth=8, seed=0):
+    """A smooth random picture."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    phase = generator.uniform(0, 6, (2, channels))
+    values = 0.5 + 0.4 * np.sin(3 * x[..., None] + phase[0]) * np.cos(4 * y[..., None] + phase[1])
+    peak = 2**depth - 1
+    return Signal("image", np.rint(values * peak).astype(np.uint8 if depth == 8 else np.uint16), None, depth)
+
+
+def tone(frames, channels=1, rate=16000, seed=0):
+    """A decaying chord, in steps of 16 bits."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(frames)[:, None] / rate
+    frequency = generator.uniform(100, 600, (1, channels))
+    values = 0.4 * np.sin(2 * np.pi * frequency * time) * np.exp(-2 * time)
+    return Signal("sound", (np.rint(values * 32768) / 32768).astype(np.float32), rate, 16)
+
+
+def image_tiles(count, seed=0, size=8):
+    """Tiles of a smooth picture, ``(count, 3, size²)``."""
+    image = smooth_image(size * count, size, seed=seed)
+    return split(to_values(image), tiling(image.shape, 3, (size, size), 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def learned_prior():
+    """A small prior learned from smooth pictures, for tests of what depends on a fitting prior."""
+    network = Siren((8, 8), 3, 8, 4.0, 8, 1)
+    plan = learn.Plan("learned", "image", network, 1.5, 1e-3, 40, 25, 16, 1, Descent(points=64))
+    training = np.concatenate([image_tiles(4, seed) for seed in range(12)])
+    return learn.learn(plan, training, image_tiles(4, 99), "cpu")
+
+
+@pytest.fixture
+def prior_folder(tmp_path, monkeypatch):
+    """A folder with a tiny prior of each kind, on the search path."""
+    folder = tmp_path / "priors"
+    folder.mkdir()
+    for kind in ("image", "sound"):
+        priors.save(tiny_prior(kind, name=f"tiny-{kind}"), folder / f"tiny-{kind}.safetensors")
+    monkeypatch.setenv("COMBINER_PRIORS", str(folder))
+    return folder

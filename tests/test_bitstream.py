@@ -1,0 +1,141 @@
+"""The container: round trips by property testing, the worked example of FORMAT.md, and everything that is refused."""
+
+import binascii
+import re
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from combiner_cli import bitstream
+from combiner_cli.bitstream import Header
+from combiner_cli.errors import DamagedFileError, UnsupportedVersionError
+
+IMAGES = st.builds(
+    lambda prior, height, width, channels, depth, groups: Header(
+        prior, "image", (height, width), channels, depth, None, tuple(groups)
+    ),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 2**32 - 1),
+    st.integers(1, 2**32 - 1),
+    st.integers(1, 4),
+    st.sampled_from([8, 16]),
+    st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=5),
+)
+SOUNDS = st.builds(
+    lambda prior, frames, rate, channels, depth, groups: Header(
+        prior, "sound", (frames,), channels, depth, rate, (groups,)
+    ),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 2**32 - 1),
+    st.integers(1, 2**32 - 1),
+    st.integers(1, 2),
+    st.sampled_from([16, 24]),
+    st.integers(0, 2**32 - 1),
+)
+
+
+def _file(fields, payload=b""):
+    content = bitstream.MAGIC + msgpack.packb(fields) + payload
+    return content + binascii.crc32(content).to_bytes(4, "big")
+
+
+@given(st.one_of(IMAGES, SOUNDS), st.binary(max_size=50))
+def test_headers_and_payloads_come_back(header, payload):
+    assert bitstream.unpack(bitstream.pack(header, payload)) == (header, payload)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 65535), st.integers(1, 65535), st.integers(1, 65535))
+def test_an_image_takes_at_most_24_bytes_around_the_payload(prior_id, height, width, groups):
+    header = Header(prior_id, "image", (height, width), 4, 16, None, (groups,))
+    assert len(bitstream.pack(header, b"")) <= 24
+
+
+@given(st.lists(st.integers(0, 65535), max_size=40))
+def test_indices_come_back(indices):
+    indices = np.array(indices, dtype=np.int64)
+    payload = bitstream.indices_to_bytes(indices, 16)
+    assert np.array_equal(bitstream.indices_from_bytes(payload, len(indices), 16), indices)
+    payload = bitstream.indices_to_bytes(indices % 256, 8)
+    assert np.array_equal(bitstream.indices_from_bytes(payload, len(indices), 8), indices % 256)
+
+
+def test_the_worked_example_of_the_format_description_parses():
+    text = (Path(__file__).parent.parent / "FORMAT.md").read_text()
+    block = re.search(r"```hex\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    data = bytes.fromhex("".join(line.split("#")[0] for line in block.group(1).splitlines()))
+    header, payload = bitstream.unpack(data)
+    assert header == Header(0x12345678, "image", (512, 768), 3, 8, None, (2,))
+    assert bitstream.indices_from_bytes(payload, 2, 16).tolist() == [4660, 65535]
+    assert bitstream.pack(header, payload) == data
+
+
+EXAMPLE = bitstream.pack(Header(7, "image", (3, 5), 3, 8, None, (4,)), bytes(8))
+
+
+@pytest.mark.parametrize("position", range(len(EXAMPLE)))
+def test_every_changed_byte_is_noticed(position):
+    for value in range(256):
+        changed = EXAMPLE[:position] + bytes([value]) + EXAMPLE[position + 1 :]
+        if changed != EXAMPLE:
+            with pytest.raises(DamagedFileError):
+                bitstream.unpack(changed)
+
+
+def test_every_truncation_and_extension_is_noticed():
+    for length in range(len(EXAMPLE)):
+        with pytest.raises(DamagedFileError):
+            bitstream.unpack(EXAMPLE[:length])
+    with pytest.raises(DamagedFileError):
+        bitstream.unpack(EXAMPLE + b"\0")
+
+
+def test_an_unknown_version_is_named():
+    with pytest.raises(UnsupportedVersionError, match="version 9"):
+        bitstream.unpack(_file([9, "whatever a later version", {"may": "hold", "in": ["its", "header"]}]))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [],
+        [1],
+        [1, 7, 2, 3, 5, 4, 4],
+        [1, 2**32, 2, 3, 5, 4],
+        [1, 7, 16, 3, 5, 4],
+        [1, 7, 2, 0, 5, 4],
+        [1, 7, 2, 3, 2**32, 4],
+        [1, 7, 2, 3, -5, 4],
+        [1, 7, 2, 3, 5, []],
+        [1, 7, 2, 3, 5, [[1]]],
+        [1, 7, 2, 3, 5, None],
+        [1, 7, 2, 3, 5, True],
+        [1, 7.0, 2, 3, 5, 4],
+        [1, 7, 10, 3, 5, 4],
+        [True, 7, 2, 3, 5, 4],
+        {1: 2},
+        5,
+    ],
+)
+def test_headers_with_impossible_fields_are_refused_even_with_a_right_checksum(fields):
+    with pytest.raises((DamagedFileError, UnsupportedVersionError)):
+        bitstream.unpack(_file(fields))
+
+
+@given(st.binary(max_size=80))
+def test_noise_behind_the_magic_never_escapes_as_another_error(noise):
+    content = bitstream.MAGIC + noise
+    for data in (content, content + binascii.crc32(content).to_bytes(4, "big"), noise):
+        try:
+            bitstream.unpack(data)
+        except (DamagedFileError, UnsupportedVersionError) as error:
+            assert str(error)
+
+
+def test_a_payload_of_the_wrong_length_is_refused():
+    with pytest.raises(DamagedFileError, match="payload"):
+        bitstream.indices_from_bytes(bytes(7), 4, 16)

@@ -1,0 +1,189 @@
+"""The pipeline: what the encoder measured is what comes back, for every kind of signal, and damage is noticed."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import smooth_image, tiny_prior, tone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from combiner_cli import bitstream, codec, metrics, refine
+from combiner_cli.errors import CombinerError, DamagedFileError, InputError, LimitError, PriorError, UsageError
+from combiner_cli.refine import Schedule
+
+QUICK = codec.Settings(schedule=Schedule(steps=60, rounds=6, steps_per_round=4))
+HASTY = codec.Settings(schedule=Schedule(steps=10, rounds=2, steps_per_round=2))
+
+
+def _decode(data, prior):
+    return codec.decode(data, lambda _: prior)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_images_come_back_as_the_encoder_measured_them(channels, depth):
+    prior, image = tiny_prior(), smooth_image(13, 21, channels, depth)
+    result = codec.encode(image, prior, QUICK)
+    decoded = _decode(result.data, prior)
+    assert np.array_equal(decoded.samples, result.decoded.samples)
+    assert decoded.samples.shape == image.samples.shape
+    assert decoded.samples.dtype == image.samples.dtype
+    assert metrics.psnr(image, decoded) > 14
+    assert len(result.data) - result.payload_bytes <= 24
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(1, 16000), (2, 44100), (1, 7)])
+def test_sounds_come_back_as_the_encoder_measured_them(channels, rate):
+    prior, sound = tiny_prior("sound"), tone(333, channels, 16000)
+    sound = replace(sound, sample_rate=rate)
+    result = codec.encode(sound, prior, QUICK)
+    decoded = _decode(result.data, prior)
+    assert np.array_equal(decoded.samples, result.decoded.samples)
+    assert decoded.samples.shape == sound.samples.shape
+    assert decoded.sample_rate == rate
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 4), st.sampled_from([8, 16]))
+def test_any_size_works(height, width, channels, group_bits):
+    prior = tiny_prior(group_bits=group_bits)
+    image = smooth_image(height, width, channels)
+    result = codec.encode(image, prior, HASTY)
+    assert _decode(result.data, prior).shape == (height, width)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 200), st.integers(1, 2))
+def test_any_length_works(frames, channels):
+    prior = tiny_prior("sound")
+    result = codec.encode(tone(frames, channels), prior, HASTY)
+    assert _decode(result.data, prior).shape == (frames,)
+
+
+def test_the_same_input_and_settings_give_the_same_bytes():
+    image = smooth_image(16, 16)
+    first, second = (codec.encode(image, tiny_prior(), QUICK).data for _ in range(2))
+    assert first == second
+    assert codec.encode(image, tiny_prior(), replace(QUICK, seed=1)).data != first
+
+
+def test_a_batch_gives_every_signal_a_file_of_its_own():
+    prior = tiny_prior()
+    images = [smooth_image(8, 8, seed=n) for n in range(3)]
+    results = codec.encode_batch(images, prior, QUICK)
+    for image, result in zip(images, results, strict=True):
+        decoded = _decode(result.data, prior)
+        assert np.array_equal(decoded.samples, result.decoded.samples)
+        errors = [metrics.mean_squared_error(other, decoded) for other in images]
+        assert min(errors) == metrics.mean_squared_error(image, decoded)
+
+
+def test_more_groups_give_more_bytes_and_less_error():
+    image, prior = smooth_image(16, 16), tiny_prior()
+    small, large = (codec.encode(image, prior, replace(QUICK, rate=rate)) for rate in (0.4, 1.5))
+    assert small.payload_bytes < large.payload_bytes
+    assert metrics.psnr(image, small.decoded) < metrics.psnr(image, large.decoded)
+
+
+def test_refinement_lowers_the_error_of_what_is_decoded(learned_prior):
+    image = smooth_image(16, 16, seed=33)
+    without, refined = (
+        codec.encode(image, learned_prior, codec.Settings(schedule=Schedule(400, 24, steps))) for steps in (0, 30)
+    )
+    assert without.payload_bytes == refined.payload_bytes
+    assert metrics.psnr(image, refined.decoded) > metrics.psnr(image, without.decoded) + 0.3
+
+
+def test_the_penalties_bring_every_group_near_its_budget(learned_prior, monkeypatch):
+    seen = []
+
+    class Spy(refine._Budget):
+        def adapt(self, posterior):
+            super().adapt(posterior)
+            seen.append((self.group_kl(posterior) / math.log(2)).numpy())
+
+    monkeypatch.setattr(refine, "_Budget", Spy)
+    codec.encode(smooth_image(16, 16, seed=33), learned_prior, codec.Settings(schedule=Schedule(1500, 1, 0)))
+    first, last = (np.abs(divergence - 16) for divergence in (seen[0], seen[-1]))
+    assert last.max() < 4
+    assert last.mean() < 1 < first.mean()
+
+
+def test_rendering_at_twice_the_size_is_the_same_function():
+    prior, image = tiny_prior(), smooth_image(16, 16)
+    data = codec.encode(image, prior, QUICK).data
+    native = codec.decode(data, lambda _: prior).samples.astype(float)
+    large = codec.decode(data, lambda _: prior, scale=3)
+    assert large.shape == (48, 48)
+    centres = large.samples[1::3, 1::3].astype(float)  # with an odd scale some points coincide
+    assert np.abs(centres - native).max() <= 1
+
+
+def test_a_sound_rendered_at_twice_the_rate_keeps_its_duration():
+    prior = tiny_prior("sound")
+    data = codec.encode(tone(100), prior, HASTY).data
+    decoded = codec.decode(data, lambda _: prior, scale=2)
+    assert decoded.shape == (200,)
+    assert decoded.sample_rate == 32000
+
+
+def test_a_prior_of_the_other_kind_is_refused():
+    with pytest.raises(PriorError, match="is for sounds and this is an image"):
+        codec.encode(smooth_image(8, 8), tiny_prior("sound"), HASTY)
+
+
+def test_signals_of_different_shapes_are_not_encoded_together():
+    with pytest.raises(InputError, match="one shape and format"):
+        codec.encode_batch([smooth_image(8, 8), smooth_image(8, 9)], tiny_prior(), HASTY)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
+def test_impossible_rates_are_refused(rate):
+    with pytest.raises(UsageError, match="rate must be positive"):
+        codec.encode(smooth_image(8, 8), tiny_prior(), replace(HASTY, rate=rate))
+
+
+def test_devices_that_do_not_exist_are_refused():
+    with pytest.raises(UsageError, match="no device"):
+        codec.choose_device("abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="no CUDA device"):
+            codec.choose_device("cuda")
+
+
+def test_a_gigantic_declaration_is_refused_before_anything_is_allocated():
+    prior = tiny_prior()
+    header = bitstream.Header(prior.id, "image", (2**32 - 1, 2**32 - 1), 3, 8, None, (1,))
+    with pytest.raises(LimitError, match="over the limit"):
+        _decode(bitstream.pack(header, bytes(2)), prior)
+    within_limit = replace(header, shape=(16000, 16000))
+    with pytest.raises(DamagedFileError, match="payload cannot fill"):
+        _decode(bitstream.pack(within_limit, bytes(2)), prior)
+
+
+@pytest.mark.parametrize("groups", [(0,), (1, 1), (3,)])
+def test_headers_that_do_not_fit_the_payload_are_refused(groups):
+    prior = tiny_prior()
+    header = bitstream.Header(prior.id, "image", (8, 8), 3, 8, None, groups)
+    with pytest.raises(DamagedFileError):
+        _decode(bitstream.pack(header, bytes(4)), prior)
+
+
+def test_a_file_of_another_prior_is_refused():
+    prior, other = tiny_prior(), tiny_prior(bits=3.0)
+    data = codec.encode(smooth_image(8, 8), prior, HASTY).data
+    with pytest.raises(DamagedFileError, match="was made with prior"):
+        _decode(data, other)
+
+
+def test_every_changed_byte_of_a_real_file_is_refused():
+    prior = tiny_prior()
+    data = codec.encode(smooth_image(5, 5), prior, HASTY).data
+    for position in range(len(data)):
+        changed = bytearray(data)
+        changed[position] ^= 0x41
+        with pytest.raises(CombinerError):
+            _decode(bytes(changed), prior)
