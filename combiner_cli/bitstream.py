@@ -53,7 +53,7 @@ def pack(header: Header, payload: bytes) -> bytes:
     fields = [VERSION, header.prior_id, _format_code(header), *_extent(header), list(header.groups)]
     if len(header.groups) == 1:
         fields[-1] = header.groups[0]
-    content = MAGIC + msgpack.packb(fields) + payload
+    content: bytes = MAGIC + msgpack.packb(fields) + payload
     return content + binascii.crc32(content).to_bytes(_CHECKSUM_BYTES, "big")
 
 

@@ -9,7 +9,13 @@ from .priors import Prior
 
 
 def card(
-    prior: Prior, plan: Plan, command: str, data: str, tiles: tuple[int, int], reports: Sequence[RoundReport], seconds: float
+    prior: Prior,
+    plan: Plan,
+    command: str,
+    data: str,
+    tiles: tuple[int, int],
+    reports: Sequence[RoundReport],
+    seconds: float,
 ) -> str:
     """The card's text.
 

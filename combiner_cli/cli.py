@@ -7,24 +7,22 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import __version__
+from . import __version__, display
 from .errors import CombinerError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from .codec import EncodeResult
     from .learn import RoundReport
-    from .refine import Progress
     from .signals import Signal
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _INTERRUPTED = 130
+_VERBOSE = "combiner.verbose"
 
 
 class _Commands(click.Group):
@@ -34,17 +32,13 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except CombinerError as error:
-            if _wants_traceback():
+            if ctx.meta.get(_VERBOSE):
                 traceback.print_exc()
             click.echo(f"combiner: {error}", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("combiner: interrupted", err=True)
             ctx.exit(_INTERRUPTED)
-
-
-def _wants_traceback() -> bool:
-    return "-v" in sys.argv or "--verbose" in sys.argv
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)
@@ -66,9 +60,20 @@ def main() -> None:
     """
 
 
+def _remember_verbose(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+    ctx.meta[_VERBOSE] = value
+
+
 _force = click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
-_verbose = click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an error.")
+_verbose = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember_verbose,
+    help="Show the traceback of an error.",
+)
 _device = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
 )
@@ -77,13 +82,17 @@ _threads = click.option("--threads", type=click.IntRange(1, 1024), help="Threads
 
 @main.command()
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write. [default: INPUT with suffix .cmb]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File to write. [default: INPUT with suffix .cmb]"
+)
 @_force
 @click.option("-q", "--quality", type=click.IntRange(1, 10), help="1 (smallest) to 10 (best). [default: 5]")
 @click.option("--prior", "prior_name", metavar="NAME|FILE", help="Prior to use, at its own rate unless -q is given.")
 @_device
 @_threads
-@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of the encoder's random numbers.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of the encoder's random numbers."
+)
 @_json
 @_verbose
 def encode(
@@ -96,7 +105,6 @@ def encode(
     threads: int | None,
     seed: int,
     as_json: bool,
-    verbose: bool,
 ) -> None:
     """Encode an image or a sound to a .cmb file.
 
@@ -118,7 +126,7 @@ def encode(
             rate = 1.0 if quality is None else priors.relative_rate(quality)
         priors.check_kind(prior, signal.kind)
         _limit_threads(threads)
-        with _progress_bar() as report:
+        with display.progress_bar() as report:
             result = codec.encode(signal, prior, codec.Settings(rate=rate, device=device, seed=seed), report)
         partial.write_bytes(result.data)
     _report_encoded(source, target, signal, result, prior.name, time.perf_counter() - clock, as_json)
@@ -127,11 +135,16 @@ def encode(
 @main.command()
 @click.argument("source", metavar="FILE.cmb", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File to write; its suffix chooses the format. [default: PNG or WAV]"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write; its suffix chooses the format. [default: PNG or WAV]",
 )
 @_force
 @click.option("--prior", "prior_name", metavar="NAME|FILE", help="Prior to use, if it is not on the search path.")
-@click.option("--scale", type=click.IntRange(1, 64), default=1, show_default=True, help="Render at this many times the size.")
+@click.option(
+    "--scale", type=click.IntRange(1, 64), default=1, show_default=True, help="Render at this many times the size."
+)
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
@@ -149,7 +162,6 @@ def decode(
     scale: int,
     max_pixels: int,
     as_json: bool,
-    verbose: bool,
 ) -> None:
     """Decode a .cmb file to an image or a sound.
 
@@ -182,7 +194,7 @@ def decode(
 @click.argument("source", metavar="FILE.cmb", type=click.Path(path_type=Path))
 @_json
 @_verbose
-def info(source: Path, as_json: bool, verbose: bool) -> None:
+def info(source: Path, as_json: bool) -> None:
     """Show what is inside a .cmb file."""
     from . import bitstream, files, priors
     from .errors import PriorError
@@ -212,31 +224,52 @@ def info(source: Path, as_json: bool, verbose: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
         return
-    click.echo(f"{source}: {_shape_text(header.kind, header.shape, header.channels, header.sample_rate)}, {header.bit_depth} bits")
+    shape = _shape_text(header.kind, header.shape, header.channels, header.sample_rate)
+    around = len(data) - len(payload)
+    click.echo(f"{source}: {shape}, {header.bit_depth} bits")
     click.echo(f"  prior    {prior_name or 'not on this machine'} (id {header.prior_id:08x})")
     click.echo(f"  size     {len(data):,} bytes, {_rate_text(rate_name, rate)}")
-    click.echo(f"  groups   {', '.join(f'{n:,}' for n in header.groups)}; {len(payload):,} bytes, {len(data) - len(payload)} around them")
+    click.echo(f"  groups   {', '.join(f'{n:,}' for n in header.groups)}; {len(payload):,} bytes, {around} around them")
 
 
 @main.command("learn-prior")
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Prior to write: NAME.safetensors.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Prior to write: NAME.safetensors."
+)
 @_force
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Bits per pixel, or per sample of sound, to aim at. [default: 1]")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Bits per pixel, or per sample of sound, to aim at. [default: 1]",
+)
 @click.option("--beta", type=click.FloatRange(0, min_open=True), help="Fixed weight of the KL, instead of --rate.")
 @click.option("--tile", type=click.IntRange(1, 2**20), help="Side of a tile. [default: 32 for images, 512 for sound]")
 @click.option("--features", type=click.IntRange(2, 4096), default=64, show_default=True, help="Fourier features.")
-@click.option("--highest-frequency", type=click.FloatRange(1), help="Of the features, half periods per tile. [default: half the tile]")
+@click.option(
+    "--highest-frequency",
+    type=click.FloatRange(1),
+    help="Of the features, in periods per tile. [default: half the tile]",
+)
 @click.option("--width", type=click.IntRange(1, 4096), default=16, show_default=True, help="Units of a hidden layer.")
 @click.option("--hidden", type=click.IntRange(1, 16), default=2, show_default=True, help="Hidden layers.")
-@click.option("--sine", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True, help="Factor inside the sine.")
+@click.option(
+    "--sine", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True, help="Factor inside the sine."
+)
 @click.option("--rounds", type=click.IntRange(1), default=96, show_default=True, help="Turns of fitting and updating.")
 @click.option("--steps", type=click.IntRange(1), default=40, show_default=True, help="Gradient steps per round.")
 @click.option("--points", type=click.IntRange(1), default=256, show_default=True, help="Points per tile and step.")
 @click.option("--tiles", type=click.IntRange(1), default=1024, show_default=True, help="Training tiles at most.")
-@click.option("--held-out", type=click.IntRange(1, 50), default=5, show_default=True, help="Percent of the signals kept out.")
+@click.option(
+    "--held-out", type=click.IntRange(1, 50), default=5, show_default=True, help="Percent of the signals kept out."
+)
 @click.option("--group-bits", type=click.Choice(["8", "16"]), default="16", show_default=True, help="Bits of a group.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Resumed from and kept up to date. [default: NAME.checkpoint]")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Resumed from and kept up to date. [default: NAME.checkpoint]"
+)
+@click.option(
+    "--checkpoint-seconds", type=click.FloatRange(0), default=60.0, show_default=True, help="Time between checkpoints."
+)
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of all random numbers.")
 @click.option("--describe", metavar="TEXT", help="Description of the data for the card. [default: the folder's name]")
 @_device
@@ -261,11 +294,11 @@ def learn_prior(
     held_out: int,
     group_bits: str,
     checkpoint: Path | None,
+    checkpoint_seconds: float,
     seed: int,
     describe: str | None,
     device: str,
     threads: int | None,
-    verbose: bool,
 ) -> None:
     """Learn a prior from a folder of images or sounds, or an .npz of images.
 
@@ -313,13 +346,15 @@ def learn_prior(
         clock = time.perf_counter()
         saved = checkpoint or output.with_suffix(".checkpoint")
         reports: list[RoundReport] = []
-        with _round_display(plan.name, rounds) as show:
+        with display.round_display(plan.name, rounds) as show:
 
             def after_round(result: RoundReport) -> None:
                 reports.append(result)
                 show(result)
 
-            prior = learn.learn(plan, training, kept_out, choose_device(device), saved, report=after_round)
+            prior = learn.learn(
+                plan, training, kept_out, choose_device(device), saved, checkpoint_seconds, report=after_round
+            )
         priors.save(prior, partial)
         seconds = time.perf_counter() - clock
     data = f"{describe or dataset.resolve().name}, {signals} {source.kind}s"
@@ -327,7 +362,8 @@ def learn_prior(
         text = cards.card(prior, plan, _command(dataset), data, (len(training), len(kept_out)), reports, seconds)
         partial.write_text(text)
     saved.unlink(missing_ok=True)
-    click.echo(f"{output}: prior {prior.id:08x}, {prior.bits_per_point:.4f} bits per {'pixel' if image else 'sample'}, {seconds:.0f} s")
+    unit = "pixel" if image else "sample"
+    click.echo(f"{output}: prior {prior.id:08x}, {prior.bits_per_point:.4f} bits per {unit}, {seconds:.0f} s")
 
 
 def _command(dataset: Path) -> str:
@@ -353,7 +389,13 @@ def _report_encoded(
     quality = metrics.psnr(signal, result.decoded)
     noise = metrics.signal_to_noise(signal, result.decoded) if signal.kind == "sound" else None
     if as_json:
-        facts = {"input": str(source), "output": str(target), "prior": prior_name, "input_bytes": before, "bytes": after}
+        facts = {
+            "input": str(source),
+            "output": str(target),
+            "prior": prior_name,
+            "input_bytes": before,
+            "bytes": after,
+        }
         facts |= {"payload_bytes": result.payload_bytes, rate_name: rate, "psnr": _finite(quality)}
         facts |= {} if noise is None else {"snr": _finite(noise)}
         phases = {phase: round(value, 3) for phase, value in result.seconds.items()}
@@ -389,57 +431,3 @@ def _shape_text(kind: str, shape: tuple[int, ...], channels: int, sample_rate: i
         return f"{shape[1]}x{shape[0]} {('grey', 'grey + alpha', 'RGB', 'RGB + alpha')[channels - 1]}"
     assert sample_rate is not None
     return f"{shape[0] / sample_rate:.2f} s {('mono', 'stereo')[channels - 1]} at {sample_rate} Hz"
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on stderr with phase, PSNR so far and time left, if stderr is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    import math
-
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description:>7}"), BarColumn(), TextColumn("{task.fields[psnr]:>9}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def report(progress: Progress) -> None:
-            if progress.phase not in tasks:
-                tasks[progress.phase] = bar.add_task(progress.phase, total=1.0, psnr="")
-            error = progress.squared_error
-            psnr = "" if error is None else f"{10 * math.log10(4 / max(error, 1e-12)):.2f} dB"
-            bar.update(tasks[progress.phase], completed=progress.done, psnr=psnr)
-
-        yield report
-
-
-@contextmanager
-def _round_display(name: str, rounds: int) -> Iterator[Callable[[RoundReport], None]]:
-    """A bar on a terminal, a line now and then elsewhere, both on stderr."""
-    if not sys.stderr.isatty():
-        yield lambda result: _print_round(name, result)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=rounds, state="")
-
-        def show(result: RoundReport) -> None:
-            state = f"{result.held_out_bits_per_point:.3f} b {result.held_out_psnr:.2f} dB"
-            bar.update(task, completed=result.number, state=state)
-
-        yield show
-
-
-def _print_round(name: str, result: RoundReport) -> None:
-    if result.number % max(1, result.rounds // 20) == 0 or result.number == result.rounds:
-        click.echo(
-            f"{name}: round {result.number}/{result.rounds}, {result.bits_per_point:.4f} bits per point, "
-            f"{result.psnr:.2f} dB; held out {result.held_out_bits_per_point:.4f}, {result.held_out_psnr:.2f} dB",
-            err=True,
-        )

@@ -18,10 +18,11 @@ from . import bitstream, coder, groups
 from .bitstream import Header
 from .errors import DamagedFileError, InputError, LimitError, UsageError, VerificationError
 from .priors import Prior, Stage, check_kind
-from .signals import Signal, Tiling, coordinates, coverage, from_values, join, split, to_values
+from .signals import Kind, Signal, Tiling, coordinates, coverage, from_values, inside_mask, join, split, to_values
 
 if TYPE_CHECKING:
-    from .refine import Report, Schedule
+    from .posterior import Objective
+    from .refine import Progress, Report, Schedule
 
 MOST_POINTS = 2**28  # pixels or sample instants that a file may declare, unless the caller says otherwise
 _SMALL = 2**16  # points up to which the long schedule is affordable
@@ -61,7 +62,9 @@ class EncodeResult:
     seconds: dict[str, float]
 
 
-def encode(signal: Signal, prior: Prior, settings: Settings | None = None, report: Report | None = None) -> EncodeResult:
+def encode(
+    signal: Signal, prior: Prior, settings: Settings | None = None, report: Report | None = None
+) -> EncodeResult:
     """Encode one signal.
 
     Args:
@@ -101,7 +104,7 @@ def encode_batch(
     partition = groups.partition(stage.information, count, prior.key)
     schedule = settings.schedule or default_schedule(layout.tiles * math.prod(layout.extent))
     clock = time.perf_counter()
-    objective = _objective(signals, layout, stage, prior, device)
+    objective = _objective(signals, layout, prior, device)
     coded = refine.encode(
         objective,
         partition,
@@ -109,7 +112,7 @@ def encode_batch(
         prior.key,
         len(signals),
         replace(schedule, seed=settings.seed),
-        report or (lambda progress: None),
+        report or _silence,
     )
     seconds = {"prepare": 0.0, **coded.seconds}
     seconds["prepare"] = time.perf_counter() - clock - sum(coded.seconds.values())
@@ -126,9 +129,7 @@ def encode_batch(
     return results
 
 
-def decode(
-    data: bytes, find_prior: Callable[[int], Prior], scale: int = 1, most_points: int = MOST_POINTS
-) -> Signal:
+def decode(data: bytes, find_prior: Callable[[int], Prior], scale: int = 1, most_points: int = MOST_POINTS) -> Signal:
     """Decode a file.
 
     Args:
@@ -146,11 +147,11 @@ def decode(
     header, _ = bitstream.unpack(data)
     if math.prod(header.shape) * scale ** len(header.shape) > most_points:
         raise LimitError(
-            f"the file declares {'x'.join(str(n) for n in header.shape)} samples, over the limit of {most_points} in all; "
+            f"the file declares {'x'.join(str(n) for n in header.shape)} samples, over the limit of {most_points}; "
             "raise --max-pixels if you trust it"
         )
     prior = find_prior(header.prior_id)
-    latents, _, layout = _decode_latents(data, prior)
+    latents, layout = _decode_latents(data, prior)
     values = join(prior.render(latents.reshape(layout.tiles, -1), scale), layout, scale)
     sample_rate = None if header.sample_rate is None else header.sample_rate * scale
     return from_values(values, header.kind, sample_rate, header.bit_depth)
@@ -165,7 +166,9 @@ def decode_indices(data: bytes, prior: Prior) -> tuple[Header, npt.NDArray[np.in
     header, payload = bitstream.unpack(data)
     check_kind(prior, header.kind)
     if header.prior_id != prior.id:
-        raise DamagedFileError(f"the file was made with prior {header.prior_id:08x}, not with {prior.name} ({prior.id:08x})")
+        raise DamagedFileError(
+            f"the file was made with prior {header.prior_id:08x}, not with {prior.name} (id {prior.id:08x})"
+        )
     if len(header.groups) != 1:
         raise DamagedFileError(f"the file has {len(header.groups)} stages where its prior has one; it is damaged")
     return header, bitstream.indices_from_bytes(payload, header.groups[0], prior.group_bits)
@@ -173,11 +176,12 @@ def decode_indices(data: bytes, prior: Prior) -> tuple[Header, npt.NDArray[np.in
 
 def default_schedule(points: int) -> Schedule:
     """How long to fit and refine a signal or batch whose tiles have that many points in all."""
+    from .posterior import Descent
     from .refine import Schedule
 
     if points <= _SMALL:
-        return Schedule(steps=1500, rounds=128, steps_per_round=20)
-    return Schedule(steps=500, rounds=40, steps_per_round=10)
+        return Schedule(steps=3000, rounds=128, steps_per_round=20, descent=Descent(points=512))
+    return Schedule(steps=600, rounds=48, steps_per_round=8)
 
 
 def choose_device(name: str) -> str:
@@ -197,8 +201,8 @@ def choose_device(name: str) -> str:
     return name
 
 
-def _decode_latents(data: bytes, prior: Prior) -> tuple[npt.NDArray[np.float64], Stage, Tiling]:
-    """Latents of all tiles, ``(stage latents,)`` float64: mean + deviation · candidate, two roundings."""
+def _decode_latents(data: bytes, prior: Prior) -> tuple[npt.NDArray[np.float64], Tiling]:
+    """Latents of all tiles, ``(tiles · network latents,)`` float64: mean + deviation · candidate, each rounded."""
     header, indices = decode_indices(data, prior)
     layout = prior.tiling(header.shape, header.channels)
     if layout.tiles * prior.network.latents > coder.WIDEST_GROUP * len(indices):
@@ -208,7 +212,7 @@ def _decode_latents(data: bytes, prior: Prior) -> tuple[npt.NDArray[np.float64],
     z = np.zeros(len(stage.information), dtype=np.float64)
     z[partition.order] = coder.lookup(indices, partition, prior.group_bits, prior.key)
     mean, deviation = prior.moments(stage)
-    return mean + deviation * z, stage, layout
+    return mean + deviation * z, layout
 
 
 def _number_of_groups(stage: Stage, prior: Prior, rate: float) -> int:
@@ -220,21 +224,22 @@ def _number_of_groups(stage: Stage, prior: Prior, rate: float) -> int:
     return max(1, fewest, min(count, len(stage.information)))
 
 
-def _objective(signals: Sequence[Signal], layout: Tiling, stage: Stage, prior: Prior, device: str):  # type: ignore[no-untyped-def]
+def _objective(signals: Sequence[Signal], layout: Tiling, prior: Prior, device: str) -> Objective:
     """The fit of all tiles of all signals, signal after signal."""
     from .posterior import objective
 
     target = np.concatenate([split(to_values(signal), layout) for signal in signals])
-    points = math.prod(layout.extent)
     inside = None
-    if (coverage(layout) < points).any():
-        mask = np.ones((*layout.shape, signals[0].channels))
-        beyond = [(0, count * tile - size) for size, tile, count in zip(layout.shape, layout.extent, layout.counts, strict=True)]
-        whole = replace(layout, shape=tuple(c * t for c, t in zip(layout.counts, layout.extent, strict=True)))
-        inside = np.tile(split(np.pad(mask, [*beyond, (0, 0)]), whole)[:, :1], (len(signals), 1, 1))
+    if (coverage(layout) < math.prod(layout.extent)).any():
+        inside = np.tile(inside_mask(layout), (len(signals), 1, 1))
     features = prior.network.fourier_features(coordinates(layout.extent))
     return objective(prior.network, features, target, inside, (prior.mean, prior.deviation), prior.beta, device)
 
 
-def _format(signal: Signal) -> tuple[object, tuple[int, ...], int, int, int | None]:
+def _silence(_: Progress) -> None:
+    """Report nothing."""
+
+
+def _format(signal: Signal) -> tuple[Kind, tuple[int, ...], int, int, int | None]:
+    """What signals that are encoded together have in common, in the order of a header's fields."""
     return (signal.kind, signal.shape, signal.channels, signal.bit_depth, signal.sample_rate)

@@ -56,7 +56,7 @@ def lookup(
 
 
 def table_rows(indices: npt.NDArray[np.int64], group_bits: int) -> npt.NDArray[np.int64]:
-    """The table row of each group's candidate from the indices of all groups in coding order, both ``(..., groups)``."""
+    """The table row of each group's candidate, from the indices of all groups in coding order: ``(..., groups)``."""
     if group_bits == 16:
         return indices
     previous = np.zeros_like(indices)
@@ -98,7 +98,7 @@ def gumbel_noise(groups: int, candidates: int, generator: np.random.Generator) -
 
 
 def _coefficients(target: Target) -> npt.NDArray[np.float32]:
-    """``(signals, groups, 2 · width)``: log q/p of a candidate z is [z, z²] times this, up to a constant of the group."""
+    """log q/p of a candidate z is [z, z²] times this, up to a constant: ``(signals, groups, 2 · width)``."""
     precision = target.deviation**-2.0
     return np.concatenate([target.mean * precision, 0.5 - 0.5 * precision], axis=2).astype(np.float32)
 

@@ -43,7 +43,9 @@ class Dataset:
             except CombinerError as error:
                 raise DatasetError(f"training file {path}: {error}") from error
             if signal.kind != self.kind:
-                raise DatasetError(f"{path} is a {signal.kind} in a data set of {self.kind}s; keep them in separate folders")
+                raise DatasetError(
+                    f"{path} is a {signal.kind} in a data set of {self.kind}s; keep them in separate folders"
+                )
             yield signal
 
 
@@ -106,7 +108,9 @@ def sample_tiles(
         _keep_smallest(reservoirs[1], max(1, most * held_out // 100))
     if not reservoirs[0] or not reservoirs[1]:
         size = "x".join(str(n) for n in extent)
-        raise DatasetError(f"{dataset.source} holds {signals} {dataset.kind}s of at least {size} samples; it takes two or more")
+        raise DatasetError(
+            f"{dataset.source} holds {signals} {dataset.kind}s of at least {size} samples; it takes two or more"
+        )
     training, kept_out = (np.stack([tile for _, tile in sorted(part, key=lambda pair: pair[0])]) for part in reservoirs)
     return training, kept_out, signals
 
@@ -128,7 +132,9 @@ def _images(path: Path) -> npt.NDArray[np.uint8]:
         raise DatasetError(f"cannot read {path}: {error}") from error
     images = {name: array for name, array in images.items() if _is_images(array)}
     if len(images) != 1:
-        raise DatasetError(f"{path} must hold one array of images (count, height, width, channels) of 8 bits, or one called train")
+        raise DatasetError(
+            f"{path} must hold one array of images (count, height, width, channels) of 8 bits, or one called train"
+        )
     return next(iter(images.values()))
 
 

@@ -12,7 +12,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ class Plan:
     steps: int
     group_bits: int
     seed: int
-    descent: Descent = Descent()
+    descent: Descent = field(default_factory=Descent)
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,12 @@ def _save(path: Path, state: _State, fingerprint: str) -> None:
         "prior_mean": state.moments.mean,
         "prior_deviation": state.moments.deviation,
     }
-    metadata = {"format": _CHECKPOINT, "fingerprint": fingerprint, "beta": state.beta.hex(), "rounds": str(state.rounds)}
+    metadata = {
+        "format": _CHECKPOINT,
+        "fingerprint": fingerprint,
+        "beta": state.beta.hex(),
+        "rounds": str(state.rounds),
+    }
     partial = path.with_name(path.name + ".partial")
     save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(partial), metadata)
     partial.replace(path)
@@ -278,7 +283,9 @@ def _load(path: Path, fingerprint: str, device: str) -> _State:
                 raise DatasetError(f"{path} belongs to other data or settings; remove it to start anew")
             tensor: Callable[[str], Any] = content.get_tensor
             moments = tuple(tensor(f"moment{n}") for n in range(4))
-            posterior = Posterior(tensor("mean"), tensor("log_deviation"), (moments[0], moments[1], moments[2], moments[3]))
+            posterior = Posterior(
+                tensor("mean"), tensor("log_deviation"), (moments[0], moments[1], moments[2], moments[3])
+            )
             prior = Moments(tensor("prior_mean"), tensor("prior_deviation"))
             return _State(posterior, prior, float.fromhex(metadata["beta"]), int(metadata["rounds"]))
     except (SafetensorError, OSError, KeyError) as error:

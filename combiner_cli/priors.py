@@ -89,7 +89,7 @@ class Prior:
 
     @property
     def bits_per_point(self) -> float:
-        """Expected information over the points of a tile: the rate of the payload at the prior's own number of groups."""
+        """Expected information over the points of a tile: the payload's rate at the prior's own number of groups."""
         return float(self.information.sum()) / groups.INFORMATION_UNIT / float(np.prod(self.network.extent))
 
     def tiling(self, shape: tuple[int, ...], channels: int) -> Tiling:
@@ -132,14 +132,20 @@ def check_kind(prior: Prior, kind: Kind) -> None:
         PriorError: it was.
     """
     if prior.kind != kind:
-        raise PriorError(f"prior {prior.name} is for {prior.kind}s and this is {_with_article(kind)}; choose another prior")
+        raise PriorError(
+            f"prior {prior.name} is for {prior.kind}s and this is {_with_article(kind)}; choose another prior"
+        )
 
 
 def save(prior: Prior, path: Path) -> None:
     """Write a prior as safetensors to exactly this path."""
     from safetensors.numpy import save_file
 
-    metadata = {"format": FORMAT, "name": prior.name, "configuration": json.dumps(_configuration(prior), sort_keys=True)}
+    metadata = {
+        "format": FORMAT,
+        "name": prior.name,
+        "configuration": json.dumps(_configuration(prior), sort_keys=True),
+    }
     save_file({name: np.ascontiguousarray(t) for name, t in _tensors(prior).items()}, str(path), metadata)
 
 
@@ -166,7 +172,9 @@ def load(path: Path) -> Prior:
     version = metadata.get("format", "")
     if version != FORMAT:
         if version.startswith("combiner-prior-"):
-            raise UnsupportedVersionError(f"{path} has format {version}, this program reads {FORMAT}; use a newer combiner")
+            raise UnsupportedVersionError(
+                f"{path} has format {version}, this program reads {FORMAT}; use a newer combiner"
+            )
         raise DamagedFileError(f"{path} is not a combiner prior")
     try:
         configuration = json.loads(metadata["configuration"])
@@ -284,12 +292,14 @@ def _check(prior: Prior, path: Path) -> None:
     """Refuse a prior whose values cannot work, before anything is allocated from them."""
     network = prior.network
     axes = {"image": 2, "sound": 1}.get(prior.kind)
+    factors = (network.highest_frequency, network.frequency, prior.beta)
     whole = (*network.extent, network.outputs, network.features, network.width, network.hidden)
     sound = (
         prior.family == FAMILY
         and axes == len(network.extent)
         and prior.group_bits in GROUP_BITS
         and all(isinstance(number, int) and 0 < number <= _LARGEST_NETWORK for number in whole)
+        and all(isinstance(factor, int | float) and math.isfinite(factor) and factor > 0 for factor in factors)
         and network.hidden <= 64
         and network.features % (2 * len(network.extent)) == 0
         and network.latents <= _LARGEST_NETWORK

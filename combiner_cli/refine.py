@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from .groups import Partition
 from .posterior import Descent, Objective, Posterior, cosine, descend, hash_seed, kl, squared_error, start
 
 _LARGEST_CHANGE = 0.1  # of the logarithm of a penalty per adaptation, as in the published rule (factor 1.1)
-_LATE_RATE = 0.3  # step size between groups, relative to that of the fit's beginning
+_LATE_RATE = 0.6  # step size between groups, relative to that of the fit's beginning
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Schedule:
     rounds: int
     steps_per_round: int
     adapt_every: int = 10
-    descent: Descent = Descent()
+    descent: Descent = field(default_factory=Descent)
     seed: int = 0
 
 
@@ -75,7 +76,7 @@ class Coded:
 
 
 class _Budget:
-    """The groups of a batch of signals on the device: which latents they hold, and the penalties that hold them to budget."""
+    """The groups of a batch of signals on the device: their latents, and the penalties that keep them to budget."""
 
     def __init__(self, partition: Partition, signals: int, latents: int, group_bits: int, device: torch.device) -> None:
         self.signals, self.groups = signals, partition.groups
@@ -112,7 +113,13 @@ class _Budget:
 
 
 def encode(
-    objective: Objective, partition: Partition, group_bits: int, key: int, signals: int, schedule: Schedule, report: Report
+    objective: Objective,
+    partition: Partition,
+    group_bits: int,
+    key: int,
+    signals: int,
+    schedule: Schedule,
+    report: Report,
 ) -> Coded:
     """Fit the posteriors of signals of one shape and code all their groups.
 
@@ -137,7 +144,7 @@ def encode(
     seconds["fit"] = time.perf_counter() - clock
     indices = np.zeros((signals, partition.groups), dtype=np.int64)
     bounds = np.linspace(0, partition.groups, rounds + 1).round().astype(np.int64)
-    for number, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for number, (first, last) in enumerate(pairwise(bounds)):
         clock = time.perf_counter()
         _code(posterior, budget, partition, group_bits, key, indices, int(first), int(last), schedule.seed)
         seconds["search"] += time.perf_counter() - clock

@@ -95,7 +95,8 @@ def lanes(rows: Any, columns: Any, key: int) -> Any:
 
 def normals(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], key: int) -> npt.NDArray[np.float32]:
     """Standard normal candidates at the given places of the table (numpy), shape of ``rows``, float32."""
-    return normal_quantiles()[lanes(rows, columns, key)]
+    candidates: npt.NDArray[np.float32] = normal_quantiles()[lanes(rows, columns, key)]
+    return candidates
 
 
 @lru_cache(maxsize=2)
@@ -107,7 +108,8 @@ def table(width: int, key: int) -> npt.NDArray[np.float32]:
     zero = np.zeros_like(rows)
     words = philox((block, rows, zero + TABLE_STREAM, zero), split_key(key))
     halves = [part for word in words for part in (word & 0xFFFF, word >> 16)]
-    candidates = normal_quantiles()[np.stack(halves, axis=-1)].reshape(TABLE_ROWS, -1)[:, :width].copy()
+    whole: npt.NDArray[np.float32] = normal_quantiles()[np.stack(halves, axis=-1)].reshape(TABLE_ROWS, -1)
+    candidates = whole[:, :width].copy()
     candidates.setflags(write=False)
     return candidates
 

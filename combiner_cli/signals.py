@@ -76,8 +76,8 @@ def to_values(signal: Signal) -> FloatArray:
     """Samples as the network sees them: float64 in [-1, 1], same shape as ``signal.samples``."""
     if signal.kind == "sound":
         return signal.samples.astype(np.float64)
-    peak = 2**signal.bit_depth - 1
-    return signal.samples.astype(np.float64) * (2 / peak) - 1
+    values: FloatArray = signal.samples.astype(np.float64) * (2 / (2**signal.bit_depth - 1)) - 1
+    return values
 
 
 def from_values(values: FloatArray, kind: Kind, sample_rate: int | None, bit_depth: int) -> Signal:
@@ -163,6 +163,15 @@ def coverage(layout: Tiling) -> npt.NDArray[np.int64]:
     return np.tile(inside, len(layout.planes))
 
 
+def inside_mask(layout: Tiling) -> FloatArray:
+    """1 for the points of each tile that are inside the signal, 0 for padding, ``(tiles, 1, points)``."""
+    padded = tuple(count * tile for count, tile in zip(layout.counts, layout.extent, strict=True))
+    mask = np.zeros((*padded, 1))
+    mask[tuple(slice(0, size) for size in layout.shape)] = 1
+    one_plane = Tiling(layout.extent, layout.counts, padded, ((0,),))
+    return np.tile(split(mask, one_plane), (len(layout.planes), 1, 1))
+
+
 def split(values: FloatArray, layout: Tiling) -> FloatArray:
     """Cut a signal's values into tiles, the parts beyond its end filled with the nearest sample.
 
@@ -173,7 +182,9 @@ def split(values: FloatArray, layout: Tiling) -> FloatArray:
         ``(tiles, outputs, points)``.
     """
     axes = len(layout.shape)
-    padding = [(0, count * tile - size) for size, tile, count in zip(layout.shape, layout.extent, layout.counts, strict=True)]
+    padding = [
+        (0, count * tile - size) for size, tile, count in zip(layout.shape, layout.extent, layout.counts, strict=True)
+    ]
     padded = np.pad(values, [*padding, (0, 0)], mode="edge")
     dealt = [size for pair in zip(layout.counts, layout.extent, strict=True) for size in pair]
     # (count, tile, count, tile, channels) -> (count, count, channels, tile, tile)

@@ -23,9 +23,7 @@ def _normal_cdf(x):
 def test_a_star_samples_follow_the_target_distribution(mean, deviation):
     """Chi-square over ten equally likely bins of the target: choosing the best weight, or the prior, fails by far."""
     count = 2000
-    indices = coder.search(
-        _target(mean, deviation, count), 16, KEY, np.zeros(1, np.int64), np.random.default_rng(7)
-    )
+    indices = coder.search(_target(mean, deviation, count), 16, KEY, np.zeros(1, np.int64), np.random.default_rng(7))
     values = sampler.table(1, KEY)[indices[0], 0]
     uniform = np.array([_normal_cdf((value - mean) / deviation) for value in values])
     observed = np.histogram(uniform, bins=10, range=(0, 1))[0]
@@ -51,9 +49,7 @@ def test_noise_has_the_moments_of_a_gumbel_variable():
 def test_choices_of_a_signal_do_not_depend_on_the_rest_of_the_batch():
     generator = np.random.default_rng(1)
     mean, deviation = generator.normal(size=(3, 40, 5)), generator.uniform(0.2, 0.9, (3, 40, 5))
-    together = coder.search(
-        coder.Target(mean, deviation), 16, KEY, np.zeros(3, np.int64), np.random.default_rng(9)
-    )
+    together = coder.search(coder.Target(mean, deviation), 16, KEY, np.zeros(3, np.int64), np.random.default_rng(9))
     for n in range(3):
         part = coder.Target(mean[n : n + 1], deviation[n : n + 1])
         alone = coder.search(part, 16, KEY, np.zeros(1, np.int64), np.random.default_rng(9))

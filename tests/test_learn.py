@@ -65,14 +65,14 @@ def test_a_stopped_run_resumes_to_the_same_prior(tmp_path):
     checkpoint = tmp_path / "tiny.checkpoint"
     whole = learn.learn(PLAN, tiles(6), tiles(1, seed=9), "cpu")
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop_after_three(report):
         if report.number == 3:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         learn.learn(PLAN, tiles(6), tiles(1, seed=9), "cpu", checkpoint, 0.0, stop_after_three)
     resumed_from = []
     resumed = learn.learn(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class Siren:
         extent: samples of a tile along each axis at native resolution.
         outputs: values per point.
         features: number of Fourier features, a multiple of twice the number of axes.
-        highest_frequency: of the Fourier features, in half periods over the tile; the lowest is 1.
+        highest_frequency: of the Fourier features, in periods per tile; the lowest is 1.
         width: units of each hidden layer.
         hidden: number of hidden layers, each followed by a sine.
         frequency: factor inside the sine (30 in the paper that introduced the network).
@@ -47,7 +48,7 @@ class Siren:
     def layers(self) -> tuple[tuple[int, int], ...]:
         """(outputs, inputs) of each layer, the bias not counted."""
         sizes = [self.features, *[self.width] * self.hidden, self.outputs]
-        return tuple((after, before) for before, after in zip(sizes[:-1], sizes[1:], strict=True))
+        return tuple((after, before) for before, after in pairwise(sizes))
 
     @property
     def latents(self) -> int:

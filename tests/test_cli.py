@@ -1,0 +1,376 @@
+"""The command line: transcripts of success, and every mistake with its line and its exit code."""
+
+import binascii
+import json
+import os
+import signal as signals_of_the_system
+import subprocess
+import sys
+import time
+
+import msgpack
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+from conftest import smooth_image, tone
+from PIL import Image
+
+from combiner_cli import __version__, bitstream, codec, media, metrics, priors
+from combiner_cli.cli import main
+from combiner_cli.refine import Schedule
+
+
+@pytest.fixture
+def quick(monkeypatch, prior_folder, tmp_path):
+    """Short schedules, tiny priors, and a folder to work in."""
+    monkeypatch.setattr(codec, "default_schedule", lambda points: Schedule(30, 4, 3))
+    monkeypatch.chdir(tmp_path)
+    media.write_signal(smooth_image(11, 13), tmp_path / "photo.png")
+    media.write_signal(tone(500), tmp_path / "voice.wav")
+    return tmp_path
+
+
+def run(*arguments):
+    """Run a command in this process; an unexpected exception fails the test with its traceback."""
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def encode(source, target, prior="tiny-image"):
+    done = run("encode", source, "-o", target, "--prior", prior)
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def refused(done, exit_code, message):
+    """One line on stderr that says so, nothing on stdout."""
+    assert done.exit_code == exit_code, done.output
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert done.stderr.startswith("combiner: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def left_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_an_image_there_and_back(quick):
+    done = encode("photo.png", "photo.cmb")
+    size = (quick / "photo.cmb").stat().st_size
+    assert done.stdout.startswith("photo.png -> photo.cmb: ")
+    assert f"{size:,} bytes, {8 * size / 143:.3f} bpp, PSNR " in done.stdout
+    done = run("decode", "photo.cmb", "-o", "back.png")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("photo.cmb -> back.png: 13x11 RGB, ")
+    assert media.read_signal(quick / "back.png").shape == (11, 13)
+
+
+def test_a_sound_there_and_back_with_default_names(quick):
+    done = run("encode", "voice.wav", "--prior", "tiny-sound", "--json")
+    facts = json.loads(done.stdout)
+    (quick / "voice.wav").rename(quick / "original.wav")
+    assert run("decode", "voice.cmb").exit_code == 0
+    decoded = media.read_signal(quick / "voice.wav")
+    original = media.read_signal(quick / "original.wav")
+    assert decoded.shape == (500,)
+    assert facts["psnr"] == pytest.approx(metrics.psnr(original, decoded), abs=1e-3)
+    assert facts["snr"] == pytest.approx(metrics.signal_to_noise(original, decoded), abs=1e-3)
+    assert facts["bytes"] == (quick / "voice.cmb").stat().st_size
+    assert facts["kbps"] == pytest.approx(8 * facts["bytes"] / (500 / 16000) / 1000, abs=1e-3)
+
+
+def test_json_of_an_image_agrees_with_the_decoded_file(quick):
+    done = run("encode", "photo.png", "--prior", "tiny-image", "--json")
+    facts = json.loads(done.stdout)
+    assert run("decode", "photo.cmb", "-o", "back.png", "--json").exit_code == 0
+    original, back = (media.read_signal(quick / name) for name in ("photo.png", "back.png"))
+    assert facts["psnr"] == pytest.approx(metrics.psnr(original, back), abs=1e-3)
+    assert facts["bytes"] - facts["payload_bytes"] <= 24
+    assert set(facts["phases"]) == {"prepare", "fit", "search", "refine", "decode"}
+
+
+def test_quality_raises_the_rate(quick):
+    sizes = []
+    for quality in (1, 10):
+        run("encode", "photo.png", "-f", "--prior", "tiny-image", "-q", quality)
+        sizes.append((quick / "photo.cmb").stat().st_size)
+    assert sizes[0] < sizes[1]
+
+
+def test_the_shipped_priors_are_used_by_default(quick):
+    done = run("encode", "photo.png", "--json")
+    assert json.loads(done.stdout)["prior"].startswith("cifar10-")
+    done = run("encode", "voice.wav", "--json")
+    assert json.loads(done.stdout)["prior"].startswith("speech-")
+
+
+def test_info(quick):
+    encode("photo.png", "photo.cmb")
+    prior = priors.find("tiny-image")
+    done = run("info", "photo.cmb")
+    assert done.exit_code == 0
+    assert "13x11 RGB" in done.stdout
+    assert f"tiny-image (id {prior.id:08x})" in done.stdout
+    facts = json.loads(run("info", "photo.cmb", "--json").stdout)
+    assert facts["shape"] == [11, 13]
+    assert facts["bytes"] == (quick / "photo.cmb").stat().st_size
+    (quick / "priors" / "tiny-image.safetensors").unlink()
+    assert "not on this machine" in run("info", "photo.cmb").stdout
+
+
+def test_decode_at_twice_the_size(quick):
+    encode("photo.png", "photo.cmb")
+    assert run("decode", "photo.cmb", "-o", "large.png", "--scale", "2").exit_code == 0
+    with Image.open("large.png") as image:
+        assert image.size == (26, 22)
+
+
+def test_version_and_help():
+    assert run("--version").stdout == f"combiner {__version__}\n"
+    for command in ("encode", "decode", "info", "learn-prior"):
+        done = run(command, "-h")
+        assert done.exit_code == 0
+        assert done.stdout.startswith("Usage: ")
+
+
+def test_existing_outputs_are_kept_without_force(quick):
+    encode("photo.png", "photo.cmb")
+    before = (quick / "photo.cmb").read_bytes()
+    refused(run("encode", "photo.png", "--prior", "tiny-image"), 7, "-f")
+    assert (quick / "photo.cmb").read_bytes() == before
+    refused(run("decode", "photo.cmb"), 7, "-f")
+    assert run("decode", "photo.cmb", "-f").exit_code == 0
+
+
+def test_something_that_is_no_image(quick):
+    (quick / "text.png").write_text("not an image")
+    refused(run("encode", "text.png"), 3, "text.png")
+    refused(run("encode", "missing.png"), 3, "missing.png")
+    assert "text.cmb" not in left_in(quick)
+
+
+def test_nan_in_a_sound(quick):
+    soundfile.write("nan.wav", np.array([0.0, np.nan, 0.5], dtype=np.float32), 16000, subtype="FLOAT")
+    refused(run("encode", "nan.wav", "--prior", "tiny-sound"), 3, "NaN")
+    assert left_in(quick) == ["nan.wav", "photo.png", "priors", "voice.wav"]
+
+
+def test_a_prior_of_the_wrong_kind(quick):
+    refused(run("encode", "photo.png", "--prior", "tiny-sound"), 6, "is for sounds")
+    assert "photo.cmb" not in left_in(quick)
+
+
+def test_a_missing_prior_is_named_by_its_id(quick):
+    encode("photo.png", "photo.cmb")
+    prior = priors.find("tiny-image")
+    (quick / "priors" / "tiny-image.safetensors").unlink()
+    refused(run("decode", "photo.cmb", "-o", "back.png"), 6, f"{prior.id:08x}")
+    assert "back.png" not in left_in(quick)
+
+
+def test_truncated_and_changed_files(quick):
+    encode("photo.png", "photo.cmb")
+    data = (quick / "photo.cmb").read_bytes()
+    before = left_in(quick)
+    for damaged in (data[:-1], data[:10], b"", data[:20] + bytes([data[20] ^ 1]) + data[21:], b"GIF89a"):
+        (quick / "photo.cmb").write_bytes(damaged)
+        refused(run("decode", "photo.cmb", "-o", "back.png"), 4, "")
+        refused(run("info", "photo.cmb"), 4, "")
+        assert left_in(quick) == before
+
+
+def test_an_unknown_version(quick):
+    content = bitstream.MAGIC + msgpack.packb([7, 1])
+    (quick / "new.cmb").write_bytes(content + binascii.crc32(content).to_bytes(4, "big"))
+    refused(run("decode", "new.cmb"), 5, "version 7")
+
+
+def test_a_header_that_declares_a_gigantic_image(quick):
+    header = bitstream.Header(priors.find("tiny-image").id, "image", (2**31, 2**31), 3, 8, None, (1,))
+    (quick / "huge.cmb").write_bytes(bitstream.pack(header, bytes(2)))
+    refused(run("decode", "huge.cmb"), 9, "--max-pixels")
+    assert "huge.png" not in left_in(quick)
+    encode("photo.png", "photo.cmb")
+    refused(run("decode", "photo.cmb", "-o", "back.png", "--max-pixels", "100"), 9, "over the limit of 100")
+
+
+def test_targets_that_cannot_be_written(quick):
+    refused(run("encode", "photo.png", "-o", "nowhere/photo.cmb", "--prior", "tiny-image"), 7, "nowhere")
+    encode("photo.png", "photo.cmb")
+    refused(run("decode", "photo.cmb", "-o", "photo.xyz"), 7, "xyz")
+    refused(run("decode", "photo.cmb", "-o", "photo.wav"), 7, "wav")
+    assert left_in(quick) == ["photo.cmb", "photo.png", "priors", "voice.wav"]
+
+
+def test_options_out_of_range_are_usage_errors(quick):
+    for arguments in (
+        ("encode", "photo.png", "-q", "11"),
+        ("encode", "photo.png", "--device", "abacus"),
+        ("decode", "photo.cmb", "--scale", "0"),
+        ("encode",),
+        ("paint",),
+    ):
+        assert run(*arguments).exit_code == 2
+    refused(run("learn-prior", ".", "-o", "prior.bin"), 2, ".safetensors")
+    refused(run("learn-prior", ".", "-o", "p.safetensors", "--rate", "1", "--beta", "1"), 2, "exclude each other")
+
+
+def test_verbose_shows_the_traceback(quick):
+    done = run("info", "missing.cmb", "-v")
+    assert done.exit_code == 3
+    assert "Traceback" in done.stderr
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for n in range(6):
+        media.write_signal(smooth_image(20, 18, seed=n), folder / f"{n}.png")
+    return folder
+
+
+LEARN = (
+    "--tile",
+    "8",
+    "--features",
+    "8",
+    "--width",
+    "6",
+    "--hidden",
+    "1",
+    "--rounds",
+    "4",
+    "--steps",
+    "4",
+    "--held-out",
+    "20",
+)
+
+
+def test_learn_prior_writes_a_prior_and_its_card(tmp_path, dataset, monkeypatch):
+    target = tmp_path / "mine.safetensors"
+    done = run("learn-prior", dataset, "-o", target, "--rate", "2", *LEARN)
+    assert done.exit_code == 0, done.output
+    prior = priors.load(target)
+    assert prior.network.extent == (8, 8)
+    card = (tmp_path / "mine.md").read_text()
+    assert f"{prior.id:08x}" in card
+    assert "6 images" in card
+    assert str(tmp_path) not in card.replace("DATASET", "")[: card.index("Command")]
+    assert left_in(tmp_path) == ["mine.md", "mine.safetensors", "pictures"]
+    refused(run("learn-prior", dataset, "-o", target, *LEARN), 7, "-f")
+    monkeypatch.setattr(codec, "default_schedule", lambda points: Schedule(30, 4, 3))
+    assert run("encode", dataset / "0.png", "-o", tmp_path / "0.cmb", "--prior", target).exit_code == 0
+
+
+def test_learn_prior_from_sounds_and_from_an_array(tmp_path):
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    for n in range(4):
+        media.write_signal(tone(300, seed=n), folder / f"{n}.flac")
+    options = ("--tile", "64", *LEARN[2:])
+    assert run("learn-prior", folder, "-o", tmp_path / "s.safetensors", *options).exit_code == 0
+    assert priors.load(tmp_path / "s.safetensors").kind == "sound"
+    images = np.stack([smooth_image(8, 8, seed=n).samples for n in range(10)])
+    np.savez(tmp_path / "images.npz", train=images, test=images[:2], labels=np.zeros(3))
+    assert run("learn-prior", tmp_path / "images.npz", "-o", tmp_path / "i.safetensors", *LEARN).exit_code == 0
+
+
+def test_unsuitable_data_sets(tmp_path, dataset):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    target = tmp_path / "p.safetensors"
+
+    def learn(source, *more):
+        return run("learn-prior", source, "-o", target, *LEARN, *more)
+
+    refused(learn(empty), 10, "holds no images and no sounds")
+    refused(learn(tmp_path / "nowhere"), 10, "neither a folder nor an .npz")
+    refused(learn(dataset, "--tile", "64"), 10, "of at least 64x64")
+    media.write_signal(tone(100), dataset / "voice.wav")
+    refused(learn(dataset), 10, "mixes images and sounds")
+    (dataset / "voice.wav").unlink()
+    (dataset / "broken.png").write_bytes(b"broken")
+    refused(learn(dataset), 10, "broken.png")
+    np.savez(tmp_path / "numbers.npz", x=np.zeros(4))
+    refused(learn(tmp_path / "numbers.npz"), 10, "one array of images")
+    (tmp_path / "broken.npz").write_bytes(b"PK broken")
+    refused(learn(tmp_path / "broken.npz"), 10, "cannot read")
+    assert left_in(tmp_path) == ["broken.npz", "empty", "numbers.npz", "pictures"]
+
+
+def _start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "combiner_cli", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_a_learning_run_that_is_killed_resumes(tmp_path, dataset):
+    """SIGKILL as soon as there is a checkpoint; the same command then goes on from it to the end."""
+    target = tmp_path / "mine.safetensors"
+    checkpoint = target.with_suffix(".checkpoint")
+    arguments = (
+        "learn-prior",
+        dataset,
+        "-o",
+        target,
+        *LEARN[:8],
+        "--rounds",
+        "4000",
+        "--steps",
+        "1",
+        "--checkpoint-seconds",
+        "0",
+    )
+    process = _start(*arguments)
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert checkpoint.exists()
+    assert not target.exists()
+    with pytest.MonkeyPatch.context() as patch:
+        from combiner_cli import learn
+
+        rounds = []
+        original = learn.learn
+
+        def spy(*a, report, **k):
+            def both(result):
+                rounds.append(result.number)
+                report(result)
+                if result.number > rounds[0] + 3:
+                    raise KeyboardInterrupt
+
+            return original(*a, report=both, **k)
+
+        patch.setattr(learn, "learn", spy)
+        done = run(*arguments)
+    assert done.exit_code == 130
+    assert rounds[0] > 1
+    assert checkpoint.exists()
+
+
+def test_an_interrupted_encode_leaves_nothing_behind(tmp_path, prior_folder):
+    media.write_signal(smooth_image(256, 256), tmp_path / "photo.png")
+    before = left_in(tmp_path)
+    process = _start("encode", tmp_path / "photo.png", "--prior", "tiny-image")
+    deadline = time.monotonic() + 60
+    while left_in(tmp_path) == before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signals_of_the_system.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert left_in(tmp_path) == before

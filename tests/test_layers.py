@@ -1,0 +1,146 @@
+"""Imports go down only: the rooms of the house, lowest first."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import smooth_image
+
+from combiner_cli import codec, media, priors
+from combiner_cli.refine import Schedule
+
+PACKAGE = Path(__file__).parent.parent / "combiner_cli"
+LEVELS = {
+    "errors": 0,
+    "ops": 0,
+    "signals": 0,
+    "bitstream": 0,
+    "sampler": 0,
+    "models": 1,
+    "models.siren": 1,
+    "groups": 2,
+    "priors": 2,
+    "coder": 2,
+    "posterior": 3,
+    "refine": 3,
+    "learn": 3,
+    "codec": 4,
+    "media": 5,
+    "files": 5,
+    "metrics": 5,
+    "datasets": 5,
+    "cards": 5,
+    "display": 6,
+    "cli": 6,
+    "__init__": 0,
+    "__main__": 7,
+}
+# within a level, in this order: a module may import those named before it
+ORDER = [
+    "errors",
+    "ops",
+    "signals",
+    "bitstream",
+    "sampler",
+    "groups",
+    "priors",
+    "coder",
+    "posterior",
+    "refine",
+    "learn",
+]
+ORDER += ["files", "metrics", "media", "datasets", "cards", "display", "cli"]
+WITH_TORCH = {"posterior", "refine", "learn"}
+
+
+def _name(path):
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def _imports(path, everywhere=True):
+    """Modules of the package, and others, that a file imports; at the top only unless ``everywhere``."""
+    tree = ast.parse(path.read_text())
+    nodes = ast.walk(tree) if everywhere else tree.body
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module
+        elif isinstance(node, ast.ImportFrom):
+            base = (
+                ["combiner_cli", *_name(path).split(".")][: -node.level]
+                if path.stem != "__init__"
+                else ["combiner_cli"]
+            )
+            module = [node.module] if node.module else []
+            for alias in node.names:
+                whole = ".".join([*base, *module, alias.name])
+                part = ".".join([*base, *module])
+                exists = (PACKAGE.parent / Path(*whole.split("."))).with_suffix(".py").exists()
+                yield whole if exists or not module else part
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_every_room_is_on_a_level_and_imports_from_no_higher_one(path):
+    name = _name(path)
+    assert name in LEVELS, f"{name} has no level; give it one"
+    for imported in _imports(path):
+        if not imported.startswith("combiner_cli."):
+            continue
+        other = imported.removeprefix("combiner_cli.")
+        if other in ("__version__",):
+            continue
+        assert LEVELS[other] <= LEVELS[name], f"{name} imports {other}, which is above it"
+        if LEVELS[other] == LEVELS[name]:
+            assert ORDER.index(other) < ORDER.index(name), f"{name} imports {other}, which comes after it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=_name)
+def test_only_the_learning_rooms_import_torch_at_the_top(path):
+    imports_torch = any(module.split(".")[0] == "torch" for module in _imports(path, everywhere=False))
+    assert imports_torch == (_name(path) in WITH_TORCH)
+
+
+BLOCK_TORCH = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch" or name.startswith("torch."):
+            raise ImportError("torch is blocked")
+sys.meta_path.insert(0, Block())
+from combiner_cli.cli import main
+main(sys.argv[1:])
+"""
+
+
+def run_without_torch(*arguments):
+    return subprocess.run(
+        [sys.executable, "-c", BLOCK_TORCH, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.usefixtures("prior_folder")
+def test_info_decode_and_help_work_with_torch_blocked(tmp_path):
+    prior = priors.find("tiny-image")
+    result = codec.encode(smooth_image(9, 9), prior, codec.Settings(schedule=Schedule(20, 2, 2)))
+    source = tmp_path / "x.cmb"
+    source.write_bytes(result.data)
+    assert run_without_torch("-h").returncode == 0
+    assert run_without_torch("encode", "-h").returncode == 0
+    assert "tiny-image" in run_without_torch("info", source).stdout
+    done = run_without_torch("decode", source)
+    assert done.returncode == 0, done.stderr
+    assert (media.read_signal(tmp_path / "x.png").samples == result.decoded.samples).all()
+    blocked = run_without_torch("encode", tmp_path / "x.png", "-f", "--prior", "tiny-image")
+    assert blocked.returncode != 0
+    assert "torch is blocked" in blocked.stderr
