@@ -1,0 +1,79 @@
+"""CIFAR-10: real files of the first test images at every shipped prior, beside published curves.
+
+python benchmarks/cifar10.py cifar10_subset.npz --published published_curves.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from common import at_rate, published, text, write_csv, write_table
+
+from combiner_cli import codec, media, metrics, priors
+from combiner_cli.signals import Signal
+
+PEERS = ("COMBINER", "RECOMBINER", "COIN++", "BPG_444")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help=".npz with an array called test")
+    parser.add_argument("--published", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=100)
+    arguments = parser.parse_args()
+    with np.load(arguments.data) as content:
+        signals = [Signal("image", image) for image in content["test"][: arguments.images]]
+    measured, table = [], []
+    for name in ("cifar10-1", "cifar10-2", "cifar10-3"):
+        clock = time.perf_counter()
+        rows = measure(signals, priors.find(name))
+        seconds = (time.perf_counter() - clock) / len(signals)
+        measured += rows
+        payload = float(np.mean([row["payload_bpp"] for row in rows]))
+        row = {
+            "prior": name,
+            "payload bpp": f"{payload:.4f}",
+            "file bpp": f"{np.mean([r['file_bpp'] for r in rows]):.4f}",
+            "PSNR dB": f"{np.mean([r['psnr'] for r in rows]):.2f}",
+            "s per image": f"{seconds:.2f}",
+        }
+        for peer in PEERS:
+            row[f"{peer} at that payload"] = text(at_rate(published(arguments.published, peer, "cifar10"), payload))
+        table.append(row)
+    write_csv("cifar10.csv", measured)
+    write_table(
+        "cifar10.md",
+        "CIFAR-10",
+        f"The first {len(signals)} test images, one file each, encoded in one batch on the CPU; PSNR of the decoded "
+        "PNG files, mean over images. Peers: published points, linear in the logarithm of the rate between them.",
+        table,
+    )
+
+
+def measure(signals: list[Signal], prior: priors.Prior) -> list[dict[str, object]]:
+    """Write, decode and measure a file of every image."""
+    rows: list[dict[str, object]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, result in enumerate(codec.encode_batch(signals, prior)):
+            coded, decoded = Path(folder) / f"{number}.cmb", Path(folder) / f"{number}.png"
+            coded.write_bytes(result.data)
+            media.write_signal(codec.decode(coded.read_bytes(), priors.find_id), decoded)
+            image = signals[number]
+            rows.append(
+                {
+                    "prior": prior.name,
+                    "image": number,
+                    "payload_bpp": 8 * result.payload_bytes / image.points,
+                    "file_bpp": metrics.bits_per_pixel(coded.stat().st_size, image.shape),
+                    "psnr": round(metrics.psnr(image, media.read_signal(decoded)), 4),
+                }
+            )
+    return rows
+
+
+if __name__ == "__main__":
+    main()

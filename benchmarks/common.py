@@ -1,0 +1,58 @@
+"""What the benchmark scripts share: tables, published curves, and interpolation along a curve."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+Curve = Sequence[tuple[float, float]]
+
+
+def write_csv(name: str, rows: Iterable[Mapping[str, object]]) -> Path:
+    """Write rows to ``results/name``, one column per key of the first."""
+    rows = list(rows)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / name
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def markdown(rows: Sequence[Mapping[str, object]]) -> str:
+    """A Markdown table."""
+    heads = list(rows[0])
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(str(row[head]) for head in heads) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def write_table(name: str, title: str, notes: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write a Markdown page with a table to ``results/name`` and print it."""
+    RESULTS.mkdir(exist_ok=True)
+    text = f"# {title}\n\n{notes}\n\n{markdown(rows)}"
+    (RESULTS / name).write_text(text)
+    print(text)
+
+
+def published(path: Path, method: str, dataset: str) -> Curve:
+    """A published curve: (rate, PSNR) pairs in the order of the rate."""
+    return sorted((float(rate), float(psnr)) for rate, psnr in json.loads(path.read_text())[method][dataset])
+
+
+def at_rate(curve: Curve, rate: float) -> float | None:
+    """PSNR of a curve at a rate, linear in the logarithm of the rate; ``None`` outside the curve's range."""
+    rates, psnrs = zip(*sorted(curve), strict=True)
+    if not rates[0] <= rate <= rates[-1]:
+        return None
+    return float(np.interp(np.log(rate), np.log(rates), psnrs))
+
+
+def text(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,133 @@
+"""Kodak: whole files of the command line at both photograph priors, beside baselines and published curves.
+
+    python benchmarks/kodak.py kodak/ --published published_curves.json --jobs 2
+
+Encoding takes a while; images that results/kodak.csv already holds for the same prior are not encoded again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from common import RESULTS, Curve, at_rate, published, text, write_csv, write_table
+from PIL import Image
+
+from combiner_cli import media, metrics, priors
+from combiner_cli.signals import Signal
+
+NAMES = ("photo-1", "photo-2")
+PEERS = ("COIN", "COIN++", "RECOMBINER")
+BASELINES = {
+    "JPEG": [{"format": "JPEG", "quality": q, "optimize": True} for q in (1, 3, 5, 8, 12, 18, 25, 35, 50)],
+    "JPEG 2000": [
+        {"format": "JPEG2000", "quality_mode": "rates", "quality_layers": [24 / bpp], "irreversible": True}
+        for bpp in (0.08, 0.12, 0.2, 0.3, 0.45, 0.7)
+    ],
+    "WebP": [{"format": "WEBP", "quality": q, "method": 6} for q in (0, 2, 5, 10, 20, 35, 50)],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of images")
+    parser.add_argument("--published", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=1, help="images at once, one thread each if more than one")
+    arguments = parser.parse_args()
+    images = sorted(arguments.data.glob("*.png"))
+    rows = known_rows()
+    tasks = [(image, name) for name in NAMES for image in images]
+    tasks = [task for task in tasks if (task[0].stem, task[1], prior_id(task[1])) not in rows]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for row in pool.map(lambda task: measure(*task, arguments.jobs), tasks):
+            rows[row["image"], row["prior"], row["prior_id"]] = row
+            write_csv("kodak.csv", [rows[key] for key in sorted(rows)])
+            print(row, flush=True)
+    curves = {name: baseline(images, options) for name, options in BASELINES.items()}
+    write_csv("kodak_baselines.csv", [{"codec": n, "bpp": r, "psnr": p} for n, c in curves.items() for r, p in c])
+    curves |= {f"{peer} (published)": published(arguments.published, peer, "kodak") for peer in PEERS}
+    table = []
+    for name in NAMES:
+        mine = [row for row in rows.values() if row["prior"] == name and row["prior_id"] == prior_id(name)]
+        columns = ("bpp", "psnr", "seconds", "decode_seconds")
+        bpp, psnr, seconds, decoding = (float(np.mean([float(row[name]) for row in mine])) for name in columns)
+        row = {"prior": name, "images": len(mine), "bpp": f"{bpp:.4f}", "PSNR dB": f"{psnr:.2f}"}
+        row |= {curve: text(at_rate(points, bpp)) for curve, points in curves.items()}
+        table.append({**row, "encode s": f"{seconds:.0f}", "decode s": f"{decoding:.2f}"})
+    write_table(
+        "kodak.md",
+        "Kodak",
+        "Whole files, PSNR of the decoded PNG files, means over images. The other columns are the PSNR of other codecs "
+        "at the same rate, linear in the logarithm of the rate between their points (mean rate and mean PSNR over "
+        "images for a fixed setting); – is outside their range. Times are of the whole command on the CPU, "
+        f"{arguments.jobs} at once.",
+        table,
+    )
+
+
+def known_rows() -> dict[tuple[str, str, str], dict[str, object]]:
+    path = RESULTS / "kodak.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        return {(row["image"], row["prior"], row["prior_id"]): dict(row) for row in csv.DictReader(file)}
+
+
+def prior_id(name: str) -> str:
+    return f"{priors.find(name).id:08x}"
+
+
+def measure(image: Path, name: str, jobs: int) -> dict[str, object]:
+    """Encode and decode with the command line and measure the files."""
+    with tempfile.TemporaryDirectory() as folder:
+        coded, decoded = Path(folder) / "x.cmb", Path(folder) / "x.png"
+        threads = ["--threads", "1"] if jobs > 1 else []
+        facts = combiner("encode", image, "-o", coded, "--prior", name, *threads)
+        decoding = combiner("decode", coded, "-o", decoded)
+        original = media.read_signal(image)
+        return {
+            "image": image.stem,
+            "prior": name,
+            "prior_id": prior_id(name),
+            "bytes": coded.stat().st_size,
+            "bpp": round(metrics.bits_per_pixel(coded.stat().st_size, original.shape), 5),
+            "psnr": round(metrics.psnr(original, media.read_signal(decoded)), 4),
+            "seconds": facts["seconds"],
+            "decode_seconds": decoding["seconds"],
+        }
+
+
+def combiner(*arguments: object) -> dict[str, float]:
+    command = [sys.executable, "-m", "combiner_cli", *map(str, arguments), "--json"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def baseline(images: list[Path], settings: list[dict[str, object]]) -> Curve:
+    """Mean rate and mean PSNR over images for each setting of one of Pillow's encoders."""
+    points = []
+    for options in settings:
+        results = []
+        for path in images:
+            with Image.open(path) as image:
+                colour = image.convert("RGB")
+            buffer = BytesIO()
+            colour.save(buffer, **options)
+            with Image.open(BytesIO(buffer.getvalue())) as coded:
+                decoded = Signal("image", np.asarray(coded.convert("RGB")))
+            original = Signal("image", np.asarray(colour))
+            rate = metrics.bits_per_pixel(len(buffer.getvalue()), original.shape)
+            results.append((rate, metrics.psnr(original, decoded)))
+        points.append(tuple(round(float(value), 5) for value in np.mean(results, axis=0)))
+    return points
+
+
+if __name__ == "__main__":
+    main()
