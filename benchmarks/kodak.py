@@ -41,10 +41,12 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of images")
     parser.add_argument("--published", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=1, help="images at once, one thread each if more than one")
+    parser.add_argument("--prior", action="append", help="only this prior, may be repeated")
     arguments = parser.parse_args()
+    names = arguments.prior or NAMES
     images = sorted(arguments.data.glob("*.png"))
     rows = known_rows()
-    tasks = [(image, name) for name in NAMES for image in images]
+    tasks = [(image, name) for name in names for image in images]
     tasks = [task for task in tasks if (task[0].stem, task[1], prior_id(task[1])) not in rows]
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for row in pool.map(lambda task: measure(*task, arguments.jobs), tasks):
@@ -55,7 +57,7 @@ def main() -> None:
     write_csv("kodak_baselines.csv", [{"codec": n, "bpp": r, "psnr": p} for n, c in curves.items() for r, p in c])
     curves |= {f"{peer} (published)": published(arguments.published, peer, "kodak") for peer in PEERS}
     table = []
-    for name in NAMES:
+    for name in names:
         mine = [row for row in rows.values() if row["prior"] == name and row["prior_id"] == prior_id(name)]
         columns = ("bpp", "psnr", "seconds", "decode_seconds")
         bpp, psnr, seconds, decoding = (float(np.mean([float(row[name]) for row in mine])) for name in columns)

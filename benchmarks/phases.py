@@ -57,14 +57,15 @@ def main() -> None:
                 }
             )
     notes = (
-        f"Whole commands, start-up included, on {os.cpu_count()} cores of {processor()}, no GPU, default effort, one run. "
-        "The phases are inside the encoding command; its own check of the file by decoding is the phase decode."
+        f"Whole commands, start-up included, on {os.cpu_count()} cores of {processor()}, no GPU, default effort, one "
+        "run. The phases are inside the encoding command; its own check of the file by decoding is the phase decode."
     )
     write_table("phases.md", "Time per phase and peak memory", notes, table)
 
 
 def timed(*arguments: object) -> tuple[dict[str, dict[str, float]], float, float]:
     """What a command printed as JSON, its wall time, and its peak memory in MB."""
+    # a process of its own, so that the peak memory is that of this one command
     script = (
         "import json, resource, subprocess, sys, time; clock = time.perf_counter(); "
         "done = subprocess.run(sys.argv[1:], check=True, capture_output=True, text=True); "

@@ -181,7 +181,7 @@ def default_schedule(points: int) -> Schedule:
 
     if points <= _SMALL:
         return Schedule(steps=3000, rounds=128, steps_per_round=20, descent=Descent(points=512))
-    return Schedule(steps=600, rounds=48, steps_per_round=8)
+    return Schedule(steps=2500, rounds=64, steps_per_round=16)
 
 
 def choose_device(name: str) -> str:
