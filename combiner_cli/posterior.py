@@ -22,6 +22,7 @@ from .models.siren import Siren
 _FIRST_DECAY = 0.9
 _SECOND_DECAY = 0.99
 _INITIAL_LOG_DEVIATION = -2.0
+_SHUFFLE_SEED = 0
 _POINTS_AT_ONCE = 8192  # networks · points of one pass on the CPU: activations stay in the second-level cache
 
 
@@ -43,6 +44,8 @@ class Descent:
 @dataclass(frozen=True)
 class Objective:
     """What a batch of posteriors is fitted to.
+
+    The points of the tiles are in a random order, the same in all: consecutive points are a random sample.
 
     Attributes:
         network: shape of the networks.
@@ -93,15 +96,17 @@ def objective(
     beta: float,
     device: str,
 ) -> Objective:
-    """Move everything that a fit needs to the device, in float32."""
+    """Shuffle the points and move everything that a fit needs to the device, in float32."""
+    order = np.random.Generator(np.random.Philox(_SHUFFLE_SEED)).permutation(target.shape[2])
 
     def place(array: npt.NDArray[np.floating]) -> torch.Tensor:
         return torch.tensor(array, dtype=torch.float32, device=device)
 
     samples = target.shape[1] * target.shape[2]
-    mask = None if inside is None else place(inside)
+    mask = None if inside is None else place(inside[:, :, order])
     mean, deviation = (place(moment) for moment in moments)
-    return Objective(network, place(features), place(target), mask, mean, deviation, 1 / (samples * beta))
+    features_of, target_at = place(features[:, order]), place(target[:, :, order])
+    return Objective(network, features_of, target_at, mask, mean, deviation, 1 / (samples * beta))
 
 
 def start(networks: int, latents: int, device: str) -> Posterior:
@@ -240,16 +245,14 @@ def _error_gradient(
 ) -> torch.Tensor:
     """Gradient of the weighted squared error with respect to whitened latents, estimated at some points."""
     total = objective.target.shape[2]
-    features, target = objective.features, objective.target[part]
-    inside = None if objective.inside is None else objective.inside[part]
-    if points < total:
-        drawn = torch.randperm(total, generator=generator, device=z.device)[:points]
-        features, target = features[:, drawn], target[:, :, drawn]
-        inside = None if inside is None else inside[:, :, drawn]
+    samples = total // points  # disjoint parts of the shuffled points, of about the same size; one is drawn
+    drawn = int(torch.randint(samples, (1,), generator=generator, device=z.device)) if samples > 1 else 0
+    here = slice(drawn * total // samples, (drawn + 1) * total // samples)
+    features, target = objective.features[:, here], objective.target[part][:, :, here]
     weights = objective.weights(z).requires_grad_()
     difference = objective.network.forward(weights, features) - target
-    if inside is not None:
-        difference = difference * inside
-    loss = (difference * difference).sum() * (objective.weight * total / points)
+    if objective.inside is not None:
+        difference = difference * objective.inside[part][:, :, here]
+    loss = (difference * difference).sum() * (objective.weight * samples)
     (gradient,) = torch.autograd.grad(loss, weights)
     return gradient * objective.deviation
