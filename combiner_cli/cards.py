@@ -25,8 +25,8 @@ def card(
         command: that made it.
         data: description of the data set.
         tiles: number of training and held-out tiles.
-        reports: of the rounds of this run.
-        seconds: of this run.
+        reports: of all rounds.
+        seconds: of this run, which may have gone on from a checkpoint.
     """
     network, unit = prior.network, "bits per pixel" if prior.kind == "image" else "bits per sample"
     last = reports[-1]

@@ -8,17 +8,12 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from . import __version__, display
 from .errors import CombinerError, OutputError, UsageError
-
-if TYPE_CHECKING:
-    from .codec import EncodeResult
-    from .learn import RoundReport
-    from .signals import Signal
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _INTERRUPTED = 130
@@ -129,7 +124,7 @@ def encode(
         with display.progress_bar() as report:
             result = codec.encode(signal, prior, codec.Settings(rate=rate, device=device, seed=seed), report)
         partial.write_bytes(result.data)
-    _report_encoded(source, target, signal, result, prior.name, time.perf_counter() - clock, as_json)
+    display.report_encoded(source, target, signal, result, prior.name, time.perf_counter() - clock, as_json)
 
 
 @main.command()
@@ -182,7 +177,7 @@ def decode(
         signal = codec.decode(data, lambda prior_id: chosen or priors.find_id(prior_id), scale, max_pixels)
         media.write_signal(signal, partial)
         seconds = time.perf_counter() - clock
-    shape = _shape_text(signal.kind, signal.shape, signal.channels, signal.sample_rate)
+    shape = display.shape_text(signal.kind, signal.shape, signal.channels, signal.sample_rate)
     if as_json:
         facts = {"input": str(source), "output": str(target), "kind": signal.kind, "shape": list(signal.shape)}
         click.echo(json.dumps({**facts, "channels": signal.channels, "seconds": round(seconds, 3)}))
@@ -205,7 +200,7 @@ def info(source: Path, as_json: bool) -> None:
         prior_name: str | None = priors.find_id(header.prior_id).name
     except PriorError:
         prior_name = None
-    rate_name, rate = _rate(len(data), header.kind, header.shape, header.sample_rate)
+    rate_name, rate = display.rate_of(len(data), header.kind, header.shape, header.sample_rate)
     facts = {
         "file": str(source),
         "version": bitstream.VERSION,
@@ -224,11 +219,11 @@ def info(source: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
         return
-    shape = _shape_text(header.kind, header.shape, header.channels, header.sample_rate)
+    shape = display.shape_text(header.kind, header.shape, header.channels, header.sample_rate)
     around = len(data) - len(payload)
     click.echo(f"{source}: {shape}, {header.bit_depth} bits")
     click.echo(f"  prior    {prior_name or 'not on this machine'} (id {header.prior_id:08x})")
-    click.echo(f"  size     {len(data):,} bytes, {_rate_text(rate_name, rate)}")
+    click.echo(f"  size     {len(data):,} bytes, {display.rate_text(rate_name, rate)}")
     click.echo(f"  groups   {', '.join(f'{n:,}' for n in header.groups)}; {len(payload):,} bytes, {around} around them")
 
 
@@ -345,21 +340,18 @@ def learn_prior(
         _limit_threads(threads)
         clock = time.perf_counter()
         saved = checkpoint or output.with_suffix(".checkpoint")
-        reports: list[RoundReport] = []
         with display.round_display(plan.name, rounds) as show:
-
-            def after_round(result: RoundReport) -> None:
-                reports.append(result)
-                show(result)
-
-            prior = learn.learn(
-                plan, training, kept_out, choose_device(device), saved, checkpoint_seconds, report=after_round
+            learned = learn.learn(
+                plan, training, kept_out, choose_device(device), saved, checkpoint_seconds, report=show
             )
+        prior = learned.prior
         priors.save(prior, partial)
         seconds = time.perf_counter() - clock
     data = f"{describe or dataset.resolve().name}, {signals} {source.kind}s"
     with files.atomic_output(card_path, force) as partial:
-        text = cards.card(prior, plan, _command(dataset), data, (len(training), len(kept_out)), reports, seconds)
+        text = cards.card(
+            prior, plan, _command(dataset), data, (len(training), len(kept_out)), learned.reports, seconds
+        )
         partial.write_text(text)
     saved.unlink(missing_ok=True)
     unit = "pixel" if image else "sample"
@@ -377,57 +369,3 @@ def _limit_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
-
-
-def _report_encoded(
-    source: Path, target: Path, signal: Signal, result: EncodeResult, prior_name: str, seconds: float, as_json: bool
-) -> None:
-    from . import metrics
-
-    before, after = source.stat().st_size, len(result.data)
-    rate_name, rate = _rate(after, signal.kind, signal.shape, signal.sample_rate)
-    quality = metrics.psnr(signal, result.decoded)
-    noise = metrics.signal_to_noise(signal, result.decoded) if signal.kind == "sound" else None
-    if as_json:
-        facts = {
-            "input": str(source),
-            "output": str(target),
-            "prior": prior_name,
-            "input_bytes": before,
-            "bytes": after,
-        }
-        facts |= {"payload_bytes": result.payload_bytes, rate_name: rate, "psnr": _finite(quality)}
-        facts |= {} if noise is None else {"snr": _finite(noise)}
-        phases = {phase: round(value, 3) for phase, value in result.seconds.items()}
-        click.echo(json.dumps({**facts, "seconds": round(seconds, 3), "phases": phases}))
-        return
-    snr = "" if noise is None else f", SNR {noise:.2f} dB"
-    click.echo(
-        f"{source} -> {target}: {before:,} -> {after:,} bytes, {_rate_text(rate_name, rate)}, "
-        f"PSNR {quality:.2f} dB{snr}, {seconds:.1f} s"
-    )
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no infinity: ``None`` stands for the PSNR of equal signals."""
-    return round(value, 4) if abs(value) != float("inf") else None
-
-
-def _rate(size: int, kind: str, shape: tuple[int, ...], sample_rate: int | None) -> tuple[str, float]:
-    from . import metrics
-
-    if kind == "image":
-        return "bpp", round(metrics.bits_per_pixel(size, shape), 5)
-    assert sample_rate is not None
-    return "kbps", round(metrics.kilobits_per_second(size, shape[0], sample_rate), 4)
-
-
-def _rate_text(name: str, rate: float) -> str:
-    return f"{rate:.3f} bpp" if name == "bpp" else f"{rate:.2f} kbit/s"
-
-
-def _shape_text(kind: str, shape: tuple[int, ...], channels: int, sample_rate: int | None) -> str:
-    if kind == "image":
-        return f"{shape[1]}x{shape[0]} {('grey', 'grey + alpha', 'RGB', 'RGB + alpha')[channels - 1]}"
-    assert sample_rate is not None
-    return f"{shape[0] / sample_rate:.2f} s {('mono', 'stereo')[channels - 1]} at {sample_rate} Hz"

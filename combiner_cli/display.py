@@ -1,18 +1,22 @@
-"""What people see on stderr while they wait."""
+"""What people see: results in words and in JSON, and progress on stderr while they wait."""
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from .codec import EncodeResult
     from .learn import RoundReport
     from .refine import Progress
+    from .signals import Signal
 
 
 @contextmanager
@@ -71,3 +75,61 @@ def _print_round(name: str, result: RoundReport) -> None:
             f"{result.psnr:.2f} dB; held out {result.held_out_bits_per_point:.4f}, {result.held_out_psnr:.2f} dB",
             err=True,
         )
+
+
+def report_encoded(
+    source: Path, target: Path, signal: Signal, result: EncodeResult, prior_name: str, seconds: float, as_json: bool
+) -> None:
+    """Print the line, or the JSON, of a finished file; the PSNR is that of the decoded signal."""
+    from . import metrics
+
+    before, after = source.stat().st_size, len(result.data)
+    rate_name, rate = rate_of(after, signal.kind, signal.shape, signal.sample_rate)
+    quality = metrics.psnr(signal, result.decoded)
+    noise = metrics.signal_to_noise(signal, result.decoded) if signal.kind == "sound" else None
+    if as_json:
+        facts = {
+            "input": str(source),
+            "output": str(target),
+            "prior": prior_name,
+            "input_bytes": before,
+            "bytes": after,
+        }
+        facts |= {"payload_bytes": result.payload_bytes, rate_name: rate, "psnr": _finite(quality)}
+        facts |= {} if noise is None else {"snr": _finite(noise)}
+        phases = {phase: round(value, 3) for phase, value in result.seconds.items()}
+        click.echo(json.dumps({**facts, "seconds": round(seconds, 3), "phases": phases}))
+        return
+    snr = "" if noise is None else f", SNR {noise:.2f} dB"
+    click.echo(
+        f"{source} -> {target}: {before:,} -> {after:,} bytes, {rate_text(rate_name, rate)}, "
+        f"PSNR {quality:.2f} dB{snr}, {seconds:.1f} s"
+    )
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity: ``None`` stands for the PSNR of equal signals."""
+    return round(value, 4) if abs(value) != float("inf") else None
+
+
+def rate_of(size: int, kind: str, shape: tuple[int, ...], sample_rate: int | None) -> tuple[str, float]:
+    """Name and value of the rate of a file of ``size`` bytes: bits per pixel or kbit/s."""
+    from . import metrics
+
+    if kind == "image":
+        return "bpp", round(metrics.bits_per_pixel(size, shape), 5)
+    assert sample_rate is not None
+    return "kbps", round(metrics.kilobits_per_second(size, shape[0], sample_rate), 4)
+
+
+def rate_text(name: str, rate: float) -> str:
+    """A rate from :func:`rate_of` in words."""
+    return f"{rate:.3f} bpp" if name == "bpp" else f"{rate:.2f} kbit/s"
+
+
+def shape_text(kind: str, shape: tuple[int, ...], channels: int, sample_rate: int | None) -> str:
+    """Size and channels of a signal in words."""
+    if kind == "image":
+        return f"{shape[1]}x{shape[0]} {('grey', 'grey + alpha', 'RGB', 'RGB + alpha')[channels - 1]}"
+    assert sample_rate is not None
+    return f"{shape[0] / sample_rate:.2f} s {('mono', 'stereo')[channels - 1]} at {sample_rate} Hz"

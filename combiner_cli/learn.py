@@ -91,6 +91,14 @@ class RoundReport:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """A finished prior and the reports of all rounds, those before a resumption included."""
+
+    prior: Prior
+    reports: tuple[RoundReport, ...]
+
+
+@dataclass(frozen=True)
 class Moments:
     """Prior mean and standard deviation of every latent, each ``(latents,)``."""
 
@@ -105,7 +113,12 @@ class _State:
     posterior: Posterior
     moments: Moments
     beta: float
-    rounds: int
+    reports: tuple[RoundReport, ...]
+
+    @property
+    def rounds(self) -> int:
+        """Rounds finished."""
+        return len(self.reports)
 
 
 def update(means: torch.Tensor, variances: torch.Tensor) -> Moments:
@@ -131,7 +144,7 @@ def learn(
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
     report: Callable[[RoundReport], None] = lambda _: None,
-) -> Prior:
+) -> Learned:
     """Learn a prior.
 
     Args:
@@ -158,15 +171,15 @@ def learn(
     fit = objective(plan.network, features, tiles, None, _to_numpy(state.moments), state.beta, device)
     saved = time.monotonic()
     while state.rounds < plan.rounds:
-        state, result = _round(plan, state, fit, len(training))
+        state = _round(plan, state, fit, len(training))
         fit = _with_prior(fit, state)
-        report(result)
+        report(state.reports[-1])
         if checkpoint is not None and time.monotonic() - saved > checkpoint_seconds:
             _save(checkpoint, state, fingerprint)
             saved = time.monotonic()
     if checkpoint is not None:
         _save(checkpoint, state, fingerprint)
-    return _finished(plan, state, len(training))
+    return Learned(_finished(plan, state, len(training)), state.reports)
 
 
 def _initial(plan: Plan, tiles: int, device: str) -> _State:
@@ -176,10 +189,10 @@ def _initial(plan: Plan, tiles: int, device: str) -> _State:
     mean = generator.uniform(-bounds, bounds)
     deviation = bounds / math.sqrt(3) * _INITIAL_DEVIATION
     moments = Moments(*(torch.tensor(a, dtype=torch.float32, device=device) for a in (mean, deviation)))
-    return _State(start(tiles, plan.network.latents, device), moments, plan.beta, 0)
+    return _State(start(tiles, plan.network.latents, device), moments, plan.beta, ())
 
 
-def _round(plan: Plan, state: _State, fit: Objective, training: int) -> tuple[_State, RoundReport]:
+def _round(plan: Plan, state: _State, fit: Objective, training: int) -> _State:
     """Fit all posteriors for some steps, measure, update the prior, and express the posteriors in the new one."""
     steps = plan.steps * (_FIRST_ROUND if state.rounds == 0 else 1)
     taken = plan.steps * (state.rounds + (_FIRST_ROUND - 1 if state.rounds else 0))
@@ -192,7 +205,7 @@ def _round(plan: Plan, state: _State, fit: Objective, training: int) -> tuple[_S
     if plan.bits_per_point is not None and state.rounds >= 2:
         excess = math.log(result.bits_per_point / plan.bits_per_point)
         beta *= math.exp(max(-_LARGEST_CHANGE, min(_LARGEST_CHANGE, excess)))
-    return _State(state.posterior, moments, beta, state.rounds + 1), result
+    return _State(state.posterior, moments, beta, (*state.reports, result))
 
 
 def _update_in_place(state: _State, training: int) -> Moments:
@@ -287,6 +300,7 @@ def _load(path: Path, fingerprint: str, device: str) -> _State:
                 tensor("mean"), tensor("log_deviation"), (moments[0], moments[1], moments[2], moments[3])
             )
             prior = Moments(tensor("prior_mean"), tensor("prior_deviation"))
-            return _State(posterior, prior, float.fromhex(metadata["beta"]), int(metadata["rounds"]))
-    except (SafetensorError, OSError, KeyError) as error:
+            reports = tuple(RoundReport(**report) for report in json.loads(metadata["reports"]))
+            return _State(posterior, prior, float.fromhex(metadata["beta"]), reports)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise DamagedFileError(f"checkpoint {path} cannot be read ({error}); remove it to start anew") from error

@@ -57,7 +57,7 @@ def learned_prior():
     network = Siren((8, 8), 3, 8, 4.0, 8, 1)
     plan = learn.Plan("learned", "image", network, 1.5, 1e-3, 40, 25, 16, 1, Descent(points=64))
     training = np.concatenate([image_tiles(4, seed) for seed in range(12)])
-    return learn.learn(plan, training, image_tiles(4, 99), "cpu")
+    return learn.learn(plan, training, image_tiles(4, 99), "cpu").prior
 
 
 @pytest.fixture

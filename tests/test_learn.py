@@ -54,7 +54,9 @@ def test_re_expressing_posteriors_in_the_new_prior_leaves_them_as_they_were():
 def test_learning_approaches_the_rate_and_improves_the_quality():
     reports = []
     plan = learn.Plan("t", "image", PLAN.network, 1.5, 1e-3, 40, 20, 16, 1, Descent(points=64))
-    prior = learn.learn(plan, tiles(12), tiles(2, seed=9), "cpu", report=reports.append)
+    learned = learn.learn(plan, tiles(12), tiles(2, seed=9), "cpu", report=reports.append)
+    assert learned.reports == tuple(reports)
+    prior = learned.prior
     assert reports[-1].number == 40
     assert reports[-1].bits_per_point == pytest.approx(1.5, rel=0.15)
     assert reports[-1].psnr > reports[0].psnr + 1
@@ -79,7 +81,11 @@ def test_a_stopped_run_resumes_to_the_same_prior(tmp_path):
         PLAN, tiles(6), tiles(1, seed=9), "cpu", checkpoint, 0.0, lambda r: resumed_from.append(r.number)
     )
     assert resumed_from[0] == 3  # the checkpoint after round 2 was the last before the stop
-    assert resumed.digest == whole.digest
+    assert resumed.prior.digest == whole.prior.digest
+    assert resumed.reports == whole.reports
+    again = learn.learn(PLAN, tiles(6), tiles(1, seed=9), "cpu", checkpoint)  # stopped after its last round
+    assert again.prior.digest == whole.prior.digest
+    assert len(again.reports) == PLAN.rounds
 
 
 def test_checkpoints_of_other_data_or_nonsense_are_refused(tmp_path):
