@@ -279,7 +279,7 @@ def _save(path: Path, state: _State, fingerprint: str) -> None:
         "format": _CHECKPOINT,
         "fingerprint": fingerprint,
         "beta": state.beta.hex(),
-        "rounds": str(state.rounds),
+        "reports": json.dumps([asdict(report) for report in state.reports]),
     }
     partial = path.with_name(path.name + ".partial")
     save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(partial), metadata)

@@ -356,7 +356,7 @@ def test_a_learning_run_that_is_killed_resumes(tmp_path, dataset):
 
         patch.setattr(learn, "learn", spy)
         done = run(*arguments)
-    assert done.exit_code == 130
+    assert done.exit_code == 130, done.output
     assert rounds[0] > 1
     assert checkpoint.exists()
 
