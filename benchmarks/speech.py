@@ -30,8 +30,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of recordings at 16 kHz")
     parser.add_argument("--published", type=Path, required=True)
+    parser.add_argument("--every", type=int, default=1, help="take only every so many recordings")
     arguments = parser.parse_args()
-    clips = [first_seconds(path) for path in sorted(arguments.data.rglob("*.flac"))]
+    clips = [first_seconds(path) for path in sorted(arguments.data.rglob("*.flac"))[:: arguments.every]]
     signals = [clip for clip in clips if clip is not None]
     clock = time.perf_counter()
     rows = measure(signals, priors.find("speech-1"))

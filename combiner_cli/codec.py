@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .refine import Progress, Report, Schedule
 
 MOST_POINTS = 2**28  # pixels or sample instants that a file may declare, unless the caller says otherwise
-_SMALL = 2**16  # points up to which the long schedule is affordable
+_SMALL = 2**14  # points up to which the long schedule is affordable
 
 
 @dataclass(frozen=True)

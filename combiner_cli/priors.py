@@ -139,14 +139,15 @@ def check_kind(prior: Prior, kind: Kind) -> None:
 
 def save(prior: Prior, path: Path) -> None:
     """Write a prior as safetensors to exactly this path."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as serialise
 
     metadata = {
         "format": FORMAT,
         "name": prior.name,
         "configuration": json.dumps(_configuration(prior), sort_keys=True),
     }
-    save_file({name: np.ascontiguousarray(t) for name, t in _tensors(prior).items()}, str(path), metadata)
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in _tensors(prior).items()}
+    path.write_bytes(serialise(tensors, metadata))  # save_file would make it readable by its owner alone
 
 
 def load(path: Path) -> Prior:

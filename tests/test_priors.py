@@ -26,6 +26,11 @@ def test_a_saved_prior_comes_back(saved):
     assert loaded.name == "tiny"
 
 
+def test_a_saved_prior_has_ordinary_permissions(saved, tmp_path):
+    (tmp_path / "other").touch()
+    assert saved.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_the_id_depends_on_the_content_and_not_on_the_name():
     assert tiny_prior(name="a").id == tiny_prior(name="b").id
     assert tiny_prior(bits=1.0).id != tiny_prior(bits=2.0).id
