@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import subprocess
 import sys
 import tempfile
@@ -59,18 +58,16 @@ def main() -> None:
     table = []
     for name in names:
         mine = [row for row in rows.values() if row["prior"] == name and row["prior_id"] == prior_id(name)]
-        columns = ("bpp", "psnr", "seconds", "decode_seconds")
-        bpp, psnr, seconds, decoding = (float(np.mean([float(row[name]) for row in mine])) for name in columns)
+        bpp, psnr = (float(np.mean([float(r[column]) for r in mine])) for column in ("bpp", "psnr"))
         row = {"prior": name, "images": len(mine), "bpp": f"{bpp:.4f}", "PSNR dB": f"{psnr:.2f}"}
         row |= {curve: text(at_rate(points, bpp)) for curve, points in curves.items()}
-        table.append({**row, "encode s": f"{seconds:.0f}", "decode s": f"{decoding:.2f}"})
+        table.append(row)
     write_table(
         "kodak.md",
         "Kodak",
         "Whole files, PSNR of the decoded PNG files, means over images. The other columns are the PSNR of other codecs "
         "at the same rate, linear in the logarithm of the rate between their points (mean rate and mean PSNR over "
-        "images for a fixed setting); – is outside their range. Times are of the whole command on the CPU, "
-        f"{arguments.jobs} at once.",
+        "images for a fixed setting); – is outside their range. Times are in phases.md.",
         table,
     )
 
@@ -92,8 +89,8 @@ def measure(image: Path, name: str, jobs: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         coded, decoded = Path(folder) / "x.cmb", Path(folder) / "x.png"
         threads = ["--threads", "1"] if jobs > 1 else []
-        facts = combiner("encode", image, "-o", coded, "--prior", name, *threads)
-        decoding = combiner("decode", coded, "-o", decoded)
+        combiner("encode", image, "-o", coded, "--prior", name, *threads)
+        combiner("decode", coded, "-o", decoded)
         original = media.read_signal(image)
         return {
             "image": image.stem,
@@ -102,14 +99,11 @@ def measure(image: Path, name: str, jobs: int) -> dict[str, object]:
             "bytes": coded.stat().st_size,
             "bpp": round(metrics.bits_per_pixel(coded.stat().st_size, original.shape), 5),
             "psnr": round(metrics.psnr(original, media.read_signal(decoded)), 4),
-            "seconds": facts["seconds"],
-            "decode_seconds": decoding["seconds"],
         }
 
 
-def combiner(*arguments: object) -> dict[str, float]:
-    command = [sys.executable, "-m", "combiner_cli", *map(str, arguments), "--json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def combiner(*arguments: object) -> None:
+    subprocess.run([sys.executable, "-m", "combiner_cli", *map(str, arguments)], check=True, capture_output=True)
 
 
 def baseline(images: list[Path], settings: list[dict[str, object]]) -> Curve:
