@@ -18,7 +18,7 @@ from .signals import Kind
 MAGIC = b"CMB"
 VERSION = 1
 _CHECKSUM_BYTES = 4
-_LARGEST_HEADER = 64  # bytes; a version 1 header has at most 39
+_LARGEST_HEADER = 64  # bytes; with one stage a header has at most 23
 _FIELDS = 6
 _LARGEST_EXTENT = 2**32 - 1
 _IMAGE_DEPTHS = (8, 16)
@@ -49,11 +49,18 @@ class Header:
 
 
 def pack(header: Header, payload: bytes) -> bytes:
-    """The whole file for a header and the bytes of its group indices."""
+    """The whole file for a header and the bytes of its group indices.
+
+    Raises:
+        ValueError: the header has more stages than a file can hold.
+    """
     fields = [VERSION, header.prior_id, _format_code(header), *_extent(header), list(header.groups)]
     if len(header.groups) == 1:
         fields[-1] = header.groups[0]
-    content: bytes = MAGIC + msgpack.packb(fields) + payload
+    packed: bytes = msgpack.packb(fields)
+    if len(packed) > _LARGEST_HEADER:
+        raise ValueError(f"{len(header.groups)} stages do not fit a header")
+    content = MAGIC + packed + payload
     return content + binascii.crc32(content).to_bytes(_CHECKSUM_BYTES, "big")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
 import time
 import traceback
@@ -13,10 +14,12 @@ from typing import Any
 import click
 
 from . import __version__, display
-from .errors import CombinerError, OutputError, UsageError
+from .errors import CombinerError, LimitError, OutputError, UsageError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _INTERRUPTED = 130
+_TERMINATED = 143
+_LARGEST_FILE = 2**28  # bytes of a .cmb file
 _VERBOSE = "combiner.verbose"
 
 
@@ -27,13 +30,32 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except CombinerError as error:
-            if ctx.meta.get(_VERBOSE):
-                traceback.print_exc()
-            click.echo(f"combiner: {error}", err=True)
-            ctx.exit(error.exit_code)
+            _fail(ctx, str(error), error.exit_code)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            _fail(ctx, "not enough memory for this; use a smaller input or another machine", LimitError.exit_code)
         except KeyboardInterrupt:
             click.echo("combiner: interrupted", err=True)
             ctx.exit(_INTERRUPTED)
+
+
+def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
+    if ctx.meta.get(_VERBOSE):
+        traceback.print_exc()
+    click.echo(f"combiner: {message}", err=True)
+    ctx.exit(exit_code)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether numpy or torch could not allocate; torch says so with a RuntimeError."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    """Leave as after an error, so that temporary files are removed."""
+    raise SystemExit(_TERMINATED)
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)
@@ -53,6 +75,7 @@ def main() -> None:
     6 prior missing or of the wrong kind, 7 output not writable, 8 verification failed,
     9 over a limit, 10 unsuitable data set, 130 interrupted.
     """
+    signal.signal(signal.SIGTERM, _terminate)
 
 
 def _remember_verbose(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
@@ -113,18 +136,18 @@ def encode(
     clock = time.perf_counter()
     target = output or files.default_output(source, ".cmb")
     with files.atomic_output(target, force) as partial:
-        signal = media.read_signal(source)
+        original = media.read_signal(source)
         if prior_name is None:
-            prior, rate = priors.choose(signal.kind, signal.shape, 5 if quality is None else quality)
+            prior, rate = priors.choose(original.kind, original.shape, 5 if quality is None else quality)
         else:
             prior = priors.find(prior_name)
             rate = 1.0 if quality is None else priors.relative_rate(quality)
-        priors.check_kind(prior, signal.kind)
+        priors.check_kind(prior, original.kind)
         _limit_threads(threads)
         with display.progress_bar() as report:
-            result = codec.encode(signal, prior, codec.Settings(rate=rate, device=device, seed=seed), report)
+            result = codec.encode(original, prior, codec.Settings(rate=rate, device=device, seed=seed), report)
         partial.write_bytes(result.data)
-    display.report_encoded(source, target, signal, result, prior.name, time.perf_counter() - clock, as_json)
+    display.report_encoded(source, target, original, result, prior.name, time.perf_counter() - clock, as_json)
 
 
 @main.command()
@@ -143,7 +166,7 @@ def encode(
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
-    default=2**28,
+    default=2**26,
     show_default=True,
     help="Refuse to render more pixels (or sample instants).",
 )
@@ -168,19 +191,19 @@ def decode(
     from . import bitstream, codec, files, media, priors
 
     clock = time.perf_counter()
-    data = files.read_bytes(source)
+    data = files.read_bytes(source, _LARGEST_FILE)
     header, _ = bitstream.unpack(data)
     target = output or files.default_output(source, media.default_suffix(header.kind))
     media.check_writable_suffix(header.kind, target)
     with files.atomic_output(target, force) as partial:
         chosen = priors.find(prior_name) if prior_name else None
-        signal = codec.decode(data, lambda prior_id: chosen or priors.find_id(prior_id), scale, max_pixels)
-        media.write_signal(signal, partial)
+        decoded = codec.decode(data, lambda prior_id: chosen or priors.find_id(prior_id), scale, max_pixels)
+        media.write_signal(decoded, partial)
         seconds = time.perf_counter() - clock
-    shape = display.shape_text(signal.kind, signal.shape, signal.channels, signal.sample_rate)
+    shape = display.shape_text(decoded.kind, decoded.shape, decoded.channels, decoded.sample_rate)
     if as_json:
-        facts = {"input": str(source), "output": str(target), "kind": signal.kind, "shape": list(signal.shape)}
-        click.echo(json.dumps({**facts, "channels": signal.channels, "seconds": round(seconds, 3)}))
+        facts = {"input": str(source), "output": str(target), "kind": decoded.kind, "shape": list(decoded.shape)}
+        click.echo(json.dumps({**facts, "channels": decoded.channels, "seconds": round(seconds, 3)}))
     else:
         click.echo(f"{source} -> {target}: {shape}, {seconds:.2f} s")
 
@@ -194,7 +217,7 @@ def info(source: Path, as_json: bool) -> None:
     from . import bitstream, files, priors
     from .errors import PriorError
 
-    data = files.read_bytes(source)
+    data = files.read_bytes(source, _LARGEST_FILE)
     header, payload = bitstream.unpack(data)
     try:
         prior_name: str | None = priors.find_id(header.prior_id).name
@@ -359,9 +382,19 @@ def learn_prior(
 
 
 def _command(dataset: Path) -> str:
-    """The command as typed, with the data set's name for its path and without what does not change the result."""
-    words = ["DATASET" if word == str(dataset) else word for word in sys.argv[1:]]
-    return shlex.join(["combiner", *words])
+    """The command as typed, without folders and without what does not change the result."""
+    words = ["combiner"]
+    typed = iter(sys.argv[1:])
+    for word in typed:
+        if word in ("-f", "--force", "-v", "--verbose"):
+            continue
+        if word in ("--threads", "--device", "--checkpoint", "--checkpoint-seconds"):
+            next(typed, None)
+        elif word in ("-o", "--output"):
+            words += [word, Path(next(typed, "")).name]
+        else:
+            words.append("DATASET" if Path(word) == dataset else word)
+    return shlex.join(words)
 
 
 def _limit_threads(threads: int | None) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from . import bitstream, coder, groups
 from .bitstream import Header
-from .errors import DamagedFileError, InputError, LimitError, UsageError, VerificationError
+from .errors import DamagedFileError, InputError, LimitError, PriorError, UsageError, VerificationError
 from .priors import Prior, Stage, check_kind
 from .signals import Kind, Signal, Tiling, coordinates, coverage, from_values, inside_mask, join, split, to_values
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .posterior import Objective
     from .refine import Progress, Report, Schedule
 
-MOST_POINTS = 2**28  # pixels or sample instants that a file may declare, unless the caller says otherwise
+MOST_POINTS = 2**26  # pixels or sample instants that a file may declare, unless the caller says otherwise
 _SMALL = 2**14  # points up to which the long schedule is affordable
 
 
@@ -76,6 +76,7 @@ def encode(
     Raises:
         PriorError: the prior is for another kind of signal.
         UsageError: a setting is out of range or the device is missing.
+        LimitError: the signal has more points than a decoder renders without being asked to.
         VerificationError: the file does not decode to what was coded.
     """
     return encode_batch([signal], prior, settings, report)[0]
@@ -88,7 +89,7 @@ def encode_batch(
 
     Raises:
         InputError: the signals differ in shape or format.
-        PriorError, UsageError, VerificationError: as :func:`encode`.
+        PriorError, UsageError, LimitError, VerificationError: as :func:`encode`.
     """
     from . import refine
 
@@ -97,6 +98,10 @@ def encode_batch(
     check_kind(prior, first.kind)
     if any(_format(signal) != _format(first) for signal in signals):
         raise InputError("signals that are encoded together must have one shape and format")
+    if first.points > MOST_POINTS:
+        raise LimitError(
+            f"the {first.kind} has {first.points} points, over the limit of {MOST_POINTS}; cut it into parts"
+        )
     device = choose_device(settings.device)
     layout = prior.tiling(first.shape, first.channels)
     (stage,) = prior.stages(layout)
@@ -118,12 +123,12 @@ def encode_batch(
     seconds["prepare"] = time.perf_counter() - clock - sum(coded.seconds.values())
     clock = time.perf_counter()
     results = []
-    for signal, indices in zip(signals, coded.indices, strict=True):
+    for signal, indices, values in zip(signals, coded.indices, coded.values, strict=True):
         header = Header(prior.id, *_format(signal), (count,))
         payload = bitstream.indices_to_bytes(indices, prior.group_bits)
         data = bitstream.pack(header, payload)
-        if not np.array_equal(decode_indices(data, prior)[1], indices):
-            raise VerificationError("the file does not hold the indices that were coded; please report this")
+        if not np.array_equal(_decode_whitened(data, prior)[0], values):
+            raise VerificationError("the file does not decode to the weights that were coded; please report this")
         results.append(EncodeResult(data, len(payload), decode(data, lambda _: prior), seconds))
     seconds["decode"] = time.perf_counter() - clock
     return results
@@ -145,15 +150,20 @@ def decode(data: bytes, find_prior: Callable[[int], Prior], scale: int = 1, most
         PriorError: the prior is missing, or not for this kind of signal.
     """
     header, _ = bitstream.unpack(data)
-    if math.prod(header.shape) * scale ** len(header.shape) > most_points:
-        raise LimitError(
-            f"the file declares {'x'.join(str(n) for n in header.shape)} samples, over the limit of {most_points}; "
-            "raise --max-pixels if you trust it"
+    _limit(math.prod(header.shape) * scale ** len(header.shape), header, most_points)
+    sample_rate = None if header.sample_rate is None else header.sample_rate * scale
+    if sample_rate is not None and sample_rate >= 2**32:
+        raise UsageError(
+            f"{scale} times the sample rate of {header.sample_rate} Hz is too high; choose a smaller scale"
         )
     prior = find_prior(header.prior_id)
-    latents, layout = _decode_latents(data, prior)
+    layout = prior.tiling(header.shape, header.channels)
+    # tiles are rendered whole, and what is beyond the signal is cut off afterwards
+    _limit(layout.tiles * math.prod(layout.extent) * scale ** len(layout.extent), header, most_points)
+    z, stage = _decode_whitened(data, prior)
+    mean, deviation = prior.moments(stage)
+    latents = mean + deviation * z  # two roundings
     values = join(prior.render(latents.reshape(layout.tiles, -1), scale), layout, scale)
-    sample_rate = None if header.sample_rate is None else header.sample_rate * scale
     return from_values(values, header.kind, sample_rate, header.bit_depth)
 
 
@@ -161,13 +171,14 @@ def decode_indices(data: bytes, prior: Prior) -> tuple[Header, npt.NDArray[np.in
     """Header and group indices of a file.
 
     Raises:
-        DamagedFileError: the header and the payload do not fit each other or the prior.
+        DamagedFileError: the header and the payload do not fit each other.
+        PriorError: the file was made with another prior.
     """
     header, payload = bitstream.unpack(data)
     check_kind(prior, header.kind)
     if header.prior_id != prior.id:
-        raise DamagedFileError(
-            f"the file was made with prior {header.prior_id:08x}, not with {prior.name} (id {prior.id:08x})"
+        raise PriorError(
+            f"the file needs prior {header.prior_id:08x}, not {prior.name} (id {prior.id:08x}); leave out --prior"
         )
     if len(header.groups) != 1:
         raise DamagedFileError(f"the file has {len(header.groups)} stages where its prior has one; it is damaged")
@@ -201,18 +212,25 @@ def choose_device(name: str) -> str:
     return name
 
 
-def _decode_latents(data: bytes, prior: Prior) -> tuple[npt.NDArray[np.float64], Tiling]:
-    """Latents of all tiles, ``(tiles · network latents,)`` float64: mean + deviation · candidate, each rounded."""
+def _decode_whitened(data: bytes, prior: Prior) -> tuple[npt.NDArray[np.float64], Stage]:
+    """Whitened latents of all tiles, ``(tiles · network latents,)`` float64, pruned ones 0, and their stage."""
     header, indices = decode_indices(data, prior)
     layout = prior.tiling(header.shape, header.channels)
-    if layout.tiles * prior.network.latents > coder.WIDEST_GROUP * len(indices):
+    if layout.tiles * np.count_nonzero(prior.information) > coder.WIDEST_GROUP * len(indices):
         raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
     (stage,) = prior.stages(layout)
     partition = groups.partition(stage.information, len(indices), prior.key)
     z = np.zeros(len(stage.information), dtype=np.float64)
     z[partition.order] = coder.lookup(indices, partition, prior.group_bits, prior.key)
-    mean, deviation = prior.moments(stage)
-    return mean + deviation * z, layout
+    return z, stage
+
+
+def _limit(points: int, header: Header, most_points: int) -> None:
+    if points > most_points:
+        raise LimitError(
+            f"the file declares {'x'.join(str(n) for n in header.shape)} samples, over the limit of {most_points}; "
+            "raise --max-pixels if you trust it"
+        )
 
 
 def _number_of_groups(stage: Stage, prior: Prior, rate: float) -> int:
@@ -220,8 +238,9 @@ def _number_of_groups(stage: Stage, prior: Prior, rate: float) -> int:
     if not (math.isfinite(rate) and rate > 0):
         raise UsageError(f"the rate must be positive, not {rate}")
     count = round(groups.expected_groups(stage.information, prior.group_bits) * rate)
-    fewest = -(-len(stage.information) // (coder.WIDEST_GROUP // 2))
-    return max(1, fewest, min(count, len(stage.information)))
+    coded = int(np.count_nonzero(stage.information))
+    fewest = -(-coded // (coder.WIDEST_GROUP // 2))
+    return max(1, fewest, min(count, coded, int(stage.information.sum())))
 
 
 def _objective(signals: Sequence[Signal], layout: Tiling, prior: Prior, device: str) -> Objective:

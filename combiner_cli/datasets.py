@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,18 @@ from .errors import CombinerError, DatasetError
 from .signals import Kind, Signal, split, tiling, to_values
 
 _PREFERRED_ARRAY = "train"
+# what zipfile and numpy raise for damaged archives, and for headers that declare more than there is
+_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    MemoryError,
+    RuntimeError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ def open_dataset(source: Path) -> Dataset:
     if source.suffix == ".npz":
         _images(source)
         return Dataset(source, "image", ())
-    if not source.is_dir():
+    if not _is_folder(source):
         raise DatasetError(f"{source} is neither a folder nor an .npz file; name the folder of your training files")
     files = sorted(path for path in source.rglob("*") if path.is_file())
     images = tuple(path for path in files if path.suffix.lower() in media.IMAGE_SUFFIXES)
@@ -82,7 +95,7 @@ def sample_tiles(
         extent: samples of a tile along each axis.
         outputs: channels of a tile; signals with fewer repeat theirs.
         most: training tiles at most.
-        held_out: percent of the signals whose tiles are held out, at least 1.
+        held_out: percent of the signals whose tiles are held out, 1 to 50.
         seed: of the draw.
 
     Returns:
@@ -93,7 +106,7 @@ def sample_tiles(
     """
     generator = np.random.Generator(np.random.Philox(seed))
     reservoirs: list[list[tuple[float, npt.NDArray[np.float32]]]] = [[], []]
-    stride = max(2, 100 // held_out)  # every so many signals one is held out, beginning with the second
+    first_turn = -(-100 // held_out) - 2  # so that the second signal is the first to be held out
     signals = 0
     for signal in dataset.signals():
         whole = tuple(size // tile * tile for size, tile in zip(signal.shape, extent, strict=True))
@@ -101,7 +114,9 @@ def sample_tiles(
             continue
         cropped = to_values(signal)[tuple(slice(0, size) for size in whole)]
         tiles = split(cropped, tiling(whole, signal.channels, extent, outputs)).astype(np.float32)
-        reservoir = reservoirs[1] if signals % stride == 1 else reservoirs[0]
+        turn = signals + first_turn
+        kept_out = (turn + 1) * held_out // 100 > turn * held_out // 100
+        reservoir = reservoirs[1] if kept_out else reservoirs[0]
         reservoir.extend(zip(generator.random(len(tiles)).tolist(), tiles, strict=True))
         signals += 1
         _keep_smallest(reservoirs[0], most)
@@ -111,8 +126,8 @@ def sample_tiles(
         raise DatasetError(
             f"{dataset.source} holds {signals} {dataset.kind}s of at least {size} samples; it takes two or more"
         )
-    training, kept_out = (np.stack([tile for _, tile in sorted(part, key=lambda pair: pair[0])]) for part in reservoirs)
-    return training, kept_out, signals
+    training, others = (np.stack([tile for _, tile in sorted(part, key=lambda pair: pair[0])]) for part in reservoirs)
+    return training, others, signals
 
 
 def _keep_smallest(reservoir: list[tuple[float, npt.NDArray[np.float32]]], most: int) -> None:
@@ -122,14 +137,21 @@ def _keep_smallest(reservoir: list[tuple[float, npt.NDArray[np.float32]]], most:
         del reservoir[most:]
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, say
+        return False
+
+
 def _images(path: Path) -> npt.NDArray[np.uint8]:
     """The array of images of an ``.npz``: the one called train, or the only one of its form."""
     try:
         with np.load(path, allow_pickle=False) as content:
             names = [_PREFERRED_ARRAY] if _PREFERRED_ARRAY in content.files else content.files
             images = {name: content[name] for name in names}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DatasetError(f"cannot read {path}: {error}") from error
+    except _DAMAGE as error:
+        raise DatasetError(f"cannot read {path}: {' '.join(str(error).split())[:200]}; restore it") from error
     images = {name: array for name, array in images.items() if _is_images(array)}
     if len(images) != 1:
         raise DatasetError(

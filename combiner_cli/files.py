@@ -115,5 +115,11 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
 
 
 def default_output(source: Path, suffix: str) -> Path:
-    """The output's name where none is given: beside the source, its last suffix replaced by ``suffix`` (".cmb")."""
+    """The output's name where none is given: beside the source, its last suffix replaced by ``suffix`` (".cmb").
+
+    Raises:
+        InputError: the source has no name to derive one from, as ``.`` and ``/`` have none.
+    """
+    if not source.name:
+        raise InputError(f"{source} is a folder; give the name of a file")
     return source.with_suffix(suffix)

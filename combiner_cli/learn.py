@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +22,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from . import groups
-from .errors import DamagedFileError, DatasetError
+from .errors import DamagedFileError, DatasetError, OutputError, UsageError
 from .models.siren import Siren
 from .posterior import Descent, Objective, Posterior, descend, hash_seed, kl, objective, squared_error, start
-from .priors import Prior
+from .priors import Prior, problem
 from .signals import Kind, coordinates
 
 _FIRST_ROUND = 3  # the first round takes that many times the steps: all posteriors are still at the prior's mean
@@ -34,6 +33,8 @@ _LARGEST_CHANGE = 0.3  # of the logarithm of beta per round
 _LAST_RATE = 0.1  # step size of the last round relative to the first
 _INITIAL_DEVIATION = 0.3  # of the weights, relative to that of the network's usual random initialisation
 _SMALLEST_DEVIATION = 1e-7
+_MOST_LATENTS = 2**20
+_SMALLEST_RATE = 1e-9
 _PRUNED_BELOW = 0.02  # bits: latents of less average information are not coded
 _CHECKPOINT = "combiner-checkpoint-1"
 
@@ -157,17 +158,22 @@ def learn(
         report: called after every round.
 
     Raises:
-        DatasetError: no tiles, or the checkpoint belongs to other data or settings.
+        UsageError: the settings cannot make a prior.
+        DatasetError: no tiles, the checkpoint belongs to other data or settings, or nothing worth coding was learned.
         DamagedFileError: the checkpoint cannot be read.
+        OutputError: the checkpoint cannot be written.
     """
     if len(training) == 0 or len(held_out) == 0:
         raise DatasetError("the data set is too small: it needs at least one training and one held-out tile")
+    _check_plan(plan)
     tiles = np.concatenate([training, held_out])
     fingerprint = _fingerprint(plan, tiles)
     features = plan.network.fourier_features(coordinates(plan.network.extent))
     state = _initial(plan, len(tiles), device)
     if checkpoint is not None and checkpoint.exists():
         state = _load(checkpoint, fingerprint, device)
+    elif checkpoint is not None:
+        _save(checkpoint, state, fingerprint)  # before hours of work, see that it can be written
     fit = objective(plan.network, features, tiles, None, _to_numpy(state.moments), state.beta, device)
     saved = time.monotonic()
     while state.rounds < plan.rounds:
@@ -177,9 +183,19 @@ def learn(
         if checkpoint is not None and time.monotonic() - saved > checkpoint_seconds:
             _save(checkpoint, state, fingerprint)
             saved = time.monotonic()
-    if checkpoint is not None:
-        _save(checkpoint, state, fingerprint)
     return Learned(_finished(plan, state, len(training)), state.reports)
+
+
+def _check_plan(plan: Plan) -> None:
+    """Refuse, before any work, settings whose prior could not be loaded."""
+    latents = plan.network.latents
+    if latents <= _MOST_LATENTS:
+        ones = np.ones(latents, dtype=np.float32)
+        information = ones.astype(np.int32)
+        sketch = Prior(plan.name, plan.kind, plan.network, ones, ones, information, plan.group_bits, plan.beta)
+        if problem(sketch) is None:
+            return
+    raise UsageError(f"a prior cannot have these settings: {latents} weights; choose a smaller network, tile or beta")
 
 
 def _initial(plan: Plan, tiles: int, device: str) -> _State:
@@ -203,7 +219,7 @@ def _round(plan: Plan, state: _State, fit: Objective, training: int) -> _State:
     moments = _update_in_place(state, training)
     beta = state.beta
     if plan.bits_per_point is not None and state.rounds >= 2:
-        excess = math.log(result.bits_per_point / plan.bits_per_point)
+        excess = math.log(max(result.bits_per_point, _SMALLEST_RATE) / plan.bits_per_point)
         beta *= math.exp(max(-_LARGEST_CHANGE, min(_LARGEST_CHANGE, excess)))
     return _State(state.posterior, moments, beta, (*state.reports, result))
 
@@ -252,7 +268,11 @@ def _finished(plan: Plan, state: _State, training: int) -> Prior:
     information = np.rint(np.minimum(bits, plan.group_bits) * groups.INFORMATION_UNIT).astype(np.int32)
     information[bits < _PRUNED_BELOW] = 0
     mean, deviation = _to_numpy(state.moments)
-    return Prior(plan.name, plan.kind, plan.network, mean, deviation, information, plan.group_bits, state.beta)
+    prior = Prior(plan.name, plan.kind, plan.network, mean, deviation, information, plan.group_bits, state.beta)
+    reason = problem(prior)
+    if reason:
+        raise DatasetError(f"the prior came out unusable ({reason}); aim at a higher rate or give more varied data")
+    return prior
 
 
 def _to_numpy(moments: Moments) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -282,19 +302,27 @@ def _save(path: Path, state: _State, fingerprint: str) -> None:
         "reports": json.dumps([asdict(report) for report in state.reports]),
     }
     partial = path.with_name(path.name + ".partial")
-    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(partial), metadata)
-    partial.replace(path)
+    try:
+        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(partial), metadata)
+        partial.replace(path)
+    except (SafetensorError, OSError) as error:
+        raise OutputError(f"checkpoint {path} cannot be written ({error}); choose another place") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _load(path: Path, fingerprint: str, device: str) -> _State:
     try:
-        with safe_open(str(path), framework="pt", device=device) as content:
+        with safe_open(str(path), framework="pt") as content:
             metadata = content.metadata() or {}
             if metadata.get("format") != _CHECKPOINT:
                 raise DamagedFileError(f"{path} is not a checkpoint of learn-prior; remove it to start anew")
             if metadata["fingerprint"] != fingerprint:
                 raise DatasetError(f"{path} belongs to other data or settings; remove it to start anew")
-            tensor: Callable[[str], Any] = content.get_tensor
+
+            def tensor(name: str) -> torch.Tensor:
+                return content.get_tensor(name).to(device)  # type: ignore[no-any-return]
+
             moments = tuple(tensor(f"moment{n}") for n in range(4))
             posterior = Posterior(
                 tensor("mean"), tensor("log_deviation"), (moments[0], moments[1], moments[2], moments[3])

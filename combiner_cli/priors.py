@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import groups
-from .errors import DamagedFileError, InputError, PriorError, UnsupportedVersionError
+from .errors import CombinerError, DamagedFileError, InputError, PriorError, UnsupportedVersionError
 from .models.siren import FAMILY, Siren
 from .signals import Kind, Tiling, coordinates, coverage, tiling
 
@@ -25,8 +25,12 @@ SUFFIX = ".safetensors"
 SEARCH_VARIABLE = "COMBINER_PRIORS"
 GROUP_BITS = (8, 16)
 
-_LARGEST_FILE = 64 * 2**20
+_LARGEST_FILE = 64 * 2**20  # bytes
 _LARGEST_NETWORK = 2**20
+_POINTS_AT_ONCE = 2**16  # rendered together: bounds the memory of large tiles and scales
+_LARGEST_TILE = 2**22  # points
+_LARGEST_FEATURES = 2**28  # features · points of a tile
+_LARGEST_FACTOR = 1e6
 _SMALLEST_COVERAGE = 16  # a tile is given at least 1/16 of its expected information
 
 
@@ -121,8 +125,14 @@ class Prior:
         Returns:
             ``(tiles, outputs, points)`` float64.
         """
-        features = self.network.fourier_features(coordinates(self.network.extent, scale))
-        return np.concatenate([self.network.forward(latents[n : n + 1], features) for n in range(len(latents))])
+        points = coordinates(self.network.extent, scale)
+        values = np.empty((len(latents), self.network.outputs, points.shape[1]))
+        for first in range(0, points.shape[1], _POINTS_AT_ONCE):
+            some = slice(first, first + _POINTS_AT_ONCE)
+            features = self.network.fourier_features(points[:, some])
+            for tile in range(len(latents)):
+                values[tile, :, some] = self.network.forward(latents[tile : tile + 1], features)[0]
+        return values
 
 
 def check_kind(prior: Prior, kind: Kind) -> None:
@@ -166,26 +176,30 @@ def load(path: Path) -> Prior:
         with safe_open(str(path), framework="numpy") as content:
             metadata = content.metadata() or {}
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
-    except OSError as error:
-        raise InputError(f"cannot read prior {path}: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise DamagedFileError(f"{path} is not a prior: {error}") from error
-    version = metadata.get("format", "")
-    if version != FORMAT:
-        if version.startswith("combiner-prior-"):
-            raise UnsupportedVersionError(
-                f"{path} has format {version}, this program reads {FORMAT}; use a newer combiner"
-            )
-        raise DamagedFileError(f"{path} is not a combiner prior")
-    try:
+        _check_format(metadata.get("format", ""), path)
         configuration = json.loads(metadata["configuration"])
         network = dict(configuration.pop("network"))
         network["extent"] = tuple(network["extent"])
         prior = Prior(name=metadata.get("name", path.stem), network=Siren(**network), **tensors, **configuration)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedFileError(f"{path} is not a valid prior: {error}") from error
-    _check(prior, path)
+        reason = problem(prior)
+    except OSError as error:
+        raise InputError(f"cannot read prior {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise DamagedFileError(f"{path} is not a prior: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # the file may hold any JSON at all: what does not behave like a configuration is none
+        raise DamagedFileError(f"{path} is not a valid prior: {' '.join(str(error).split())[:200]}") from error
+    if reason:
+        raise DamagedFileError(f"{path} is not a valid prior: {reason}")
     return prior
+
+
+def _check_format(version: str, path: Path) -> None:
+    if version == FORMAT:
+        return
+    if version.startswith("combiner-prior-"):
+        raise UnsupportedVersionError(f"{path} has format {version}, this program reads {FORMAT}; use a newer combiner")
+    raise DamagedFileError(f"{path} is not a combiner prior")
 
 
 def choose(kind: Kind, shape: tuple[int, ...], quality: int) -> tuple[Prior, float]:
@@ -248,9 +262,8 @@ def find(name_or_file: str) -> Prior:
     Raises:
         PriorError: there is none.
     """
-    path = Path(name_or_file)
-    if path.suffix == SUFFIX or path.is_file():
-        return load(path)
+    if name_or_file.endswith(SUFFIX):
+        return load(Path(name_or_file))
     for candidate in available():
         if candidate.stem == name_or_file:
             return load(candidate)
@@ -276,7 +289,7 @@ def find_id(prior_id: int) -> Prior:
 def _stored_id(path: Path) -> int | None:
     try:
         return load(path).id
-    except (DamagedFileError, UnsupportedVersionError):
+    except CombinerError:
         return None  # a file beside the priors that is none must not keep the others from being found
 
 
@@ -289,34 +302,40 @@ def _tensors(prior: Prior) -> dict[str, npt.NDArray[Any]]:
     return {"deviation": prior.deviation, "information": prior.information, "mean": prior.mean}
 
 
-def _check(prior: Prior, path: Path) -> None:
-    """Refuse a prior whose values cannot work, before anything is allocated from them."""
+def problem(prior: Prior) -> str | None:
+    """Why the values of a prior cannot work, or ``None``; nothing is allocated from them."""
     network = prior.network
-    axes = {"image": 2, "sound": 1}.get(prior.kind)
+    axes = {"image": 2, "sound": 1}.get(prior.kind) if isinstance(prior.kind, str) else None
     factors = (network.highest_frequency, network.frequency, prior.beta)
     whole = (*network.extent, network.outputs, network.features, network.width, network.hidden)
-    sound = (
+    points = math.prod(network.extent)
+    possible = (
         prior.family == FAMILY
         and axes == len(network.extent)
+        and type(prior.group_bits) is int
         and prior.group_bits in GROUP_BITS
-        and all(isinstance(number, int) and 0 < number <= _LARGEST_NETWORK for number in whole)
-        and all(isinstance(factor, int | float) and math.isfinite(factor) and factor > 0 for factor in factors)
+        and all(type(number) is int and 0 < number <= _LARGEST_NETWORK for number in whole)
+        and all(type(factor) in (int, float) and 0 < factor <= _LARGEST_FACTOR for factor in factors)
         and network.hidden <= 64
+        and network.outputs in ((1, 3) if prior.kind == "image" else (1,))
         and network.features % (2 * len(network.extent)) == 0
+        and points <= _LARGEST_TILE
+        and network.features * points <= _LARGEST_FEATURES
         and network.latents <= _LARGEST_NETWORK
     )
-    if not sound:
-        raise DamagedFileError(f"{path} is not a valid prior: its configuration is out of range")
+    if not possible:
+        return "its configuration is out of range"
     shapes = {"mean": np.float32, "deviation": np.float32, "information": np.int32}
     for name, kind in shapes.items():
         tensor = getattr(prior, name)
         if tensor.shape != (network.latents,) or tensor.dtype != kind or not np.isfinite(tensor).all():
-            raise DamagedFileError(f"{path} is not a valid prior: its {name} has a wrong shape, type or value")
+            return f"its {name} has a wrong shape, type or value"
     largest = 64 * groups.INFORMATION_UNIT
     if (prior.deviation <= 0).any() or (prior.information < 0).any() or (prior.information > largest).any():
-        raise DamagedFileError(f"{path} is not a valid prior: a deviation or an information is out of range")
+        return "a deviation or an information is out of range"
     if not prior.information.any():
-        raise DamagedFileError(f"{path} is not a valid prior: it expects no information at all")
+        return "it expects no information at all"
+    return None
 
 
 def _with_article(kind: Kind) -> str:

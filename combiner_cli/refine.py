@@ -68,10 +68,12 @@ class Coded:
 
     Attributes:
         indices: ``(signals, groups)`` int64.
+        values: whitened latents that the networks ended with, ``(signals, latents)`` float32; pruned ones are 0.
         seconds: wall time by phase.
     """
 
     indices: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
     seconds: dict[str, float]
 
 
@@ -82,6 +84,8 @@ class _Budget:
         self.signals, self.groups = signals, partition.groups
         self.order = torch.tensor(partition.order, device=device)
         self.group = torch.tensor(partition.group, device=device)
+        self.place = torch.tensor(partition.group * partition.width + partition.column, device=device)
+        self.width = partition.width
         self.budget = group_bits * math.log(2)
         self.log_penalty = torch.zeros(signals, partition.groups, device=device)
         self.free = torch.zeros(signals, latents, device=device)
@@ -91,8 +95,10 @@ class _Budget:
     def group_kl(self, posterior: Posterior) -> torch.Tensor:
         """KL of every group in nats, ``(signals, groups)``."""
         divergence = kl(posterior.mean, posterior.log_deviation).reshape(self.signals, self.latents)[:, self.order]
-        sums = torch.zeros_like(self.log_penalty)
-        return sums.index_add_(1, self.group, divergence)
+        # every latent has a place of its own: sums by index_add_ would depend on a GPU's order of execution
+        places = torch.zeros(self.signals, self.groups * self.width, device=divergence.device)
+        places[:, self.place] = divergence
+        return places.reshape(self.signals, self.groups, self.width).sum(dim=2)
 
     def adapt(self, posterior: Posterior) -> None:
         """Raise the penalty of groups over budget, lower that of groups under it."""
@@ -157,7 +163,7 @@ def encode(
         seconds["refine"] += time.perf_counter() - clock
         if number % 8 == 0:
             report(Progress("refine", (number + 1) / rounds, _mean_squared_error(objective, posterior)))
-    return Coded(indices, seconds)
+    return Coded(indices, posterior.mean.reshape(signals, -1).cpu().numpy(), seconds)
 
 
 def _fit(
