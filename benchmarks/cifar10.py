@@ -58,7 +58,7 @@ def measure(signals: list[Signal], prior: priors.Prior) -> list[dict[str, object
     """Write, decode and measure a file of every image."""
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for number, result in enumerate(codec.encode_batch(signals, prior)):
+        for number, result in enumerate(codec.encode_batch(signals, prior, codec.Settings(device="cpu"))):
             coded, decoded = Path(folder) / f"{number}.cmb", Path(folder) / f"{number}.png"
             coded.write_bytes(result.data)
             media.write_signal(codec.decode(coded.read_bytes(), priors.find_id), decoded)

@@ -26,7 +26,7 @@ def main() -> None:
     prior = priors.find("cifar10-2")
     table = []
     for group_bits in (16, 8):
-        results = codec.encode_batch(signals, replace(prior, group_bits=group_bits))
+        results = codec.encode_batch(signals, replace(prior, group_bits=group_bits), codec.Settings(device="cpu"))
         psnr = np.mean([metrics.psnr(s, r.decoded) for s, r in zip(signals, results, strict=True)])
         bits = 8 * results[0].payload_bytes
         table.append({"bits of a group": group_bits, "payload bits": bits, "PSNR dB": f"{psnr:.2f}"})

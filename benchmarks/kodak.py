@@ -89,7 +89,7 @@ def measure(image: Path, name: str, jobs: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         coded, decoded = Path(folder) / "x.cmb", Path(folder) / "x.png"
         threads = ["--threads", "1"] if jobs > 1 else []
-        combiner("encode", image, "-o", coded, "--prior", name, *threads)
+        combiner("encode", image, "-o", coded, "--prior", name, "--device", "cpu", *threads)
         combiner("decode", coded, "-o", decoded)
         original = media.read_signal(image)
         return {

@@ -43,7 +43,7 @@ def main() -> None:
         }
         for title, (source, prior) in inputs.items():
             coded = folder / "x.cmb"
-            facts, seconds, memory = timed("encode", source, "-o", coded, "-f", "--prior", prior)
+            facts, seconds, memory = timed("encode", source, "-o", coded, "-f", "--prior", prior, "--device", "cpu")
             _, decode_seconds, decode_memory = timed("decode", coded, "-f")
             phases = {phase: f"{value:.2f}" for phase, value in facts["phases"].items()}
             table.append(

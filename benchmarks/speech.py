@@ -20,7 +20,8 @@ from combiner_cli.signals import Signal
 
 FRAMES, RATE = 48000, 16000
 BASELINES = {
-    "MP3, lowest": {"format": "MP3", "compression_level": 1.0},
+    "MP3, lowest constant": {"format": "MP3", "bitrate_mode": "CONSTANT", "compression_level": 0.99},
+    "MP3, lowest variable": {"format": "MP3", "bitrate_mode": "VARIABLE", "compression_level": 0.99},
     "Vorbis, lowest": {"format": "OGG", "subtype": "VORBIS", "compression_level": 1.0},
     "Opus, lowest": {"format": "OGG", "subtype": "OPUS", "compression_level": 1.0},
 }
@@ -34,11 +35,10 @@ def main() -> None:
     arguments = parser.parse_args()
     clips = [first_seconds(path) for path in sorted(arguments.data.rglob("*.flac"))[:: arguments.every]]
     signals = [clip for clip in clips if clip is not None]
+    baselines = [measure_baseline(name, signal, options) for name, options in BASELINES.items() for signal in signals]
     clock = time.perf_counter()
-    rows = measure(signals, priors.find("speech-1"))
+    rows = measure(signals, priors.find("speech-1")) + baselines
     seconds = time.perf_counter() - clock
-    for name, options in BASELINES.items():
-        rows += [measure_baseline(name, signal, options) for signal in signals]
     write_csv("speech.csv", rows)
     table = []
     for name in dict.fromkeys(row["codec"] for row in rows):
@@ -71,7 +71,7 @@ def first_seconds(path: Path) -> Signal | None:
 def measure(signals: list[Signal], prior: priors.Prior) -> list[dict[str, object]]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for number, result in enumerate(codec.encode_batch(signals, prior)):
+        for number, result in enumerate(codec.encode_batch(signals, prior, codec.Settings(device="cpu"))):
             coded, decoded = Path(folder) / f"{number}.cmb", Path(folder) / f"{number}.wav"
             coded.write_bytes(result.data)
             media.write_signal(codec.decode(coded.read_bytes(), priors.find_id), decoded)

@@ -15,6 +15,7 @@ import soundfile
 from click.testing import CliRunner
 from conftest import smooth_image, tone
 from PIL import Image
+from safetensors import safe_open
 
 from combiner_cli import __version__, bitstream, codec, media, metrics, priors
 from combiner_cli.cli import main
@@ -314,8 +315,16 @@ def _start(*arguments):
     )
 
 
+def _rounds_in(checkpoint):
+    """Number of finished rounds that a checkpoint holds; 0 if there is none."""
+    if not checkpoint.exists():
+        return 0
+    with safe_open(str(checkpoint), framework="numpy") as content:
+        return len(json.loads(content.metadata()["reports"]))
+
+
 def test_a_learning_run_that_is_killed_resumes(tmp_path, dataset):
-    """SIGKILL as soon as there is a checkpoint; the same command then goes on from it to the end."""
+    """SIGKILL as soon as there is a checkpoint of a round; the same command then goes on from it to the end."""
     target = tmp_path / "mine.safetensors"
     checkpoint = target.with_suffix(".checkpoint")
     arguments = (
@@ -333,11 +342,11 @@ def test_a_learning_run_that_is_killed_resumes(tmp_path, dataset):
     )
     process = _start(*arguments)
     deadline = time.monotonic() + 60
-    while not checkpoint.exists() and time.monotonic() < deadline:
+    while not _rounds_in(checkpoint) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.kill()
-    process.communicate()
-    assert checkpoint.exists()
+    _, errors = process.communicate()
+    assert _rounds_in(checkpoint) > 0, errors
     assert not target.exists()
     with pytest.MonkeyPatch.context() as patch:
         from combiner_cli import learn
