@@ -221,6 +221,44 @@ def test_options_out_of_range_are_usage_errors(quick):
     refused(run("learn-prior", ".", "-o", "p.safetensors", "--rate", "1", "--beta", "1"), 2, "exclude each other")
 
 
+def test_names_that_are_none_are_refused_in_one_line(quick):
+    refused(run("encode", "."), 3, "is a folder")
+    refused(run("encode", "/"), 3, "is a folder")
+    refused(run("encode", "photo.png", "--prior", "n" * 400), 6, "no prior is called")
+    refused(run("learn-prior", "n" * 400, "-o", "p.safetensors"), 10, "neither a folder")
+
+
+def test_too_little_memory_is_one_line(quick, monkeypatch):
+    encode("photo.png", "photo.cmb")
+
+    def fail(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(codec, "decode", fail)
+    refused(run("decode", "photo.cmb", "-o", "back.png"), 9, "not enough memory")
+    assert "back.png" not in left_in(quick)
+
+
+def test_settings_that_make_no_prior_are_refused_before_any_work(tmp_path, dataset):
+    target = tmp_path / "p.safetensors"
+    done = run("learn-prior", dataset, "-o", target, *LEARN, "--width", "1200", "--hidden", "2")
+    refused(done, 2, "cannot have these settings")
+    refused(run("learn-prior", dataset, "-o", target, *LEARN, "--beta", "1e5"), 10, "unusable")
+    elsewhere = ("--checkpoint", tmp_path / "nowhere" / "x")
+    refused(run("learn-prior", dataset, "-o", target, *LEARN, *elsewhere), 7, "checkpoint")
+    assert left_in(tmp_path) == ["p.checkpoint", "pictures"]
+
+
+def test_the_card_shows_the_command_without_folders(tmp_path, dataset):
+    """In a process of its own, since the command line is read from there."""
+    target = tmp_path / "p.safetensors"
+    process = _start("learn-prior", f"{dataset}/", "-o", target, "-f", "--threads", "1", *LEARN)
+    assert process.wait(timeout=120) == 0
+    card = target.with_suffix(".md").read_text()
+    assert f"`combiner learn-prior DATASET -o p.safetensors {' '.join(LEARN)}`" in card
+    assert str(tmp_path) not in card
+
+
 def test_verbose_shows_the_traceback(quick):
     done = run("info", "missing.cmb", "-v")
     assert done.exit_code == 3
@@ -370,16 +408,16 @@ def test_a_learning_run_that_is_killed_resumes(tmp_path, dataset):
     assert checkpoint.exists()
 
 
-def test_an_interrupted_encode_leaves_nothing_behind(tmp_path, prior_folder):
+@pytest.mark.parametrize(("number", "exit_code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_an_interrupted_encode_leaves_nothing_behind(tmp_path, prior_folder, number, exit_code):
     media.write_signal(smooth_image(256, 256), tmp_path / "photo.png")
     before = left_in(tmp_path)
     process = _start("encode", tmp_path / "photo.png", "--prior", "tiny-image")
     deadline = time.monotonic() + 60
     while left_in(tmp_path) == before and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signals_of_the_system.SIGINT)
+    process.send_signal(getattr(signals_of_the_system, number))
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in errors
+    assert process.returncode == exit_code
     assert "Traceback" not in errors
     assert left_in(tmp_path) == before

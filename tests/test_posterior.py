@@ -43,7 +43,7 @@ def test_error_gradient_against_finite_differences():
     assert float((gradient * direction).sum()) == pytest.approx(slope, rel=2e-2)
 
 
-def test_descent_lowers_the_loss_and_raises_uncertainty_where_nothing_depends():
+def test_descent_lowers_the_loss():
     objective = _objective(smooth_image(8, 16), tiny_prior())
     fitted = posterior.start(2, objective.network.latents, "cpu")
 

@@ -54,6 +54,8 @@ def test_missing_priors_are_named(prior_folder):
 
 def test_a_stray_file_among_the_priors_does_no_harm(prior_folder):
     (prior_folder / "a-stray.safetensors").write_bytes(b"nonsense")
+    (prior_folder / "b-folder.safetensors").mkdir()
+    (prior_folder / "c-link.safetensors").symlink_to(prior_folder / "nowhere")
     assert priors.find_id(tiny_prior("sound").id).kind == "sound"
 
 
@@ -84,6 +86,17 @@ def _rewrite(path, change_metadata=None, change_tensors=None):
         ("network", {**priors.asdict(tiny_prior().network), "features": 7}),
         ("network", {**priors.asdict(tiny_prior().network), "highest_frequency": "high"}),
         ("network", {**priors.asdict(tiny_prior().network), "frequency": float("nan")}),
+        ("network", {**priors.asdict(tiny_prior().network), "highest_frequency": 10**400}),
+        ("network", {**priors.asdict(tiny_prior().network), "highest_frequency": 1e300}),
+        ("network", {**priors.asdict(tiny_prior().network), "extent": [2**20, 2**20]}),
+        ("network", {**priors.asdict(tiny_prior().network), "extent": [2048, 2048], "features": 2**16}),
+        ("network", {**priors.asdict(tiny_prior().network), "extent": 8}),
+        ("network", {**priors.asdict(tiny_prior().network), "outputs": 2}),
+        ("network", 5),
+        ("kind", []),
+        ("kind", {}),
+        ("group_bits", 16.0),
+        ("group_bits", True),
         ("beta", 0),
         ("beta", "much"),
     ],
@@ -109,6 +122,13 @@ def test_impossible_configurations_are_refused(saved, key, value):
 )
 def test_impossible_tensors_are_refused(saved, name, change):
     _rewrite(saved, change_tensors=lambda tensors: tensors.update({name: change(tensors[name])}))
+    with pytest.raises(DamagedFileError, match="not a valid prior"):
+        priors.load(saved)
+
+
+@pytest.mark.parametrize("text", ["5", "null", '"x"', "[" * 100000, "{", ""])
+def test_configurations_that_are_no_objects_are_refused(saved, text):
+    save_file(load_file(saved), saved, {"format": priors.FORMAT, "name": "tiny", "configuration": text})
     with pytest.raises(DamagedFileError, match="not a valid prior"):
         priors.load(saved)
 

@@ -41,6 +41,13 @@ def test_lanes_are_the_same_bits_in_numpy_and_torch(key, first):
     assert in_numpy.max() < 65536
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_lanes_are_the_same_bits_on_a_gpu():
+    rows, columns = np.arange(65536, dtype=np.int64), np.arange(65536, dtype=np.int64) % 40
+    on_gpu = sampler.lanes(torch.tensor(rows, device="cuda"), torch.tensor(columns, device="cuda"), 99)
+    assert np.array_equal(sampler.lanes(rows, columns, 99), on_gpu.cpu().numpy())
+
+
 def test_table_holds_what_normals_gives_at_every_place():
     table = sampler.table(13, 77)
     rows, columns = np.meshgrid(np.arange(0, 65536, 97), np.arange(13), indexing="ij")
