@@ -98,16 +98,15 @@ def encode_batch(
     check_kind(prior, first.kind)
     if any(_format(signal) != _format(first) for signal in signals):
         raise InputError("signals that are encoded together must have one shape and format")
-    if first.points > MOST_POINTS:
-        raise LimitError(
-            f"the {first.kind} has {first.points} points, over the limit of {MOST_POINTS}; cut it into parts"
-        )
     device = choose_device(settings.device)
     layout = prior.tiling(first.shape, first.channels)
+    points = layout.tiles * math.prod(layout.extent)
+    if points > MOST_POINTS:
+        raise LimitError(f"the {first.kind} takes {points} points, over the limit of {MOST_POINTS}; cut it into parts")
     (stage,) = prior.stages(layout)
     count = _number_of_groups(stage, prior, settings.rate)
     partition = groups.partition(stage.information, count, prior.key)
-    schedule = settings.schedule or default_schedule(layout.tiles * math.prod(layout.extent))
+    schedule = settings.schedule or default_schedule(points)
     clock = time.perf_counter()
     objective = _objective(signals, layout, prior, device)
     coded = refine.encode(
