@@ -28,7 +28,7 @@ PEERS = ("COIN", "COIN++", "RECOMBINER")
 BASELINES = {
     "JPEG": [{"format": "JPEG", "quality": q, "optimize": True} for q in (1, 3, 5, 8, 12, 18, 25, 35, 50)],
     "JPEG 2000": [
-        {"format": "JPEG2000", "quality_mode": "rates", "quality_layers": [24 / bpp], "irreversible": True}
+        {"format": "JPEG2000", "quality_mode": "rates", "quality_layers": [24 / bpp], "irreversible": True, "mct": 1}
         for bpp in (0.08, 0.12, 0.2, 0.3, 0.45, 0.7)
     ],
     "WebP": [{"format": "WEBP", "quality": q, "method": 6} for q in (0, 2, 5, 10, 20, 35, 50)],
