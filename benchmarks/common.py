@@ -47,8 +47,13 @@ def published(path: Path, method: str, dataset: str) -> Curve:
 
 
 def at_rate(curve: Curve, rate: float) -> float | None:
-    """PSNR of a curve at a rate, linear in the logarithm of the rate; ``None`` outside the curve's range."""
+    """PSNR of a curve at a rate, linear in the logarithm of the rate; ``None`` outside the curve's range.
+
+    Up to 1 % below the curve's lowest rate its first point counts, which is in the curve's favour.
+    """
     rates, psnrs = zip(*sorted(curve), strict=True)
+    if rates[0] * 0.99 <= rate < rates[0]:
+        return float(psnrs[0])
     if not rates[0] <= rate <= rates[-1]:
         return None
     return float(np.interp(np.log(rate), np.log(rates), psnrs))
