@@ -439,7 +439,8 @@ def _encode_sound(signal: Signal, suffix: str) -> bytes:
                 sound.write(_integers(signal.samples[start : start + _BLOCK_FRAMES], signal.bit_depth))
     except (soundfile.LibsndfileError, OverflowError) as error:
         held = f"this sound of {signal.sample_rate} Hz and {signal.channels} channels"
-        raise OutputError(f"a {suffix} file cannot hold {held}; write a .wav file instead") from error
+        advice = "resample it first" if suffix == ".wav" else "write a .wav file instead"
+        raise OutputError(f"a {suffix} file cannot hold {held}; {advice}") from error
     return encoded.getvalue()
 
 
