@@ -8,6 +8,8 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +75,7 @@ def main() -> None:
     \b
     Exit codes: 0 success, 2 usage, 3 unreadable input, 4 damaged file, 5 unknown version,
     6 prior missing or of the wrong kind, 7 output not writable, 8 verification failed,
-    9 over a limit, 10 unsuitable data set, 130 interrupted.
+    9 over a limit, 10 unsuitable data set, 130 interrupted, 143 terminated.
     """
     signal.signal(signal.SIGTERM, _terminate)
 
@@ -166,9 +168,7 @@ def encode(
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
-    default=2**26,
-    show_default=True,
-    help="Refuse to render more pixels (or sample instants).",
+    help="Refuse to render more pixels (or sample instants). [default: 64 Mi]",
 )
 @_json
 @_verbose
@@ -178,7 +178,7 @@ def decode(
     force: bool,
     prior_name: str | None,
     scale: int,
-    max_pixels: int,
+    max_pixels: int | None,
     as_json: bool,
 ) -> None:
     """Decode a .cmb file to an image or a sound.
@@ -192,12 +192,16 @@ def decode(
 
     clock = time.perf_counter()
     data = files.read_bytes(source, _LARGEST_FILE)
-    header, _ = bitstream.unpack(data)
+    with _naming(source):
+        header, _ = bitstream.unpack(data)
     target = output or files.default_output(source, media.default_suffix(header.kind))
     media.check_writable_suffix(header.kind, target)
     with files.atomic_output(target, force) as partial:
         chosen = priors.find(prior_name) if prior_name else None
-        decoded = codec.decode(data, lambda prior_id: chosen or priors.find_id(prior_id), scale, max_pixels)
+        with _naming(source):
+            decoded = codec.decode(
+                data, lambda prior_id: chosen or priors.find_id(prior_id), scale, max_pixels or codec.MOST_POINTS
+            )
         media.write_signal(decoded, partial)
         seconds = time.perf_counter() - clock
     shape = display.shape_text(decoded.kind, decoded.shape, decoded.channels, decoded.sample_rate)
@@ -218,7 +222,8 @@ def info(source: Path, as_json: bool) -> None:
     from .errors import PriorError
 
     data = files.read_bytes(source, _LARGEST_FILE)
-    header, payload = bitstream.unpack(data)
+    with _naming(source):
+        header, payload = bitstream.unpack(data)
     try:
         prior_name: str | None = priors.find_id(header.prior_id).name
     except PriorError:
@@ -379,6 +384,15 @@ def learn_prior(
     saved.unlink(missing_ok=True)
     unit = "pixel" if image else "sample"
     click.echo(f"{output}: prior {prior.id:08x}, {prior.bits_per_point:.4f} bits per {unit}, {seconds:.0f} s")
+
+
+@contextmanager
+def _naming(source: Path) -> Iterator[None]:
+    """Say which file an error is about, for those who decode many."""
+    try:
+        yield
+    except CombinerError as error:
+        raise type(error)(f"{source}: {error}") from error
 
 
 def _command(dataset: Path) -> str:

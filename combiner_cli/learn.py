@@ -25,7 +25,7 @@ from . import groups
 from .errors import DamagedFileError, DatasetError, OutputError, UsageError
 from .models.siren import Siren
 from .posterior import Descent, Objective, Posterior, descend, hash_seed, kl, objective, squared_error, start
-from .priors import Prior, problem
+from .priors import LARGEST_NETWORK, Prior, problem
 from .signals import Kind, coordinates
 
 _FIRST_ROUND = 3  # the first round takes that many times the steps: all posteriors are still at the prior's mean
@@ -33,7 +33,6 @@ _LARGEST_CHANGE = 0.3  # of the logarithm of beta per round
 _LAST_RATE = 0.1  # step size of the last round relative to the first
 _INITIAL_DEVIATION = 0.3  # of the weights, relative to that of the network's usual random initialisation
 _SMALLEST_DEVIATION = 1e-7
-_MOST_LATENTS = 2**20
 _SMALLEST_RATE = 1e-9
 _PRUNED_BELOW = 0.02  # bits: latents of less average information are not coded
 _CHECKPOINT = "combiner-checkpoint-1"
@@ -189,7 +188,7 @@ def learn(
 def _check_plan(plan: Plan) -> None:
     """Refuse, before any work, settings whose prior could not be loaded."""
     latents = plan.network.latents
-    if latents <= _MOST_LATENTS:
+    if latents <= LARGEST_NETWORK:
         ones = np.ones(latents, dtype=np.float32)
         information = ones.astype(np.int32)
         sketch = Prior(plan.name, plan.kind, plan.network, ones, ones, information, plan.group_bits, plan.beta)

@@ -26,7 +26,7 @@ SEARCH_VARIABLE = "COMBINER_PRIORS"
 GROUP_BITS = (8, 16)
 
 _LARGEST_FILE = 64 * 2**20  # bytes
-_LARGEST_NETWORK = 2**20
+LARGEST_NETWORK = 2**20
 _POINTS_AT_ONCE = 2**16  # rendered together: bounds the memory of large tiles and scales
 _LARGEST_TILE = 2**22  # points
 _LARGEST_FEATURES = 2**28  # features · points of a tile
@@ -314,14 +314,14 @@ def problem(prior: Prior) -> str | None:
         and axes == len(network.extent)
         and type(prior.group_bits) is int
         and prior.group_bits in GROUP_BITS
-        and all(type(number) is int and 0 < number <= _LARGEST_NETWORK for number in whole)
+        and all(type(number) is int and 0 < number <= LARGEST_NETWORK for number in whole)
         and all(type(factor) in (int, float) and 0 < factor <= _LARGEST_FACTOR for factor in factors)
         and network.hidden <= 64
         and network.outputs in ((1, 3) if prior.kind == "image" else (1,))
         and network.features % (2 * len(network.extent)) == 0
         and points <= _LARGEST_TILE
         and network.features * points <= _LARGEST_FEATURES
-        and network.latents <= _LARGEST_NETWORK
+        and network.latents <= LARGEST_NETWORK
     )
     if not possible:
         return "its configuration is out of range"

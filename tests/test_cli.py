@@ -180,8 +180,8 @@ def test_truncated_and_changed_files(quick):
     before = left_in(quick)
     for damaged in (data[:-1], data[:10], b"", data[:20] + bytes([data[20] ^ 1]) + data[21:], b"GIF89a"):
         (quick / "photo.cmb").write_bytes(damaged)
-        refused(run("decode", "photo.cmb", "-o", "back.png"), 4, "")
-        refused(run("info", "photo.cmb"), 4, "")
+        refused(run("decode", "photo.cmb", "-o", "back.png"), 4, "photo.cmb: ")
+        refused(run("info", "photo.cmb"), 4, "photo.cmb: ")
         assert left_in(quick) == before
 
 
