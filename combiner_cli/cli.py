@@ -23,6 +23,7 @@ _INTERRUPTED = 130
 _TERMINATED = 143
 _LARGEST_FILE = 2**28  # bytes of a .cmb file
 _VERBOSE = "combiner.verbose"
+_SEEN_INTERRUPT = "combiner.interrupt"
 
 
 class _Commands(click.Group):
@@ -33,13 +34,14 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except CombinerError as error:
             _fail(ctx, str(error), error.exit_code)
-        except (MemoryError, RuntimeError) as error:
+        except Exception as error:
+            if ctx.meta.get(_SEEN_INTERRUPT):  # in the midst of an extension's import it surfaces as another error
+                _fail(ctx, "interrupted", _INTERRUPTED)
             if not _is_out_of_memory(error):
                 raise
             _fail(ctx, "not enough memory for this; use a smaller input or another machine", LimitError.exit_code)
         except KeyboardInterrupt:
-            click.echo("combiner: interrupted", err=True)
-            ctx.exit(_INTERRUPTED)
+            _fail(ctx, "interrupted", _INTERRUPTED)
 
 
 def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
@@ -51,8 +53,10 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
 
 def _is_out_of_memory(error: Exception) -> bool:
     """Whether numpy or torch could not allocate; torch says so with a RuntimeError."""
+    if not isinstance(error, RuntimeError):
+        return isinstance(error, MemoryError)
     words = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
+    return "out of memory" in words or "can't allocate memory" in words
 
 
 def _terminate(_number: int, _frame: object) -> None:
@@ -62,7 +66,8 @@ def _terminate(_number: int, _frame: object) -> None:
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)
 @click.version_option(__version__, "--version", prog_name="combiner", message="%(prog)s %(version)s")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Compress images and sound as Bayesian implicit neural representations.
 
     \b
@@ -77,6 +82,12 @@ def main() -> None:
     6 prior missing or of the wrong kind, 7 output not writable, 8 verification failed,
     9 over a limit, 10 unsuitable data set, 130 interrupted, 143 terminated.
     """
+
+    def interrupt(_number: int, _frame: object) -> None:
+        ctx.meta[_SEEN_INTERRUPT] = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, _terminate)
 
 
