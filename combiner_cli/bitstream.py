@@ -1,4 +1,7 @@
-"""The ``.cmb`` container, version 1: magic, a positional msgpack header, the group indices, a CRC-32.
+"""The ``.cmb`` container, versions 1 and 2: magic, a positional msgpack header, the payload, a CRC-32.
+
+In version 1 the payload is the group indices. In version 2 it is class numbers, where the prior has classes, and one
+byte for each group.
 
 FORMAT.md is the description for other implementers; a test parses its worked example.
 """
@@ -16,11 +19,12 @@ from .errors import DamagedFileError, UnsupportedVersionError
 from .signals import Kind
 
 MAGIC = b"CMB"
-VERSION = 1
+VERSIONS = (1, 2)
 _CHECKSUM_BYTES = 4
 _LARGEST_HEADER = 64  # bytes; with one stage a header has at most 23
 _FIELDS = 6
 _LARGEST_EXTENT = 2**32 - 1
+_LARGEST_NOISE = 127
 _IMAGE_DEPTHS = (8, 16)
 _SOUND_DEPTHS = (16, 24)
 
@@ -36,7 +40,8 @@ class Header:
         channels: 1 to 4 for an image, 1 or 2 for a sound.
         bit_depth: of the samples that come back.
         sample_rate: of a sound, in Hz; ``None`` for an image.
-        groups: number of groups of each stage.
+        groups: number of groups of each stage; of version 1 alone, empty in version 2, where the payload's length says it.
+        noise: code of the noise variance, 0 where the prior has no use for it; of version 2, ``None`` in version 1.
     """
 
     prior_id: int
@@ -45,19 +50,24 @@ class Header:
     channels: int
     bit_depth: int
     sample_rate: int | None
-    groups: tuple[int, ...]
+    groups: tuple[int, ...] = ()
+    noise: int | None = None
+
+    @property
+    def version(self) -> int:
+        return 1 if self.noise is None else 2
 
 
 def pack(header: Header, payload: bytes) -> bytes:
-    """The whole file for a header and the bytes of its group indices.
+    """The whole file for a header and its payload.
 
     Raises:
         ValueError: the header has more stages than a file can hold.
     """
-    fields = [VERSION, header.prior_id, _format_code(header), *_extent(header), list(header.groups)]
+    last = header.noise if header.noise is not None else list(header.groups)
     if len(header.groups) == 1:
-        fields[-1] = header.groups[0]
-    packed: bytes = msgpack.packb(fields)
+        last = header.groups[0]
+    packed: bytes = msgpack.packb([header.version, header.prior_id, _format_code(header), *_extent(header), last])
     if len(packed) > _LARGEST_HEADER:
         raise ValueError(f"{len(header.groups)} stages do not fit a header")
     content = MAGIC + packed + payload
@@ -120,9 +130,10 @@ def _header_fields(content: bytes) -> tuple[list[object], int]:
     try:
         count = unpacker.read_array_header()
         version = _natural(unpacker.unpack()) if count else 0
-        if version != VERSION:
+        if version not in VERSIONS:
+            known = " and ".join(map(str, VERSIONS))
             raise UnsupportedVersionError(
-                f"this file has version {version}, this program reads version {VERSION}; use a newer combiner"
+                f"this file has version {version}, this program reads versions {known}; use a newer combiner"
             )
         fields = [version, *(unpacker.unpack() for _ in range(count - 1))]
     except (ValueError, msgpack.exceptions.UnpackException) as error:
@@ -134,8 +145,8 @@ def _header(fields: list[object]) -> Header:
     """Check every field of a header that the checksum vouches for, and give it its meaning."""
     if len(fields) != _FIELDS:
         raise DamagedFileError(f"the header has {len(fields)} fields instead of {_FIELDS}; the file is damaged")
-    groups = fields[5] if isinstance(fields[5], list) else [fields[5]]
-    prior_id, code, first, second, *counts = (_natural(field) for field in (*fields[1:5], *groups))
+    last = fields[5] if isinstance(fields[5], list) and fields[0] == 1 else [fields[5]]
+    prior_id, code, first, second, *counts = (_natural(field) for field in (*fields[1:5], *last))
     if prior_id > 0xFFFFFFFF or code > 15 or not counts:
         raise DamagedFileError("the header holds a value out of range; the file is damaged")
     kind: Kind = "sound" if code & 8 else "image"
@@ -143,9 +154,12 @@ def _header(fields: list[object]) -> Header:
     if min(first, second) < 1 or max(first, second) > _LARGEST_EXTENT or (kind == "sound" and channels > 2):
         raise DamagedFileError(f"the header declares an impossible {kind}; the file is damaged")
     depth = (_SOUND_DEPTHS if kind == "sound" else _IMAGE_DEPTHS)[code // 4 % 2]
-    if kind == "image":
-        return Header(prior_id, kind, (first, second), channels, depth, None, tuple(counts))
-    return Header(prior_id, kind, (first,), channels, depth, second, tuple(counts))
+    shape, sample_rate = ((first, second), None) if kind == "image" else ((first,), second)
+    if fields[0] == 1:
+        return Header(prior_id, kind, shape, channels, depth, sample_rate, groups=tuple(counts))
+    if counts[0] > _LARGEST_NOISE:
+        raise DamagedFileError("the header holds a value out of range; the file is damaged")
+    return Header(prior_id, kind, shape, channels, depth, sample_rate, noise=counts[0])
 
 
 def _natural(field: object) -> int:

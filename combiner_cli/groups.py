@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,19 @@ from .errors import DamagedFileError
 INFORMATION_UNIT = 256  # stored information counts 1/256 bit
 
 _LARGEST_PRODUCT = 2**62
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Latents that are coded together.
+
+    Attributes:
+        name: what they are.
+        information: expected information of each latent in 1/256 bit, ``(latents,)`` int64; 0 means pruned.
+    """
+
+    name: str
+    information: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,21 @@ class Partition:
 def expected_groups(information: npt.NDArray[np.int64], group_bits: int) -> int:
     """The number of groups that holds the expected information of all latents at ``group_bits`` bits a group."""
     return max(1, round(int(information.sum()) / (group_bits * INFORMATION_UNIT)))
+
+
+def share_out(stages: Sequence[Stage], groups: int) -> tuple[int, ...]:
+    """Deal groups to stages in proportion to their expected information, by integer arithmetic.
+
+    Stage s gets the groups between floor(groups · B / T) of the information B before it and the same behind it, T being
+    the information of all.
+    """
+    total = max(1, sum(int(stage.information.sum()) for stage in stages))
+    before, counts = 0, []
+    for stage in stages:
+        behind = before + int(stage.information.sum())
+        counts.append(groups * behind // total - groups * before // total)
+        before = behind
+    return tuple(counts)
 
 
 def partition(information: npt.NDArray[np.int64], groups: int, key: int) -> Partition:

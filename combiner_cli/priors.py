@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import groups
+from . import groups, identity, mixtures
 from .errors import CombinerError, DamagedFileError, InputError, PriorError, UnsupportedVersionError
+from .groups import Stage
+from .mixtures import MixturePrior
+from .models import linear
+from .models.linear import Linear
 from .models.siren import FAMILY, Siren
 from .signals import Kind, Tiling, coordinates, coverage, tiling
 
-FORMAT = "combiner-prior-1"
+FORMATS = {FAMILY: "combiner-prior-1", linear.FAMILY: "combiner-prior-2"}  # by family
 SUFFIX = ".safetensors"
 SEARCH_VARIABLE = "COMBINER_PRIORS"
 GROUP_BITS = (8, 16)
@@ -32,19 +35,6 @@ _LARGEST_TILE = 2**22  # points
 _LARGEST_FEATURES = 2**28  # features · points of a tile
 _LARGEST_FACTOR = 1e6
 _SMALLEST_COVERAGE = 16  # a tile is given at least 1/16 of its expected information
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Latents that are coded together.
-
-    Attributes:
-        name: what they are.
-        information: expected information of each latent in 1/256 bit, ``(latents,)`` int64; 0 means pruned.
-    """
-
-    name: str
-    information: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +66,7 @@ class Prior:
     @cached_property
     def digest(self) -> bytes:
         """SHA-256 of everything that decides how a file decodes."""
-        content = hashlib.sha256(json.dumps(_configuration(self), sort_keys=True).encode())
-        for tensor in _tensors(self).values():
-            content.update(tensor.astype(tensor.dtype.newbyteorder("<")).tobytes())
-        return content.digest()
+        return identity.digest(self.configuration(), self.tensors())
 
     @property
     def id(self) -> int:
@@ -100,8 +87,10 @@ class Prior:
         """Tiles of a signal, one network each."""
         return tiling(shape, channels, self.network.extent, self.network.outputs)
 
-    def stages(self, layout: Tiling) -> tuple[Stage, ...]:
-        """The stages of a signal: the weights of all its tiles, tile after tile.
+    def stages(
+        self, layout: Tiling, classes: npt.NDArray[np.int64] | None = None, noise: int = 0
+    ) -> tuple[Stage, ...]:
+        """The stages of a signal: the weights of all its tiles, tile after tile. There are no classes and no noise.
 
         A tile that reaches beyond the signal is expected to need information in proportion to the part inside.
         """
@@ -110,10 +99,16 @@ class Prior:
         scaled = -(-self.information.astype(np.int64) * inside[:, None] // full)  # (tiles, latents), rounded up
         return (Stage("weights", scaled.reshape(-1)),)
 
-    def moments(self, stage: Stage) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Prior mean and standard deviation of every latent of a stage, each ``(stage latents,)`` float64."""
-        tiles = len(stage.information) // self.network.latents
-        return np.tile(self.mean.astype(np.float64), tiles), np.tile(self.deviation.astype(np.float64), tiles)
+    def network_weights(
+        self,
+        z: Sequence[npt.NDArray[Any]],
+        layout: Tiling,
+        classes: npt.NDArray[np.int64] | None = None,
+        noise: int = 0,
+    ) -> npt.NDArray[np.float64]:
+        """Weights of the networks of all tiles, ``(tiles, latents)``, from the whitened latents of the one stage."""
+        whitened = z[0].astype(np.float64).reshape(layout.tiles, -1)
+        return self.mean.astype(np.float64) + self.deviation.astype(np.float64) * whitened  # two roundings
 
     def render(self, latents: npt.NDArray[np.float64], scale: int = 1) -> npt.NDArray[np.float64]:
         """Values of tiles from their latents.
@@ -134,8 +129,20 @@ class Prior:
                 values[tile, :, some] = self.network.forward(latents[tile : tile + 1], features)[0]
         return values
 
+    def configuration(self) -> dict[str, Any]:
+        """Everything but the tensors that decides how a file decodes, as JSON has it."""
+        fields = ("kind", "group_bits", "beta", "family")
+        return {"network": asdict(self.network), **{field: getattr(self, field) for field in fields}}
 
-def check_kind(prior: Prior, kind: Kind) -> None:
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """The stored tensors by name."""
+        return {"deviation": self.deviation, "information": self.information, "mean": self.mean}
+
+
+AnyPrior = Prior | MixturePrior
+
+
+def check_kind(prior: AnyPrior, kind: Kind) -> None:
     """Refuse a prior that was learned from another kind of signal.
 
     Raises:
@@ -147,20 +154,20 @@ def check_kind(prior: Prior, kind: Kind) -> None:
         )
 
 
-def save(prior: Prior, path: Path) -> None:
+def save(prior: AnyPrior, path: Path) -> None:
     """Write a prior as safetensors to exactly this path."""
     from safetensors.numpy import save as serialise
 
     metadata = {
-        "format": FORMAT,
+        "format": FORMATS[prior.family],
         "name": prior.name,
-        "configuration": json.dumps(_configuration(prior), sort_keys=True),
+        "configuration": json.dumps(prior.configuration(), sort_keys=True),
     }
-    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in _tensors(prior).items()}
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in prior.tensors().items()}
     path.write_bytes(serialise(tensors, metadata))  # save_file would make it readable by its owner alone
 
 
-def load(path: Path) -> Prior:
+def load(path: Path) -> AnyPrior:
     """Read a prior from a safetensors file; nothing in it is executed.
 
     Raises:
@@ -178,10 +185,8 @@ def load(path: Path) -> Prior:
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
         _check_format(metadata.get("format", ""), path)
         configuration = json.loads(metadata["configuration"])
-        network = dict(configuration.pop("network"))
-        network["extent"] = tuple(network["extent"])
-        prior = Prior(name=metadata.get("name", path.stem), network=Siren(**network), **tensors, **configuration)
-        reason = problem(prior)
+        prior = _from_stored(metadata.get("name", path.stem), configuration, tensors)
+        reason = problem(prior) if isinstance(prior, Prior) else mixtures.problem(prior)
     except OSError as error:
         raise InputError(f"cannot read prior {path}: {error.strerror or error}") from error
     except SafetensorError as error:
@@ -194,11 +199,21 @@ def load(path: Path) -> Prior:
     return prior
 
 
+def _from_stored(name: str, configuration: dict[str, Any], tensors: dict[str, Any]) -> AnyPrior:
+    network = dict(configuration.pop("network"))
+    network["extent"] = tuple(network["extent"])
+    if configuration["family"] == linear.FAMILY:
+        pairs = {field: tuple(configuration.pop(field)) for field in ("noise_codes", "rates")}
+        return MixturePrior(name=name, network=Linear(**network), **tensors, **configuration, **pairs)
+    return Prior(name=name, network=Siren(**network), **tensors, **configuration)
+
+
 def _check_format(version: str, path: Path) -> None:
-    if version == FORMAT:
+    if version in FORMATS.values():
         return
     if version.startswith("combiner-prior-"):
-        raise UnsupportedVersionError(f"{path} has format {version}, this program reads {FORMAT}; use a newer combiner")
+        known = " and ".join(FORMATS.values())
+        raise UnsupportedVersionError(f"{path} has format {version}, this program reads {known}; use a newer combiner")
     raise DamagedFileError(f"{path} is not a combiner prior")
 
 
@@ -256,7 +271,7 @@ def available() -> Iterator[Path]:
         yield from sorted(folder.glob(f"*{SUFFIX}"))
 
 
-def find(name_or_file: str) -> Prior:
+def find(name_or_file: str) -> AnyPrior:
     """A prior by its name on the search path, or by its file.
 
     Raises:
@@ -271,7 +286,7 @@ def find(name_or_file: str) -> Prior:
     raise PriorError(f"no prior is called {name_or_file}; known: {known}")
 
 
-def find_id(prior_id: int) -> Prior:
+def find_id(prior_id: int) -> AnyPrior:
     """The prior on the search path that a file names.
 
     Raises:
@@ -291,15 +306,6 @@ def _stored_id(path: Path) -> int | None:
         return load(path).id
     except CombinerError:
         return None  # a file beside the priors that is none must not keep the others from being found
-
-
-def _configuration(prior: Prior) -> dict[str, Any]:
-    fields = ("kind", "group_bits", "beta", "family")
-    return {"network": asdict(prior.network), **{field: getattr(prior, field) for field in fields}}
-
-
-def _tensors(prior: Prior) -> dict[str, npt.NDArray[Any]]:
-    return {"deviation": prior.deviation, "information": prior.information, "mean": prior.mean}
 
 
 def problem(prior: Prior) -> str | None:
