@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from .learn import Plan, RoundReport
+from .learn_mixture import LearnedMixture, MixturePlan
 from .priors import Prior
+
+if TYPE_CHECKING:
+    from .learn import Plan, RoundReport
 
 
 def card(
@@ -15,7 +19,7 @@ def card(
     data: str,
     tiles: tuple[int, int],
     reports: Sequence[RoundReport],
-    seconds: float,
+    spent: str,
 ) -> str:
     """The card's text.
 
@@ -26,7 +30,7 @@ def card(
         data: description of the data set.
         tiles: number of training and held-out tiles.
         reports: of all rounds.
-        seconds: of this run, which may have gone on from a checkpoint.
+        spent: time and memory of this run, which may have gone on from a checkpoint.
     """
     network, unit = prior.network, "bits per pixel" if prior.kind == "image" else "bits per sample"
     last = reports[-1]
@@ -47,11 +51,55 @@ A prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:08x}`.
   {int((prior.information > 0).sum())} carry information and are coded.
 - Groups: {prior.group_bits} bits each. Loss: mean squared error + {prior.beta:.4g} · KL.
 - Rate: {prior.bits_per_point:.4f} {unit} for the group indices.
-- Learned with {plan.rounds} rounds of {plan.steps} steps; {seconds:.0f} s in the last run.
+- Learned with {plan.rounds} rounds of {plan.steps} steps; {spent}.
 
 Rate ({unit}) and PSNR (dB) of samples of the posteriors, before coding:
 
 | round | training rate | training PSNR | held-out rate | held-out PSNR | beta |
 |---|---|---|---|---|---|
 {table}
+"""
+
+
+def mixture_card(plan: MixturePlan, learned: LearnedMixture, command: str, data: str, spent: str) -> str:
+    """The text of a mixture prior's card.
+
+    Args:
+        plan: settings of the learning.
+        learned: its result.
+        command: that made it.
+        data: description of the data set.
+        spent: time and memory of this run, which may have gone on from a checkpoint.
+    """
+    prior = learned.prior
+    unit = "bits per pixel" if prior.kind == "image" else "bits per sample"
+    rounds = "\n".join(
+        f"| {r.phase} | {r.number} | {r.cost:.4f} | {100 * r.changed:.1f} % | {r.smallest} |" for r in learned.reports
+    )
+    curve = "\n".join(f"| {code} | {rate:.4f} | {psnr:.2f} |" for code, rate, psnr in learned.curve)
+    megabytes = sum(tensor.nbytes for tensor in prior.tensors().values()) / 1e6
+    return f"""# {prior.name}
+
+A mixture prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:08x}`, {megabytes:.1f} MB.
+
+- Data: {data}.
+- Command: `{command}`
+- Network: no hidden layer, {prior.network.latents} cosine features of tiles of
+  {"x".join(str(n) for n in prior.network.extent)}, {plan.dimensions} directions of the learned matrix.
+- Mixture: {plan.components} classes for each of {len(prior.counts)} phases, {plan.covariance} covariances,
+  {len(prior.levels)} directions in all; the mean depends on {prior.context_projection.shape[2]} dimensions of the {prior.reach}
+  samples around a tile.
+- Learned with {plan.rounds} rounds per phase; {spent}.
+
+Rate ({unit}) and PSNR (dB) of posterior samples of held-out signals, before coding:
+
+| noise code | rate | PSNR |
+|---|---|---|
+{curve}
+
+Cost of a training tile (KL + squared error / (2 · s2), bits over its points, up to a constant):
+
+| phase | round | cost | changed class | smallest class |
+|---|---|---|---|---|
+{rounds}
 """

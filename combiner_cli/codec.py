@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from . import bitstream, coder, groups
+from . import bitstream, coder, groups, mixtures
 from .bitstream import Header
 from .coder import Chaining
 from .errors import DamagedFileError, InputError, LimitError, PriorError, UsageError, VerificationError
-from .priors import Prior, Stage, check_kind
+from .groups import Stage
+from .mixtures import MixturePrior
+from .priors import AnyPrior, Prior, check_kind
 from .signals import Kind, Signal, Tiling, coordinates, coverage, from_values, inside_mask, join, split, to_values
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 2**26  # pixels or sample instants that a file may declare, unless the caller says otherwise
 _METHOD = "viterbi"  # of the search for candidates
+_CHAINED = 8  # bits of a chained group
 _SMALL = 2**14  # points up to which the long schedule is affordable
 
 
@@ -34,16 +37,29 @@ _SMALL = 2**14  # points up to which the long schedule is affordable
 class Settings:
     """How to encode.
 
+    At most one of ``size`` and ``psnr`` is given; with neither, ``rate`` says how large the file becomes.
+
     Attributes:
-        rate: number of groups relative to what the prior expects.
+        rate: payload relative to what the prior expects of a signal; a mixture prior turns it into a noise variance, and
+            the payload follows from the signal.
+        size: bytes of the whole file.
+        psnr: dB that the decoded signal must reach.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seed: of the encoder's own random numbers.
-        schedule: how long to fit and refine; ``None`` chooses by the size of the signal.
+        effort: 1 (fastest) to 9 (best).
+        method: of the search, one of ``search.METHODS``.
+        group_bits: 8 (chained groups), or 16 for a file of version 1 as published, without mixtures.
+        schedule: how long to fit and refine by gradient; ``None`` chooses by the size of the signal.
     """
 
     rate: float = 1.0
+    size: int | None = None
+    psnr: float | None = None
     device: str = "auto"
     seed: int = 0
+    effort: int = 5
+    method: str = "viterbi"
+    group_bits: int = 8
     schedule: Schedule | None = None
 
 
@@ -53,7 +69,7 @@ class EncodeResult:
 
     Attributes:
         data: the file.
-        payload_bytes: size of the group indices in it.
+        payload_bytes: size of the class numbers and group indices in it.
         decoded: what the decoder makes of the file.
         seconds: wall time by phase, of the whole batch that it was encoded in.
     """
@@ -64,8 +80,29 @@ class EncodeResult:
     seconds: dict[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What a file holds, in the terms of its prior.
+
+    Attributes:
+        header: of the file.
+        layout: tiles of the signal.
+        classes: of the tiles, ``(tiles,)``; empty where the prior has none.
+        noise: level of the noise variance; 0 where the prior has no use for it.
+        indices: of the groups of each stage.
+        z: whitened latents of each stage, ``(stage latents,)`` float64, pruned ones 0.
+    """
+
+    header: Header
+    layout: Tiling
+    classes: npt.NDArray[np.int64]
+    noise: int
+    indices: tuple[npt.NDArray[np.int64], ...]
+    z: tuple[npt.NDArray[np.float64], ...]
+
+
 def encode(
-    signal: Signal, prior: Prior, settings: Settings | None = None, report: Report | None = None
+    signal: Signal, prior: AnyPrior, settings: Settings | None = None, report: Report | None = None
 ) -> EncodeResult:
     """Encode one signal.
 
@@ -85,7 +122,7 @@ def encode(
 
 
 def encode_batch(
-    signals: Sequence[Signal], prior: Prior, settings: Settings | None = None, report: Report | None = None
+    signals: Sequence[Signal], prior: AnyPrior, settings: Settings | None = None, report: Report | None = None
 ) -> list[EncodeResult]:
     """Encode signals of one shape and format in one batched computation; each becomes a file of its own.
 
@@ -93,50 +130,39 @@ def encode_batch(
         InputError: the signals differ in shape or format.
         PriorError, UsageError, LimitError, VerificationError: as :func:`encode`.
     """
-    from . import refine
-
     settings = settings or Settings()
     first = signals[0]
     check_kind(prior, first.kind)
     if any(_format(signal) != _format(first) for signal in signals):
         raise InputError("signals that are encoded together must have one shape and format")
-    device = choose_device(settings.device)
     layout = prior.tiling(first.shape, first.channels)
     points = layout.tiles * math.prod(layout.extent)
     if points > MOST_POINTS:
         raise LimitError(f"the {first.kind} takes {points} points, over the limit of {MOST_POINTS}; cut it into parts")
-    (stage,) = prior.stages(layout)
-    count = _number_of_groups(stage, prior, settings.rate)
-    partition = groups.partition(stage.information, count, prior.key)
-    schedule = settings.schedule or default_schedule(points)
+    if settings.psnr is not None:
+        return [_encode_to_psnr(signal, prior, settings, report) for signal in signals]
     clock = time.perf_counter()
-    objective = _objective(signals, layout, prior, device)
-    coded = refine.encode(
-        objective,
-        partition,
-        Chaining(prior.group_bits),
-        prior.key,
-        len(signals),
-        replace(schedule, seed=settings.seed),
-        _METHOD,
-        report or _silence,
-    )
-    seconds = {"prepare": 0.0, **coded.seconds}
-    seconds["prepare"] = time.perf_counter() - clock - sum(coded.seconds.values())
+    if isinstance(prior, MixturePrior):
+        files = _encode_mixture(signals, layout, prior, settings)
+    else:
+        files = _encode_network(signals, layout, prior, settings, report or _silence)
+    seconds = dict(files.seconds)
+    seconds["prepare"] = time.perf_counter() - clock - sum(seconds.values())
     clock = time.perf_counter()
     results = []
-    for signal, indices, values in zip(signals, coded.indices, coded.values, strict=True):
-        header = Header(prior.id, *_format(signal), (count,))
-        payload = bitstream.indices_to_bytes(indices, prior.group_bits)
-        data = bitstream.pack(header, payload)
-        if not np.array_equal(_decode_whitened(data, prior)[0], values):
+    for data, values in zip(files.data, files.values, strict=True):
+        content = read(data, prior)
+        if not np.array_equal(np.concatenate(content.z), values):
             raise VerificationError("the file does not decode to the weights that were coded; please report this")
-        results.append(EncodeResult(data, len(payload), decode(data, lambda _: prior), seconds))
+        payload = len(data) - len(bitstream.pack(content.header, b""))
+        results.append(EncodeResult(data, payload, _render(content, prior, 1), seconds))
     seconds["decode"] = time.perf_counter() - clock
     return results
 
 
-def decode(data: bytes, find_prior: Callable[[int], Prior], scale: int = 1, most_points: int = MOST_POINTS) -> Signal:
+def decode(
+    data: bytes, find_prior: Callable[[int], AnyPrior], scale: int = 1, most_points: int = MOST_POINTS
+) -> Signal:
     """Decode a file.
 
     Args:
@@ -153,8 +179,7 @@ def decode(data: bytes, find_prior: Callable[[int], Prior], scale: int = 1, most
     """
     header, _ = bitstream.unpack(data)
     _limit(math.prod(header.shape) * scale ** len(header.shape), header, most_points)
-    sample_rate = None if header.sample_rate is None else header.sample_rate * scale
-    if sample_rate is not None and sample_rate >= 2**32:
+    if header.sample_rate is not None and header.sample_rate * scale >= 2**32:
         raise UsageError(
             f"{scale} times the sample rate of {header.sample_rate} Hz is too high; choose a smaller scale"
         )
@@ -162,15 +187,11 @@ def decode(data: bytes, find_prior: Callable[[int], Prior], scale: int = 1, most
     layout = prior.tiling(header.shape, header.channels)
     # tiles are rendered whole, and what is beyond the signal is cut off afterwards
     _limit(layout.tiles * math.prod(layout.extent) * scale ** len(layout.extent), header, most_points)
-    z, stage = _decode_whitened(data, prior)
-    mean, deviation = prior.moments(stage)
-    latents = mean + deviation * z  # two roundings
-    values = join(prior.render(latents.reshape(layout.tiles, -1), scale), layout, scale)
-    return from_values(values, header.kind, sample_rate, header.bit_depth)
+    return _render(read(data, prior), prior, scale)
 
 
-def decode_indices(data: bytes, prior: Prior) -> tuple[Header, npt.NDArray[np.int64]]:
-    """Header and group indices of a file.
+def read(data: bytes, prior: AnyPrior) -> Content:
+    """The latents that a file stands for.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
@@ -182,9 +203,140 @@ def decode_indices(data: bytes, prior: Prior) -> tuple[Header, npt.NDArray[np.in
         raise PriorError(
             f"the file needs prior {header.prior_id:08x}, not {prior.name} (id {prior.id:08x}); leave out --prior"
         )
-    if len(header.groups) != 1:
-        raise DamagedFileError(f"the file has {len(header.groups)} stages where its prior has one; it is damaged")
-    return header, bitstream.indices_from_bytes(payload, header.groups[0], prior.group_bits)
+    layout = prior.tiling(header.shape, header.channels)
+    if isinstance(prior, MixturePrior):
+        return _read_mixture(header, payload, layout, prior)
+    if header.noise is None:
+        if len(header.groups) != 1:
+            raise DamagedFileError(f"the file has {len(header.groups)} stages where its prior has one; it is damaged")
+        indices = bitstream.indices_from_bytes(payload, header.groups[0], prior.group_bits)
+        chaining = Chaining(prior.group_bits)
+    else:
+        indices, chaining = bitstream.indices_from_bytes(payload, len(payload), _CHAINED), Chaining(_CHAINED)
+    if layout.tiles * np.count_nonzero(prior.information) > coder.WIDEST_GROUP * len(indices):
+        raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
+    none = np.zeros(0, dtype=np.int64)
+    parts, z = _look_up(prior.stages(layout), indices, chaining, prior.key)
+    return Content(header, layout, none, 0, parts, z)
+
+
+def _read_mixture(header: Header, payload: bytes, layout: Tiling, prior: MixturePrior) -> Content:
+    """The latents of a file of version 2 whose payload begins with the classes."""
+    if header.noise is None:
+        raise DamagedFileError("the file has version 1, which its prior does not go with; it is damaged")
+    length = mixtures.class_bytes(layout.tiles, prior.class_bits)
+    if len(payload) < length:
+        raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
+    classes = mixtures.unpack_classes(payload[:length], layout.tiles, prior)
+    indices = bitstream.indices_from_bytes(payload[length:], len(payload) - length, _CHAINED)
+    noise = mixtures.noise_level(header.noise)
+    parts, z = _look_up(prior.stages(layout, classes, noise), indices, Chaining(_CHAINED), prior.key)
+    return Content(header, layout, classes, noise, parts, z)
+
+
+def _look_up(
+    stages: Sequence[Stage], indices: npt.NDArray[np.int64], chaining: Chaining, key: int
+) -> tuple[tuple[npt.NDArray[np.int64], ...], tuple[npt.NDArray[np.float64], ...]]:
+    """Indices and whitened latents of every stage; a stage without groups has the prior's mean."""
+    shares = groups.share_out(stages, len(indices))
+    parts = tuple(np.split(indices, np.cumsum(shares)[:-1]))
+    found = []
+    for stage, share, part in zip(stages, shares, parts, strict=True):
+        z = np.zeros(len(stage.information), dtype=np.float64)
+        if share:
+            partition = groups.partition(stage.information, share, key)
+            z[partition.order] = coder.lookup(part, partition, chaining, key)
+        found.append(z)
+    return parts, tuple(found)
+
+
+def _render(content: Content, prior: AnyPrior, scale: int) -> Signal:
+    header = content.header
+    weights = prior.network_weights(content.z, content.layout, content.classes, content.noise)
+    values = join(prior.render(weights, scale), content.layout, scale)
+    sample_rate = None if header.sample_rate is None else header.sample_rate * scale
+    return from_values(values, header.kind, sample_rate, header.bit_depth)
+
+
+@dataclass(frozen=True, eq=False)
+class _Files:
+    """Finished files, the whitened latents that their encoder ended with, and wall time by phase."""
+
+    data: list[bytes]
+    values: list[npt.NDArray[np.floating]]
+    seconds: dict[str, float]
+
+
+def _encode_network(
+    signals: Sequence[Signal], layout: Tiling, prior: Prior, settings: Settings, report: Report
+) -> _Files:
+    """Files of signals with a prior over the weights of networks with hidden layers."""
+    from . import refine
+
+    device = choose_device(settings.device)
+    (stage,) = prior.stages(layout)
+    empty = _header(signals[0], prior, 1, settings.group_bits)
+    count = _number_of_groups(stage, empty, settings)
+    header = _header(signals[0], prior, count, settings.group_bits)
+    partition = groups.partition(stage.information, count, prior.key)
+    schedule = settings.schedule or default_schedule(layout.tiles * math.prod(layout.extent))
+    coded = refine.encode(
+        _objective(signals, layout, prior, device),
+        partition,
+        Chaining(settings.group_bits),
+        prior.key,
+        len(signals),
+        replace(schedule, seed=settings.seed),
+        report,
+        settings.method,
+    )
+    payloads = [bitstream.indices_to_bytes(indices, settings.group_bits) for indices in coded.indices]
+    return _Files([bitstream.pack(header, payload) for payload in payloads], list(coded.values), coded.seconds)
+
+
+def _encode_mixture(signals: Sequence[Signal], layout: Tiling, prior: MixturePrior, settings: Settings) -> _Files:
+    """Files of signals with a mixture prior."""
+    from . import closed_form
+
+    if settings.group_bits != _CHAINED:
+        raise UsageError(f"prior {prior.name} goes with groups of {_CHAINED} bits only")
+    tiles = np.concatenate([split(to_values(signal), layout) for signal in signals])
+    weights = prior.network.weights(tiles).reshape(len(signals), layout.tiles, -1)
+    header = _header(signals[0], prior, 0, _CHAINED)
+    smallest = len(bitstream.pack(header, b"")) + mixtures.class_bytes(layout.tiles, prior.class_bits)
+    count = None
+    if settings.size is not None:
+        count = settings.size - smallest
+        if count < 1:
+            raise UsageError(
+                f"a file of this {signals[0].kind} takes {smallest + 1} bytes with prior {prior.name}; "
+                f"ask for more than {settings.size}"
+            )
+    elif not (math.isfinite(settings.rate) and settings.rate > 0):
+        raise UsageError(f"the rate must be positive, not {settings.rate}")
+    rate = settings.rate * prior.bits_per_point
+    coded = closed_form.encode_batch(
+        prior, layout, weights, count, rate, settings.effort, settings.method, settings.seed
+    )
+    data = []
+    for one in coded:
+        payload = mixtures.pack_classes(one.classes, prior.class_bits)
+        payload += bitstream.indices_to_bytes(one.indices, _CHAINED)
+        data.append(bitstream.pack(replace(header, noise=one.code), payload))
+    return _Files(data, [one.z for one in coded], {})
+
+
+def _header(signal: Signal, prior: AnyPrior, count: int, group_bits: int) -> Header:
+    if group_bits == _CHAINED:
+        return Header(prior.id, *_format(signal), noise=0)
+    if group_bits != prior.group_bits:
+        raise UsageError(f"prior {prior.name} does not go with groups of {group_bits} bits")
+    return Header(prior.id, *_format(signal), groups=(count,))
+
+
+def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report: Report | None) -> EncodeResult:
+    """The smallest file found that reaches a PSNR."""
+    raise UsageError("to come")
 
 
 def default_schedule(points: int) -> Schedule:
@@ -214,19 +366,6 @@ def choose_device(name: str) -> str:
     return name
 
 
-def _decode_whitened(data: bytes, prior: Prior) -> tuple[npt.NDArray[np.float64], Stage]:
-    """Whitened latents of all tiles, ``(tiles · network latents,)`` float64, pruned ones 0, and their stage."""
-    header, indices = decode_indices(data, prior)
-    layout = prior.tiling(header.shape, header.channels)
-    if layout.tiles * np.count_nonzero(prior.information) > coder.WIDEST_GROUP * len(indices):
-        raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
-    (stage,) = prior.stages(layout)
-    partition = groups.partition(stage.information, len(indices), prior.key)
-    z = np.zeros(len(stage.information), dtype=np.float64)
-    z[partition.order] = coder.lookup(indices, partition, Chaining(prior.group_bits), prior.key)
-    return z, stage
-
-
 def _limit(points: int, header: Header, most_points: int) -> None:
     if points > most_points:
         raise LimitError(
@@ -235,14 +374,22 @@ def _limit(points: int, header: Header, most_points: int) -> None:
         )
 
 
-def _number_of_groups(stage: Stage, prior: Prior, rate: float) -> int:
-    """Groups for a stage at a multiple of the expected rate, within what the table and the integers allow."""
-    if not (math.isfinite(rate) and rate > 0):
-        raise UsageError(f"the rate must be positive, not {rate}")
-    count = round(groups.expected_groups(stage.information, prior.group_bits) * rate)
+def _number_of_groups(stage: Stage, header: Header, settings: Settings) -> int:
+    """Groups for a stage at the asked size or rate, within what the table and the integers allow."""
     coded = int(np.count_nonzero(stage.information))
-    fewest = -(-coded // (coder.WIDEST_GROUP // 2))
-    return max(1, fewest, min(count, coded, int(stage.information.sum())))
+    fewest = max(1, -(-coded // (coder.WIDEST_GROUP // 2)))
+    most = min(coded, int(stage.information.sum()))
+    if settings.size is not None:
+        around = len(bitstream.pack(header, b""))
+        count = (settings.size - around) * 8 // settings.group_bits
+        if count < fewest:
+            smallest = around + fewest * settings.group_bits // 8
+            raise UsageError(f"a file of this {header.kind} takes {smallest} bytes; ask for more than {settings.size}")
+        return min(count, most)
+    if not (math.isfinite(settings.rate) and settings.rate > 0):
+        raise UsageError(f"the rate must be positive, not {settings.rate}")
+    count = round(groups.expected_groups(stage.information, settings.group_bits) * settings.rate)
+    return max(fewest, min(count, most))
 
 
 def _objective(signals: Sequence[Signal], layout: Tiling, prior: Prior, device: str) -> Objective:

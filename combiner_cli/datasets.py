@@ -106,7 +106,6 @@ def sample_tiles(
     """
     generator = np.random.Generator(np.random.Philox(seed))
     reservoirs: list[list[tuple[float, npt.NDArray[np.float32]]]] = [[], []]
-    first_turn = -(-100 // held_out) - 2  # so that the second signal is the first to be held out
     signals = 0
     for signal in dataset.signals():
         whole = tuple(size // tile * tile for size, tile in zip(signal.shape, extent, strict=True))
@@ -114,9 +113,7 @@ def sample_tiles(
             continue
         cropped = to_values(signal)[tuple(slice(0, size) for size in whole)]
         tiles = split(cropped, tiling(whole, signal.channels, extent, outputs)).astype(np.float32)
-        turn = signals + first_turn
-        kept_out = (turn + 1) * held_out // 100 > turn * held_out // 100
-        reservoir = reservoirs[1] if kept_out else reservoirs[0]
+        reservoir = reservoirs[1] if _kept_out(signals, held_out) else reservoirs[0]
         reservoir.extend(zip(generator.random(len(tiles)).tolist(), tiles, strict=True))
         signals += 1
         _keep_smallest(reservoirs[0], most)
@@ -128,6 +125,70 @@ def sample_tiles(
         )
     training, others = (np.stack([tile for _, tile in sorted(part, key=lambda pair: pair[0])]) for part in reservoirs)
     return training, others, signals
+
+
+@dataclass(frozen=True, eq=False)
+class SignalSample:
+    """Whole signals for learning, those of one shape together.
+
+    Attributes:
+        training: values in [-1, 1], arrays of ``(planes, outputs, *shape)`` float32.
+        held_out: the same of signals that are kept out.
+        signals: number of signals.
+        size: longer side of the median signal, in samples.
+    """
+
+    training: list[npt.NDArray[np.float32]]
+    held_out: list[npt.NDArray[np.float32]]
+    signals: int
+    size: int
+
+
+def sample_signals(
+    dataset: Dataset, extent: tuple[int, ...], outputs: int, most: int, held_out: int, mirrored: bool
+) -> SignalSample:
+    """Whole signals, cut to a multiple of two tiles along each axis, until there are enough tiles.
+
+    Args:
+        dataset: where from.
+        extent: samples of a tile along each axis.
+        outputs: channels of a plane; signals with fewer repeat theirs, alpha is left out.
+        most: training tiles at most, copies not counted; at least one signal is used.
+        held_out: percent of the signals that are held out, 1 to 50.
+        mirrored: add a copy of every training image with left and right exchanged.
+
+    Raises:
+        DatasetError: fewer than two signals have four tiles (a sound: two).
+    """
+    parts: tuple[dict[tuple[int, ...], list[npt.NDArray[np.float32]]], ...] = ({}, {})
+    tiles, sizes = 0, []
+    for signal in dataset.signals():
+        whole = tuple(size // (2 * tile) * 2 * tile for size, tile in zip(signal.shape, extent, strict=True))
+        if math.prod(whole) == 0:
+            continue
+        plane = np.moveaxis(to_values(signal)[tuple(slice(0, size) for size in whole)], -1, 0)
+        plane = plane[list(tiling(whole, signal.channels, extent, outputs).planes[0])].astype(np.float32)
+        kept_out = _kept_out(len(sizes), held_out)
+        parts[kept_out].setdefault(whole, []).append(plane)
+        sizes.append(max(signal.shape))
+        tiles += 0 if kept_out else math.prod(whole) // math.prod(extent)
+        if tiles >= most and parts[1]:
+            break
+    if not all(parts):
+        size = "x".join(str(2 * n) for n in extent)
+        raise DatasetError(
+            f"{dataset.source} holds {len(sizes)} {dataset.kind}s of at least {size} samples; it takes two or more"
+        )
+    training, others = ([np.stack(planes) for planes in part.values()] for part in parts)
+    if mirrored:
+        training = [np.concatenate([batch, batch[..., ::-1]]) for batch in training]
+    return SignalSample(training, others, len(sizes), sorted(sizes)[len(sizes) // 2])
+
+
+def _kept_out(number: int, percent: int) -> bool:
+    """Whether a signal is one of those held out; the second one is the first."""
+    turn = number + -(-100 // percent) - 2
+    return (turn + 1) * percent // 100 > turn * percent // 100
 
 
 def _keep_smallest(reservoir: list[tuple[float, npt.NDArray[np.float32]]], most: int) -> None:

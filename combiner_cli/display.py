@@ -15,6 +15,7 @@ import click
 if TYPE_CHECKING:
     from .codec import EncodeResult
     from .learn import RoundReport
+    from .learn_mixture import MixtureReport
     from .refine import Progress
     from .signals import Signal
 
@@ -66,6 +67,20 @@ def round_display(name: str, rounds: int) -> Iterator[Callable[[RoundReport], No
             bar.update(task, completed=result.number, state=state)
 
         yield show
+
+
+@contextmanager
+def mixture_display(name: str) -> Iterator[Callable[[MixtureReport], None]]:
+    """A line for every round on stderr."""
+
+    def show(result: MixtureReport) -> None:
+        click.echo(
+            f"{name}: phase {result.phase}/{result.phases}, round {result.number}/{result.rounds}, "
+            f"cost {result.cost:.4f} bits per point, {100 * result.changed:.1f} % changed class",
+            err=True,
+        )
+
+    yield show
 
 
 def _print_round(name: str, result: RoundReport) -> None:

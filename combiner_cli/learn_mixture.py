@@ -1,197 +1,555 @@
 """Learning a mixture prior in closed form: phase by phase, assign every tile to a class and update the classes, in turns.
 
-Sources: the update is that of Guo et al. 2023, equation 7, with covariances; the alternation is hard expectation
-maximisation (Dempster et al. 1977) with the rate-distortion cost of a tile in the place of its likelihood.
+Sources: the update is that of Guo et al. 2023, equation 7, with covariances in the place of variances; the alternation
+is hard expectation maximisation with the rate-distortion cost of a tile in the place of its likelihood. Every phase
+sees the surroundings that a decoder would have: samples of the posteriors of the phases before it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import mixtures
-from .mixtures import OCTAVE, PhaseMixture, class_costs, variance_of
+from . import closed_form, mixtures
+from .errors import DamagedFileError, DatasetError, OutputError, UsageError
+from .mixtures import NOISE_CODES, OCTAVE, Latents, MixturePrior, PhaseMixture, class_costs, noise_level
 from .models.linear import Linear
-from .neighbourhood import Canvas, Ring, phase_tiles, phases
+from .neighbourhood import Canvas, Ring, blank, phase_tiles, phases
+from .signals import Kind, Tiling
 
 Array = npt.NDArray[Any]
 
-_AT_ONCE = 4096
-_SHRINKAGE = 250.0  # a class's covariance weighs as many tiles of the average covariance
+_TILES_AT_ONCE = 4096
+_SHRINKAGE = 250.0  # a class's covariance is drawn to the average of all as if that came from so many tiles
+_FEWEST_TILES = 50  # of a class; one with fewer takes half of the largest instead
+_COMPRESSED = 48  # dimensions whose magnitudes decide the first assignment
+_FIRST_TURNS = 5  # of the first assignment
+_CHECKPOINT = "combiner-mixture-checkpoint-1"
+_PILOT_TILES, _PILOT_COMPONENTS, _PILOT_ROUNDS = 1024, 4, 3
+_PILOTS = 3
+_USUAL_SLOPE = 0.05  # of the logarithm of the rate by the noise code
+_CODES_UP, _CODES_DOWN = 10, 8  # noise codes around that of learning for which the prior is meant
 
 
 @dataclass(frozen=True)
 class MixturePlan:
+    """Settings of a mixture prior's learning.
+
+    Attributes:
+        name: of the prior.
+        kind: of the signals.
+        network: shape of the network.
+        components: classes of each phase.
+        covariance: of a class, ``"full"`` or ``"diagonal"`` in the projected weights.
+        dimensions: of the projected weights.
+        context: dimensions of the surroundings that a mean depends on.
+        reach: width of the surroundings in samples.
+        bits_per_point: rate that the noise variance is chosen for.
+        rounds: turns of assignment and update in each phase.
+        seed: of all random numbers.
+        size: longer side of a typical signal.
+    """
+
+    name: str
+    kind: Kind
     network: Linear
     components: int
+    covariance: str
     dimensions: int
     context: int
     reach: int
-    noise: int
-    lowest_noise: int
+    bits_per_point: float
     rounds: int
     seed: int
+    size: int
 
 
-def learn_phases(plan: MixturePlan, batches: Sequence[Array], report=print) -> list[PhaseMixture]:
-    """batches: arrays (planes, outputs, *shape), whole tiles."""
-    generator = np.random.Generator(np.random.Philox(plan.seed))
+@dataclass(frozen=True)
+class MixtureReport:
+    """State after a round.
+
+    Attributes:
+        phase: number of the phase, from 1.
+        phases: number of phases.
+        number: rounds of this phase finished.
+        rounds: rounds of each phase.
+        cost: KL + squared error / (2 · s2) of a training tile, average, in bits over its points, up to a constant.
+        changed: share of the tiles that took another class.
+        smallest: tiles of the smallest class.
+    """
+
+    phase: int
+    phases: int
+    number: int
+    rounds: int
+    cost: float
+    changed: float
+    smallest: int
+
+
+@dataclass(frozen=True)
+class LearnedMixture:
+    """A finished prior, and what was measured on the way.
+
+    Attributes:
+        prior: to save.
+        reports: of all rounds, those before a resumption included.
+        curve: bits per point and PSNR (peak-to-peak 2) of posterior samples of the held-out signals, by noise code.
+    """
+
+    prior: MixturePrior
+    reports: tuple[MixtureReport, ...]
+    curve: tuple[tuple[int, float, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Tiles:
+    """The tiles of one phase.
+
+    Attributes:
+        projected: weights in the learned matrix's dimensions, ``(tiles, dimensions)``.
+        outside: squared length of the weights beyond it, ``(tiles,)``.
+        context: projected surroundings, ``(tiles, kept)``.
+    """
+
+    projected: Array
+    outside: Array
+    context: Array
+
+
+def learn(
+    plan: MixturePlan,
+    training: Sequence[Array],
+    held_out: Sequence[Array],
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    report: Callable[[MixtureReport], None] = lambda _: None,
+) -> LearnedMixture:
+    """Learn a mixture prior.
+
+    Args:
+        plan: settings.
+        training: values of signals in [-1, 1], arrays of ``(planes, outputs, *shape)`` with whole tiles.
+        held_out: signals that do not enter the prior, of the same form, at least one.
+        checkpoint: file to resume from if it exists, and to write now and then.
+        checkpoint_seconds: time between checkpoints.
+        report: called after every round.
+
+    Raises:
+        UsageError: the settings cannot make a prior.
+        DatasetError: too few tiles, or the checkpoint belongs to other data or settings.
+        DamagedFileError: the checkpoint cannot be read.
+        OutputError: the checkpoint cannot be written.
+    """
+    _check(plan, training)
+    fingerprint = _fingerprint(plan, training)
+    state = _State(None, [], None, 0, [])
+    if checkpoint is not None and checkpoint.exists():
+        state = _load(checkpoint, fingerprint)
+    elif checkpoint is not None:
+        _save(checkpoint, state, fingerprint)  # before long work, see that it can be written
+    if state.code is None:
+        state.code = _pilot(plan, training)
+    clock = time.monotonic()
+
+    def round_done(result: MixtureReport) -> None:
+        nonlocal clock
+        state.reports.append(result)
+        report(result)
+        if checkpoint is not None and time.monotonic() - clock > checkpoint_seconds:
+            _save(checkpoint, state, fingerprint)
+            clock = time.monotonic()
+
+    _learn_phases(plan, training, state, round_done)
+    prior = _prior(plan, state.code, state.finished)
+    curve = _curve(prior, held_out, state.code)
+    prior = _with_ranges(prior, curve)
+    reason = mixtures.problem(prior)
+    if reason:
+        raise DatasetError(f"the prior came out unusable ({reason}); aim at another rate or give more varied data")
+    return LearnedMixture(prior, tuple(state.reports), curve)
+
+
+def update(means: Array, covariances: Array) -> tuple[Array, Array]:
+    """The closed-form prior of some posteriors with covariances (Guo et al. 2023, equation 7).
+
+    Args:
+        means: posterior means, ``(signals, latents)``.
+        covariances: posterior covariances, ``(signals, latents, latents)``, or their average ``(latents, latents)``.
+
+    Returns:
+        mean = average of the means; covariance = average of covariance + outer product of the mean's deviation.
+    """
+    mean = means.mean(axis=0)
+    deviation = means - mean
+    average = covariances if covariances.ndim == 2 else covariances.mean(axis=0)
+    return mean, average + deviation.T @ deviation / len(means)
+
+
+@dataclass
+class _State:
+    """Everything that goes on from round to round.
+
+    Attributes:
+        code: of the noise variance, once it is chosen.
+        finished: phases that are learned.
+        labels: classes of the tiles of the phase that is being learned.
+        rounds: turns taken in it.
+        reports: of all rounds.
+    """
+
+    code: int | None
+    finished: list[PhaseMixture]
+    labels: npt.NDArray[np.int64] | None
+    rounds: int
+    reports: list[MixtureReport]
+
+
+def _check(plan: MixturePlan, training: Sequence[Array]) -> None:
+    if plan.covariance not in ("full", "diagonal"):
+        raise UsageError(f"there is no covariance {plan.covariance}; choose full or diagonal")
+    if plan.reach > min(plan.network.extent):
+        raise UsageError(f"surroundings of {plan.reach} samples are wider than a tile; choose fewer")
+    points = sum(math.prod((len(batch), *batch.shape[2:])) for batch in training)
+    tiles = points // math.prod(plan.network.extent) // phases(len(plan.network.extent))
+    if tiles < _FEWEST_TILES * plan.components:
+        raise DatasetError(
+            f"the data set has {tiles} tiles per phase, {plan.components} components take at least "
+            f"{_FEWEST_TILES * plan.components}; give more data or choose fewer components"
+        )
+
+
+def _pilot(plan: MixturePlan, training: Sequence[Array]) -> int:
+    """The code of the noise variance at which a few classes, learned from a part of the data, take the planned rate."""
+    count = phases(len(plan.network.extent))
+    part, tiles = [], 0
+    for batch in training:
+        own = math.prod(batch.shape[2:]) // math.prod(plan.network.extent)
+        part.append(batch[: max(1, (_PILOT_TILES * count - tiles) // own)])
+        tiles += len(part[-1]) * own
+        if tiles >= _PILOT_TILES * count:
+            break
+    code = NOISE_CODES // 3
+    small = replace(plan, components=min(plan.components, _PILOT_COMPONENTS), rounds=_PILOT_ROUNDS)
+    for _ in range(_PILOTS):
+        state = _State(code, [], None, 0, [])
+        _learn_phases(small, part, state, lambda _: None)
+        found = _code_of_rate(_prior(small, code, state.finished), part, plan.bits_per_point, code)
+        if found == code:
+            break
+        code = found
+    return code
+
+
+def _code_of_rate(prior: MixturePrior, batches: Sequence[Array], rate: float, code: int) -> int:
+    """The noise code at which signals take a rate, by Newton's method with the usual slope."""
+    for _ in range(_PILOTS):
+        measured, _ = _measured(prior, batches, code)
+        moved = code + round(math.log(rate / measured) / _USUAL_SLOPE)
+        if moved == code:
+            break
+        code = min(max(moved, 0), NOISE_CODES - 1)
+    return code
+
+
+def _learn_phases(
+    plan: MixturePlan, training: Sequence[Array], state: _State, report: Callable[[MixtureReport], None]
+) -> None:
+    """Learn the phases that are missing in the state, in place."""
+    assert state.code is not None
     ring = Ring(plan.network.extent, plan.reach)
-    axes = len(ring.extent)
-    counts = [tuple(s // e for s, e in zip(b.shape[2:], ring.extent)) for b in batches]
-    canvases = [Canvas(ring, c, np.zeros((*b.shape[:2], *(s + 2 * ring.reach for s in b.shape[2:])), np.float32)) for b, c in zip(batches, counts)]
-    for canvas, batch in zip(canvases, batches):
-        margin = tuple(slice(ring.reach, -ring.reach) for _ in range(axes))
-        canvas.values[(slice(None), slice(None), *margin)] = batch
-    originals = [c.tiles().reshape(len(b), -1, plan.network.outputs, math.prod(ring.extent)) for b, c in zip(batches, canvases)]
-    for c in canvases: c.values[...] = 0
-    learned = []
-    for number in range(phases(axes)):
-        picks = [phase_tiles(c, number) for c in counts]
-        tiles = np.concatenate([o[:, p].reshape(-1, plan.network.outputs, o.shape[-1]) for o, p in zip(originals, picks)])
-        context = np.concatenate([c.context(number) for c in canvases])
-        weights = plan.network.weights(tiles)
-        phase, labels = learn_phase(plan, weights, context, generator, lambda *a: report(number, *a), bool(ring.decoded(number).any()))
-        learned.append(phase)
-        decoded = plan.network.forward(sample(phase, weights, context, labels, plan.noise, generator))
+    layouts = [_counts(batch, ring.extent) for batch in training]
+    canvases = [
+        blank(ring, counts, len(batch), plan.network.outputs, np.float32)
+        for batch, counts in zip(training, layouts, strict=True)
+    ]
+    for number in range(phases(len(ring.extent))):
+        picks = [phase_tiles(counts, number) for counts in layouts]
+        values = np.concatenate([_tiles(batch, ring, pick) for batch, pick in zip(training, picks, strict=True)])
+        weights = plan.network.weights(values)
+        context = np.concatenate([canvas.context(number) for canvas in canvases])
+        if number == len(state.finished):
+            state.finished.append(_learn_phase(plan, weights, context, number, state, report))
+            state.labels, state.rounds = None, 0
+        phase = state.finished[number]
+        classes = closed_form.best_classes(phase, weights, context, noise_level(state.code))
+        decoded = _sampled(Latents(phase, classes, noise_level(state.code)), weights, context, plan.seed + number)
+        values = np.clip(plan.network.forward(decoded), -1, 1)
         done = 0
-        for canvas, pick, b in zip(canvases, picks, batches):
-            n = len(b) * len(pick)
-            canvas.place(number, np.clip(decoded[done:done + n].reshape(len(b), len(pick), plan.network.outputs, -1), -1, 1))
-            done += n
-    return learned
+        for canvas, pick in zip(canvases, picks, strict=True):
+            own = len(canvas.values) * len(pick)
+            canvas.place(number, values[done : done + own].reshape(len(canvas.values), len(pick), *values.shape[1:]))
+            done += own
 
 
-def learn_phase(plan, weights, context, generator, report, has_context):
-    # learned matrix: principal directions of what the context does not explain
-    count = len(weights)
-    mean = weights.mean(axis=0)
-    cbasis = _principal(context - context.mean(axis=0), plan.context)[0] if has_context else np.zeros((context.shape[1], 0), np.float32)
-    c = (context - context.mean(axis=0)) @ cbasis
-    gain = _regress(c, weights - mean)
-    residual = weights - mean - c @ gain
-    projection, variances = _principal(residual, plan.dimensions)
-    y = weights @ projection
-    outside = np.maximum((weights**2).sum(axis=1) - (y**2).sum(axis=1), 0)
-    # the mean's part outside of the projection counts as error
-    labels = _initial(residual @ projection, variances, plan, generator)
-    c = context @ cbasis
-    phase = None
-    for turn in range(plan.rounds):
-        phase = _update(plan, y, c, labels)
-        costs_sum = 0.0
-        changed = 0
-        for first in range(0, count, _AT_ONCE):
-            some = slice(first, first + _AT_ONCE)
-            costs = class_costs(y[some] - c[some] @ phase.gain, outside[some], phase, plan.noise)
-            new = costs.argmin(axis=1)
-            changed += int((new != labels[some]).sum())
-            labels[some] = new
-            costs_sum += float(costs[np.arange(len(new)), new].sum())
+def _counts(batch: Array, extent: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size // tile for size, tile in zip(batch.shape[2:], extent, strict=True))
+
+
+def _tiles(batch: Array, ring: Ring, pick: npt.NDArray[np.int64]) -> Array:
+    """Some tiles of every plane, ``(planes · tiles, outputs, points)``."""
+    whole = Canvas(Ring(ring.extent, 0), _counts(batch, ring.extent), batch).tiles()
+    tiles: Array = whole.reshape(len(batch), -1, *whole.shape[1:])[:, pick]
+    return tiles.reshape(-1, *whole.shape[1:])
+
+
+def _sampled(latents: Latents, weights: Array, context: Array, seed: int) -> Array:
+    """Weights of posterior samples, as a decoder might see them, ``(tiles, network latents)`` float32."""
+    mean, deviation = latents.posterior(weights, context)
+    noise = np.random.Generator(np.random.Philox(seed)).standard_normal(len(mean), dtype=np.float32)
+    found: Array = latents.weights(mean + deviation * noise, context).astype(np.float32)
+    return found
+
+
+def _learn_phase(
+    plan: MixturePlan,
+    weights: Array,
+    context: Array,
+    number: int,
+    state: _State,
+    report: Callable[[MixtureReport], None],
+) -> PhaseMixture:
+    """The learned matrix, the dependence on the surroundings, and the classes of one phase."""
+    assert state.code is not None
+    known = bool(Ring(plan.network.extent, plan.reach).decoded(number).any())
+    kept = _principal(context - context.mean(axis=0), plan.context if known else 0)  # (context, kept)
+    surroundings = context @ kept
+    centred, around = weights - weights.mean(axis=0), surroundings - surroundings.mean(axis=0)
+    projection = _principal(centred - around @ _regression(around, centred), plan.dimensions)
+    projected = weights @ projection
+    outside = np.maximum((weights**2).sum(axis=1) - (projected**2).sum(axis=1), 0)
+    tiles = _Tiles(projected, outside, surroundings)
+    if state.labels is None:
+        state.labels = _first_labels(centred @ projection, plan.components, _generator(plan, number, 0))
+    noise = noise_level(state.code)
+    while state.rounds < plan.rounds:
+        phase = _classes(plan, tiles, state.labels, noise - mixtures.NOISE_STEP * _CODES_DOWN)
+        labels, cost = _assign(tiles, phase, noise)
+        changed = float((labels != state.labels).mean())
         sizes = np.bincount(labels, minlength=plan.components)
-        report(turn, costs_sum / count, changed / count, sizes.min(), len(phase.levels))
-        _refill(labels, sizes, generator)
-    phase = _update(plan, y, c, labels)
-    phase = PhaseMixture(projection, (cbasis @ phase.gain).astype(np.float32), phase.mean, phase.first, phase.directions, phase.levels)
-    return phase, labels
+        state.labels, state.rounds = labels, state.rounds + 1
+        _refill(labels, sizes, _generator(plan, number, state.rounds))
+        of_point = cost / math.log(2) / math.prod(plan.network.extent)
+        count = phases(len(plan.network.extent))
+        smallest = int(sizes.min())
+        report(MixtureReport(number + 1, count, state.rounds, plan.rounds, of_point, changed, smallest))
+    phase = _classes(plan, tiles, state.labels, noise - mixtures.NOISE_STEP * _CODES_DOWN)
+    return replace(phase, projection=projection, gain=kept @ phase.gain)
 
 
-def _refill(labels, sizes, generator):
-    """A class that lost its tiles takes half of the largest."""
-    for empty in np.flatnonzero(sizes < 50):
-        big = int(sizes.argmax())
-        members = np.flatnonzero(labels == big)
-        moved = generator.permutation(members)[: len(members) // 2]
-        labels[moved] = empty
-        sizes[empty] += len(moved)
-        sizes[big] -= len(moved)
+def _generator(plan: MixturePlan, phase: int, rounds: int) -> np.random.Generator:
+    """The same after a resumption as without one."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([plan.seed, phase, rounds])))
 
 
-def _update(plan, y, c, labels):
-    k = plan.components
+def _classes(plan: MixturePlan, tiles: _Tiles, labels: npt.NDArray[np.int64], lowest: int) -> PhaseMixture:
+    """The closed-form update of the classes; the dependence on the surroundings is the same in all of them.
+
+    What is stored is the covariance of the data around the mean; the posteriors' own covariance is in it, since the
+    fixed point of the update is max(variance - s2, 0) (see :mod:`combiner_cli.mixtures`).
+    """
     order = np.argsort(labels, kind="stable")
-    bounds = np.searchsorted(labels[order], np.arange(k + 1))
-    sizes = np.diff(bounds)
-    means_y = np.zeros((k, y.shape[1]), np.float32)
-    means_c = np.zeros((k, c.shape[1]), np.float32)
-    for n in range(k):
-        rows = order[bounds[n]:bounds[n + 1]]
-        if len(rows):
-            means_y[n], means_c[n] = y[rows].mean(axis=0), c[rows].mean(axis=0)
-    within_c = c - means_c[labels]
-    gain = _regress(within_c, y - means_y[labels])
-    mean = means_y - means_c @ gain
-    residual = y - c @ gain - mean[labels]
-    average = residual.T @ residual / len(y)
+    members = np.split(order, np.searchsorted(labels[order], np.arange(1, plan.components)))
+    means = np.stack([tiles.projected[own].mean(axis=0) for own in members])
+    around = np.stack([tiles.context[own].mean(axis=0) for own in members])
+    gain = _regression(tiles.context - around[labels], tiles.projected - means[labels])
+    mean = means - around @ gain
+    residual = tiles.projected - tiles.context @ gain - mean[labels]
+    average = residual.T @ residual / len(residual)
     first, directions, levels = [0], [], []
-    for n in range(k):
-        part = residual[order[bounds[n]:bounds[n + 1]]]
-        covariance = (part.T @ part + _SHRINKAGE * average) / (sizes[n] + _SHRINKAGE)
-        values, vectors = np.linalg.eigh(covariance)
-        level = np.rint(OCTAVE * np.log2(np.maximum(values, 1e-12))).astype(np.int64)
-        kept = np.flatnonzero(level > plan.lowest_noise)[::-1]
-        directions.append(vectors[:, kept].T)
-        levels.append(level[kept])
-        first.append(first[-1] + len(kept))
-    return PhaseMixture(np.zeros((0, 0)), gain, mean, np.array(first), np.concatenate(directions).astype(np.float32), np.concatenate(levels))
+    for own in members:
+        part = residual[own]
+        covariance = (part.T @ part + _SHRINKAGE * average) / (len(own) + _SHRINKAGE)
+        if plan.covariance == "diagonal":
+            variances, vectors = np.diagonal(covariance), np.eye(len(covariance), dtype=covariance.dtype)
+        else:
+            variances, vectors = np.linalg.eigh(covariance)
+        level = np.rint(OCTAVE * np.log2(np.maximum(variances, 2.0**-30))).astype(np.int64)
+        used = np.argsort(-level, kind="stable")[: int((level > lowest).sum())]
+        directions.append(vectors[:, used].T)
+        levels.append(level[used])
+        first.append(first[-1] + len(used))
+    nothing = np.zeros((0, 0), dtype=np.float32)
+    return PhaseMixture(nothing, gain, mean, np.array(first), np.concatenate(directions), np.concatenate(levels))
 
 
-def _regress(c, y):
-    if c.shape[1] == 0:
-        return np.zeros((0, y.shape[1]), np.float32)
-    gram = (c.T @ c).astype(np.float64)
-    gram[np.diag_indices_from(gram)] += 1e-6 * np.trace(gram) / len(gram) + 1e-9
-    return np.linalg.solve(gram, (c.T @ y).astype(np.float64)).astype(np.float32)
+def _assign(tiles: _Tiles, phase: PhaseMixture, noise: int) -> tuple[npt.NDArray[np.int64], float]:
+    """The best class of every tile, and the average cost."""
+    labels = np.empty(len(tiles.projected), dtype=np.int64)
+    total = 0.0
+    for first in range(0, len(labels), _TILES_AT_ONCE):
+        some = slice(first, first + _TILES_AT_ONCE)
+        residual = tiles.projected[some] - tiles.context[some] @ phase.gain
+        costs = class_costs(residual, tiles.outside[some], phase, noise)
+        labels[some] = costs.argmin(axis=1)
+        total += float(costs.min(axis=1).sum(dtype=np.float64))
+    return labels, total / len(labels)
 
 
-def _principal(values, most):
-    gram = (values.T @ values).astype(np.float64) / len(values)
-    found, vectors = np.linalg.eigh(gram)
-    kept = np.argsort(-found)[: min(most, len(found))]
-    return np.ascontiguousarray(vectors[:, kept]).astype(np.float32), found[kept]
+def _refill(labels: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], generator: np.random.Generator) -> None:
+    """Give half of the largest class to each that has hardly any tiles left, in place."""
+    for small in np.flatnonzero(sizes < _FEWEST_TILES):
+        large = int(sizes.argmax())
+        members = np.flatnonzero(labels == large)
+        moved = generator.permutation(members)[: len(members) // 2]
+        labels[moved] = small
+        sizes[small] += len(moved)
+        sizes[large] -= len(moved)
 
 
-def _initial(residual, variances, plan, generator):
-    """k-means on compressed magnitudes: textures of both signs fall together."""
-    feature = np.abs(residual[:, :48]) ** 0.5
-    n, k = len(feature), plan.components
-    centres = feature[generator.choice(n, k, replace=False)]
-    labels = np.zeros(n, np.int64)
-    for _ in range(5):
-        for first in range(0, n, 16384):
-            some = slice(first, first + 16384)
-            d = (centres**2).sum(1) - 2 * feature[some] @ centres.T
-            labels[some] = d.argmin(1)
-        sizes = np.bincount(labels, minlength=k)
-        for j in range(k):
-            if sizes[j]:
-                centres[j] = feature[labels == j].mean(0)
+def _first_labels(projected: Array, components: int, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    """k-means on compressed magnitudes, in which a texture and its negative are the same."""
+    feature = np.sqrt(np.abs(projected[:, :_COMPRESSED]))
+    centres = feature[generator.choice(len(feature), components, replace=False)]
+    labels = np.zeros(len(feature), dtype=np.int64)
+    for _ in range(_FIRST_TURNS):
+        for first in range(0, len(feature), _TILES_AT_ONCE):
+            some = slice(first, first + _TILES_AT_ONCE)
+            labels[some] = ((centres**2).sum(axis=1) - 2 * feature[some] @ centres.T).argmin(axis=1)
+        for number in range(components):
+            if (labels == number).any():
+                centres[number] = feature[labels == number].mean(axis=0)
+    _refill(labels, np.bincount(labels, minlength=components), generator)
     return labels
 
 
-def posterior(phase, weights, context, labels, noise):
-    """coefficients, prior mean per tile"""
+def _regression(around: Array, values: Array) -> Array:
+    """Least squares of centred values on centred surroundings, ``(kept, dimensions)``."""
+    if around.shape[1] == 0:
+        return np.zeros((0, values.shape[1]), dtype=values.dtype)
+    gram = (around.T @ around).astype(np.float64)
+    gram[np.diag_indices_from(gram)] += 1e-6 * np.trace(gram) / len(gram) + 1e-9
+    found: Array = np.linalg.solve(gram, (around.T @ values).astype(np.float64)).astype(values.dtype)
+    return found
 
 
-def sample(phase, weights, context, labels, noise, generator):
-    """decoded weights of a posterior sample (simulation of decoding)"""
-    s2 = float(variance_of(noise))
-    base = context @ phase.gain + phase.mean[labels]
-    y = weights @ phase.projection - base
-    out = base.copy()
-    for k in np.unique(labels):
-        rows = np.flatnonzero(labels == k)
-        part = phase.of_class(int(k))
-        use = phase.levels[part] > noise
-        e = phase.directions[part][use]
-        v = variance_of(phase.levels[part][use])
-        z = y[rows] @ e.T
-        z = z * ((v - s2) / v) + generator.standard_normal(z.shape) * np.sqrt(s2 * (v - s2) / v)
-        out[rows] += (z @ e).astype(np.float32)
-    return out @ phase.projection.T
+def _principal(values: Array, most: int) -> Array:
+    """The directions of the largest variance of centred values as orthonormal columns, ``(dimensions, most)``."""
+    variances, vectors = np.linalg.eigh((values.T @ values).astype(np.float64) / len(values))
+    found: Array = vectors[:, np.argsort(-variances, kind="stable")[: min(most, len(variances))]].astype(values.dtype)
+    return found
+
+
+def _prior(plan: MixturePlan, code: int, finished: Sequence[PhaseMixture]) -> MixturePrior:
+    """The prior as it is stored, its ranges still to be measured."""
+    low, high = max(code - _CODES_UP, 0), min(code + _CODES_DOWN, NOISE_CODES - 1)
+    projections, gains = zip(*(_low_rank(phase.gain, plan.context) for phase in finished), strict=True)
+    return MixturePrior(
+        plan.name,
+        plan.kind,
+        plan.network,
+        plan.reach,
+        (low, high),
+        (1.0, 2.0),
+        (1.0, 1.0),
+        plan.size,
+        np.stack([phase.projection for phase in finished]).astype(np.float16),
+        np.stack(projections).astype(np.float16),
+        np.stack(gains).astype(np.float16),
+        np.stack([phase.mean for phase in finished]).astype(np.float32),
+        np.stack([np.diff(phase.first) for phase in finished]).astype(np.int32),
+        mixtures.quantised(np.concatenate([phase.directions for phase in finished])),
+        np.concatenate([phase.levels for phase in finished]).astype(np.int16),
+    )
+
+
+def _low_rank(gain: Array, rank: int) -> tuple[Array, Array]:
+    """A matrix of a rank as a product ``(context, rank) · (rank, dimensions)``."""
+    left, values, right = np.linalg.svd(gain.astype(np.float64), full_matrices=False)
+    rank = min(rank, len(values))
+    return left[:, :rank], values[:rank, None] * right[:rank]
+
+
+def _curve(prior: MixturePrior, held_out: Sequence[Array], code: int) -> tuple[tuple[int, float, float], ...]:
+    """Bits per point and PSNR of the held-out signals at noise codes over the range of the prior."""
+    codes = sorted({*range(prior.noise_codes[0], prior.noise_codes[1] + 1, 4), *prior.noise_codes})
+    found = []
+    for own in codes:
+        rate, error = _measured(prior, held_out, own)
+        found.append((own, rate, 10 * math.log10(4 / error)))
+    return tuple(found)
+
+
+def _measured(prior: MixturePrior, batches: Sequence[Array], code: int) -> tuple[float, float]:
+    """Average bits per point and geometric average of the mean squared error of signals at a noise code."""
+    rates, errors = [], []
+    for batch in batches:
+        layout = Tiling(
+            prior.network.extent, _counts(batch, prior.network.extent), batch.shape[2:], (tuple(range(batch.shape[1])),)
+        )
+        values = _tiles(batch, prior.ring, np.arange(layout.tiles))
+        weights = prior.network.weights(values).reshape(len(batch), layout.tiles, -1)
+        points = math.prod(layout.shape)
+        for choice in closed_form.choose(prior, layout, weights, [code] * len(batch)):
+            rates.append((choice.bits + layout.tiles * prior.class_bits) / points)
+            errors.append(math.log(max(choice.squared_error, 1e-12) / points / batch.shape[1]))
+    return float(np.mean(rates)), math.exp(float(np.mean(errors)))
+
+
+def _with_ranges(prior: MixturePrior, curve: Sequence[tuple[int, float, float]]) -> MixturePrior:
+    ends = (curve[0], curve[-1])
+    errors = [4 * 10 ** (-psnr / 10) for _, _, psnr in ends]
+    return replace(prior, rates=(ends[0][1], ends[1][1]), errors=(errors[0], errors[1]))
+
+
+def _fingerprint(plan: MixturePlan, training: Sequence[Array]) -> str:
+    """Of everything that must not change between a checkpoint and its resumption."""
+    content = hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode())
+    for batch in training:
+        content.update(str(batch.shape).encode() + np.ascontiguousarray(batch).tobytes())
+    return content.hexdigest()
+
+
+def _save(path: Path, state: _State, fingerprint: str) -> None:
+    """Write a checkpoint, replacing the last one in one step."""
+    from safetensors.numpy import save
+
+    tensors: dict[str, Array] = {}
+    for number, phase in enumerate(state.finished):
+        for name in PhaseMixture.__dataclass_fields__:
+            tensors[f"{name}.{number}"] = np.ascontiguousarray(getattr(phase, name))
+    if state.labels is not None:
+        tensors["labels"] = state.labels
+    facts = {"code": state.code, "rounds": state.rounds, "finished": len(state.finished)}
+    reports = json.dumps([asdict(report) for report in state.reports])
+    metadata = {"format": _CHECKPOINT, "fingerprint": fingerprint, "facts": json.dumps(facts), "reports": reports}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(save(tensors, metadata))
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(f"checkpoint {path} cannot be written ({error}); choose another place") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _load(path: Path, fingerprint: str) -> _State:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as content:
+            metadata = content.metadata() or {}
+            if metadata.get("format") != _CHECKPOINT:
+                raise DamagedFileError(f"{path} is not a checkpoint of this learning; remove it to start anew")
+            if metadata["fingerprint"] != fingerprint:
+                raise DatasetError(f"{path} belongs to other data or settings; remove it to start anew")
+            facts = json.loads(metadata["facts"])
+            names = list(PhaseMixture.__dataclass_fields__)
+            finished = [
+                PhaseMixture(*(content.get_tensor(f"{name}.{number}") for name in names))
+                for number in range(facts["finished"])
+            ]
+            labels = content.get_tensor("labels") if "labels" in content.keys() else None  # noqa: SIM118
+            reports = [MixtureReport(**report) for report in json.loads(metadata["reports"])]
+            return _State(facts["code"], finished, labels, facts["rounds"], reports)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise DamagedFileError(f"checkpoint {path} cannot be read ({error}); remove it to start anew") from error

@@ -31,13 +31,14 @@ Array = npt.NDArray[Any]
 
 OCTAVE = groups.INFORMATION_UNIT  # levels count 1/256 of an octave of variance
 NOISE_CODES = 128
+RANGES = ("noise_codes", "rates", "errors")  # of a prior's configuration, at its lowest and its highest rate
 _HIGHEST_NOISE = -2 * OCTAVE  # level of noise code 0: s2 = 1/4 on values in [-1, 1]
-_NOISE_STEP = OCTAVE // 8  # levels between noise codes: an eighth of an octave, 0.38 dB
+NOISE_STEP = OCTAVE // 8  # levels between noise codes: an eighth of an octave, 0.38 dB
 
 
 def noise_level(code: int) -> int:
     """Level of the noise variance that a file names by a code."""
-    return _HIGHEST_NOISE - _NOISE_STEP * code
+    return _HIGHEST_NOISE - NOISE_STEP * code
 
 
 def variance_of(level: Any) -> Any:
@@ -182,13 +183,16 @@ class MixturePrior:
         network: shape of the network.
         reach: width in samples of the surroundings that a tile's mean depends on.
         noise_codes: codes of the lowest and the highest rate that it was learned for.
-        rates: expected information over points of a signal at these codes, in learning.
+        rates: bits over points at these codes, average of the signals of learning.
+        errors: mean squared error at these codes on values in [-1, 1], geometric average of the signals of learning.
+        size: longer side of a typical signal of learning, in samples.
         projection: ``(phases, latents, dimensions)`` float16.
         context_projection: ``(phases, context, kept)`` float16.
         context_gain: ``(phases, kept, dimensions)`` float16.
         mean: ``(phases, classes, dimensions)`` float32.
         counts: directions of each class, ``(phases, classes)`` int32.
-        directions: of all phases and classes, one after another, ``(directions, dimensions)`` float16.
+        directions: of all phases and classes, one after another, ``(directions, dimensions)`` int8; they stand for the
+            vectors of length 1 that point the same way.
         levels: ``(directions,)`` int16.
         family: name of the family.
     """
@@ -199,12 +203,14 @@ class MixturePrior:
     reach: int
     noise_codes: tuple[int, int]
     rates: tuple[float, float]
+    errors: tuple[float, float]
+    size: int
     projection: npt.NDArray[np.float16]
     context_projection: npt.NDArray[np.float16]
     context_gain: npt.NDArray[np.float16]
     mean: npt.NDArray[np.float32]
     counts: npt.NDArray[np.int32]
-    directions: npt.NDArray[np.float16]
+    directions: npt.NDArray[np.int8]
     levels: npt.NDArray[np.int16]
     family: str = FAMILY
 
@@ -233,6 +239,20 @@ class MixturePrior:
         """The surroundings of a tile."""
         return Ring(self.network.extent, self.reach)
 
+    @property
+    def bits_per_point(self) -> float:
+        """The prior's own rate, in the middle of those that it was learned for."""
+        return math.sqrt(self.rates[0] * self.rates[1])
+
+    def typical(self, bits_per_point: float) -> tuple[float, float]:
+        """Code of the noise variance at which a typical signal takes a rate, and its mean squared error there.
+
+        The rate, the noise variance and the error are about exponential in each other.
+        """
+        place = math.log(bits_per_point / self.rates[0]) / math.log(self.rates[1] / self.rates[0])
+        code = self.noise_codes[0] + place * (self.noise_codes[1] - self.noise_codes[0])
+        return code, self.errors[0] * (self.errors[1] / self.errors[0]) ** place
+
     @cached_property
     def phases(self) -> tuple[PhaseMixture, ...]:
         """The mixtures of all phases, float64."""
@@ -249,7 +269,7 @@ class MixturePrior:
                     gain,
                     self.mean[number].astype(np.float64),
                     own - own[0],
-                    self.directions[rows].astype(np.float64),
+                    _unit(self.directions[rows]),
                     self.levels[rows].astype(np.int64),
                 )
             )
@@ -300,8 +320,8 @@ class MixturePrior:
 
     def configuration(self) -> dict[str, Any]:
         """Everything but the tensors that decides how a file decodes, as JSON has it."""
-        fields = {"kind": self.kind, "family": self.family, "reach": self.reach}
-        learned = {"noise_codes": list(self.noise_codes), "rates": list(self.rates)}
+        fields = {"kind": self.kind, "family": self.family, "reach": self.reach, "size": self.size}
+        learned = {name: list(getattr(self, name)) for name in RANGES}
         return {"network": {**asdict(self.network), "extent": list(self.network.extent)}, **fields, **learned}
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
@@ -346,7 +366,7 @@ def problem(prior: MixturePrior) -> str | None:
     """Why the values of a prior cannot work, or ``None``."""
     network = prior.network
     axes = {"image": 2, "sound": 1}.get(prior.kind) if isinstance(prior.kind, str) else None
-    whole = (*network.extent, network.outputs, prior.reach)
+    whole = (*network.extent, network.outputs, prior.reach, prior.size)
     possible = (
         prior.family == FAMILY
         and axes == len(network.extent)
@@ -354,13 +374,28 @@ def problem(prior: MixturePrior) -> str | None:
         and prior.reach <= min(network.extent)
         and network.outputs in ((1, 3) if prior.kind == "image" else (1,))
         and network.latents <= 2**13
-        and len(prior.noise_codes) == len(prior.rates) == 2
+        and all(len(getattr(prior, name)) == 2 for name in RANGES)
         and all(type(code) is int and 0 <= code < NOISE_CODES for code in prior.noise_codes)
-        and all(type(rate) is float and 0 < rate < 64 for rate in prior.rates)
+        and all(type(value) is float and 0 < value < 64 for value in (*prior.rates, *prior.errors))
+        and prior.noise_codes[0] < prior.noise_codes[1]
+        and prior.rates[0] < prior.rates[1]
     )
     if not possible:
         return "its configuration is out of range"
     return _wrong_tensor(prior, phases(len(network.extent)))
+
+
+def quantised(directions: Array) -> npt.NDArray[np.int8]:
+    """Directions as a prior stores them: every entry relative to the largest of its direction, in 127 steps."""
+    largest = np.abs(directions).max(axis=1, keepdims=True, initial=2.0**-30)
+    return np.rint(directions * (127 / largest)).astype(np.int8)
+
+
+def _unit(directions: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
+    """The vectors of length 1 that stored directions stand for; the sums of squares are exact."""
+    whole = directions.astype(np.float64)
+    found: npt.NDArray[np.float64] = whole / np.sqrt(np.maximum((whole**2).sum(axis=1, keepdims=True), 1))
+    return found
 
 
 def _wrong_tensor(prior: MixturePrior, count: int) -> str | None:
@@ -372,7 +407,7 @@ def _wrong_tensor(prior: MixturePrior, count: int) -> str | None:
         "context_gain": (np.float16, (count, kept, dimensions)),
         "mean": (np.float32, (count, classes, dimensions)),
         "counts": (np.int32, (count, classes)),
-        "directions": (np.float16, (int(prior.counts.sum()), dimensions)),
+        "directions": (np.int8, (int(prior.counts.sum()), dimensions)),
         "levels": (np.int16, (int(prior.counts.sum()),)),
     }
     for name, (kind, shape) in shapes.items():

@@ -137,9 +137,7 @@ class Canvas:
         return np.lib.stride_tricks.as_strided(inner, shape, (*inner.strides[:2], *steps, *strides))
 
 
-def blank(
-    ring: Ring, counts: tuple[int, ...], planes: int, outputs: int, kind: type[np.floating[Any]]
-) -> Canvas:
+def blank(ring: Ring, counts: tuple[int, ...], planes: int, outputs: int, kind: type[np.floating[Any]]) -> Canvas:
     """A canvas for ``counts`` tiles along each axis, without any tile yet."""
     padded = tuple(count * size + 2 * ring.reach for count, size in zip(counts, ring.extent, strict=True))
     return Canvas(ring, counts, np.zeros((planes, outputs, *padded), dtype=kind))

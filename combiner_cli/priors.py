@@ -87,9 +87,7 @@ class Prior:
         """Tiles of a signal, one network each."""
         return tiling(shape, channels, self.network.extent, self.network.outputs)
 
-    def stages(
-        self, layout: Tiling, classes: npt.NDArray[np.int64] | None = None, noise: int = 0
-    ) -> tuple[Stage, ...]:
+    def stages(self, layout: Tiling, classes: npt.NDArray[np.int64] | None = None, noise: int = 0) -> tuple[Stage, ...]:
         """The stages of a signal: the weights of all its tiles, tile after tile. There are no classes and no noise.
 
         A tile that reaches beyond the signal is expected to need information in proportion to the part inside.
@@ -203,7 +201,7 @@ def _from_stored(name: str, configuration: dict[str, Any], tensors: dict[str, An
     network = dict(configuration.pop("network"))
     network["extent"] = tuple(network["extent"])
     if configuration["family"] == linear.FAMILY:
-        pairs = {field: tuple(configuration.pop(field)) for field in ("noise_codes", "rates")}
+        pairs = {field: tuple(configuration.pop(field)) for field in mixtures.RANGES}
         return MixturePrior(name=name, network=Linear(**network), **tensors, **configuration, **pairs)
     return Prior(name=name, network=Siren(**network), **tensors, **configuration)
 

@@ -20,13 +20,19 @@ LEVELS = {
     "sampler": 0,
     "models": 1,
     "models.siren": 1,
+    "models.linear": 1,
+    "neighbourhood": 1,
+    "identity": 0,
     "groups": 2,
+    "mixtures": 2,
     "priors": 2,
     "coder": 2,
     "search": 2,
     "posterior": 3,
     "refine": 3,
     "learn": 3,
+    "closed_form": 3,
+    "learn_mixture": 3,
     "codec": 4,
     "media": 5,
     "files": 5,
@@ -34,6 +40,8 @@ LEVELS = {
     "datasets": 5,
     "cards": 5,
     "display": 6,
+    "options": 6,
+    "learn_command": 6,
     "cli": 6,
     "__init__": 0,
     "__main__": 7,
@@ -41,19 +49,23 @@ LEVELS = {
 # within a level, in this order: a module may import those named before it
 ORDER = [
     "errors",
+    "identity",
     "ops",
     "signals",
     "bitstream",
     "sampler",
     "groups",
+    "mixtures",
     "priors",
     "coder",
     "search",
     "posterior",
     "refine",
     "learn",
+    "closed_form",
+    "learn_mixture",
 ]
-ORDER += ["files", "metrics", "media", "datasets", "cards", "display", "cli"]
+ORDER += ["files", "metrics", "media", "datasets", "cards", "display", "options", "learn_command", "cli"]
 WITH_TORCH = {"posterior", "refine", "learn"}
 
 

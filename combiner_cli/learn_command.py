@@ -1,0 +1,293 @@
+"""The command learn-prior: parse, gather the training data, learn, and write the prior with its card."""
+
+from __future__ import annotations
+
+import resource
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from . import display, options
+from .errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from .datasets import Dataset
+    from .priors import AnyPrior
+
+_NOT_IN_THE_COMMAND = ("--threads", "--device", "--checkpoint", "--checkpoint-seconds")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for; see the options' help."""
+
+    name: str
+    rate: float | None
+    beta: float | None
+    layers: int
+    covariance: str | None
+    components: int
+    tile: int | None
+    dimensions: int
+    context: int
+    reach: int | None
+    features: int
+    highest_frequency: float | None
+    width: int
+    sine: float
+    rounds: int | None
+    steps: int
+    points: int
+    tiles: int | None
+    held_out: int
+    group_bits: str
+    checkpoint: Path
+    checkpoint_seconds: float
+    seed: int
+    describe: str | None
+    device: str
+
+
+@click.command("learn-prior")
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Prior to write: NAME.safetensors."
+)
+@options.force
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Bits per pixel, or per sample of sound, to aim at. [default: 1]",
+)
+@click.option(
+    "--layers",
+    type=click.IntRange(0, 16),
+    default=0,
+    show_default=True,
+    help="Hidden layers of the network; 0 is learned in closed form.",
+)
+@click.option(
+    "--covariance",
+    type=click.Choice(["full", "diagonal"]),
+    help="Of the weights. [default: full without hidden layers, else diagonal]",
+)
+@click.option(
+    "--components", type=click.IntRange(1, 4096), default=16, show_default=True, help="Gaussians of the mixture."
+)
+@click.option(
+    "--tile", type=click.IntRange(1, 2**20), help="Side of a tile. [default: 16, sound 128; with layers 32, 512]"
+)
+@click.option("--rounds", type=click.IntRange(1), help="Turns of fitting and updating. [default: 6, with layers 96]")
+@click.option("--tiles", type=click.IntRange(1), help="Training tiles at most. [default: 400000, with layers 1024]")
+@click.option(
+    "--held-out", type=click.IntRange(1, 50), default=5, show_default=True, help="Percent of the signals kept out."
+)
+@click.option(
+    "--dimensions", type=click.IntRange(1, 8192), default=256, show_default=True, help="Without layers: weights kept."
+)
+@click.option(
+    "--context",
+    type=click.IntRange(0, 4096),
+    default=96,
+    show_default=True,
+    help="Without layers: dimensions of the surroundings.",
+)
+@click.option(
+    "--reach", type=click.IntRange(1, 4096), help="Without layers: width of the surroundings. [default: 3, sound 32]"
+)
+@click.option("--beta", type=click.FloatRange(0, min_open=True), help="With layers: weight of the KL, not --rate.")
+@click.option(
+    "--features", type=click.IntRange(2, 4096), default=64, show_default=True, help="With layers: Fourier features."
+)
+@click.option(
+    "--highest-frequency",
+    type=click.FloatRange(1),
+    help="With layers: of the features, in periods per tile. [default: half the tile]",
+)
+@click.option(
+    "--width", type=click.IntRange(1, 4096), default=16, show_default=True, help="With layers: units of each."
+)
+@click.option(
+    "--sine",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="With layers: factor inside the sine.",
+)
+@click.option(
+    "--steps", type=click.IntRange(1), default=40, show_default=True, help="With layers: gradient steps per round."
+)
+@click.option(
+    "--points", type=click.IntRange(1), default=256, show_default=True, help="With layers: points per tile and step."
+)
+@click.option(
+    "--group-bits",
+    type=click.Choice(["8", "16"]),
+    default="16",
+    show_default=True,
+    help="With layers: bits of a group in files of version 1.",
+)
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Resumed from and kept up to date. [default: NAME.checkpoint]"
+)
+@click.option(
+    "--checkpoint-seconds", type=click.FloatRange(0), default=60.0, show_default=True, help="Time between checkpoints."
+)
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of all random numbers.")
+@click.option("--describe", metavar="TEXT", help="Description of the data for the card. [default: the folder's name]")
+@options.device
+@options.threads
+@options.verbose
+def learn_prior(dataset: Path, output: Path, force: bool, checkpoint: Path | None, **asked: object) -> None:
+    """Learn a prior from a folder of images or sounds, or an .npz of images.
+
+    Stopped at any moment, the same command goes on from the last checkpoint. A card (NAME.md) is written beside the
+    prior.
+
+    \b
+    Examples:
+      combiner learn-prior photographs/ --rate 0.5 --components 32 -o mine.safetensors
+      combiner learn-prior photographs/ --layers 2 --tile 64 --rate 0.3 -o mine.safetensors
+    """
+    from . import datasets, files, priors
+
+    if output.suffix != priors.SUFFIX:
+        raise UsageError(f"a prior's name ends in {priors.SUFFIX}, unlike {output}")
+    if asked["rate"] is not None and asked["beta"] is not None:
+        raise UsageError("--rate and --beta exclude each other; give one of them")
+    card_path = output.with_suffix(".md")
+    if card_path.exists() and not force:
+        raise OutputError(f"{card_path} exists; use -f to replace it")
+    saved = checkpoint or output.with_suffix(".checkpoint")
+    request = Request(name=output.stem, checkpoint=saved, **asked)  # type: ignore[arg-type]
+    clock = time.perf_counter()
+    with files.atomic_output(output, force) as partial:
+        source = datasets.open_dataset(dataset)
+        learned = _mixture(source, request) if request.layers == 0 else _network(source, request)
+        prior, describe = learned
+        priors.save(prior, partial)
+    seconds = time.perf_counter() - clock
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    spent = f"{seconds:.0f} s and {memory:.1f} GiB in the last run"
+    with files.atomic_output(card_path, force) as partial:
+        partial.write_text(describe(_command(dataset), spent))
+    saved.unlink(missing_ok=True)
+    unit = "pixel" if source.kind == "image" else "sample"
+    click.echo(
+        f"{output}: prior {prior.id:08x}, {prior.bits_per_point:.4f} bits per {unit}, {seconds:.0f} s, {memory:.1f} GiB"
+    )
+
+
+_Describe = Callable[[str, str], str]  # the command and what it took -> the text of the card
+
+
+def _mixture(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
+    """A mixture prior over the weights of networks without hidden layers."""
+    from . import cards, datasets, learn_mixture
+    from .models.linear import Linear
+
+    image = source.kind == "image"
+    if asked.beta is not None:
+        raise UsageError("--beta goes with hidden layers; give --rate")
+    side = asked.tile or (16 if image else 128)
+    network = Linear((side, side) if image else (side,), 3 if image else 1)
+    sample = datasets.sample_signals(
+        source, network.extent, network.outputs, asked.tiles or 400_000, asked.held_out, image
+    )
+    plan = learn_mixture.MixturePlan(
+        name=asked.name,
+        kind=source.kind,
+        network=network,
+        components=asked.components,
+        covariance=asked.covariance or "full",
+        dimensions=min(asked.dimensions, network.latents),
+        context=asked.context,
+        reach=asked.reach or (3 if image else 32),
+        bits_per_point=asked.rate or 1.0,
+        rounds=asked.rounds or 6,
+        seed=asked.seed,
+        size=sample.size,
+    )
+    with display.mixture_display(plan.name) as show:
+        learned = learn_mixture.learn(
+            plan, sample.training, sample.held_out, asked.checkpoint, asked.checkpoint_seconds, show
+        )
+    data = f"{asked.describe or source.source.resolve().name}, {sample.signals} {source.kind}s"
+    return learned.prior, lambda command, spent: cards.mixture_card(plan, learned, command, data, spent)
+
+
+def _network(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
+    """A prior over the weights of networks with hidden layers."""
+    from . import cards, datasets, learn
+    from .codec import choose_device
+    from .models.siren import Siren
+    from .posterior import Descent
+
+    image = source.kind == "image"
+    if asked.components > 1 and asked.covariance == "diagonal":
+        raise UsageError("a mixture with hidden layers has full covariances")
+    side = asked.tile or (32 if image else 512)
+    extent = (side, side) if image else (side,)
+    if asked.features % (2 * len(extent)):
+        raise UsageError(f"--features must be a multiple of {2 * len(extent)} for {source.kind}s")
+    network = Siren(
+        extent,
+        3 if image else 1,
+        asked.features,
+        asked.highest_frequency or side / 2,
+        asked.width,
+        asked.layers,
+        asked.sine,
+    )
+    training, kept_out, signals = datasets.sample_tiles(
+        source, extent, network.outputs, asked.tiles or 1024, asked.held_out, asked.seed
+    )
+    plan = learn.Plan(
+        name=asked.name,
+        kind=source.kind,
+        network=network,
+        bits_per_point=None if asked.beta else asked.rate or 1.0,
+        beta=asked.beta or 2e-5,
+        rounds=asked.rounds or 96,
+        steps=asked.steps,
+        group_bits=int(asked.group_bits),
+        seed=asked.seed,
+        descent=Descent(points=asked.points),
+    )
+    with display.round_display(plan.name, plan.rounds) as show:
+        learned = learn.learn(
+            plan,
+            training,
+            kept_out,
+            choose_device(asked.device),
+            asked.checkpoint,
+            asked.checkpoint_seconds,
+            report=show,
+        )
+    data = f"{asked.describe or source.source.resolve().name}, {signals} {source.kind}s"
+    tiles = (len(training), len(kept_out))
+    return learned.prior, lambda command, spent: cards.card(
+        learned.prior, plan, command, data, tiles, learned.reports, spent
+    )
+
+
+def _command(dataset: Path) -> str:
+    """The command as typed, without folders and without what does not change the result."""
+    words = ["combiner"]
+    typed = iter(sys.argv[1:])
+    for word in typed:
+        if word in ("-f", "--force", "-v", "--verbose"):
+            continue
+        if word in _NOT_IN_THE_COMMAND:
+            next(typed, None)
+        elif word in ("-o", "--output"):
+            words += [word, Path(next(typed, "")).name]
+        else:
+            words.append("DATASET" if Path(word) == dataset else word)
+    return shlex.join(words)

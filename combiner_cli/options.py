@@ -1,0 +1,48 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+VERBOSE = "combiner.verbose"
+
+
+def _remember_verbose(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+    ctx.meta[VERBOSE] = value
+
+
+force = click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+json = click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
+verbose = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember_verbose,
+    help="Show the traceback of an error.",
+)
+device = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
+)
+
+
+def _limit_threads(_ctx: click.Context, _option: click.Parameter, value: int | None) -> None:
+    """Before numpy and torch are loaded they are told by the environment; a torch that is there is told itself."""
+    if value is None:
+        return
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(value)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(value)
+
+
+threads = click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    expose_value=False,
+    callback=_limit_threads,
+    help="Threads of the CPU to use. [default: all]",
+)
