@@ -31,7 +31,7 @@ METHODS = {
 }
 SIZES = (10, 100, 400)  # kbit
 CHAINS = (1, 4, 16, 64)
-TURNS = ((1, 0), (8, 0), (64, 0), (64, 4), (64, 16))  # and groups of each chain that a turn looks ahead
+TURNS = ((1, 0), (8, 0), (64, 0), (64, 4), (64, 12))  # and groups of each chain that a turn looks ahead
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ def chain_overheads(kilobits: int) -> None:
     table = [
         {"chains": chains}
         | {
-            f"{row['turns']} turns, {row['ahead']} ahead": f"{row['overhead']:.1%}"
+            f"{row['turns']} turn{'s' * (row['turns'] > 1)}, {row['ahead']} ahead": f"{row['overhead']:.1%}"
             for row in rows
             if row["chains"] == chains
         }

@@ -21,7 +21,7 @@ from .groups import Partition
 from .posterior import Descent, Objective, Posterior, cosine, descend, hash_seed, kl, squared_error, start
 
 _LARGEST_CHANGE = 0.1  # of the logarithm of a penalty per adaptation, as in the published rule (factor 1.1)
-_GROUPS_AHEAD = 16  # of each chain: a path that is cut off must end where the next turn can go on from
+_GROUPS_AHEAD = 12  # of each chain, searched and not yet decided: a path must end where the next turn can go on well
 _LATE_RATE = 0.6  # step size between groups, relative to that of the fit's beginning
 
 

@@ -79,7 +79,8 @@ def search(
 ) -> npt.NDArray[np.int64]:
     """The index of a candidate of each of some groups that follow one another: ``(signals, groups)``.
 
-    The signals share the noise of A* coding.
+    The signals share the noise of A* coding. A caller that decides only some of them and searches the rest again should
+    give a dozen groups of each chain beyond those, or else paths end where the next group has no good candidates.
 
     Args:
         target: their posteriors.
@@ -288,7 +289,8 @@ def search_joint(
 
     Given the candidates of a path so far, the next group is Gaussian with mean m_k + C_k,<k · ε_<k and factor C_kk,
     where ε are the standardised residuals of the groups before. Every path carries its own. The path that is found
-    need not be the best of all, because what follows an index depends on the path to it.
+    need not be the best of all, because what follows an index depends on the path to it. Groups beyond those that the
+    caller decides help as in :func:`search`.
 
     Args:
         target: the posterior given everything that is coded before.
