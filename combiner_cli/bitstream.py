@@ -40,7 +40,7 @@ class Header:
         channels: 1 to 4 for an image, 1 or 2 for a sound.
         bit_depth: of the samples that come back.
         sample_rate: of a sound, in Hz; ``None`` for an image.
-        groups: number of groups of each stage; of version 1 alone, empty in version 2, where the payload's length says it.
+        groups: number of groups of each stage in version 1; empty in version 2, where the payload's length says it.
         noise: code of the noise variance, 0 where the prior has no use for it; of version 2, ``None`` in version 1.
     """
 

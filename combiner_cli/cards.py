@@ -87,8 +87,8 @@ A mixture prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:
 - Network: no hidden layer, {prior.network.latents} cosine features of tiles of
   {"x".join(str(n) for n in prior.network.extent)}, {plan.dimensions} directions of the learned matrix.
 - Mixture: {plan.components} classes for each of {len(prior.counts)} phases, {plan.covariance} covariances,
-  {len(prior.levels)} directions in all; the mean depends on {prior.context_projection.shape[2]} dimensions of the {prior.reach}
-  samples around a tile.
+  {len(prior.levels)} directions in all; the mean depends on {prior.context_projection.shape[2]} dimensions
+  of the {prior.reach} samples around a tile.
 - Learned with {plan.rounds} rounds per phase; {spent}.
 
 Rate ({unit}) and PSNR (dB) of posterior samples of held-out signals, before coding:

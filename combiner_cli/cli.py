@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _INTERRUPTED = 130
 _TERMINATED = 143
 _LARGEST_FILE = 2**28  # bytes of a .cmb file
+_POSITIVE = click.FloatRange(0, min_open=True)
 _SEEN_INTERRUPT = "combiner.interrupt"
 
 
@@ -96,11 +98,33 @@ def main(ctx: click.Context) -> None:
 )
 @options.force
 @click.option("-q", "--quality", type=click.IntRange(1, 10), help="1 (smallest) to 10 (best). [default: 5]")
+@click.option("--size", type=click.IntRange(1), help="Bytes of the file, exactly, instead of -q.")
+@click.option("--bpp", type=_POSITIVE, help="Bits per pixel of an image, at most, instead of -q.")
+@click.option("--kbps", type=_POSITIVE, help="Kilobits per second of a sound, at most, instead of -q.")
+@click.option("--psnr", type=_POSITIVE, help="dB that must be reached, instead of -q.")
+@click.option(
+    "-e", "--effort", type=click.IntRange(1, 9), default=5, show_default=True, help="1 (fastest) to 9 (best)."
+)
 @click.option("--prior", "prior_name", metavar="NAME|FILE", help="Prior to use, at its own rate unless -q is given.")
 @options.device
 @options.threads
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of the encoder's random numbers."
+)
+@click.option(
+    "--search",
+    "method",
+    type=click.Choice(["astar", "best", "viterbi"]),
+    default="viterbi",
+    show_default=True,
+    help="How candidates are chosen.",
+)
+@click.option(
+    "--refine",
+    type=click.Choice(["closed-form", "gradient"]),
+    default="closed-form",
+    show_default=True,
+    help="How the rest is adapted to what is coded, with hidden layers.",
 )
 @options.json
 @options.verbose
@@ -109,17 +133,27 @@ def encode(
     output: Path | None,
     force: bool,
     quality: int | None,
+    size: int | None,
+    bpp: float | None,
+    kbps: float | None,
+    psnr: float | None,
+    effort: int,
     prior_name: str | None,
     device: str,
     seed: int,
+    method: str,
+    refine: str,
     as_json: bool,
 ) -> None:
     """Encode an image or a sound to a .cmb file.
+
+    -q, --size, --bpp, --kbps and --psnr exclude each other.
 
     \b
     Examples:
       combiner encode photo.png
       combiner encode -q 8 speech.flac -o speech.cmb
+      combiner encode --size 20000 -e 9 photo.png
     """
     from . import codec, files, media, priors
 
@@ -127,14 +161,11 @@ def encode(
     target = output or files.default_output(source, ".cmb")
     with files.atomic_output(target, force) as partial:
         original = media.read_signal(source)
-        if prior_name is None:
-            prior, rate = priors.choose(original.kind, original.shape, 5 if quality is None else quality)
-        else:
-            prior = priors.find(prior_name)
-            rate = 1.0 if quality is None else priors.relative_rate(quality)
-        priors.check_kind(prior, original.kind)
+        goal = codec.Goal(quality, size, bpp, kbps, psnr)
+        prior, settings = codec.plan(original, goal, priors.find(prior_name) if prior_name else None)
+        settings = replace(settings, device=device, seed=seed, effort=effort, method=method, refine=refine)
         with display.progress_bar() as report:
-            result = codec.encode(original, prior, codec.Settings(rate=rate, device=device, seed=seed), report)
+            result = codec.encode(original, prior, settings, report)
         partial.write_bytes(result.data)
     display.report_encoded(source, target, original, result, prior.name, time.perf_counter() - clock, as_json)
 
@@ -217,7 +248,7 @@ def info(source: Path, as_json: bool) -> None:
     rate_name, rate = display.rate_of(len(data), header.kind, header.shape, header.sample_rate)
     facts = {
         "file": str(source),
-        "version": bitstream.VERSION,
+        "version": header.version,
         "kind": header.kind,
         "shape": list(header.shape),
         "channels": header.channels,

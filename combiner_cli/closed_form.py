@@ -1,8 +1,8 @@
 """From tiles to class numbers and group indices with a mixture prior: exact posteriors, no gradient step.
 
-The classes of all tiles and the noise variance are chosen first, on a simulation of the decoder in which a sample of the
-posterior stands for what will be coded. Then the phases are coded one after another, each against the surroundings that
-the decoder will have.
+The classes of all tiles and the noise variance are chosen first, on a simulation of the decoder in which a sample of
+the posterior stands for what will be coded. Then the phases are coded one after another, each against the surroundings
+that the decoder will have.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import coder, groups, mixtures, search
-from .coder import Chaining
+from .groups import Partition
 from .mixtures import NOISE_CODES, OCTAVE, Latents, MixturePrior, class_costs, noise_level, stage_tiles
 from .signals import Tiling
 
@@ -23,6 +23,8 @@ Array = npt.NDArray[np.floating]
 
 OVERHEAD = 0.06  # bits of groups over the KL that reaches the quality of the posterior
 _NOISE_OCTAVES = -(noise_level(1) - noise_level(0)) / OCTAVE  # between two codes
+_GROUPS_AHEAD = 12  # of each chain in the next phase that are searched along
+_SMALL_STAGE = 4096  # groups; in larger ones the seam does not matter
 _TILES_AT_ONCE = 2048
 _SIMULATION_SEED = 1
 
@@ -214,27 +216,53 @@ def encode(
         method: one of ``search.METHODS``.
         generator: of the Gumbel noise of A* coding.
     """
-    noise = noise_level(choice.code)
-    latents = prior.latents(layout, choice.classes, noise)
-    stages = prior.stages(layout, choice.classes, noise)
+    latents = prior.latents(layout, choice.classes, noise_level(choice.code))
+    stages = [one.stage(number) for number, one in enumerate(latents)]
+    partitions = groups.partitions(stages, count, prior.key)
+    chaining = coder.chaining_of(count)
     canvas = prior.canvas(layout)
-    indices, values, error = [], [], 0.0
-    for number, share in enumerate(groups.share_out(stages, count)):
-        tiles = stage_tiles(layout, number)
+    indices = np.zeros((1, 0), dtype=np.int64)
+    values, error = [], 0.0
+    for number, part in enumerate(partitions):
+        own = weights[stage_tiles(layout, number)]
         context = canvas.context(number)
-        z = np.zeros(len(stages[number].information))
-        if share:
-            part = groups.partition(stages[number].information, share, prior.key)
-            chaining = Chaining(8)
-            mean, deviation = latents[number].posterior(weights[tiles], context)
-            target = search.Target(np.zeros((1, share, part.width)), np.ones((1, share, part.width)))
-            target.mean[0, part.group, part.column] = mean[part.order]
-            target.deviation[0, part.group, part.column] = deviation[part.order]
-            found = search.search(target, chaining, prior.key, np.zeros((1, 0), dtype=np.int64), method, generator)[0]
-            z[part.order] = coder.lookup(found, part, chaining, prior.key)
-            indices.append(found)
+        mean, deviation = latents[number].posterior(own, context)
+        target = _target(part, mean, deviation, part.groups)
+        if number + 1 < len(partitions) and part.groups and part.groups < _SMALL_STAGE:
+            # the next phase begins where this one ends: its first groups, as well as they are known, have a say
+            prior.show(canvas, number, latents[number].weights(mean, context))
+            following = weights[stage_tiles(layout, number + 1)]
+            expected = latents[number + 1].posterior(following, canvas.context(number + 1))
+            ahead = min(_GROUPS_AHEAD * chaining.chains, partitions[number + 1].groups)
+            target = _joined(target, _target(partitions[number + 1], *expected, ahead))
+        found = search.search(target, chaining, prior.key, indices, method, generator)[:, : part.groups]
+        indices = np.concatenate([indices, found], axis=1)
+        z = np.zeros(len(mean))
+        rows = coder.table_rows(indices[0], chaining)[indices.shape[1] - part.groups :]
+        z[part.order] = coder.candidates(rows, part, prior.key)
         decoded = latents[number].weights(z, context)
         prior.show(canvas, number, decoded)
         values.append(z)
-        error += float(((decoded - weights[tiles]) ** 2).sum())
-    return Coded(choice.code, choice.classes, np.concatenate(indices), np.concatenate(values), error)
+        error += float(((decoded - own) ** 2).sum())
+    return Coded(choice.code, choice.classes, indices[0], np.concatenate(values), error)
+
+
+def _target(part: Partition, mean: Array, deviation: Array, count: int) -> search.Target:
+    """The posteriors of the first groups of a stage."""
+    some = slice(0, int(np.searchsorted(part.group, count)))
+    width = int(part.column[some].max(initial=0)) + 1
+    target = search.Target(np.zeros((1, count, width)), np.ones((1, count, width)))
+    places = (0, part.group[some], part.column[some])
+    target.mean[places], target.deviation[places] = mean[part.order[some]], deviation[part.order[some]]
+    return target
+
+
+def _joined(first: search.Target, second: search.Target) -> search.Target:
+    """The groups of two targets, one after another."""
+    groups_of, width = first.mean.shape[1:]
+    shape = (1, groups_of + second.mean.shape[1], max(width, second.mean.shape[2]))
+    whole = search.Target(np.zeros(shape), np.ones(shape))
+    for own, part in ((slice(0, groups_of), first), (slice(groups_of, None), second)):
+        whole.mean[:, own, : part.mean.shape[2]] = part.mean
+        whole.deviation[:, own, : part.mean.shape[2]] = part.deviation
+    return whole

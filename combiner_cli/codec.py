@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from . import bitstream, coder, groups, mixtures
+from . import bitstream, coder, groups, metrics, mixtures, priors
 from .bitstream import Header
 from .coder import Chaining
 from .errors import DamagedFileError, InputError, LimitError, PriorError, UsageError, VerificationError
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
     from .refine import Progress, Report, Schedule
 
 MOST_POINTS = 2**26  # pixels or sample instants that a file may declare, unless the caller says otherwise
-_METHOD = "viterbi"  # of the search for candidates
 _CHAINED = 8  # bits of a chained group
+_USUAL_QUALITY = 5
+_MOST_ATTEMPTS = 16  # to reach a PSNR
+_CLOSE_ENOUGH = 0.02  # dB over it
+_DB_PER_DOUBLING = 4.0  # of the size, about
+_MARGIN = 0.15  # octaves of size beyond the first guess, so that the next one is on the other side
 _SMALL = 2**14  # points up to which the long schedule is affordable
 
 
@@ -40,14 +44,15 @@ class Settings:
     At most one of ``size`` and ``psnr`` is given; with neither, ``rate`` says how large the file becomes.
 
     Attributes:
-        rate: payload relative to what the prior expects of a signal; a mixture prior turns it into a noise variance, and
-            the payload follows from the signal.
+        rate: payload relative to what the prior expects of a signal; with a mixture prior the quality that goes with
+            it in a typical signal, and the payload follows from the signal.
         size: bytes of the whole file.
         psnr: dB that the decoded signal must reach.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seed: of the encoder's own random numbers.
         effort: 1 (fastest) to 9 (best).
         method: of the search, one of ``search.METHODS``.
+        refine: ``"closed-form"`` or ``"gradient"``, how the rest is adapted to what is coded, with hidden layers.
         group_bits: 8 (chained groups), or 16 for a file of version 1 as published, without mixtures.
         schedule: how long to fit and refine by gradient; ``None`` chooses by the size of the signal.
     """
@@ -59,8 +64,28 @@ class Settings:
     seed: int = 0
     effort: int = 5
     method: str = "viterbi"
+    refine: str = "gradient"
     group_bits: int = 8
     schedule: Schedule | None = None
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a user asks a file to be; at most one of them.
+
+    Attributes:
+        quality: 1 to 10.
+        size: bytes of the file.
+        bits_per_pixel: of an image, at most.
+        kilobits_per_second: of a sound, at most.
+        psnr: dB to reach.
+    """
+
+    quality: int | None = None
+    size: int | None = None
+    bits_per_pixel: float | None = None
+    kilobits_per_second: float | None = None
+    psnr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +124,53 @@ class Content:
     noise: int
     indices: tuple[npt.NDArray[np.int64], ...]
     z: tuple[npt.NDArray[np.float64], ...]
+
+
+def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, Settings]:
+    """The prior and the settings for a goal.
+
+    Args:
+        signal: to encode.
+        goal: of the file.
+        prior: if the user named one, else the shipped ones are looked at.
+
+    Raises:
+        UsageError: goals that exclude each other, or do not go with the kind of signal.
+        PriorError: the prior is for another kind of signal, or none is shipped.
+    """
+    names = ("-q", "--size", "--bpp", "--kbps", "--psnr")
+    given = [name for name, value in zip(names, astuple(goal), strict=True) if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} exclude each other; give one of them")
+    if prior is not None:
+        check_kind(prior, signal.kind)
+    size = _size(signal, goal)
+    if size is not None:
+        chosen = prior or priors.nearest_prior(
+            priors.suitable_priors(signal.kind, signal.shape), size * 8 / signal.points
+        )
+        return chosen, Settings(size=size)
+    if goal.psnr is not None:
+        # values span 2 for images, and for sounds, whose PSNR counts from a peak of 1 on samples mapped to [0, 1]
+        chosen = prior or priors.prior_for_psnr(priors.suitable_priors(signal.kind, signal.shape), goal.psnr)
+        return chosen, Settings(psnr=goal.psnr)
+    if prior is not None:
+        return prior, Settings(rate=1.0 if goal.quality is None else priors.relative_rate(goal.quality))
+    chosen, rate = priors.choose(signal.kind, signal.shape, goal.quality or _USUAL_QUALITY)
+    return chosen, Settings(rate=rate)
+
+
+def _size(signal: Signal, goal: Goal) -> int | None:
+    """Bytes of the file that a goal asks for, if it does."""
+    if goal.bits_per_pixel is not None:
+        if signal.kind != "image":
+            raise UsageError("--bpp is for images; give --kbps for a sound")
+        return math.floor(goal.bits_per_pixel * signal.points / 8)
+    if goal.kilobits_per_second is not None:
+        if signal.sample_rate is None:
+            raise UsageError("--kbps is for sounds; give --bpp for an image")
+        return math.floor(goal.kilobits_per_second * 1000 * signal.points / signal.sample_rate / 8)
+    return goal.size
 
 
 def encode(
@@ -210,9 +282,10 @@ def read(data: bytes, prior: AnyPrior) -> Content:
         if len(header.groups) != 1:
             raise DamagedFileError(f"the file has {len(header.groups)} stages where its prior has one; it is damaged")
         indices = bitstream.indices_from_bytes(payload, header.groups[0], prior.group_bits)
-        chaining = Chaining(prior.group_bits)
+        chaining = Chaining(prior.group_bits)  # one chain
     else:
-        indices, chaining = bitstream.indices_from_bytes(payload, len(payload), _CHAINED), Chaining(_CHAINED)
+        indices = bitstream.indices_from_bytes(payload, len(payload), _CHAINED)
+        chaining = coder.chaining_of(len(indices))
     if layout.tiles * np.count_nonzero(prior.information) > coder.WIDEST_GROUP * len(indices):
         raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
     none = np.zeros(0, dtype=np.int64)
@@ -230,7 +303,8 @@ def _read_mixture(header: Header, payload: bytes, layout: Tiling, prior: Mixture
     classes = mixtures.unpack_classes(payload[:length], layout.tiles, prior)
     indices = bitstream.indices_from_bytes(payload[length:], len(payload) - length, _CHAINED)
     noise = mixtures.noise_level(header.noise)
-    parts, z = _look_up(prior.stages(layout, classes, noise), indices, Chaining(_CHAINED), prior.key)
+    chaining = coder.chaining_of(len(indices))
+    parts, z = _look_up(prior.stages(layout, classes, noise), indices, chaining, prior.key)
     return Content(header, layout, classes, noise, parts, z)
 
 
@@ -238,16 +312,15 @@ def _look_up(
     stages: Sequence[Stage], indices: npt.NDArray[np.int64], chaining: Chaining, key: int
 ) -> tuple[tuple[npt.NDArray[np.int64], ...], tuple[npt.NDArray[np.float64], ...]]:
     """Indices and whitened latents of every stage; a stage without groups has the prior's mean."""
-    shares = groups.share_out(stages, len(indices))
-    parts = tuple(np.split(indices, np.cumsum(shares)[:-1]))
+    partitions = groups.partitions(stages, len(indices), key)
+    ends = np.cumsum([partition.groups for partition in partitions])[:-1]
+    all_rows = np.split(coder.table_rows(indices, chaining), ends)
     found = []
-    for stage, share, part in zip(stages, shares, parts, strict=True):
+    for stage, partition, rows in zip(stages, partitions, all_rows, strict=True):
         z = np.zeros(len(stage.information), dtype=np.float64)
-        if share:
-            partition = groups.partition(stage.information, share, key)
-            z[partition.order] = coder.lookup(part, partition, chaining, key)
+        z[partition.order] = coder.candidates(rows, partition, key)
         found.append(z)
-    return parts, tuple(found)
+    return tuple(np.split(indices, ends)), tuple(found)
 
 
 def _render(content: Content, prior: AnyPrior, scale: int) -> Signal:
@@ -283,12 +356,12 @@ def _encode_network(
     coded = refine.encode(
         _objective(signals, layout, prior, device),
         partition,
-        Chaining(settings.group_bits),
+        coder.chaining_of(count) if settings.group_bits == _CHAINED else Chaining(settings.group_bits),
         prior.key,
         len(signals),
         replace(schedule, seed=settings.seed),
-        report,
         settings.method,
+        report,
     )
     payloads = [bitstream.indices_to_bytes(indices, settings.group_bits) for indices in coded.indices]
     return _Files([bitstream.pack(header, payload) for payload in payloads], list(coded.values), coded.seconds)
@@ -329,14 +402,55 @@ def _encode_mixture(signals: Sequence[Signal], layout: Tiling, prior: MixturePri
 def _header(signal: Signal, prior: AnyPrior, count: int, group_bits: int) -> Header:
     if group_bits == _CHAINED:
         return Header(prior.id, *_format(signal), noise=0)
-    if group_bits != prior.group_bits:
+    if isinstance(prior, MixturePrior) or group_bits != prior.group_bits:
         raise UsageError(f"prior {prior.name} does not go with groups of {group_bits} bits")
     return Header(prior.id, *_format(signal), groups=(count,))
 
 
 def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report: Report | None) -> EncodeResult:
-    """The smallest file found that reaches a PSNR."""
-    raise UsageError("to come")
+    """The smallest file found that reaches a PSNR: false position on the logarithm of the size.
+
+    Raises:
+        UsageError: no file with this prior reaches it.
+    """
+    assert settings.psnr is not None
+    below: tuple[float, EncodeResult] | None = None
+    above: tuple[float, EncodeResult] | None = None
+    attempt = encode(signal, prior, replace(settings, psnr=None), report)
+    for _ in range(_MOST_ATTEMPTS):
+        reached = metrics.psnr(signal, attempt.decoded) - settings.psnr
+        if reached < 0:
+            below = (reached, attempt)
+        else:
+            above = (reached, attempt)
+        size = _next_size(below, above)
+        if size is None or (above is not None and above[0] < _CLOSE_ENOUGH):
+            break
+        attempt = encode(signal, prior, replace(settings, psnr=None, size=size), report)
+        if below is not None and len(attempt.data) <= len(below[1].data):
+            break  # it does not get larger than this
+    if above is None:
+        assert below is not None
+        best = settings.psnr + below[0]
+        raise UsageError(f"prior {prior.name} reaches {best:.2f} dB here; ask for less than {settings.psnr:g} dB")
+    return above[1]
+
+
+def _next_size(below: tuple[float, EncodeResult] | None, above: tuple[float, EncodeResult] | None) -> int | None:
+    """A size between the largest file that fails and the smallest that does not, or beyond; ``None`` if none is left."""
+    if below is None or above is None:
+        reached, result = above or below or (0.0, None)
+        assert result is not None
+        around = len(result.data) - result.payload_bytes
+        octaves = -reached / _DB_PER_DOUBLING
+        size = around + max(1, round(result.payload_bytes * 2 ** (octaves + math.copysign(_MARGIN, octaves))))
+        return size if size != len(result.data) else None
+    small, large = len(below[1].data), len(above[1].data)
+    if large - small <= max(1, large // 500):
+        return None
+    share = min(max(-below[0] / (above[0] - below[0]), 0.1), 0.9)
+    size = round(small * math.exp(share * math.log(large / small)))
+    return min(max(size, small + 1), large - 1)
 
 
 def default_schedule(points: int) -> Schedule:

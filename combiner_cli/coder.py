@@ -35,12 +35,17 @@ class Chaining:
 
 
 def chains_of(groups: int) -> int:
-    """The number of chains of a stage of that many 8-bit groups: one for every 32,768, 1 to 64; part of the format.
+    """The number of chains of a file of that many 8-bit groups: one for every 32,768, 1 to 64; part of the format.
 
     A chain begins with 256 candidates for its first group, and again in every turn of refinement; that wastes half a
     group each time. Many groups per chain and turn are worth more than what chains save, a quarter of the time.
     """
     return max(1, min(MOST_CHAINS, groups // GROUPS_PER_CHAIN))
+
+
+def chaining_of(groups: int) -> Chaining:
+    """How the groups of a file of version 2 are chained: part of the format."""
+    return Chaining(8, chains_of(groups))
 
 
 def lookup(
@@ -58,9 +63,25 @@ def lookup(
     Returns:
         ``(..., positions)``.
     """
-    group, column = partition.group[part], partition.column[part]
-    rows = table_rows(indices, chaining)[..., group]
-    return sampler.normals(rows, np.broadcast_to(column, rows.shape), key)
+    return candidates(table_rows(indices, chaining), partition, key, part)
+
+
+def candidates(
+    rows: npt.NDArray[np.int64], partition: Partition, key: int, part: slice = slice(None)
+) -> npt.NDArray[np.float32]:
+    """Whitened values of latents from the table rows of their groups; see :func:`lookup`.
+
+    Args:
+        rows: of the groups, ``(..., groups)``.
+        partition: which latents the groups hold.
+        key: of the table.
+        part: which positions of ``partition.order``.
+
+    Returns:
+        ``(..., positions)``.
+    """
+    chosen = rows[..., partition.group[part]]
+    return sampler.normals(chosen, np.broadcast_to(partition.column[part], chosen.shape), key)
 
 
 def table_rows(indices: npt.NDArray[np.int64], chaining: Chaining) -> npt.NDArray[np.int64]:

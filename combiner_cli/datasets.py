@@ -161,7 +161,8 @@ def sample_signals(
         DatasetError: fewer than two signals have four tiles (a sound: two).
     """
     parts: tuple[dict[tuple[int, ...], list[npt.NDArray[np.float32]]], ...] = ({}, {})
-    tiles, sizes = 0, []
+    tiles = 0
+    sizes: list[int] = []
     for signal in dataset.signals():
         whole = tuple(size // (2 * tile) * 2 * tile for size, tile in zip(signal.shape, extent, strict=True))
         if math.prod(whole) == 0:

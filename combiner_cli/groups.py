@@ -52,6 +52,10 @@ class Partition:
         return int(self.column.max()) + 1 if len(self.column) else 0
 
 
+_NOTHING = np.zeros(0, dtype=np.int64)
+EMPTY = Partition(_NOTHING, _NOTHING, _NOTHING, 0)
+
+
 def expected_groups(information: npt.NDArray[np.int64], group_bits: int) -> int:
     """The number of groups that holds the expected information of all latents at ``group_bits`` bits a group."""
     return max(1, round(int(information.sum()) / (group_bits * INFORMATION_UNIT)))
@@ -70,6 +74,14 @@ def share_out(stages: Sequence[Stage], groups: int) -> tuple[int, ...]:
         counts.append(groups * behind // total - groups * before // total)
         before = behind
     return tuple(counts)
+
+
+def partitions(stages: Sequence[Stage], groups: int, key: int) -> tuple[Partition, ...]:
+    """The partitions of all stages of a file into ``groups`` groups in all; a stage may get none."""
+    return tuple(
+        partition(stage.information, share, key) if share else EMPTY
+        for stage, share in zip(stages, share_out(stages, groups), strict=True)
+    )
 
 
 def partition(information: npt.NDArray[np.int64], groups: int, key: int) -> Partition:

@@ -1,4 +1,4 @@
-"""Learning a mixture prior in closed form: phase by phase, assign every tile to a class and update the classes, in turns.
+"""Learning a mixture prior in closed form: phase by phase, assign tiles to classes and update the classes, in turns.
 
 Sources: the update is that of Guo et al. 2023, equation 7, with covariances in the place of variances; the alternation
 is hard expectation maximisation with the rate-distortion cost of a tile in the place of its likelihood. Every phase
@@ -171,7 +171,7 @@ def learn(
 
     _learn_phases(plan, training, state, round_done)
     prior = _prior(plan, state.code, state.finished)
-    curve = _curve(prior, held_out, state.code)
+    curve = _curve(prior, held_out)
     prior = _with_ranges(prior, curve)
     reason = mixtures.problem(prior)
     if reason:
@@ -469,7 +469,7 @@ def _low_rank(gain: Array, rank: int) -> tuple[Array, Array]:
     return left[:, :rank], values[:rank, None] * right[:rank]
 
 
-def _curve(prior: MixturePrior, held_out: Sequence[Array], code: int) -> tuple[tuple[int, float, float], ...]:
+def _curve(prior: MixturePrior, held_out: Sequence[Array]) -> tuple[tuple[int, float, float], ...]:
     """Bits per point and PSNR of the held-out signals at noise codes over the range of the prior."""
     codes = sorted({*range(prior.noise_codes[0], prior.noise_codes[1] + 1, 4), *prior.noise_codes})
     found = []

@@ -72,7 +72,9 @@ class PhaseMixture:
 
     def used(self, noise: int) -> npt.NDArray[np.int64]:
         """How many directions of each class carry information at a noise level, ``(classes,)``."""
-        return np.add.reduceat(np.append(self.levels > noise, False), self.first[:-1]) * (np.diff(self.first) > 0)
+        within = np.concatenate([[0], np.cumsum(self.levels > noise)])
+        found: npt.NDArray[np.int64] = np.diff(within[self.first])
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +101,12 @@ class Latents:
         starts = np.cumsum(self.counts) - self.counts
         own = np.arange(int(self.counts.sum())) - np.repeat(starts, self.counts)
         levels = self.phase.levels[np.repeat(self.phase.first[self.classes], self.counts) + own]
-        return (levels - self.noise) // 2
+        information: npt.NDArray[np.int64] = (levels - self.noise) // 2
+        return information
+
+    def stage(self, number: int) -> Stage:
+        """These latents as a stage of a signal."""
+        return Stage(f"phase {number}", self.information())
 
     def by_class(self) -> Iterator[tuple[Array, Array, Array, Array]]:
         """For each class that occurs: its tiles ``(n,)``, the places of their latents ``(n, used)``, its directions
@@ -232,7 +239,7 @@ class MixturePrior:
     @property
     def class_bits(self) -> int:
         """Bits of the number of a class."""
-        return (self.mean.shape[1] - 1).bit_length()
+        return int(self.mean.shape[1] - 1).bit_length()
 
     @property
     def ring(self) -> Ring:
@@ -287,15 +294,12 @@ class MixturePrior:
 
     def stages(self, layout: Tiling, classes: npt.NDArray[np.int64], noise: int) -> tuple[Stage, ...]:
         """The stages of a signal: the phases, one after another."""
-        return tuple(
-            Stage(f"phase {number}", latents.information())
-            for number, latents in enumerate(self.latents(layout, classes, noise))
-        )
+        return tuple(latents.stage(number) for number, latents in enumerate(self.latents(layout, classes, noise)))
 
     def network_weights(
         self, z: Sequence[Array], layout: Tiling, classes: npt.NDArray[np.int64], noise: int
     ) -> npt.NDArray[np.float64]:
-        """Weights of the networks of all tiles, ``(tiles, network latents)``, from the whitened latents of all stages."""
+        """Weights of all tiles' networks, ``(tiles, network latents)``, from the whitened latents of all stages."""
         canvas = self.canvas(layout)
         weights = np.empty((layout.tiles, self.network.latents))
         for number, latents in enumerate(self.latents(layout, classes, noise)):
@@ -388,7 +392,8 @@ def problem(prior: MixturePrior) -> str | None:
 def quantised(directions: Array) -> npt.NDArray[np.int8]:
     """Directions as a prior stores them: every entry relative to the largest of its direction, in 127 steps."""
     largest = np.abs(directions).max(axis=1, keepdims=True, initial=2.0**-30)
-    return np.rint(directions * (127 / largest)).astype(np.int8)
+    found: npt.NDArray[np.int8] = np.rint(directions * (127 / largest)).astype(np.int8)
+    return found
 
 
 def _unit(directions: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:

@@ -201,8 +201,8 @@ def _from_stored(name: str, configuration: dict[str, Any], tensors: dict[str, An
     network = dict(configuration.pop("network"))
     network["extent"] = tuple(network["extent"])
     if configuration["family"] == linear.FAMILY:
-        pairs = {field: tuple(configuration.pop(field)) for field in mixtures.RANGES}
-        return MixturePrior(name=name, network=Linear(**network), **tensors, **configuration, **pairs)
+        settings = {**configuration, **{field: tuple(configuration[field]) for field in mixtures.RANGES}}
+        return MixturePrior(name=name, network=Linear(**network), **{**settings, **tensors})
     return Prior(name=name, network=Siren(**network), **tensors, **configuration)
 
 
@@ -215,10 +215,9 @@ def _check_format(version: str, path: Path) -> None:
     raise DamagedFileError(f"{path} is not a combiner prior")
 
 
-def choose(kind: Kind, shape: tuple[int, ...], quality: int) -> tuple[Prior, float]:
-    """The shipped prior for a signal and a quality, and the number of groups relative to what it expects.
+def choose(kind: Kind, shape: tuple[int, ...], quality: int) -> tuple[AnyPrior, float]:
+    """The shipped prior for a signal and a quality, and the rate relative to the prior's own.
 
-    Of the shipped priors of that kind, those count whose tiles are the largest that the signal's longer side holds.
     The rate is logarithmic in the quality: with several priors, qualities 2 and 9 are the rates of the lowest and the
     highest; a single prior has its own rate at quality 5 and gains 12 % with each step.
 
@@ -230,19 +229,52 @@ def choose(kind: Kind, shape: tuple[int, ...], quality: int) -> tuple[Prior, flo
     Raises:
         PriorError: no prior of that kind is shipped.
     """
-    shipped = [load(path) for path in sorted(shipped_folder().glob(f"*{SUFFIX}"))]
-    shipped = [prior for prior in shipped if prior.kind == kind]
-    if not shipped:
-        raise PriorError(f"no prior for {kind}s is installed; name one with --prior")
-    extents = sorted({max(prior.network.extent) for prior in shipped})
-    extent = max([extents[0], *(extent for extent in extents if extent <= max(shape))])
-    suitable = sorted((p for p in shipped if max(p.network.extent) == extent), key=lambda p: p.bits_per_point)
+    suitable = suitable_priors(kind, shape)
     lowest, highest = suitable[0].bits_per_point, suitable[-1].bits_per_point
     if len(suitable) == 1:
         return suitable[0], relative_rate(quality)
     rate = lowest * (highest / lowest) ** ((quality - 2) / 7)
-    nearest = min(suitable, key=lambda p: abs(math.log(rate / p.bits_per_point)))
+    nearest = nearest_prior(suitable, rate)
     return nearest, rate / nearest.bits_per_point
+
+
+def nearest_prior(suitable: Sequence[AnyPrior], bits_per_point: float) -> AnyPrior:
+    """The prior whose own rate is the nearest in proportion."""
+    return min(suitable, key=lambda prior: abs(math.log(bits_per_point / prior.bits_per_point)))
+
+
+def prior_for_psnr(suitable: Sequence[AnyPrior], psnr: float) -> AnyPrior:
+    """The prior that is meant for a PSNR (dB, peak-to-peak 2); the one of the highest rate if none says so."""
+    mixed = [prior for prior in suitable if isinstance(prior, MixturePrior)]
+    wanted = math.log(4) - psnr * math.log(10) / 10
+    if not mixed:
+        return suitable[-1]
+    return min(mixed, key=lambda prior: abs(math.log(prior.errors[0] * prior.errors[1]) / 2 - wanted))
+
+
+def suitable_priors(kind: Kind, shape: tuple[int, ...]) -> list[AnyPrior]:
+    """The shipped priors for a signal, by increasing rate.
+
+    Mixture priors come first; of those, the ones count that were learned from signals of the nearest size in
+    proportion. Without any, those count whose tiles are the largest that the signal's longer side holds.
+
+    Raises:
+        PriorError: no prior of that kind is shipped.
+    """
+    shipped = [load(path) for path in sorted(shipped_folder().glob(f"*{SUFFIX}"))]
+    shipped = [prior for prior in shipped if prior.kind == kind]
+    if not shipped:
+        raise PriorError(f"no prior for {kind}s is installed; name one with --prior")
+    found: list[AnyPrior] = [prior for prior in shipped if isinstance(prior, MixturePrior)]
+    if found:
+        sizes = {prior.size for prior in found if isinstance(prior, MixturePrior)}
+        size = min(sizes, key=lambda size: abs(math.log(max(shape) / size)))
+        found = [prior for prior in found if isinstance(prior, MixturePrior) and prior.size == size]
+    else:
+        extents = sorted({max(prior.network.extent) for prior in shipped})
+        extent = max([extents[0], *(extent for extent in extents if extent <= max(shape))])
+        found = [prior for prior in shipped if max(prior.network.extent) == extent]
+    return sorted(found, key=lambda prior: prior.bits_per_point)
 
 
 def relative_rate(quality: int) -> float:

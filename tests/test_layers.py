@@ -36,7 +36,7 @@ LEVELS = {
     "codec": 4,
     "media": 5,
     "files": 5,
-    "metrics": 5,
+    "metrics": 3,
     "datasets": 5,
     "cards": 5,
     "display": 6,
@@ -64,8 +64,9 @@ ORDER = [
     "learn",
     "closed_form",
     "learn_mixture",
+    "metrics",
 ]
-ORDER += ["files", "metrics", "media", "datasets", "cards", "display", "options", "learn_command", "cli"]
+ORDER += ["files", "media", "datasets", "cards", "display", "options", "learn_command", "cli"]
 WITH_TORCH = {"posterior", "refine", "learn"}
 
 

@@ -1,9 +1,10 @@
 """The linear family: a network without hidden layers, f(x) = sum of weights times product-cosine features.
 
-The features are all products of cosines cos(pi · k · (x + 1) / 2) along the axes, scaled so that they are orthonormal on
-the native grid of sample centres (there they are the discrete cosine transform). They are functions of a continuous
+The features are all products of cosines cos(pi · k · (x + 1) / 2) along the axes, scaled so that they are orthonormal
+on the native grid of sample centres (there they are the discrete cosine transform). They are functions of a continuous
 coordinate: a tile renders at any resolution. With orthonormal features the posterior of Gaussian weights under Gaussian
-noise is exact linear algebra, without a gradient step (Bishop, "Pattern recognition and machine learning", section 3.3).
+noise is exact linear algebra, without a gradient step (Bishop, "Pattern recognition and machine learning", 2006,
+section 3.3).
 """
 
 from __future__ import annotations
