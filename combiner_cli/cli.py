@@ -115,9 +115,7 @@ def main(ctx: click.Context) -> None:
     "--search",
     "method",
     type=click.Choice(["astar", "best", "viterbi"]),
-    default="viterbi",
-    show_default=True,
-    help="How candidates are chosen.",
+    help="How candidates are chosen. [default: viterbi, with -e 1 and 2 best]",
 )
 @click.option(
     "--refine",
@@ -141,7 +139,7 @@ def encode(
     prior_name: str | None,
     device: str,
     seed: int,
-    method: str,
+    method: str | None,
     refine: str,
     as_json: bool,
 ) -> None:

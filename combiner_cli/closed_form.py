@@ -25,6 +25,8 @@ OVERHEAD = 0.06  # bits of groups over the KL that reaches the quality of the po
 _NOISE_OCTAVES = -(noise_level(1) - noise_level(0)) / OCTAVE  # between two codes
 _GROUPS_AHEAD = 12  # of each chain in the next phase that are searched along
 _SMALL_STAGE = 4096  # groups; in larger ones the seam does not matter
+_CODES_AROUND = (0, 0, 0, 0, 0, 0, 0, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
+_PASSES = (0, 0, 0, 0, 0, 0, 1, 1, 2, 2)  # by effort: times that classes are chosen again for what was decoded
 _TILES_AT_ONCE = 2048
 _SIMULATION_SEED = 1
 
@@ -58,6 +60,7 @@ class Coded:
         classes: of all tiles, ``(tiles,)`` int64.
         indices: of all groups, stage after stage, ``(groups,)`` int64.
         z: whitened latents of all stages, one after another, float64.
+        weights: of the decoded networks, ``(tiles, network latents)``.
         squared_error: sum over all samples, on values in [-1, 1].
     """
 
@@ -65,6 +68,7 @@ class Coded:
     classes: npt.NDArray[np.int64]
     indices: npt.NDArray[np.int64]
     z: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
     squared_error: float
 
 
@@ -108,10 +112,26 @@ def encode_batch(
         choices = _bisect(prior, layout, weights, start, excess)
     results = []
     for own, choice in zip(weights, choices, strict=True):
-        generator = np.random.Generator(np.random.Philox(seed))
         groups_of = count or max(1, math.ceil(choice.bits * (1 + OVERHEAD) / 8))
-        results.append(encode(prior, layout, own, choice, groups_of, method, generator))
+
+        def attempt(choice: Choice, own: Array = own, groups_of: int = groups_of) -> Coded:
+            generator = np.random.Generator(np.random.Philox(seed))
+            return encode(prior, layout, own, choice, groups_of, method, generator)
+
+        best = attempt(choice)
+        for code in _other_codes(choice.code, effort):
+            best = min(best, attempt(_choose(prior, layout, own[None], code)[0]), key=lambda coded: coded.squared_error)
+        for _ in range(_PASSES[effort]):
+            again = attempt(_choose(prior, layout, own[None], best.code, best.weights)[0])
+            best = min(best, again, key=lambda coded: coded.squared_error)
+        results.append(best)
     return results
+
+
+def _other_codes(code: int, effort: int) -> list[int]:
+    """Further noise variances to try with the same number of groups."""
+    around = range(code - _CODES_AROUND[effort], code + _CODES_AROUND[effort] + 1)
+    return [other for other in around if other != code and 0 <= other < NOISE_CODES]
 
 
 def _bisect(
@@ -158,7 +178,14 @@ def choose(prior: MixturePrior, layout: Tiling, weights: Array, codes: Sequence[
     return [choice for choice in found if choice is not None]
 
 
-def _choose(prior: MixturePrior, layout: Tiling, weights: Array, code: int) -> list[Choice]:
+def _choose(
+    prior: MixturePrior, layout: Tiling, weights: Array, code: int, decoded: Array | None = None
+) -> list[Choice]:
+    """As :func:`choose` at one noise variance.
+
+    Where decoded weights ``(tiles, network latents)`` of the one signal are given, the surroundings are those that they
+    render; else they are simulated.
+    """
     signals, noise = len(weights), noise_level(code)
     canvas = prior.canvas(replace(layout, planes=layout.planes * signals))
     classes = np.zeros((signals, layout.tiles), dtype=np.int64)
@@ -174,13 +201,13 @@ def _choose(prior: MixturePrior, layout: Tiling, weights: Array, code: int) -> l
         latents = Latents(phase, chosen, noise)
         mean, deviation = latents.posterior(own, context)
         z = mean + deviation * generator.standard_normal(len(mean))
-        decoded = latents.weights(z, context)
-        prior.show(canvas, number, decoded)
+        simulated = latents.weights(z, context)
+        prior.show(canvas, number, simulated if decoded is None else decoded[tiles])
         classes[:, tiles] = chosen.reshape(signals, -1)
         divergence = 0.5 * (deviation**2 + mean**2 - 1) - np.log(deviation)
         of_tile = np.repeat(np.arange(len(chosen)), latents.counts)
         bits += np.bincount(of_tile, divergence, len(chosen)).reshape(signals, -1).sum(axis=1) / math.log(2)
-        errors += ((decoded - own) ** 2).sum(axis=1).reshape(signals, -1).sum(axis=1)
+        errors += ((simulated - own) ** 2).sum(axis=1).reshape(signals, -1).sum(axis=1)
     return [Choice(code, classes[n], float(bits[n]), float(errors[n])) for n in range(signals)]
 
 
@@ -222,7 +249,7 @@ def encode(
     chaining = coder.chaining_of(count)
     canvas = prior.canvas(layout)
     indices = np.zeros((1, 0), dtype=np.int64)
-    values, error = [], 0.0
+    values, found_weights = [], np.empty(weights.shape)
     for number, part in enumerate(partitions):
         own = weights[stage_tiles(layout, number)]
         context = canvas.context(number)
@@ -243,8 +270,9 @@ def encode(
         decoded = latents[number].weights(z, context)
         prior.show(canvas, number, decoded)
         values.append(z)
-        error += float(((decoded - own) ** 2).sum())
-    return Coded(choice.code, choice.classes, indices[0], np.concatenate(values), error)
+        found_weights[stage_tiles(layout, number)] = decoded
+    error = float(((found_weights - weights) ** 2).sum())
+    return Coded(choice.code, choice.classes, indices[0], np.concatenate(values), found_weights, error)
 
 
 def _target(part: Partition, mean: Array, deviation: Array, count: int) -> search.Target:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MOST_POINTS = 2**26  # pixels or sample instants that a file may declare, unless the caller says otherwise
 _CHAINED = 8  # bits of a chained group
 _USUAL_QUALITY = 5
+_FAST = 2  # efforts up to this one follow one path
 _MOST_ATTEMPTS = 16  # to reach a PSNR
 _CLOSE_ENOUGH = 0.02  # dB over it
 _DB_PER_DOUBLING = 4.0  # of the size, about
@@ -51,7 +52,7 @@ class Settings:
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seed: of the encoder's own random numbers.
         effort: 1 (fastest) to 9 (best).
-        method: of the search, one of ``search.METHODS``.
+        method: of the search, one of ``search.METHODS``; ``None`` is viterbi, or best at the lowest efforts.
         refine: ``"closed-form"`` or ``"gradient"``, how the rest is adapted to what is coded, with hidden layers.
         group_bits: 8 (chained groups), or 16 for a file of version 1 as published, without mixtures.
         schedule: how long to fit and refine by gradient; ``None`` chooses by the size of the signal.
@@ -63,7 +64,7 @@ class Settings:
     device: str = "auto"
     seed: int = 0
     effort: int = 5
-    method: str = "viterbi"
+    method: str | None = None
     refine: str = "gradient"
     group_bits: int = 8
     schedule: Schedule | None = None
@@ -360,7 +361,7 @@ def _encode_network(
         prior.key,
         len(signals),
         replace(schedule, seed=settings.seed),
-        settings.method,
+        _method(settings),
         report,
     )
     payloads = [bitstream.indices_to_bytes(indices, settings.group_bits) for indices in coded.indices]
@@ -389,7 +390,7 @@ def _encode_mixture(signals: Sequence[Signal], layout: Tiling, prior: MixturePri
         raise UsageError(f"the rate must be positive, not {settings.rate}")
     rate = settings.rate * prior.bits_per_point
     coded = closed_form.encode_batch(
-        prior, layout, weights, count, rate, settings.effort, settings.method, settings.seed
+        prior, layout, weights, count, rate, settings.effort, _method(settings), settings.seed
     )
     data = []
     for one in coded:
@@ -397,6 +398,10 @@ def _encode_mixture(signals: Sequence[Signal], layout: Tiling, prior: MixturePri
         payload += bitstream.indices_to_bytes(one.indices, _CHAINED)
         data.append(bitstream.pack(replace(header, noise=one.code), payload))
     return _Files(data, [one.z for one in coded], {})
+
+
+def _method(settings: Settings) -> str:
+    return settings.method or ("best" if settings.effort <= _FAST else "viterbi")
 
 
 def _header(signal: Signal, prior: AnyPrior, count: int, group_bits: int) -> Header:
@@ -437,7 +442,7 @@ def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report:
 
 
 def _next_size(below: tuple[float, EncodeResult] | None, above: tuple[float, EncodeResult] | None) -> int | None:
-    """A size between the largest file that fails and the smallest that does not, or beyond; ``None`` if none is left."""
+    """A size between the largest file that fails and the smallest that does not, or beyond; ``None``: none is left."""
     if below is None or above is None:
         reached, result = above or below or (0.0, None)
         assert result is not None

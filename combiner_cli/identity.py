@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 
 def digest(configuration: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """SHA-256 of a configuration as sorted JSON and of the tensors' bytes, little-endian, by the order of their names."""
+    """SHA-256 of a configuration as sorted JSON and of the tensors' bytes, little-endian, ordered by name."""
     content = hashlib.sha256(json.dumps(configuration, sort_keys=True).encode())
     for _, tensor in sorted(tensors.items()):
         content.update(np.ascontiguousarray(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False)).data)

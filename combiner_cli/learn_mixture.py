@@ -29,7 +29,8 @@ from .signals import Kind, Tiling
 Array = npt.NDArray[Any]
 
 _TILES_AT_ONCE = 4096
-_SHRINKAGE = 250.0  # a class's covariance is drawn to the average of all as if that came from so many tiles
+_SHRINKAGE = 400.0  # a class's covariance is drawn to the usual correlations as if those came from so many tiles
+_SCALE_SHRINKAGE = 50.0  # and its variances, for that purpose, to the usual ones of its total variance
 _FEWEST_TILES = 50  # of a class; one with fewer takes half of the largest instead
 _COMPRESSED = 48  # dimensions whose magnitudes decide the first assignment
 _FIRST_TURNS = 5  # of the first assignment
@@ -367,8 +368,7 @@ def _classes(plan: MixturePlan, tiles: _Tiles, labels: npt.NDArray[np.int64], lo
     average = residual.T @ residual / len(residual)
     first, directions, levels = [0], [], []
     for own in members:
-        part = residual[own]
-        covariance = (part.T @ part + _SHRINKAGE * average) / (len(own) + _SHRINKAGE)
+        covariance = _shrunk(residual[own], average)
         if plan.covariance == "diagonal":
             variances, vectors = np.diagonal(covariance), np.eye(len(covariance), dtype=covariance.dtype)
         else:
@@ -380,6 +380,25 @@ def _classes(plan: MixturePlan, tiles: _Tiles, labels: npt.NDArray[np.int64], lo
         first.append(first[-1] + len(used))
     nothing = np.zeros((0, 0), dtype=np.float32)
     return PhaseMixture(nothing, gain, mean, np.array(first), np.concatenate(directions), np.concatenate(levels))
+
+
+def _shrunk(residual: Array, average: Array) -> Array:
+    """A class's covariance, drawn to one with its own variances and the correlations of all tiles.
+
+    Drawn to the average covariance itself, the classes of flat tiles would take over the variances of lively ones.
+
+    Args:
+        residual: of the class's tiles, ``(tiles, dimensions)``.
+        average: covariance of all tiles, ``(dimensions, dimensions)``.
+    """
+    count = len(residual)
+    sums = residual.T @ residual
+    usual = np.diagonal(average)
+    expected = usual * (np.trace(sums) / np.trace(average))
+    variances = (np.diagonal(sums) + _SCALE_SHRINKAGE * expected / max(count, 1)) / (count + _SCALE_SHRINKAGE)
+    scale = np.sqrt(variances / usual)
+    drawn: Array = (sums + _SHRINKAGE * average * scale[:, None] * scale) / (count + _SHRINKAGE)
+    return drawn
 
 
 def _assign(tiles: _Tiles, phase: PhaseMixture, noise: int) -> tuple[npt.NDArray[np.int64], float]:

@@ -135,7 +135,8 @@ class Latents:
         projected = context @ self.phase.gain + self.phase.mean[self.classes]
         for tiles, places, directions, variances in self.by_class():
             projected[tiles] += (z[places] * np.sqrt(variances - s2)) @ directions
-        return projected @ self.phase.projection.T
+        found: Array = projected @ self.phase.projection.T
+        return found
 
     def posterior(self, weights: Array, context: Array) -> tuple[Array, Array]:
         """Exact whitened posterior means and deviations, each ``(latents,)``, of network weights seen under noise s2.

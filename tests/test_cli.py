@@ -241,7 +241,7 @@ def test_too_little_memory_is_one_line(quick, monkeypatch):
 
 def test_settings_that_make_no_prior_are_refused_before_any_work(tmp_path, dataset):
     target = tmp_path / "p.safetensors"
-    done = run("learn-prior", dataset, "-o", target, *LEARN, "--width", "1200", "--hidden", "2")
+    done = run("learn-prior", dataset, "-o", target, *LEARN, "--width", "1200", "--layers", "2")
     refused(done, 2, "cannot have these settings")
     done = run("learn-prior", dataset, "-o", target, *LEARN, "--beta", "1e5")
     assert done.exit_code == 10
@@ -285,7 +285,7 @@ LEARN = (
     "8",
     "--width",
     "6",
-    "--hidden",
+    "--layers",
     "1",
     "--rounds",
     "4",

@@ -61,8 +61,8 @@ def test_a_stray_file_among_the_priors_does_no_harm(prior_folder):
 
 def _rewrite(path, change_metadata=None, change_tensors=None):
     prior = tiny_prior()
-    configuration = priors._configuration(prior)
-    metadata = {"format": priors.FORMAT, "name": "tiny", "configuration": configuration}
+    configuration = prior.configuration()
+    metadata = {"format": priors.FORMATS["siren"], "name": "tiny", "configuration": configuration}
     tensors = load_file(path)
     if change_metadata:
         change_metadata(metadata)
@@ -128,14 +128,14 @@ def test_impossible_tensors_are_refused(saved, name, change):
 
 @pytest.mark.parametrize("text", ["5", "null", '"x"', "[" * 100000, "{", ""])
 def test_configurations_that_are_no_objects_are_refused(saved, text):
-    save_file(load_file(saved), saved, {"format": priors.FORMAT, "name": "tiny", "configuration": text})
+    save_file(load_file(saved), saved, {"format": priors.FORMATS["siren"], "name": "tiny", "configuration": text})
     with pytest.raises(DamagedFileError, match="not a valid prior"):
         priors.load(saved)
 
 
 def test_unknown_formats_are_refused(saved):
-    _rewrite(saved, lambda metadata: metadata.update(format="combiner-prior-2"))
-    with pytest.raises(UnsupportedVersionError, match="combiner-prior-2"):
+    _rewrite(saved, lambda metadata: metadata.update(format="combiner-prior-9"))
+    with pytest.raises(UnsupportedVersionError, match="combiner-prior-9"):
         priors.load(saved)
     _rewrite(saved, lambda metadata: metadata.update(format="cake"))
     with pytest.raises(DamagedFileError, match="not a combiner prior"):
