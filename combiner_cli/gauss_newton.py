@@ -288,6 +288,285 @@ def _weight_places(network: Siren, device: torch.device) -> tuple[torch.Tensor, 
     return whole[0], whole[1], whole[2]
 
 
+@dataclass(frozen=True)
+class Fit:
+    """How to fit.
+
+    Attributes:
+        points: drawn per step for J'J; the other points of a tile wait for other steps.
+        warm: samples of J'J before the first step.
+        samples: of the posterior per step, for the gradient and for the KL; even, as they come in pairs ±.
+        smallest_step: of the running average of J'J; the average over the last 1 / step samples in the end.
+        mean_step: part of the Newton step that the mean takes.
+    """
+
+    points: int = 256
+    warm: int = 6
+    samples: int = 8
+    smallest_step: float = 0.1
+    mean_step: float = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """Posteriors of the networks of some signals, and what their fit has gathered.
+
+    Rows and columns of all matrices stand for the latents in ``latents``: those not yet decided, and in several
+    networks of one signal also some that are.
+
+    Attributes:
+        latents: of each network of a signal, ``(networks of a signal, free)`` int64.
+        open: 1 for those not yet decided, ``(networks of a signal, free)``.
+        mean: of all latents, ``(networks, latents)``; decided ones have their values, pruned ones 0.
+        gram: running average of J'J, ``(networks, free, free)``.
+        factor: lower Cholesky factor of the precision gram / s2 + I, ``(networks, free, free)``.
+        s2: noise variance of each signal, ``(signals,)``.
+        begin: s2 at the beginning, ``(signals,)``.
+        steps: number of samples of J'J so far.
+        nats: KL(posterior, prior) of the latents not yet decided of each signal, ``(signals,)``, at the last step.
+    """
+
+    latents: torch.Tensor
+    open: torch.Tensor
+    mean: torch.Tensor
+    gram: torch.Tensor
+    factor: torch.Tensor
+    s2: torch.Tensor
+    begin: torch.Tensor
+    steps: int
+    nats: torch.Tensor
+
+    @property
+    def signals(self) -> int:
+        return len(self.s2)
+
+    @property
+    def places(self) -> torch.Tensor:
+        """Latents of the rows of every network, ``(networks, free)``."""
+        return self.latents.repeat(self.signals, 1)
+
+    @property
+    def opened(self) -> torch.Tensor:
+        """1 for rows not yet decided, ``(networks, free)``."""
+        return self.open.repeat(self.signals, 1)
+
+    @property
+    def noise(self) -> torch.Tensor:
+        """Noise variance of every network, ``(networks,)``."""
+        return self.s2.repeat_interleave(len(self.latents))
+
+
+def begin(
+    objective: Objective,
+    latents: torch.Tensor,
+    mean: torch.Tensor,
+    deviation: torch.Tensor,
+    signals: int,
+    fit: Fit,
+    seed: int,
+) -> Gaussian:
+    """Posteriors whose J'J is averaged over samples of a factorised posterior.
+
+    Args:
+        objective: what to fit.
+        latents: of the rows of the matrices, ``(networks of a signal, free)``; all others stay 0.
+        mean: whitened means of the factorised posterior, ``(networks, latents)``.
+        deviation: its whitened standard deviations, the same shape.
+        signals: number of signals.
+        fit: how.
+        seed: of the random numbers.
+    """
+    s2 = torch.full((signals,), 0.5 / objective.weight, device=mean.device)
+    places = latents.repeat(signals, 1)
+    chosen = torch.zeros_like(mean).scatter(1, places, mean.gather(1, places))
+    spread = deviation.gather(1, places)
+    empty = torch.empty(0, device=mean.device)
+    opened = torch.ones(latents.shape, device=mean.device)
+    state = Gaussian(latents, opened, chosen, empty, empty, s2, s2, fit.warm, torch.zeros(signals, device=mean.device))
+    generator = torch.Generator(device=mean.device).manual_seed(hash_seed(seed, 0))
+    average = torch.zeros(1, device=mean.device)
+    for count in range(fit.warm):
+        noise = torch.randn(places.shape[1], generator=generator, device=mean.device)
+        sample = chosen.scatter_add(1, places, spread * noise)
+        average = average + _sampled_gram(state, objective, sample, fit, count) / fit.warm
+    return replace(state, gram=average, factor=cholesky(average, state.noise, state.opened))
+
+
+def step(posterior: Gaussian, objective: Objective, fit: Fit, nats: torch.Tensor, seed: int) -> Gaussian:
+    """One step of the fit: the mean moves, s2 is adjusted to the budget, and J'J is averaged with one more sample.
+
+    Args:
+        posterior: so far.
+        objective: what to fit.
+        fit: how.
+        nats: KL that the latents not yet decided are to have, ``(signals,)``.
+        seed: of the random numbers; the same for all networks, so that no result depends on the rest of a batch.
+    """
+    count = posterior.steps + 1
+    generator = torch.Generator(device=posterior.mean.device).manual_seed(hash_seed(seed, count))
+    spread = draw(posterior, fit.samples // 2, generator)  # (networks, samples / 2, free)
+    rate = max(fit.mean_step, 1 / count)
+    mean = posterior.mean.scatter_add(1, posterior.places, rate * _newton(posterior, objective, spread))
+    posterior = replace(posterior, mean=mean, steps=count)
+    sample = mean.scatter_add(1, posterior.places, spread[:, 0])
+    sampled = _sampled_gram(posterior, objective, sample, fit, count)
+    average = posterior.gram.lerp_(sampled, max(1 / count, fit.smallest_step))
+    kl, slope = divergence(posterior, spread)
+    change = ((kl - nats) / slope).clamp(-_LARGEST_NOISE_CHANGE, _LARGEST_NOISE_CHANGE)
+    s2 = posterior.s2 * torch.exp(torch.nan_to_num(change))
+    s2 = torch.minimum(torch.maximum(s2, posterior.begin / _NOISE_RANGE), posterior.begin * _NOISE_RANGE)
+    posterior = replace(posterior, gram=average, s2=s2, nats=kl)
+    return replace(posterior, factor=cholesky(average, posterior.noise, posterior.opened))
+
+
+def draw(posterior: Gaussian, count: int, generator: torch.Generator) -> torch.Tensor:
+    """Deviations of samples from the mean, ``(networks, count, free)``; 0 for latents already decided."""
+    size = posterior.latents.shape[1]
+    noise = torch.randn(size, count, generator=generator, device=posterior.mean.device)
+    spread = torch.linalg.solve_triangular(posterior.factor.mT, noise.expand(len(posterior.mean), -1, -1), upper=True)
+    return spread.mT * posterior.opened[:, None]
+
+
+def divergence(posterior: Gaussian, spread: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """KL(posterior, prior) of the latents not yet decided, and its fall with the logarithm of s2, in nats.
+
+    The trace of the covariance is estimated from samples: with many latents a few samples are enough.
+
+    Args:
+        posterior: whose.
+        spread: deviations of samples, ``(networks, samples, free)``.
+
+    Returns:
+        Two tensors ``(signals,)``; the second is at least 1.
+    """
+    opened = posterior.opened
+    mean = posterior.mean.gather(1, posterior.places) * opened  # (networks, free)
+    trace = (spread * spread).sum(dim=2).mean(dim=1)  # (networks,)
+    logarithm = 2 * posterior.factor.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+    count = opened.sum(dim=1)
+    kl = 0.5 * (trace + (mean * mean).sum(dim=1) - count + logarithm)
+    slope = 0.5 * (count - trace)
+    return _by_signal(kl, posterior), _by_signal(slope, posterior).clamp(min=1.0)
+
+
+def cholesky(gram: torch.Tensor, noise: torch.Tensor, opened: torch.Tensor) -> torch.Tensor:
+    """Lower Cholesky factor of gram / noise + I, ``(networks, free, free)``.
+
+    Rows of decided latents are those of I. Where rounding has left a matrix that is not positive definite, a multiple
+    of I is added to it; what is not finite counts as no information at all.
+
+    Args:
+        gram: ``(networks, free, free)``, not changed.
+        noise: ``(networks,)``.
+        opened: 1 for latents not yet decided, ``(networks, free)``.
+    """
+    precision = gram / noise[:, None, None]
+    if not bool(opened.all()):
+        precision *= opened[:, :, None] * opened[:, None]
+    diagonal = precision.diagonal(dim1=1, dim2=2)
+    diagonal += 1
+    factor, failed = torch.linalg.cholesky_ex(precision)
+    if not bool((failed != 0).any()):
+        return factor
+    bad = torch.nonzero(failed)[:, 0]
+    factor[bad] = _repaired(precision[bad])
+    return factor
+
+
+def _repaired(precision: torch.Tensor) -> torch.Tensor:
+    """Cholesky factors of matrices that have none, with as much of I added as it takes, the same shape."""
+    identity = torch.eye(precision.shape[1], device=precision.device, dtype=precision.dtype)
+    finite = torch.isfinite(precision).all(dim=2).all(dim=1)
+    factors = identity.repeat(len(precision), 1, 1)
+    left = finite
+    for jitter in _JITTERS:
+        scale = precision.diagonal(dim1=1, dim2=2).abs().mean(dim=1)
+        tried, failed = torch.linalg.cholesky_ex(precision + (jitter * scale)[:, None, None] * identity)
+        good = left & (failed == 0)
+        factors[good] = tried[good]
+        left = left & (failed != 0)
+    return factors
+
+
+def solve(factor: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """precision⁻¹ · right for vectors ``(networks, free)``."""
+    return torch.cholesky_solve(right[..., None], factor)[..., 0]
+
+
+def _newton(posterior: Gaussian, objective: Objective, spread: torch.Tensor) -> torch.Tensor:
+    """precision⁻¹ · gradient of the expected loss, downwards, ``(networks, free)``.
+
+    Samples come in pairs ±: what the gradient's linear part makes of them cancels, and the mean is not shaken.
+    """
+    pairs = torch.cat([spread, -spread], dim=1)  # (networks, samples, free)
+    total = torch.zeros(len(spread), spread.shape[2], device=spread.device)
+    for part in _networks_at_once(objective, pairs.shape[1], objective.target.shape[2]):
+        total[part] = _error_gradient(posterior, objective, pairs[part], part)
+    mean = posterior.mean.gather(1, posterior.places)
+    direction = (total / posterior.noise[:, None] - mean) * posterior.opened
+    return torch.nan_to_num(solve(posterior.factor, direction)) * posterior.opened
+
+
+def _error_gradient(posterior: Gaussian, objective: Objective, pairs: torch.Tensor, part: slice) -> torch.Tensor:
+    """J'(target - output), the mean of some samples of some networks, ``(networks, free)``."""
+    count = pairs.shape[1]
+    places = posterior.places[part]
+    z = posterior.mean[part, None].expand(-1, count, -1)  # (networks, samples, latents)
+    z = z.scatter_add(2, places[:, None].expand(-1, count, -1), pairs).flatten(0, 1)
+    maps = affine(objective).part(part).repeated(count)
+    done = forward(objective.network, maps.weights(z), objective.features)
+    residual = objective.target[part].repeat_interleave(count, 0) - done.output
+    if objective.inside is not None:
+        residual = residual * objective.inside[part].repeat_interleave(count, 0)
+    pulled = maps.pull(gradient(objective.network, done, residual))  # (networks · samples, latents)
+    return pulled.unflatten(0, (-1, count)).mean(dim=1).gather(1, places)
+
+
+def _sampled_gram(posterior: Gaussian, objective: Objective, z: torch.Tensor, fit: Fit, turn: int) -> torch.Tensor:
+    """J'J at some latents from a part of the points, scaled up to all, ``(networks, free, free)``.
+
+    The points are in a random order; the parts take turns, so that an average over steps has seen them all.
+    """
+    total = objective.target.shape[2]
+    parts = -(-total // fit.points)
+    here = slice(turn % parts * total // parts, (turn % parts + 1) * total // parts)
+    points = here.stop - here.start
+    maps = affine(objective)
+    same = len(posterior.latents) == 1
+    columns = posterior.latents[0] if same else torch.unique(posterior.latents)
+    found = torch.empty(len(z), len(columns), len(columns), device=z.device)
+    for part in _networks_at_once(objective, 1, points):
+        inside = None if objective.inside is None else objective.inside[part][:, :, here]
+        mine = maps.part(part)
+        done = forward(objective.network, mine.weights(z[part]), objective.features[:, here])
+        found[part] = gram(objective.network, mine.scale, done, columns, inside)
+    found *= total / points
+    return found if same else _rearranged(found, torch.searchsorted(columns, posterior.places))
+
+
+def _rearranged(matrices: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Rows and columns of each matrix in an order of its own, ``(networks, rows, rows)``."""
+    count, size = rows.shape
+    chosen = matrices.gather(1, rows[:, :, None].expand(-1, -1, matrices.shape[2]))
+    return chosen.gather(2, rows[:, None].expand(count, size, size))
+
+
+def _networks_at_once(objective: Objective, samples: int, points: int) -> Iterator[slice]:
+    """Parts of the networks whose intermediate results fit the caches of a processor or the memory of a GPU."""
+    networks = len(objective.target)
+    floats = max(inputs * points for _, inputs in _pair_counts(objective.network)) if samples == 1 else samples * points
+    most = _PRODUCTS_AT_ONCE if objective.target.device.type == "cpu" else _MOST_PRODUCTS
+    if samples > 1:
+        floats *= 4 * objective.network.width
+    size = max(1, most // floats)
+    return (slice(first, min(first + size, networks)) for first in range(0, networks, size))
+
+
+def _by_signal(values: torch.Tensor, posterior: Gaussian) -> torch.Tensor:
+    """Sums over the networks of each signal, ``(signals,)``."""
+    return values.unflatten(0, (posterior.signals, -1)).sum(dim=1)
+
+
 def _seeds(done: Pass, inside: torch.Tensor | None) -> torch.Tensor:
     """Every output for itself, where points count, ``(1 or networks, outputs, outputs, points or 1)``."""
     seeds = torch.eye(done.output.shape[1], device=done.output.device, dtype=done.output.dtype)[None, :, :, None]
