@@ -302,9 +302,11 @@ class Fit:
 
     points: int = 256
     warm: int = 6
-    samples: int = 8
+    moves: int = 2
+    pairs: int = 2
+    momentum: float = 0.5
     smallest_step: float = 0.1
-    mean_step: float = 0.5
+    mean_step: float = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,6 +331,7 @@ class Gaussian:
     latents: torch.Tensor
     open: torch.Tensor
     mean: torch.Tensor
+    velocity: torch.Tensor
     gram: torch.Tensor
     factor: torch.Tensor
     s2: torch.Tensor
@@ -382,7 +385,7 @@ def begin(
     spread = deviation.gather(1, places)
     empty = torch.empty(0, device=mean.device)
     opened = torch.ones(latents.shape, device=mean.device)
-    state = Gaussian(latents, opened, chosen, empty, empty, s2, s2, fit.warm, torch.zeros(signals, device=mean.device))
+    state = Gaussian(latents, opened, chosen, torch.zeros_like(spread), empty, empty, s2, s2, fit.warm, torch.zeros(signals, device=mean.device))
     generator = torch.Generator(device=mean.device).manual_seed(hash_seed(seed, 0))
     average = torch.zeros(1, device=mean.device)
     for count in range(fit.warm):
@@ -404,11 +407,14 @@ def step(posterior: Gaussian, objective: Objective, fit: Fit, nats: torch.Tensor
     """
     count = posterior.steps + 1
     generator = torch.Generator(device=posterior.mean.device).manual_seed(hash_seed(seed, count))
-    spread = draw(posterior, fit.samples // 2, generator)  # (networks, samples / 2, free)
-    rate = max(fit.mean_step, 1 / count)
-    mean = posterior.mean.scatter_add(1, posterior.places, rate * _newton(posterior, objective, spread))
-    posterior = replace(posterior, mean=mean, steps=count)
-    sample = mean.scatter_add(1, posterior.places, spread[:, 0])
+    spread = draw(posterior, fit.moves * fit.pairs, generator)  # (networks, samples, free)
+    velocity = posterior.velocity
+    for some in spread.split(fit.pairs, dim=1):
+        velocity = fit.momentum * velocity + fit.mean_step * _newton(posterior, objective, some)
+        mean = posterior.mean.scatter_add(1, posterior.places, velocity)
+        posterior = replace(posterior, mean=mean)
+    posterior = replace(posterior, velocity=velocity, steps=count)
+    sample = posterior.mean.scatter_add(1, posterior.places, spread[:, 0])
     sampled = _sampled_gram(posterior, objective, sample, fit, count)
     average = posterior.gram.lerp_(sampled, max(1 / count, fit.smallest_step))
     kl, slope = divergence(posterior, spread)
