@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from . import bitstream, coder, groups
 from .bitstream import Header
+from .coder import Chaining
 from .errors import DamagedFileError, InputError, LimitError, PriorError, UsageError, VerificationError
 from .priors import Prior, Stage, check_kind
 from .signals import Kind, Signal, Tiling, coordinates, coverage, from_values, inside_mask, join, split, to_values
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .refine import Progress, Report, Schedule
 
 MOST_POINTS = 2**26  # pixels or sample instants that a file may declare, unless the caller says otherwise
+_METHOD = "viterbi"  # of the search for candidates
 _SMALL = 2**14  # points up to which the long schedule is affordable
 
 
@@ -112,10 +114,11 @@ def encode_batch(
     coded = refine.encode(
         objective,
         partition,
-        prior.group_bits,
+        Chaining(prior.group_bits),
         prior.key,
         len(signals),
         replace(schedule, seed=settings.seed),
+        _METHOD,
         report or _silence,
     )
     seconds = {"prepare": 0.0, **coded.seconds}
@@ -220,7 +223,7 @@ def _decode_whitened(data: bytes, prior: Prior) -> tuple[npt.NDArray[np.float64]
     (stage,) = prior.stages(layout)
     partition = groups.partition(stage.information, len(indices), prior.key)
     z = np.zeros(len(stage.information), dtype=np.float64)
-    z[partition.order] = coder.lookup(indices, partition, prior.group_bits, prior.key)
+    z[partition.order] = coder.lookup(indices, partition, Chaining(prior.group_bits), prior.key)
     return z, stage
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from . import coder
+from . import coder, search
+from .coder import Chaining
 from .groups import Partition
 from .posterior import Descent, Objective, Posterior, cosine, descend, hash_seed, kl, squared_error, start
 
@@ -121,10 +122,11 @@ class _Budget:
 def encode(
     objective: Objective,
     partition: Partition,
-    group_bits: int,
+    chaining: Chaining,
     key: int,
     signals: int,
     schedule: Schedule,
+    method: str,
     report: Report,
 ) -> Coded:
     """Fit the posteriors of signals of one shape and code all their groups.
@@ -132,16 +134,21 @@ def encode(
     Args:
         objective: networks of all signals, signal after signal.
         partition: of the latents of one signal.
-        group_bits: 8 or 16.
+        chaining: of the groups.
         key: of the shared sampler.
         signals: number of signals.
         schedule: how long.
+        method: one of ``search.METHODS``.
         report: called as the work proceeds.
+
+    Raises:
+        UsageError: there is no such method.
     """
+    search.check_method(method)
     networks = len(objective.target)
     latents = objective.network.latents
     posterior = start(networks, latents, str(objective.target.device))
-    budget = _Budget(partition, signals, networks // signals * latents, group_bits, objective.target.device)
+    budget = _Budget(partition, signals, networks // signals * latents, chaining.bits, objective.target.device)
     rounds = min(schedule.rounds, partition.groups)
     seconds = {"fit": 0.0, "search": 0.0, "refine": 0.0}
     # pruned latents are decided from the beginning: they are the prior's mean
@@ -152,7 +159,7 @@ def encode(
     bounds = np.linspace(0, partition.groups, rounds + 1).round().astype(np.int64)
     for number, (first, last) in enumerate(pairwise(bounds)):
         clock = time.perf_counter()
-        _code(posterior, budget, partition, group_bits, key, indices, int(first), int(last), schedule.seed)
+        _code(posterior, budget, partition, chaining, key, indices, int(first), int(last), method, schedule.seed)
         seconds["search"] += time.perf_counter() - clock
         if last == partition.groups:
             break
@@ -192,11 +199,12 @@ def _code(
     posterior: Posterior,
     budget: _Budget,
     partition: Partition,
-    group_bits: int,
+    chaining: Chaining,
     key: int,
     indices: npt.NDArray[np.int64],
     first: int,
     last: int,
+    method: str,
     seed: int,
 ) -> None:
     """Code groups ``first`` to ``last - 1`` of every signal and freeze their latents."""
@@ -207,13 +215,12 @@ def _code(
         for tensor in (posterior.mean, posterior.log_deviation)
     )
     shape = (budget.signals, last - first, partition.width)
-    target = coder.Target(np.zeros(shape), np.ones(shape))
+    target = search.Target(np.zeros(shape), np.ones(shape))
     places = (slice(None), partition.group[begin:end] - first, partition.column[begin:end])
     target.mean[places], target.deviation[places] = means, np.exp(logs)
     generator = np.random.Generator(np.random.Philox(hash_seed(seed, first)))
-    previous = indices[:, first - 1] if first else np.zeros(budget.signals, dtype=np.int64)
-    indices[:, first:last] = coder.search(target, group_bits, key, previous, generator)
-    values = coder.lookup(indices[:, :last], partition, group_bits, key, slice(begin, end))
+    indices[:, first:last] = search.search(target, chaining, key, indices[:, :first], method, generator)
+    values = coder.lookup(indices[:, :last], partition, chaining, key, slice(begin, end))
     budget.freeze(posterior, latents, torch.tensor(values, device=posterior.mean.device))
 
 

@@ -20,7 +20,7 @@ _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
-_LANES = 8  # 16-bit lanes in the four 32-bit words of a Philox block
+LANES = 8  # 16-bit lanes in the four 32-bit words of a Philox block
 
 TABLE_STREAM = 0
 PERMUTATION_STREAM = 1
@@ -85,8 +85,8 @@ def lanes(rows: Any, columns: Any, key: int) -> Any:
         int64 array of that shape, values in [0, 65536).
     """
     zero = columns * 0
-    words = philox((columns // _LANES, rows, zero + TABLE_STREAM, zero), split_key(key))
-    lane = columns % _LANES
+    words = philox((columns // LANES, rows, zero + TABLE_STREAM, zero), split_key(key))
+    lane = columns % LANES
     word = zero
     for number, candidate in enumerate(words):
         word = word + candidate * (lane // 2 == number)
@@ -99,17 +99,21 @@ def normals(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], key: in
     return candidates
 
 
+def table_columns(block: int, key: int) -> npt.NDArray[np.float32]:
+    """Columns 8 · block to 8 · block + 7 of the table, which come from the same words: ``(8, 65536)`` float32."""
+    rows = np.arange(TABLE_ROWS, dtype=np.int64)
+    zero = np.zeros_like(rows)
+    words = philox((zero + block, rows, zero + TABLE_STREAM, zero), split_key(key))
+    halves = [part for word in words for part in (word & 0xFFFF, word >> 16)]
+    candidates: npt.NDArray[np.float32] = normal_quantiles()[np.stack(halves)]
+    return candidates
+
+
 @lru_cache(maxsize=2)
 def table(width: int, key: int) -> npt.NDArray[np.float32]:
     """The whole table of candidates, ``(65536, width)`` float32: what :func:`normals` gives at every place."""
-    blocks = -(-width // _LANES)
-    rows = np.repeat(np.arange(TABLE_ROWS, dtype=np.int64), blocks)
-    block = np.tile(np.arange(blocks, dtype=np.int64), TABLE_ROWS)
-    zero = np.zeros_like(rows)
-    words = philox((block, rows, zero + TABLE_STREAM, zero), split_key(key))
-    halves = [part for word in words for part in (word & 0xFFFF, word >> 16)]
-    whole: npt.NDArray[np.float32] = normal_quantiles()[np.stack(halves, axis=-1)].reshape(TABLE_ROWS, -1)
-    candidates = whole[:, :width].copy()
+    blocks = [table_columns(block, key) for block in range(-(-width // LANES))]
+    candidates = np.concatenate(blocks)[:width].T.copy()
     candidates.setflags(write=False)
     return candidates
 

@@ -5,14 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from combiner_cli import coder, groups, sampler
+from combiner_cli import coder, groups, sampler, search
+from combiner_cli.coder import Chaining
+from combiner_cli.search import Target
 
 KEY = 2024
 
 
 def _target(mean, deviation, count):
     shape = (1, count, 1)
-    return coder.Target(np.full(shape, mean), np.full(shape, deviation))
+    return Target(np.full(shape, mean), np.full(shape, deviation))
 
 
 def _normal_cdf(x):
@@ -23,7 +25,14 @@ def _normal_cdf(x):
 def test_a_star_samples_follow_the_target_distribution(mean, deviation):
     """Chi-square over ten equally likely bins of the target: choosing the best weight, or the prior, fails by far."""
     count = 2000
-    indices = coder.search(_target(mean, deviation, count), 16, KEY, np.zeros(1, np.int64), np.random.default_rng(7))
+    indices = search.search(
+        _target(mean, deviation, count),
+        Chaining(16),
+        KEY,
+        np.zeros((1, 0), np.int64),
+        "astar",
+        np.random.default_rng(7),
+    )
     values = sampler.table(1, KEY)[indices[0], 0]
     uniform = np.array([_normal_cdf((value - mean) / deviation) for value in values])
     observed = np.histogram(uniform, bins=10, range=(0, 1))[0]
@@ -41,7 +50,7 @@ def test_the_statistical_test_would_notice_a_biased_sampler():
 
 
 def test_noise_has_the_moments_of_a_gumbel_variable():
-    noise = coder.gumbel_noise(20000, 4, np.random.default_rng(3)).astype(np.float64)
+    noise = search.gumbel_noise(20000, 4, np.random.default_rng(3)).astype(np.float64)
     assert abs(noise.mean() - 0.5772157) < 5 * math.pi / math.sqrt(6 * 80000)
     assert abs(noise.var() - math.pi**2 / 6) < 0.1
 
@@ -49,10 +58,12 @@ def test_noise_has_the_moments_of_a_gumbel_variable():
 def test_choices_of_a_signal_do_not_depend_on_the_rest_of_the_batch():
     generator = np.random.default_rng(1)
     mean, deviation = generator.normal(size=(3, 40, 5)), generator.uniform(0.2, 0.9, (3, 40, 5))
-    together = coder.search(coder.Target(mean, deviation), 16, KEY, np.zeros(3, np.int64), np.random.default_rng(9))
+    together = search.search(
+        Target(mean, deviation), Chaining(16), KEY, np.zeros((3, 0), np.int64), "astar", np.random.default_rng(9)
+    )
     for n in range(3):
-        part = coder.Target(mean[n : n + 1], deviation[n : n + 1])
-        alone = coder.search(part, 16, KEY, np.zeros(1, np.int64), np.random.default_rng(9))
+        part = Target(mean[n : n + 1], deviation[n : n + 1])
+        alone = search.search(part, Chaining(16), KEY, np.zeros((1, 0), np.int64), "astar", np.random.default_rng(9))
         assert np.array_equal(alone[0], together[n])
 
 
@@ -61,9 +72,9 @@ def test_lookup_gives_the_values_that_the_search_chose(group_bits):
     information = np.full(60, 512, dtype=np.int64)
     partition = groups.partition(information, 12, KEY)
     generator = np.random.default_rng(2)
-    target = coder.Target(generator.normal(size=(2, 12, partition.width)), np.full((2, 12, partition.width), 0.4))
-    indices = coder.search(target, group_bits, KEY, np.zeros(2, np.int64), generator)
-    values = coder.lookup(indices, partition, group_bits, KEY)
+    target = Target(generator.normal(size=(2, 12, partition.width)), np.full((2, 12, partition.width), 0.4))
+    indices = search.search(target, Chaining(group_bits), KEY, np.zeros((2, 0), np.int64), "astar", generator)
+    values = coder.lookup(indices, partition, Chaining(group_bits), KEY)
     table = sampler.table(partition.width, KEY)
     for signal in range(2):
         previous = 0
@@ -73,13 +84,13 @@ def test_lookup_gives_the_values_that_the_search_chose(group_bits):
             assert np.array_equal(values[signal, held], table[row, partition.column[held]])
             previous = indices[signal, group]
     part = slice(10, 23)
-    assert np.array_equal(coder.lookup(indices, partition, group_bits, KEY, part), values[:, part])
+    assert np.array_equal(coder.lookup(indices, partition, Chaining(group_bits), KEY, part), values[:, part])
 
 
 def test_chained_indices_name_candidates_closer_to_the_target_than_chance():
-    target = coder.Target(np.full((1, 200, 3), 0.8), np.full((1, 200, 3), 0.4))
-    indices = coder.search(target, 8, KEY, np.zeros(1, np.int64), np.random.default_rng(5))
+    target = Target(np.full((1, 200, 3), 0.8), np.full((1, 200, 3), 0.4))
+    indices = search.search(target, Chaining(8), KEY, np.zeros((1, 0), np.int64), "astar", np.random.default_rng(5))
     assert indices.min() >= 0
     assert indices.max() < 256
-    values = sampler.table(3, KEY)[coder.table_rows(indices, 8)[0]]
+    values = sampler.table(3, KEY)[coder.table_rows(indices, Chaining(8))[0]]
     assert np.abs(values.mean(axis=0) - 0.8).max() < 0.15
