@@ -30,6 +30,8 @@ _PRODUCTS_AT_ONCE = 2**23  # floats of the products of inputs of the networks th
 _MOST_PRODUCTS = 2**29  # the same on a GPU
 _JITTERS = (0.0, 1e-6, 1e-4, 1e-2, 1.0)  # added to a precision that is not positive definite, relative to its trace
 _LARGEST_NOISE_CHANGE = 0.5  # of the logarithm of s2 in one step
+_TOLERATED_RISE = 1.05  # of the loss, which is estimated from samples, before a move is taken back
+_PACE_GROWTH = 1.1  # of the step size after every good move, until it is whole again
 _NOISE_RANGE = 1e4  # s2 stays within this factor of where it began
 
 
@@ -295,18 +297,40 @@ class Fit:
     Attributes:
         points: drawn per step for J'J; the other points of a tile wait for other steps.
         warm: samples of J'J before the first step.
-        samples: of the posterior per step, for the gradient and for the KL; even, as they come in pairs ±.
+        moves: of the mean per step, with one and the same precision.
+        pairs: of samples ± of the posterior per move, for the gradient; those of all moves together give the KL.
+        mean_step: part of the Newton step that a move adds to the velocity of the mean: the network is not linear, a
+            whole step leads astray.
+        momentum: part of its velocity that the mean keeps.
         smallest_step: of the running average of J'J; the average over the last 1 / step samples in the end.
-        mean_step: part of the Newton step that the mean takes.
     """
 
     points: int = 256
     warm: int = 6
-    moves: int = 2
+    moves: int = 4
     pairs: int = 2
-    momentum: float = 0.5
-    smallest_step: float = 0.1
     mean_step: float = 0.1
+    momentum: float = 0.8
+    smallest_step: float = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """The means of the posteriors and how they move.
+
+    Attributes:
+        mean: of all latents, ``(networks, latents)``; decided ones have their values, pruned ones 0.
+        velocity: of the rows, ``(networks, free)``.
+        pace: factor on the step size, at most 1, ``(networks,)``.
+        error: expected sum of squared errors at the last good mean, infinite if there is none, ``(networks,)``.
+        good: the last mean at which the loss had not risen, ``(networks, latents)``.
+    """
+
+    mean: torch.Tensor
+    velocity: torch.Tensor
+    pace: torch.Tensor
+    error: torch.Tensor
+    good: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,7 +343,7 @@ class Gaussian:
     Attributes:
         latents: of each network of a signal, ``(networks of a signal, free)`` int64.
         open: 1 for those not yet decided, ``(networks of a signal, free)``.
-        mean: of all latents, ``(networks, latents)``; decided ones have their values, pruned ones 0.
+        course: the means.
         gram: running average of J'J, ``(networks, free, free)``.
         factor: lower Cholesky factor of the precision gram / s2 + I, ``(networks, free, free)``.
         s2: noise variance of each signal, ``(signals,)``.
@@ -330,8 +354,7 @@ class Gaussian:
 
     latents: torch.Tensor
     open: torch.Tensor
-    mean: torch.Tensor
-    velocity: torch.Tensor
+    course: Course
     gram: torch.Tensor
     factor: torch.Tensor
     s2: torch.Tensor
@@ -342,6 +365,11 @@ class Gaussian:
     @property
     def signals(self) -> int:
         return len(self.s2)
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """Means of all latents, ``(networks, latents)``; decided ones have their values, pruned ones 0."""
+        return self.course.mean
 
     @property
     def places(self) -> torch.Tensor:
@@ -362,6 +390,7 @@ class Gaussian:
 def begin(
     objective: Objective,
     latents: torch.Tensor,
+    opened: torch.Tensor,
     mean: torch.Tensor,
     deviation: torch.Tensor,
     signals: int,
@@ -373,6 +402,7 @@ def begin(
     Args:
         objective: what to fit.
         latents: of the rows of the matrices, ``(networks of a signal, free)``; all others stay 0.
+        opened: 1 for rows that stand for a latent, the same shape.
         mean: whitened means of the factorised posterior, ``(networks, latents)``.
         deviation: its whitened standard deviations, the same shape.
         signals: number of signals.
@@ -380,19 +410,27 @@ def begin(
         seed: of the random numbers.
     """
     s2 = torch.full((signals,), 0.5 / objective.weight, device=mean.device)
-    places = latents.repeat(signals, 1)
-    chosen = torch.zeros_like(mean).scatter(1, places, mean.gather(1, places))
-    spread = deviation.gather(1, places)
+    places, held = latents.repeat(signals, 1), opened.repeat(signals, 1)
+    # a row that stands for nothing may name a latent of another row
+    kept = torch.zeros_like(mean).scatter_add(1, places, held).clamp(max=1)
+    chosen = mean * kept
+    spread = deviation.gather(1, places) * held
     empty = torch.empty(0, device=mean.device)
-    opened = torch.ones(latents.shape, device=mean.device)
-    state = Gaussian(latents, opened, chosen, torch.zeros_like(spread), empty, empty, s2, s2, fit.warm, torch.zeros(signals, device=mean.device))
+    state = Gaussian(latents, opened, at_rest(chosen, places), empty, empty, s2, s2, fit.warm, torch.zeros_like(s2))
     generator = torch.Generator(device=mean.device).manual_seed(hash_seed(seed, 0))
     average = torch.zeros(1, device=mean.device)
     for count in range(fit.warm):
         noise = torch.randn(places.shape[1], generator=generator, device=mean.device)
         sample = chosen.scatter_add(1, places, spread * noise)
         average = average + _sampled_gram(state, objective, sample, fit, count) / fit.warm
-    return replace(state, gram=average, factor=cholesky(average, state.noise, state.opened))
+    return replace(state, gram=average, factor=cholesky(average, state.noise, held))
+
+
+def at_rest(mean: torch.Tensor, places: torch.Tensor) -> Course:
+    """Means ``(networks, latents)`` that have not moved, with rows at ``places``, ``(networks, free)``."""
+    pace = torch.ones(len(mean), device=mean.device)
+    velocity = torch.zeros(places.shape, device=mean.device)
+    return Course(mean, velocity, pace, torch.full_like(pace, torch.inf), mean)
 
 
 def step(posterior: Gaussian, objective: Objective, fit: Fit, nats: torch.Tensor, seed: int) -> Gaussian:
@@ -408,12 +446,9 @@ def step(posterior: Gaussian, objective: Objective, fit: Fit, nats: torch.Tensor
     count = posterior.steps + 1
     generator = torch.Generator(device=posterior.mean.device).manual_seed(hash_seed(seed, count))
     spread = draw(posterior, fit.moves * fit.pairs, generator)  # (networks, samples, free)
-    velocity = posterior.velocity
     for some in spread.split(fit.pairs, dim=1):
-        velocity = fit.momentum * velocity + fit.mean_step * _newton(posterior, objective, some)
-        mean = posterior.mean.scatter_add(1, posterior.places, velocity)
-        posterior = replace(posterior, mean=mean)
-    posterior = replace(posterior, velocity=velocity, steps=count)
+        posterior = replace(posterior, course=_moved(posterior, objective, some, fit))
+    posterior = replace(posterior, steps=count)
     sample = posterior.mean.scatter_add(1, posterior.places, spread[:, 0])
     sampled = _sampled_gram(posterior, objective, sample, fit, count)
     average = posterior.gram.lerp_(sampled, max(1 / count, fit.smallest_step))
@@ -423,6 +458,48 @@ def step(posterior: Gaussian, objective: Objective, fit: Fit, nats: torch.Tensor
     s2 = torch.minimum(torch.maximum(s2, posterior.begin / _NOISE_RANGE), posterior.begin * _NOISE_RANGE)
     posterior = replace(posterior, gram=average, s2=s2, nats=kl)
     return replace(posterior, factor=cholesky(average, posterior.noise, posterior.opened))
+
+
+def decide(posterior: Gaussian, values: torch.Tensor, decided: torch.Tensor) -> Gaussian:
+    """Give some latents their values and condition the others on them, exactly.
+
+    Rows that no network needs any more are cut off at the end.
+
+    Args:
+        posterior: before.
+        values: of the rows, ``(networks, free)``; only those of decided ones matter.
+        decided: 1 for rows that are decided now, ``(networks of a signal, free)``, none of them before.
+    """
+    now = decided.repeat(posterior.signals, 1)
+    rows = posterior.mean.gather(1, posterior.places)
+    difference = torch.where(now > 0, values - rows, 0.0)
+    pushed = posterior.factor @ (posterior.factor.mT @ difference[..., None])  # precision · difference
+    opened = posterior.open - decided
+    size = opened.shape[1] - int((opened.flip(1).cumsum(dim=1) == 0).sum(dim=1).min())
+    same = bool(opened[:, :size].all())  # the factor of the first rows' precision is the first rows of the factor
+    after = replace(
+        posterior,
+        latents=posterior.latents[:, :size],
+        open=opened[:, :size],
+        gram=posterior.gram[:, :size, :size].contiguous(),
+    )
+    factor = posterior.factor[:, :size, :size].contiguous() if same else None
+    after = replace(after, factor=cholesky(after.gram, after.noise, after.opened) if factor is None else factor)
+    # the gradient of the quadratic form at the new values, for the latents that are left
+    shift = solve(after.factor, -pushed[:, :size, 0] * after.opened) * after.opened
+    mean = posterior.mean.scatter_add(1, posterior.places, difference).scatter_add(1, after.places, shift)
+    course = replace(at_rest(mean, after.places), pace=posterior.course.pace)
+    return replace(after, course=course)
+
+
+def marginal_factor(posterior: Gaussian, count: int) -> torch.Tensor:
+    """Inverse of the last ``count`` rows of the precision's factor, ``(networks, count, count)`` float64.
+
+    Its transpose times itself is the covariance of these latents with all others integrated out.
+    """
+    corner = posterior.factor[:, -count:, -count:].double()
+    identity = torch.eye(count, dtype=corner.dtype, device=corner.device)
+    return torch.linalg.solve_triangular(corner, identity.expand_as(corner), upper=False)
 
 
 def draw(posterior: Gaussian, count: int, generator: torch.Generator) -> torch.Tensor:
@@ -499,22 +576,33 @@ def solve(factor: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return torch.cholesky_solve(right[..., None], factor)[..., 0]
 
 
-def _newton(posterior: Gaussian, objective: Objective, spread: torch.Tensor) -> torch.Tensor:
-    """precision⁻¹ · gradient of the expected loss, downwards, ``(networks, free)``.
+def _moved(posterior: Gaussian, objective: Objective, spread: torch.Tensor, fit: Fit) -> Course:
+    """One move of the means along precision⁻¹ · gradient of the expected loss, or back where the loss has risen.
 
     Samples come in pairs ±: what the gradient's linear part makes of them cancels, and the mean is not shaken.
     """
+    course = posterior.course
     pairs = torch.cat([spread, -spread], dim=1)  # (networks, samples, free)
-    total = torch.zeros(len(spread), spread.shape[2], device=spread.device)
+    pull, error = torch.zeros_like(course.velocity), torch.zeros_like(course.error)
     for part in _networks_at_once(objective, pairs.shape[1], objective.target.shape[2]):
-        total[part] = _error_gradient(posterior, objective, pairs[part], part)
-    mean = posterior.mean.gather(1, posterior.places)
-    direction = (total / posterior.noise[:, None] - mean) * posterior.opened
-    return torch.nan_to_num(solve(posterior.factor, direction)) * posterior.opened
+        pull[part], error[part] = _expected_error(posterior, objective, pairs[part], part)
+    before, now = (value / (2 * posterior.noise) + 0.5 * (z * z).sum(dim=1)
+                   for value, z in ((course.error, course.good), (error, course.mean)))  # fmt: skip
+    risen = ~(now <= before * _TOLERATED_RISE)[:, None]  # (networks, 1); what is not a number has risen, too
+    rows = course.mean.gather(1, posterior.places)
+    newton = solve(posterior.factor, (pull / posterior.noise[:, None] - rows) * posterior.opened)
+    velocity = fit.momentum * course.velocity + fit.mean_step * course.pace[:, None] * newton * posterior.opened
+    velocity = torch.where(risen | ~velocity.isfinite(), 0.0, velocity)
+    pace = torch.where(risen[:, 0], 0.5 * course.pace, (_PACE_GROWTH * course.pace).clamp(max=1.0))
+    good = torch.where(risen, course.good, course.mean)
+    mean = good.scatter_add(1, posterior.places, velocity)
+    return Course(mean, velocity, pace, torch.where(risen[:, 0], torch.inf, error), good)
 
 
-def _error_gradient(posterior: Gaussian, objective: Objective, pairs: torch.Tensor, part: slice) -> torch.Tensor:
-    """J'(target - output), the mean of some samples of some networks, ``(networks, free)``."""
+def _expected_error(
+    posterior: Gaussian, objective: Objective, pairs: torch.Tensor, part: slice
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """J'(target - output) ``(networks, free)`` and squared error ``(networks,)``, means over samples."""
     count = pairs.shape[1]
     places = posterior.places[part]
     z = posterior.mean[part, None].expand(-1, count, -1)  # (networks, samples, latents)
@@ -525,7 +613,8 @@ def _error_gradient(posterior: Gaussian, objective: Objective, pairs: torch.Tens
     if objective.inside is not None:
         residual = residual * objective.inside[part].repeat_interleave(count, 0)
     pulled = maps.pull(gradient(objective.network, done, residual))  # (networks · samples, latents)
-    return pulled.unflatten(0, (-1, count)).mean(dim=1).gather(1, places)
+    error = (residual * residual).sum(dim=(1, 2)).unflatten(0, (-1, count)).mean(dim=1)
+    return pulled.unflatten(0, (-1, count)).mean(dim=1).gather(1, places), error
 
 
 def _sampled_gram(posterior: Gaussian, objective: Objective, z: torch.Tensor, fit: Fit, turn: int) -> torch.Tensor:

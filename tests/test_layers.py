@@ -25,7 +25,9 @@ LEVELS = {
     "coder": 2,
     "search": 2,
     "posterior": 3,
+    "gauss_newton": 3,
     "refine": 3,
+    "condition": 3,
     "learn": 3,
     "codec": 4,
     "media": 5,
@@ -50,11 +52,13 @@ ORDER = [
     "coder",
     "search",
     "posterior",
+    "gauss_newton",
     "refine",
+    "condition",
     "learn",
 ]
 ORDER += ["files", "metrics", "media", "datasets", "cards", "display", "cli"]
-WITH_TORCH = {"posterior", "refine", "learn"}
+WITH_TORCH = {"posterior", "gauss_newton", "refine", "condition", "learn"}
 
 
 def _name(path):
