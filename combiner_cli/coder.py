@@ -18,7 +18,7 @@ from .groups import Partition
 WIDEST_GROUP = 512  # columns of the encoder's table; more would cost gigabytes
 STATES = 256  # values of an index of 8 bits
 MOST_CHAINS = 64
-GROUPS_PER_CHAIN = 256
+GROUPS_PER_CHAIN = 2**15
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,11 @@ class Chaining:
 
 
 def chains_of(groups: int) -> int:
-    """The number of chains of a stage of that many 8-bit groups: one for every 256, 1 to 64; part of the format."""
+    """The number of chains of a stage of that many 8-bit groups: one for every 32,768, 1 to 64; part of the format.
+
+    A chain begins with 256 candidates for its first group, and again in every turn of refinement; that wastes half a
+    group each time. Many groups per chain and turn are worth more than what chains save, a quarter of the time.
+    """
     return max(1, min(MOST_CHAINS, groups // GROUPS_PER_CHAIN))
 
 

@@ -30,6 +30,7 @@ METHODS = ("astar", "best", "viterbi")
 _FEW, _MANY = 4, 16  # groups whose energies are computed together
 _MOST_TERMS = 64  # of a sum in one matrix product: 16 · 64 · 256 is the largest product that is not divided
 _MOST_PRODUCT = 1024  # rows times terms of a product, for the same reason
+_PATHS_AT_ONCE = 32  # for the same reason
 _SMALLEST_WAIT = np.float32(2**-25)  # in float32 zeros stand for waits below this, and must not become infinite noise
 _SMALLEST_DEVIATION = 2**-10  # below it float32 cannot tell candidates apart: the closest ones win all the same
 _LARGEST_MEAN = 2**10  # candidates end at 4.4: farther means do not change which is the closest
@@ -94,17 +95,19 @@ def search(
     signals, groups, width = target.mean.shape
     coefficients = [_coefficients(target.mean[n], target.deviation[n]) for n in range(signals)]
     features = _features(_whole_blocks(width), key)
-    first = coded.shape[1]
     kind = _Independent if chaining.bits == 16 else _Trellis if method == "viterbi" else _Path
-    walks = [kind(chaining.chains, first, groups, coded[n]) for n in range(signals)]
+    walks = [kind(chaining.chains, groups, coded[n]) for n in range(signals)]
     at_once = _FEW if groups <= _FEW else _MANY
-    energies, scratch = (np.empty((STATES, at_once, STATES), dtype=np.float32) for _ in range(2))
+    energies, scratch = (np.empty((at_once, STATES, STATES), dtype=np.float32) for _ in range(2))
     for begin in range(0, groups, at_once):
-        end = min(begin + at_once, groups)
-        noise = kind.noise(end - begin, generator) if method == "astar" else None
+        block = slice(begin, min(begin + at_once, groups))
+        noise = _noise(block.stop - begin, chaining, generator) if method == "astar" else None
         for walk, table in zip(walks, coefficients, strict=True):
-            _energies(table[begin:end], features, energies, scratch)
-            walk.advance(energies[:, : end - begin], noise, begin, scratch)
+            _energies(table[block], features, energies, scratch)
+            costs = energies[: block.stop - begin]
+            if noise is not None:
+                costs -= noise
+            walk.advance(costs, begin)
     return np.stack([walk.chosen() for walk in walks])
 
 
@@ -128,6 +131,13 @@ def gumbel_noise(groups: int, candidates: int, generator: np.random.Generator) -
     noise = generator.standard_exponential((groups, candidates), dtype=np.float32)
     np.maximum(noise, _SMALLEST_WAIT, out=noise)
     return np.negative(np.log(noise, out=noise), out=noise)
+
+
+def _noise(groups: int, chaining: Chaining, generator: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Noise of all candidates that a path can choose from, ``(groups, 256 current, 256 or 1 previous)``."""
+    if chaining.bits == 16:
+        return gumbel_noise(groups, sampler.TABLE_ROWS, generator).reshape(groups, STATES, STATES)
+    return gumbel_noise(groups, STATES, generator)[:, :, None]
 
 
 def _bounded(
@@ -177,18 +187,18 @@ def _energies(
     Args:
         coefficients: ``(groups, terms)``, at most as many groups as ``energies`` holds.
         features: of the table.
-        energies: result, ``(256 current, groups, 256 previous)``.
+        energies: result, ``(groups, 256 current, 256 previous)``.
         scratch: of the same shape.
     """
     used = np.flatnonzero(coefficients.any(axis=0))
     terms = int(used[-1]) + 1 if len(used) else 1
     # always the same number of rows: another shape would be summed in another order
-    padded = np.zeros((energies.shape[1], terms), dtype=np.float32)
+    padded = np.zeros((len(energies), terms), dtype=np.float32)
     padded[: len(coefficients)] = coefficients[:, :terms]
-    np.matmul(padded[:, :_MOST_TERMS], features[:, : min(terms, _MOST_TERMS)], out=energies)
+    np.matmul(padded[:, :_MOST_TERMS], features[:, : min(terms, _MOST_TERMS)], out=energies.transpose(1, 0, 2))
     for begin in range(_MOST_TERMS, terms, _MOST_TERMS):
         part = slice(begin, min(begin + _MOST_TERMS, terms))
-        np.matmul(padded[:, part], features[:, part], out=scratch)
+        np.matmul(padded[:, part], features[:, part], out=scratch.transpose(1, 0, 2))
         energies += scratch
 
 
@@ -208,101 +218,66 @@ def _last_indices(chains: int, coded: npt.NDArray[np.int64]) -> npt.NDArray[np.i
     return last
 
 
-class _Independent:
-    """Groups of 16 bits of one signal."""
+class _Walk:
+    """The search through the groups of one signal, some groups at a time."""
 
-    def __init__(self, chains: int, first: int, groups: int, coded: npt.NDArray[np.int64]) -> None:
-        self._chosen = np.zeros(groups, dtype=np.int64)
-
-    @staticmethod
-    def noise(groups: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:
-        return gumbel_noise(groups, sampler.TABLE_ROWS, generator).reshape(groups, STATES, STATES).transpose(1, 0, 2)
-
-    def advance(
-        self,
-        energies: npt.NDArray[np.float32],
-        noise: npt.NDArray[np.float32] | None,
-        begin: int,
-        scratch: npt.NDArray[np.float32],
-    ) -> None:
-        if noise is not None:
-            energies -= noise
-        previous = energies.argmin(axis=2)  # of each current index
-        least = np.take_along_axis(energies, previous[:, :, None], axis=2)[:, :, 0]
-        current = least.argmin(axis=0)
-        groups = np.arange(len(current))
-        self._chosen[begin + groups] = previous[current, groups] * STATES + current
-
-    def chosen(self) -> npt.NDArray[np.int64]:
-        return self._chosen
-
-
-class _Path:
-    """One path through the chained groups of one signal."""
-
-    def __init__(self, chains: int, first: int, groups: int, coded: npt.NDArray[np.int64]) -> None:
-        self._chains, self._first = chains, first
+    def __init__(self, chains: int, groups: int, coded: npt.NDArray[np.int64]) -> None:
+        self._chains, self._first = chains, len(coded)
         self._last = _last_indices(chains, coded)
         self._chosen = np.zeros(groups, dtype=np.int64)
 
-    @staticmethod
-    def noise(groups: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:
-        return gumbel_noise(groups, STATES, generator).T
-
-    def advance(
-        self,
-        energies: npt.NDArray[np.float32],
-        noise: npt.NDArray[np.float32] | None,
-        begin: int,
-        scratch: npt.NDArray[np.float32],
-    ) -> None:
-        for run, chains in _runs(self._first + begin, energies.shape[1], self._chains):
-            costs = energies[:, np.arange(run.start, run.stop), self._last[chains]]  # (current, groups)
-            if noise is not None:
-                costs = costs - noise[:, run]
-            self._last[chains] = self._chosen[begin + run.start : begin + run.stop] = costs.argmin(axis=0)
+    def advance(self, costs: npt.NDArray[np.float32], begin: int) -> None:
+        """Go on to the groups from ``begin`` on; costs ``(groups, 256 current, 256 previous)`` may be overwritten."""
+        raise NotImplementedError
 
     def chosen(self) -> npt.NDArray[np.int64]:
+        """The indices of all groups, ``(groups,)``."""
         return self._chosen
 
 
-class _Trellis:
-    """The best paths through the chained groups of one signal, for each value of the last index of each chain."""
+class _Independent(_Walk):
+    """Groups of 16 bits: the previous index of the chained table is the high byte."""
 
-    def __init__(self, chains: int, first: int, groups: int, coded: npt.NDArray[np.int64]) -> None:
-        self._chains, self._first, self._groups = chains, first, groups
+    def advance(self, costs: npt.NDArray[np.float32], begin: int) -> None:
+        best = costs.reshape(len(costs), -1).argmin(axis=1)
+        self._chosen[begin : begin + len(costs)] = best % STATES * STATES + best // STATES
+
+
+class _Path(_Walk):
+    """One path through chained groups."""
+
+    def advance(self, costs: npt.NDArray[np.float32], begin: int) -> None:
+        for run, chains in _runs(self._first + begin, len(costs), self._chains):
+            some = costs[np.arange(run.start, run.stop), :, self._last[chains]]  # (groups, current)
+            self._last[chains] = self._chosen[begin + run.start : begin + run.stop] = some.argmin(axis=1)
+
+
+class _Trellis(_Walk):
+    """The best paths through chained groups, one to each value of the last index of each chain."""
+
+    def __init__(self, chains: int, groups: int, coded: npt.NDArray[np.int64]) -> None:
+        super().__init__(chains, groups, coded)
         self._cost = np.full((chains, STATES), np.inf, dtype=np.float32)
-        self._cost[np.arange(chains), _last_indices(chains, coded)] = 0
+        self._cost[np.arange(chains), self._last] = 0
         self._back = np.empty((groups, STATES), dtype=np.uint8)
+        self._row_starts = np.arange(_MANY * STATES).reshape(_MANY, STATES) * STATES
 
-    @staticmethod
-    def noise(groups: int, generator: np.random.Generator) -> None:
-        return None
-
-    def advance(
-        self,
-        energies: npt.NDArray[np.float32],
-        noise: npt.NDArray[np.float32] | None,
-        begin: int,
-        scratch: npt.NDArray[np.float32],
-    ) -> None:
-        for run, chains in _runs(self._first + begin, energies.shape[1], self._chains):
-            # what is contiguous is searched three times as fast
-            costs = scratch.reshape(-1)[: STATES * STATES * len(chains)].reshape(STATES, len(chains), STATES)
-            np.add(energies[:, run], self._cost[chains], out=costs)
-            previous = costs.argmin(axis=2)  # (current, groups)
-            least = np.take_along_axis(costs, previous[:, :, None], axis=2)[:, :, 0]
-            self._back[begin + run.start : begin + run.stop] = previous.T
+    def advance(self, costs: npt.NDArray[np.float32], begin: int) -> None:
+        for run, chains in _runs(self._first + begin, len(costs), self._chains):
+            totals = costs[run]
+            totals += self._cost[chains, None]
+            previous = totals.argmin(axis=2)  # (groups, current)
+            least = totals.reshape(-1)[previous + self._row_starts[: len(previous)]]
+            self._back[begin + run.start : begin + run.stop] = previous
             # costs count from the best path on, so that they stay small enough for float32
-            self._cost[chains] = (least - least.min(axis=0)).T
+            self._cost[chains] = least - least.min(axis=1, keepdims=True)
 
     def chosen(self) -> npt.NDArray[np.int64]:
         last = self._cost.argmin(axis=1)
-        chosen = np.zeros(self._groups, dtype=np.int64)
-        for run, chains in reversed(list(_runs(self._first, self._groups, self._chains))):
-            chosen[run] = last[chains]
+        for run, chains in reversed(list(_runs(self._first, len(self._chosen), self._chains))):
+            self._chosen[run] = last[chains]
             last[chains] = self._back[run][np.arange(len(chains)), last[chains]]
-        return chosen
+        return self._chosen
 
 
 def search_joint(
@@ -398,7 +373,8 @@ def _conditional(target: JointTarget, group: slice, residuals: npt.NDArray[np.fl
     factor[diagonal, diagonal] = np.maximum(factor[diagonal, diagonal], _SMALLEST_DEVIATION)
     inverse = np.linalg.inv(factor)
     # in parts, for the sake of the same sums with any number of threads
-    parts = residuals.reshape(-1, min(len(residuals), 32), group.start)
+    at_once = min(len(residuals), _PATHS_AT_ONCE)
+    parts = residuals.reshape(len(residuals) // at_once, at_once, group.start)
     shift = (parts @ target.factor[group, : group.start].T).reshape(len(residuals), latents)
     mean = np.clip(target.mean[group] + shift, -_LARGEST_MEAN, _LARGEST_MEAN)
     whitener, held = np.zeros((latents, columns)), np.zeros(columns)
@@ -444,7 +420,7 @@ def _joint_energies(
     for begin in range(0, latents, rows):
         np.matmul(whitener[begin : begin + rows], values, out=residuals[:, begin : begin + rows])
     residuals -= conditional.offset.T.astype(np.float32)
-    energies = np.einsum("clp,clp->cp", residuals, residuals)
+    energies: npt.NDArray[np.float32] = np.einsum("clp,clp->cp", residuals, residuals)
     energies -= np.einsum("l,clp->cp", conditional.held.astype(np.float32), squares)
     energies *= np.float32(0.5)
     return energies

@@ -1,0 +1,168 @@
+"""The searches for candidates on a unit Gaussian source: bits over the rate-distortion bound, and time and memory.
+
+python benchmarks/search.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+from common import write_csv, write_table
+
+from combiner_cli import coder, groups, sampler, search
+from combiner_cli.coder import Chaining
+
+KEY = 2024
+RATES = (0.25, 0.5, 1.0, 2.0)  # bits per dimension
+METHODS = {
+    "A*, 16 bits": (16, "astar"),
+    "best, 16 bits": (16, "best"),
+    "A*, 8 bits chained": (8, "astar"),
+    "best, 8 bits chained": (8, "best"),
+    "Viterbi, 8 bits chained": (8, "viterbi"),
+}
+SIZES = (10, 100, 400)  # kbit
+CHAINS = (1, 4, 16, 64)
+TURNS = (1, 8, 64)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kilobits", type=int, default=48, help="spent on the source by each method")
+    parser.add_argument("--size", type=int, help="time the coding of this many kilobits, once, and print the figures")
+    arguments = parser.parse_args()
+    if arguments.size is not None:
+        print(*coding_time(arguments.size))
+        return
+    overheads(arguments.kilobits)
+    chain_overheads(arguments.kilobits)
+    speeds()
+
+
+def overheads(kilobits: int) -> None:
+    """Write the table of methods and rates."""
+    rows = []
+    for rate in RATES:
+        for name, (bits, method) in METHODS.items():
+            count = 1000 * kilobits // bits
+            error, spent = code(rate, count, Chaining(bits), method)
+            rows.append(
+                {
+                    "rate": rate,
+                    "search": name,
+                    "groups": count,
+                    "squared_error": round(error, 5),
+                    "bound": round(bound(error), 4),
+                    "spent": round(spent, 4),
+                    "overhead": round(spent / bound(error) - 1, 4),
+                }
+            )
+    write_csv("search.csv", rows)
+    table = [
+        {"search": name} | {f"{row['rate']:g}": f"{row['overhead']:.1%}" for row in rows if row["search"] == name}
+        for name in METHODS
+    ]
+    notes = (
+        f"Unit Gaussian source, {kilobits} kbit per figure. The target is the posterior at the optimum of the "
+        "rate-distortion function at the rate of the column, in bits per dimension. Figures: bits spent over the bound "
+        "at the squared error that was measured, ½·log2(1/error), less 1. The prior is the optimum's as well."
+    )
+    write_table("search.md", "Searches for candidates", notes, table)
+
+
+def chain_overheads(kilobits: int) -> None:
+    """Write the table of chains and turns."""
+    count = 1000 * kilobits // 8
+    rows = []
+    for turns in TURNS:
+        for chains in CHAINS:
+            error, spent = code(1.0, count, Chaining(8, chains), "viterbi", turns)
+            rows.append({"turns": turns, "chains": chains, "overhead": round(spent / bound(error) - 1, 4)})
+    write_csv("search_chains.csv", rows)
+    table = [
+        {"chains": chains}
+        | {
+            f"{row['turns']} turns" if row["turns"] > 1 else "1 turn": f"{row['overhead']:.1%}"
+            for row in rows
+            if row["chains"] == chains
+        }
+        for chains in CHAINS
+    ]
+    notes = (
+        f"Unit Gaussian source at 1 bit per dimension, {count} groups of 8 bits, Viterbi. A turn decides the groups it "
+        "codes, and the next one goes on from there: every chain begins anew with one state in every turn, and its "
+        "first groups are coded with fewer paths to choose from."
+    )
+    write_table("search_chains.md", "Chains and turns", notes, table)
+
+
+def code(rate: float, count: int, chaining: Chaining, method: str, turns: int = 1) -> tuple[float, float]:
+    """Code a unit Gaussian source with that many groups: mean squared error, and bits spent per dimension."""
+    distortion = 2 ** (-2 * rate)
+    width = round(chaining.bits / rate)
+    source = np.random.default_rng(1).normal(size=(1, count, width))
+    source /= math.sqrt((source**2).mean())  # the bound is that of unit power
+    scale = math.sqrt(1 - distortion)  # of the reproduction, whose prior is whitened
+    target = search.Target(source * scale, np.full_like(source, math.sqrt(distortion)))
+    indices = np.zeros((1, 0), dtype=np.int64)
+    for part in np.array_split(np.arange(count), turns):
+        some = search.Target(target.mean[:, part], target.deviation[:, part])
+        found = search.search(some, chaining, KEY, indices, method, np.random.default_rng(2))
+        indices = np.append(indices, found, axis=1)
+    reproduction = scale * sampler.table(width, KEY)[coder.table_rows(indices, chaining)]
+    return float(((source - reproduction) ** 2).mean()), chaining.bits / width
+
+
+def bound(error: float) -> float:
+    """Rate-distortion function of the unit Gaussian, bits per dimension."""
+    return 0.5 * math.log2(1 / error)
+
+
+def coding_time(kilobits: int) -> tuple[float, float]:
+    """Seconds to code that much with Viterbi at 1 bit per dimension, table included, and peak memory in MB."""
+    count = 1000 * kilobits // 8
+    generator = np.random.default_rng(1)
+    information = np.full(8 * count, groups.INFORMATION_UNIT)
+    partition = groups.partition(information, count, KEY)
+    mean = math.sqrt(0.75) * generator.normal(size=(1, count, partition.width))
+    target = search.Target(mean, np.full_like(mean, 0.5))
+    chaining = Chaining(8, coder.chains_of(count))
+    begin = time.perf_counter()
+    search.search(target, chaining, KEY, np.zeros((1, 0), dtype=np.int64), "viterbi", generator)
+    seconds = time.perf_counter() - begin
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def speeds() -> None:
+    """Write the table of times, each measured in a process of its own."""
+    rows = []
+    for size in SIZES:
+        command = [sys.executable, __file__, "--size", str(size)]
+        seconds, memory = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        count = 1000 * size // 8
+        rows.append(
+            {
+                "kbit": size,
+                "groups": count,
+                "chains": coder.chains_of(count),
+                "seconds": round(float(seconds), 2),
+                "peak_mb": round(float(memory)),
+            }
+        )
+    write_csv("search_speed.csv", rows)
+    notes = (
+        "Viterbi search, one signal, groups of 8 latents of 1 bit each; making the table of candidates is included. "
+        f"Peak memory is that of the whole process. {os.cpu_count()} cores, of which the search uses one."
+    )
+    write_table("search_speed.md", "Time and memory of the Viterbi search", notes, rows)
+
+
+if __name__ == "__main__":
+    main()
