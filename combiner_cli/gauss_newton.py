@@ -26,7 +26,7 @@ import torch
 from .models.siren import Siren
 from .posterior import Objective, hash_seed
 
-_PRODUCTS_AT_ONCE = 2**23  # floats of the products of inputs of the networks that are computed together on the CPU
+_PRODUCTS_AT_ONCE = 2**21  # floats of the products of inputs of the networks that are computed together on the CPU
 _MOST_PRODUCTS = 2**29  # the same on a GPU
 _JITTERS = (0.0, 1e-6, 1e-4, 1e-2, 1.0)  # added to a precision that is not positive definite, relative to its trace
 _LARGEST_NOISE_CHANGE = 0.5  # of the logarithm of s2 in one step
@@ -209,7 +209,7 @@ def _outer(matrix: torch.Tensor) -> torch.Tensor:
 def _weight_gram(network: Siren, done: Pass, columns: torch.Tensor, inside: torch.Tensor | None) -> torch.Tensor:
     """J'J of some weights, ``(networks, columns, columns)``, from products of units and products of inputs."""
     count, _, points = done.output.shape
-    places = _product_places(network, columns.device)[columns][:, columns].reshape(-1)
+    places = _places_of(network, columns)
     layers = sensitivities(network, done, _seeds(done, inside))
     parts = []
     for first in range(network.hidden + 1):
@@ -267,6 +267,18 @@ def _product_places(network: Siren, device: torch.device) -> torch.Tensor:
     input_pair = torch.where(same, _triangular(low_input, high_input), low_input * widths[above] + high_input)
     which = pair[below, above]
     return (begins[which] + unit_pair * counts[which, 1] + input_pair).to(device)
+
+
+def _places_of(network: Siren, columns: torch.Tensor) -> torch.Tensor:
+    """Where the elements of J'J of some weights are among the products, ``(columns²,)`` int32."""
+    return _places_of_tuple(network, tuple(columns.tolist()), columns.device)
+
+
+@lru_cache(maxsize=4)
+def _places_of_tuple(network: Siren, columns: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """:func:`_places_of`, remembered from step to step."""
+    chosen = torch.tensor(columns, device=device)
+    return _product_places(network, device)[chosen][:, chosen].reshape(-1).to(torch.int32)
 
 
 def _triangular(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -634,8 +646,7 @@ def _sampled_gram(posterior: Gaussian, objective: Objective, z: torch.Tensor, fi
         inside = None if objective.inside is None else objective.inside[part][:, :, here]
         mine = maps.part(part)
         done = forward(objective.network, mine.weights(z[part]), objective.features[:, here])
-        found[part] = gram(objective.network, mine.scale, done, columns, inside)
-    found *= total / points
+        found[part] = gram(objective.network, mine.scale * (total / points) ** 0.5, done, columns, inside)
     return found if same else _rearranged(found, torch.searchsorted(columns, posterior.places))
 
 
