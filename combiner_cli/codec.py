@@ -23,10 +23,10 @@ from .signals import Kind, Signal, Tiling, coordinates, coverage, from_values, i
 
 if TYPE_CHECKING:
     from .posterior import Objective
-    from .refine import Progress, Report, Schedule
+    from .refine import Coded, Progress, Report, Schedule
 
 MOST_POINTS = 2**26  # pixels or sample instants that a file may declare, unless the caller says otherwise
-_METHOD = "viterbi"  # of the search for candidates
+REFINEMENTS = ("closed-form", "gradient")
 _SMALL = 2**14  # points up to which the long schedule is affordable
 
 
@@ -39,12 +39,17 @@ class Settings:
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seed: of the encoder's own random numbers.
         schedule: how long to fit and refine; ``None`` chooses by the size of the signal.
+        refine: ``"closed-form"`` (a posterior with all covariances of a network, conditioned on the coded groups), or
+            ``"gradient"`` (a factorised posterior that gradient steps adapt to them).
+        search: for the candidate of each group, one of ``search.METHODS``.
     """
 
     rate: float = 1.0
     device: str = "auto"
     seed: int = 0
     schedule: Schedule | None = None
+    refine: str = "closed-form"
+    search: str = "viterbi"
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,6 @@ def encode_batch(
         InputError: the signals differ in shape or format.
         PriorError, UsageError, LimitError, VerificationError: as :func:`encode`.
     """
-    from . import refine
-
     settings = settings or Settings()
     first = signals[0]
     check_kind(prior, first.kind)
@@ -108,17 +111,18 @@ def encode_batch(
     (stage,) = prior.stages(layout)
     count = _number_of_groups(stage, prior, settings.rate)
     partition = groups.partition(stage.information, count, prior.key)
-    schedule = settings.schedule or default_schedule(points)
+    engine, usual = _engine(settings.refine, len(signals), layout.tiles, points, prior, device)
+    schedule = settings.schedule or usual
     clock = time.perf_counter()
     objective = _objective(signals, layout, prior, device)
-    coded = refine.encode(
+    coded = engine(
         objective,
         partition,
         Chaining(prior.group_bits),
         prior.key,
         len(signals),
         replace(schedule, seed=settings.seed),
-        _METHOD,
+        settings.search,
         report or _silence,
     )
     seconds = {"prepare": 0.0, **coded.seconds}
@@ -195,6 +199,23 @@ def default_schedule(points: int) -> Schedule:
     if points <= _SMALL:
         return Schedule(steps=3000, rounds=128, steps_per_round=20, descent=Descent(points=512))
     return Schedule(steps=2500, rounds=64, steps_per_round=16)
+
+
+def _engine(
+    refinement: str, signals: int, tiles: int, points: int, prior: Prior, device: str
+) -> tuple[Callable[..., Coded], Schedule]:
+    """What fits, searches and refines, and for how long if nobody says otherwise.
+
+    Where the covariances of all networks do not fit the memory, gradient steps refine.
+    """
+    from . import condition, gauss_newton, refine
+
+    if refinement not in REFINEMENTS:
+        raise UsageError(f"there is no refinement {refinement}; choose {' or '.join(REFINEMENTS)}")
+    latents = int(np.count_nonzero(prior.information))
+    if refinement == "gradient" or not gauss_newton.affordable(signals * tiles, latents, device):
+        return refine.encode, default_schedule(points)
+    return condition.encode, condition.default_schedule(tiles)
 
 
 def choose_device(name: str) -> str:

@@ -28,6 +28,8 @@ from .posterior import Objective, hash_seed
 
 _PRODUCTS_AT_ONCE = 2**21  # floats of the products of inputs of the networks that are computed together on the CPU
 _MOST_PRODUCTS = 2**29  # the same on a GPU
+_MOST_MATRIX_FLOATS = 2**28  # of all networks of a batch; about five matrices of that size exist at a time
+_MOST_MATRIX_FLOATS_CUDA = 2**31
 _JITTERS = (0.0, 1e-6, 1e-4, 1e-2, 1.0)  # added to a precision that is not positive definite, relative to its trace
 _LARGEST_NOISE_CHANGE = 0.5  # of the logarithm of s2 in one step
 _TOLERATED_RISE = 1.05  # of the loss, which is estimated from samples, before a move is taken back
@@ -258,7 +260,7 @@ def _product_places(network: Siren, device: torch.device) -> torch.Tensor:
     swap = layer[:, None] > layer  # the product is stored for the lower layer first
 
     def ordered(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        first, second = torch.broadcast_tensors(values[:, None], values[None])
+        first, second = values[:, None], values[None]
         return torch.where(swap, second, first), torch.where(swap, first, second)
 
     (below, above), (low_unit, high_unit), (low_input, high_input) = (ordered(one) for one in (layer, units, inputs))
@@ -353,8 +355,8 @@ class Gaussian:
     networks of one signal also some that are.
 
     Attributes:
-        latents: of each network of a signal, ``(networks of a signal, free)`` int64.
-        open: 1 for those not yet decided, ``(networks of a signal, free)``.
+        latents: of each network of a signal, no two the same, ``(networks of a signal, free)`` int64.
+        open: 1 for those that are to be coded and not yet decided, ``(networks of a signal, free)``.
         course: the means.
         gram: running average of J'J, ``(networks, free, free)``.
         factor: lower Cholesky factor of the precision gram / s2 + I, ``(networks, free, free)``.
@@ -414,7 +416,7 @@ def begin(
     Args:
         objective: what to fit.
         latents: of the rows of the matrices, ``(networks of a signal, free)``; all others stay 0.
-        opened: 1 for rows that stand for a latent, the same shape.
+        opened: 1 for rows that are to be coded, the same shape.
         mean: whitened means of the factorised posterior, ``(networks, latents)``.
         deviation: its whitened standard deviations, the same shape.
         signals: number of signals.
@@ -423,9 +425,7 @@ def begin(
     """
     s2 = torch.full((signals,), 0.5 / objective.weight, device=mean.device)
     places, held = latents.repeat(signals, 1), opened.repeat(signals, 1)
-    # a row that stands for nothing may name a latent of another row
-    kept = torch.zeros_like(mean).scatter_add(1, places, held).clamp(max=1)
-    chosen = mean * kept
+    chosen = torch.zeros_like(mean).scatter(1, places, mean.gather(1, places) * held)
     spread = deviation.gather(1, places) * held
     empty = torch.empty(0, device=mean.device)
     state = Gaussian(latents, opened, at_rest(chosen, places), empty, empty, s2, s2, fit.warm, torch.zeros_like(s2))
@@ -436,6 +436,12 @@ def begin(
         sample = chosen.scatter_add(1, places, spread * noise)
         average = average + _sampled_gram(state, objective, sample, fit, count) / fit.warm
     return replace(state, gram=average, factor=cholesky(average, state.noise, held))
+
+
+def affordable(networks: int, latents: int, device: str) -> bool:
+    """Whether the matrices of that many networks of one batch fit the memory."""
+    most = _MOST_MATRIX_FLOATS_CUDA if device == "cuda" else _MOST_MATRIX_FLOATS
+    return networks * latents**2 <= most
 
 
 def at_rest(mean: torch.Tensor, places: torch.Tensor) -> Course:
@@ -458,7 +464,7 @@ def step(posterior: Gaussian, objective: Objective, fit: Fit, nats: torch.Tensor
     count = posterior.steps + 1
     generator = torch.Generator(device=posterior.mean.device).manual_seed(hash_seed(seed, count))
     spread = draw(posterior, fit.moves * fit.pairs, generator)  # (networks, samples, free)
-    for some in spread.split(fit.pairs, dim=1):
+    for some in torch.split(spread, fit.pairs, dim=1):
         posterior = replace(posterior, course=_moved(posterior, objective, some, fit))
     posterior = replace(posterior, steps=count)
     sample = posterior.mean.scatter_add(1, posterior.places, spread[:, 0])
@@ -499,7 +505,8 @@ def decide(posterior: Gaussian, values: torch.Tensor, decided: torch.Tensor) -> 
     after = replace(after, factor=cholesky(after.gram, after.noise, after.opened) if factor is None else factor)
     # the gradient of the quadratic form at the new values, for the latents that are left
     shift = solve(after.factor, -pushed[:, :size, 0] * after.opened) * after.opened
-    mean = posterior.mean.scatter_add(1, posterior.places, difference).scatter_add(1, after.places, shift)
+    mean = posterior.mean.scatter(1, posterior.places, torch.where(now > 0, values, rows))
+    mean = mean.scatter_add(1, after.places, shift)  # adds 0 to what is decided
     course = replace(at_rest(mean, after.places), pace=posterior.course.pace)
     return replace(after, course=course)
 
@@ -625,8 +632,8 @@ def _expected_error(
     if objective.inside is not None:
         residual = residual * objective.inside[part].repeat_interleave(count, 0)
     pulled = maps.pull(gradient(objective.network, done, residual))  # (networks · samples, latents)
-    error = (residual * residual).sum(dim=(1, 2)).unflatten(0, (-1, count)).mean(dim=1)
-    return pulled.unflatten(0, (-1, count)).mean(dim=1).gather(1, places), error
+    error = (residual * residual).sum(dim=(1, 2)).reshape(-1, count).mean(dim=1)
+    return pulled.reshape(len(places), count, -1).mean(dim=1).gather(1, places), error
 
 
 def _sampled_gram(posterior: Gaussian, objective: Objective, z: torch.Tensor, fit: Fit, turn: int) -> torch.Tensor:
@@ -670,7 +677,7 @@ def _networks_at_once(objective: Objective, samples: int, points: int) -> Iterat
 
 def _by_signal(values: torch.Tensor, posterior: Gaussian) -> torch.Tensor:
     """Sums over the networks of each signal, ``(signals,)``."""
-    return values.unflatten(0, (posterior.signals, -1)).sum(dim=1)
+    return values.reshape(posterior.signals, -1).sum(dim=1)
 
 
 def _seeds(done: Pass, inside: torch.Tensor | None) -> torch.Tensor:

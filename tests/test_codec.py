@@ -10,7 +10,7 @@ from conftest import smooth_image, tiny_prior, tone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from combiner_cli import bitstream, codec, metrics, refine
+from combiner_cli import bitstream, codec, condition, metrics, refine
 from combiner_cli.errors import (
     CombinerError,
     DamagedFileError,
@@ -39,14 +39,17 @@ def _with_random_payload(result):
 def _spied_latents(monkeypatch):
     """Whitened latents that the encoder's networks ended with, call after call."""
     seen = []
-    original = refine.encode
 
-    def spy(*arguments):
-        coded = original(*arguments)
-        seen.append(coded.values)
-        return coded
+    def spied(original):
+        def spy(*arguments):
+            coded = original(*arguments)
+            seen.append(coded.values)
+            return coded
 
-    monkeypatch.setattr(refine, "encode", spy)
+        return spy
+
+    for engine in (refine, condition):
+        monkeypatch.setattr(engine, "encode", spied(engine.encode))
     return seen
 
 
@@ -154,7 +157,8 @@ def test_the_penalties_bring_every_group_near_its_budget(learned_prior, monkeypa
             seen.append((self.group_kl(posterior) / math.log(2)).cpu().numpy())
 
     monkeypatch.setattr(refine, "_Budget", Spy)
-    codec.encode(smooth_image(16, 16, seed=33), learned_prior, codec.Settings(schedule=Schedule(1500, 1, 0)))
+    settings = codec.Settings(schedule=Schedule(1500, 1, 0), refine="gradient")
+    codec.encode(smooth_image(16, 16, seed=33), learned_prior, settings)
     first, last = (np.abs(divergence - 16) for divergence in (seen[0], seen[-1]))
     assert last.max() < 4
     assert last.mean() < 1 < first.mean()

@@ -1,6 +1,5 @@
 """The Gauss-Newton posterior: derivatives against autograd, and the exact posterior where the network is linear."""
 
-import numpy as np
 import pytest
 import torch
 
