@@ -166,6 +166,8 @@ def _budget(posterior: Gaussian, job: _Job, coded: int) -> torch.Tensor:
 def _code(posterior: Gaussian, job: _Job, indices: npt.NDArray[np.int64], first: int, last: int) -> Gaussian:
     """Code groups ``first`` to ``last - 1`` of every signal and condition the rest on them."""
     begin, end = (int(place) for place in np.searchsorted(job.partition.group, [first, last]))
+    if begin == end:
+        return posterior  # the groups hold nothing, and any indices will do
     if len(job.rows.latents) == 1 and job.chaining == Chaining(8, 1):
         _search_jointly(posterior, job, indices, first, last, slice(begin, end))
     else:
@@ -192,7 +194,7 @@ def _search_jointly(
     inverse = gauss_newton.marginal_factor(posterior, count).cpu().numpy()
     # covariance = inverse' · inverse; with rows and columns in coding order its lower factor is this
     factor = inverse.transpose(0, 2, 1)[:, ::-1, ::-1]
-    means = posterior.mean.gather(1, posterior.places)[:, -count:].double().cpu().numpy()[:, ::-1]
+    means = posterior.mean.gather(1, posterior.places).double().cpu().numpy()[:, ::-1][:, :count]
     group, column = job.partition.group[part] - first, job.partition.column[part]
     previous = indices[:, first - 1] if first else np.zeros(len(indices), dtype=np.int64)
     for number in range(posterior.signals):
@@ -209,14 +211,13 @@ def _search_marginally(
     signals, networks, size = posterior.signals, *posterior.latents.shape
     network, row = job.rows.network[part], job.rows.latents.shape[1] - 1 - job.rows.row[part]
     target = search.Target(*(shape((signals, last - first, job.partition.width)) for shape in (np.zeros, np.ones)))
-    if len(row):
-        least = int(row.min())
-        inverse = gauss_newton.marginal_factor(posterior, size - least)
-        deviation = (inverse * inverse).sum(dim=1).sqrt().cpu().numpy().reshape(signals, networks, -1)
-        means = posterior.mean.gather(1, posterior.places)[:, least:].double().cpu().numpy()
-        places = (slice(None), job.partition.group[part] - first, job.partition.column[part])
-        target.mean[places] = means.reshape(signals, networks, -1)[:, network, row - least]
-        target.deviation[places] = deviation[:, network, row - least]
+    least = int(row.min())
+    inverse = gauss_newton.marginal_factor(posterior, size - least)
+    deviation = (inverse * inverse).sum(dim=1).sqrt().cpu().numpy().reshape(signals, networks, -1)
+    means = posterior.mean.gather(1, posterior.places)[:, least:].double().cpu().numpy()
+    places = (slice(None), job.partition.group[part] - first, job.partition.column[part])
+    target.mean[places] = means.reshape(signals, networks, -1)[:, network, row - least]
+    target.deviation[places] = deviation[:, network, row - least]
     generator = np.random.Generator(np.random.Philox(hash_seed(job.seed, first)))
     found = search.search(target, job.chaining, job.key, indices[:, :first], job.method, generator)
     indices[:, first:last] = found

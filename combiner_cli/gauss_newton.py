@@ -309,7 +309,7 @@ class Fit:
     """How to fit.
 
     Attributes:
-        points: drawn per step for J'J; the other points of a tile wait for other steps.
+        points: used per step for J'J; the other points of a tile wait for other steps.
         warm: samples of J'J before the first step.
         moves: of the mean per step, with one and the same precision.
         pairs: of samples ± of the posterior per move, for the gradient; those of all moves together give the KL.
@@ -469,7 +469,7 @@ def step(posterior: Gaussian, objective: Objective, fit: Fit, nats: torch.Tensor
     posterior = replace(posterior, steps=count)
     sample = posterior.mean.scatter_add(1, posterior.places, spread[:, 0])
     sampled = _sampled_gram(posterior, objective, sample, fit, count)
-    average = posterior.gram.lerp_(sampled, max(1 / count, fit.smallest_step))
+    average = torch.lerp(posterior.gram, sampled, max(1 / count, fit.smallest_step))
     kl, slope = divergence(posterior, spread)
     change = ((kl - nats) / slope).clamp(-_LARGEST_NOISE_CHANGE, _LARGEST_NOISE_CHANGE)
     s2 = posterior.s2 * torch.exp(torch.nan_to_num(change))
@@ -516,16 +516,19 @@ def marginal_factor(posterior: Gaussian, count: int) -> torch.Tensor:
 
     Its transpose times itself is the covariance of these latents with all others integrated out.
     """
-    corner = posterior.factor[:, -count:, -count:].double()
+    first = posterior.factor.shape[1] - count
+    corner = posterior.factor[:, first:, first:].double()
     identity = torch.eye(count, dtype=corner.dtype, device=corner.device)
-    return torch.linalg.solve_triangular(corner, identity.expand_as(corner), upper=False)
+    inverse: torch.Tensor = torch.linalg.solve_triangular(corner, identity.expand_as(corner), upper=False)
+    return inverse
 
 
 def draw(posterior: Gaussian, count: int, generator: torch.Generator) -> torch.Tensor:
     """Deviations of samples from the mean, ``(networks, count, free)``; 0 for latents already decided."""
     size = posterior.latents.shape[1]
     noise = torch.randn(size, count, generator=generator, device=posterior.mean.device)
-    spread = torch.linalg.solve_triangular(posterior.factor.mT, noise.expand(len(posterior.mean), -1, -1), upper=True)
+    shared = noise.expand(len(posterior.mean), -1, -1)
+    spread: torch.Tensor = torch.linalg.solve_triangular(posterior.factor.mT, shared, upper=True)
     return spread.mT * posterior.opened[:, None]
 
 
@@ -567,6 +570,7 @@ def cholesky(gram: torch.Tensor, noise: torch.Tensor, opened: torch.Tensor) -> t
         precision *= opened[:, :, None] * opened[:, None]
     diagonal = precision.diagonal(dim1=1, dim2=2)
     diagonal += 1
+    factor: torch.Tensor
     factor, failed = torch.linalg.cholesky_ex(precision)
     if not bool((failed != 0).any()):
         return factor
@@ -654,6 +658,7 @@ def _sampled_gram(posterior: Gaussian, objective: Objective, z: torch.Tensor, fi
         mine = maps.part(part)
         done = forward(objective.network, mine.weights(z[part]), objective.features[:, here])
         found[part] = gram(objective.network, mine.scale * (total / points) ** 0.5, done, columns, inside)
+    found.nan_to_num_(0.0, 0.0, 0.0)  # an average would never forget what is not a number
     return found if same else _rearranged(found, torch.searchsorted(columns, posterior.places))
 
 
