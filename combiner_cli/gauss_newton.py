@@ -533,7 +533,7 @@ def draw(posterior: Gaussian, count: int, generator: torch.Generator) -> torch.T
 
 
 def divergence(posterior: Gaussian, spread: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """KL(posterior, prior) of the latents not yet decided, and its fall with the logarithm of s2, in nats.
+    """KL(posterior, prior) of the latents not yet decided, and about its fall with the logarithm of s2, in nats.
 
     The trace of the covariance is estimated from samples: with many latents a few samples are enough.
 
@@ -550,7 +550,8 @@ def divergence(posterior: Gaussian, spread: torch.Tensor) -> tuple[torch.Tensor,
     logarithm = 2 * posterior.factor.diagonal(dim1=1, dim2=2).log().sum(dim=1)
     count = opened.sum(dim=1)
     kl = 0.5 * (trace + (mean * mean).sum(dim=1) - count + logarithm)
-    slope = 0.5 * (count - trace)
+    # the part of the covariance and, from above, that of the mean: too small a step does not overshoot
+    slope = 0.5 * (count - trace + (mean * mean).sum(dim=1))
     return _by_signal(kl, posterior), _by_signal(slope, posterior).clamp(min=1.0)
 
 
