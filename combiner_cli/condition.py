@@ -115,11 +115,11 @@ def default_schedule(networks: int) -> Schedule:
     """How long to fit and refine signals of that many networks.
 
     With one network a turn holds about 30 groups, within which nothing is approximate but the network's linearity.
-    With several, a turn takes the latents of one network for independent: turns are shorter, and steps fewer.
+    With several, a turn takes the latents of one network for independent: turns are shorter.
     """
     if networks == 1:
-        return Schedule(steps=2000, rounds=6, steps_per_round=3, newton_steps=12, descent=Descent(points=256))
-    return Schedule(steps=1500, rounds=32, steps_per_round=1, newton_steps=12, descent=Descent(points=256))
+        return Schedule(steps=2000, rounds=6, steps_per_round=3, newton_steps=12, descent=Descent(points=128))
+    return Schedule(steps=1500, rounds=16, steps_per_round=2, newton_steps=12, descent=Descent(points=256))
 
 
 def _rows(partition: Partition, networks: int, latents: int) -> _Rows:

@@ -33,6 +33,7 @@ _MOST_MATRIX_FLOATS_CUDA = 2**31
 _JITTERS = (0.0, 1e-6, 1e-4, 1e-2, 1.0)  # added to a precision that is not positive definite, relative to its trace
 _LARGEST_NOISE_CHANGE = 0.5  # of the logarithm of s2 in one step
 _TOLERATED_RISE = 1.05  # of the loss, which is estimated from samples, before a move is taken back
+_TOLERATED_RISE_OF_PART = 1.3  # where it is estimated from other points every time
 _PACE_GROWTH = 1.1  # of the step size after every good move, until it is whole again
 _NOISE_RANGE = 1e4  # s2 stays within this factor of where it began
 
@@ -310,6 +311,7 @@ class Fit:
 
     Attributes:
         points: used per step for J'J; the other points of a tile wait for other steps.
+        move_points: used per move for the gradient, likewise.
         warm: samples of J'J before the first step.
         moves: of the mean per step, with one and the same precision.
         pairs: of samples ± of the posterior per move, for the gradient; those of all moves together give the KL.
@@ -320,6 +322,7 @@ class Fit:
     """
 
     points: int = 256
+    move_points: int = 1024
     warm: int = 6
     moves: int = 4
     pairs: int = 2
@@ -464,8 +467,9 @@ def step(posterior: Gaussian, objective: Objective, fit: Fit, nats: torch.Tensor
     count = posterior.steps + 1
     generator = torch.Generator(device=posterior.mean.device).manual_seed(hash_seed(seed, count))
     spread = draw(posterior, fit.moves * fit.pairs, generator)  # (networks, samples, free)
-    for some in torch.split(spread, fit.pairs, dim=1):
-        posterior = replace(posterior, course=_moved(posterior, objective, some, fit))
+    for turn, some in enumerate(torch.split(spread, fit.pairs, dim=1), start=count * fit.moves):
+        here = _turn(objective.target.shape[2], fit.move_points, turn)
+        posterior = replace(posterior, course=_moved(posterior, objective, some, here, fit))
     posterior = replace(posterior, steps=count)
     sample = posterior.mean.scatter_add(1, posterior.places, spread[:, 0])
     sampled = _sampled_gram(posterior, objective, sample, fit, count)
@@ -600,7 +604,7 @@ def solve(factor: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return torch.cholesky_solve(right[..., None], factor)[..., 0]
 
 
-def _moved(posterior: Gaussian, objective: Objective, spread: torch.Tensor, fit: Fit) -> Course:
+def _moved(posterior: Gaussian, objective: Objective, spread: torch.Tensor, here: slice, fit: Fit) -> Course:
     """One move of the means along precision⁻¹ · gradient of the expected loss, or back where the loss has risen.
 
     Samples come in pairs ±: what the gradient's linear part makes of them cancels, and the mean is not shaken.
@@ -608,11 +612,16 @@ def _moved(posterior: Gaussian, objective: Objective, spread: torch.Tensor, fit:
     course = posterior.course
     pairs = torch.cat([spread, -spread], dim=1)  # (networks, samples, free)
     pull, error = torch.zeros_like(course.velocity), torch.zeros_like(course.error)
-    for part in _networks_at_once(objective, pairs.shape[1], objective.target.shape[2]):
-        pull[part], error[part] = _expected_error(posterior, objective, pairs[part], part)
-    before, now = (value / (2 * posterior.noise) + 0.5 * (z * z).sum(dim=1)
-                   for value, z in ((course.error, course.good), (error, course.mean)))  # fmt: skip
-    risen = ~(now <= before * _TOLERATED_RISE)[:, None]  # (networks, 1); what is not a number has risen, too
+    total, points = objective.target.shape[2], here.stop - here.start
+    for part in _networks_at_once(objective, pairs.shape[1], points):
+        found = _expected_error(posterior, objective, pairs[part], part, here)
+        pull[part], error[part] = (one * (total / points) for one in found)
+    before, now = (
+        value / (2 * posterior.noise) + 0.5 * (z * z).sum(dim=1)
+        for value, z in ((course.error, course.good), (error, course.mean))
+    )
+    tolerated = _TOLERATED_RISE if points == total else _TOLERATED_RISE_OF_PART
+    risen = ~(now <= before * tolerated)[:, None]  # (networks, 1); what is not a number has risen, too
     rows = course.mean.gather(1, posterior.places)
     newton = solve(posterior.factor, (pull / posterior.noise[:, None] - rows) * posterior.opened)
     velocity = fit.momentum * course.velocity + fit.mean_step * course.pace[:, None] * newton * posterior.opened
@@ -624,18 +633,18 @@ def _moved(posterior: Gaussian, objective: Objective, spread: torch.Tensor, fit:
 
 
 def _expected_error(
-    posterior: Gaussian, objective: Objective, pairs: torch.Tensor, part: slice
+    posterior: Gaussian, objective: Objective, pairs: torch.Tensor, part: slice, here: slice
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """J'(target - output) ``(networks, free)`` and squared error ``(networks,)``, means over samples."""
+    """J'(target - output) ``(networks, free)`` and squared error ``(networks,)`` at some points, means over samples."""
     count = pairs.shape[1]
     places = posterior.places[part]
     z = posterior.mean[part, None].expand(-1, count, -1)  # (networks, samples, latents)
     z = z.scatter_add(2, places[:, None].expand(-1, count, -1), pairs).flatten(0, 1)
     maps = affine(objective).part(part).repeated(count)
-    done = forward(objective.network, maps.weights(z), objective.features)
-    residual = objective.target[part].repeat_interleave(count, 0) - done.output
+    done = forward(objective.network, maps.weights(z), objective.features[:, here])
+    residual = objective.target[part][:, :, here].repeat_interleave(count, 0) - done.output
     if objective.inside is not None:
-        residual = residual * objective.inside[part].repeat_interleave(count, 0)
+        residual = residual * objective.inside[part][:, :, here].repeat_interleave(count, 0)
     pulled = maps.pull(gradient(objective.network, done, residual))  # (networks · samples, latents)
     error = (residual * residual).sum(dim=(1, 2)).reshape(-1, count).mean(dim=1)
     return pulled.reshape(len(places), count, -1).mean(dim=1).gather(1, places), error
@@ -647,8 +656,7 @@ def _sampled_gram(posterior: Gaussian, objective: Objective, z: torch.Tensor, fi
     The points are in a random order; the parts take turns, so that an average over steps has seen them all.
     """
     total = objective.target.shape[2]
-    parts = -(-total // fit.points)
-    here = slice(turn % parts * total // parts, (turn % parts + 1) * total // parts)
+    here = _turn(total, fit.points, turn)
     points = here.stop - here.start
     maps = affine(objective)
     same = len(posterior.latents) == 1
@@ -661,6 +669,12 @@ def _sampled_gram(posterior: Gaussian, objective: Objective, z: torch.Tensor, fi
         found[part] = gram(objective.network, mine.scale * (total / points) ** 0.5, done, columns, inside)
     found.nan_to_num_(0.0, 0.0, 0.0)  # an average would never forget what is not a number
     return found if same else _rearranged(found, torch.searchsorted(columns, posterior.places))
+
+
+def _turn(total: int, points: int, turn: int) -> slice:
+    """One of the parts of about so many points into which all are divided; the parts take turns."""
+    parts = -(-total // points)
+    return slice(turn % parts * total // parts, (turn % parts + 1) * total // parts)
 
 
 def _rearranged(matrices: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
