@@ -22,6 +22,7 @@ from .groups import Partition
 from .posterior import Descent, Objective, Posterior, cosine, descend, hash_seed, kl, squared_error, start
 
 _LARGEST_CHANGE = 0.1  # of the logarithm of a penalty per adaptation, as in the published rule (factor 1.1)
+_GROUPS_AHEAD = 12  # of each chain, searched and not yet decided: a path must end where the next turn can go on well
 _LATE_RATE = 0.6  # step size between groups, relative to that of the fit's beginning
 
 
@@ -214,21 +215,23 @@ def _code(
     method: str,
     seed: int,
 ) -> None:
-    """Code groups ``first`` to ``last - 1`` of every signal and freeze their latents."""
-    begin, end = np.searchsorted(partition.group, [first, last])
+    """Code groups ``first`` to ``last - 1`` of every signal with an eye to those after, and freeze their latents."""
+    ahead = min(partition.groups, last + (_GROUPS_AHEAD * chaining.chains if chaining.bits == 8 else 0))
+    begin, decided, end = np.searchsorted(partition.group, [first, last, ahead])
     latents = torch.tensor(partition.order[begin:end], device=posterior.mean.device)
     means, logs = (
         tensor.view(budget.signals, -1)[:, latents].double().cpu().numpy()
         for tensor in (posterior.mean, posterior.log_deviation)
     )
-    shape = (budget.signals, last - first, partition.width)
+    shape = (budget.signals, ahead - first, partition.width)
     target = search.Target(np.zeros(shape), np.ones(shape))
     places = (slice(None), partition.group[begin:end] - first, partition.column[begin:end])
     target.mean[places], target.deviation[places] = means, np.exp(logs)
     generator = np.random.Generator(np.random.Philox(hash_seed(seed, first)))
-    indices[:, first:last] = search.search(target, chaining, key, indices[:, :first], method, generator)
-    values = coder.lookup(indices[:, :last], partition, chaining, key, slice(begin, end))
-    budget.freeze(posterior, latents, torch.tensor(values, device=posterior.mean.device))
+    found = search.search(target, chaining, key, indices[:, :first], method, generator)
+    indices[:, first:last] = found[:, : last - first]
+    values = coder.lookup(indices[:, :last], partition, chaining, key, slice(begin, decided))
+    budget.freeze(posterior, latents[: decided - begin], torch.tensor(values, device=posterior.mean.device))
 
 
 def _mean_squared_error(objective: Objective, posterior: Posterior) -> float:

@@ -31,6 +31,7 @@ _FEW, _MANY = 4, 16  # groups whose energies are computed together
 _MOST_TERMS = 64  # of a sum in one matrix product: 16 · 64 · 256 is the largest product that is not divided
 _MOST_PRODUCT = 1024  # rows times terms of a product, for the same reason
 _PATHS_AT_ONCE = 32  # for the same reason
+_CACHED = 2**17  # numbers that stay in a core's cache
 _SMALLEST_WAIT = np.float32(2**-25)  # in float32 zeros stand for waits below this, and must not become infinite noise
 _SMALLEST_DEVIATION = 2**-10  # below it float32 cannot tell candidates apart: the closest ones win all the same
 _LARGEST_MEAN = 2**10  # candidates end at 4.4: farther means do not change which is the closest
@@ -78,7 +79,8 @@ def search(
 ) -> npt.NDArray[np.int64]:
     """The index of a candidate of each of some groups that follow one another: ``(signals, groups)``.
 
-    The signals share the noise of A* coding.
+    The signals share the noise of A* coding. A caller that decides only some of them and searches the rest again should
+    give a dozen groups of each chain beyond those, or else paths end where the next group has no good candidates.
 
     Args:
         target: their posteriors.
@@ -287,7 +289,8 @@ def search_joint(
 
     Given the candidates of a path so far, the next group is Gaussian with mean m_k + C_k,<k · ε_<k and factor C_kk,
     where ε are the standardised residuals of the groups before. Every path carries its own. The path that is found
-    need not be the best of all, because what follows an index depends on the path to it.
+    need not be the best of all, because what follows an index depends on the path to it. Groups beyond those that the
+    caller decides help as in :func:`search`.
 
     Args:
         target: the posterior given everything that is coded before.
@@ -413,15 +416,21 @@ def _joint_energies(
     conditional: _Conditional, values: npt.NDArray[np.float32], squares: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Energies of all candidates, each after the best path to its previous index: ``(256 current, 256 previous)``."""
-    latents = len(conditional.whitener)
     whitener = conditional.whitener.astype(np.float32)
-    residuals = np.empty((STATES, latents, STATES), dtype=np.float32)
-    rows = max(1, _MOST_PRODUCT // whitener.shape[1])
-    for begin in range(0, latents, rows):
-        np.matmul(whitener[begin : begin + rows], values, out=residuals[:, begin : begin + rows])
-    residuals -= conditional.offset.T.astype(np.float32)
-    energies: npt.NDArray[np.float32] = np.einsum("clp,clp->cp", residuals, residuals)
-    energies -= np.einsum("l,clp->cp", conditional.held.astype(np.float32), squares)
+    offset, held = conditional.offset.T.astype(np.float32), conditional.held.astype(np.float32)
+    latents, columns = whitener.shape
+    rows = max(1, _MOST_PRODUCT // columns)
+    energies = np.empty((STATES, STATES), dtype=np.float32)
+    at_once = min(STATES, max(1, _CACHED // (STATES * max(1, latents))))
+    residuals = np.empty((at_once, latents, STATES), dtype=np.float32)
+    for begin in range(0, STATES, at_once):
+        block = slice(begin, min(begin + at_once, STATES))
+        some = residuals[: block.stop - begin]
+        for row in range(0, latents, rows):
+            np.matmul(whitener[row : row + rows], values[block], out=some[:, row : row + rows])
+        some -= offset
+        np.einsum("clp,clp->cp", some, some, out=energies[block])
+        energies[block] -= np.einsum("l,clp->cp", held, squares[block])
     energies *= np.float32(0.5)
     return energies
 

@@ -183,6 +183,21 @@ def test_a_search_in_turns_goes_on_from_the_coded_indices(chains):
         assert abs(energy - least_path(tables_of(last), known)) < TOLERANCE
 
 
+def test_turns_that_look_ahead_lose_almost_nothing():
+    target, chaining = random_target(1, 60, 5), Chaining(8)
+    whole = path_energy(target, chaining, run(target, chaining, "viterbi"))[0]
+    lost = {}
+    for ahead in (0, 12):
+        indices = np.zeros((1, 0), np.int64)
+        for first in range(0, 60, 3):
+            seen = slice(first, first + 3 + ahead)
+            found = run(Target(target.mean[:, seen], target.deviation[:, seen]), chaining, "viterbi", indices)
+            indices = np.append(indices, found[:, :3], axis=1)
+        lost[ahead] = path_energy(target, chaining, indices)[0] - whole
+    assert lost[0] > 20
+    assert lost[12] < 2
+
+
 @pytest.mark.parametrize("chaining", [Chaining(16), Chaining(8), Chaining(8, 3)])
 @pytest.mark.parametrize("method", search.METHODS)
 @pytest.mark.parametrize(("mean", "deviation"), [(0, 1), (0.3, 1e-12), (1e30, 0.1), (-1e300, 1e-300), (2, 1e30)])
