@@ -27,7 +27,7 @@ from .coder import Chaining
 from .gauss_newton import Gaussian
 from .groups import Partition
 from .posterior import Descent, Objective, cosine, descend, hash_seed, squared_error, start
-from .refine import Coded, Progress, Report, Schedule
+from .refine import GROUPS_AHEAD, Coded, Progress, Report, Schedule
 
 
 @dataclass(frozen=True)
@@ -164,14 +164,16 @@ def _budget(posterior: Gaussian, job: _Job, coded: int) -> torch.Tensor:
 
 
 def _code(posterior: Gaussian, job: _Job, indices: npt.NDArray[np.int64], first: int, last: int) -> Gaussian:
-    """Code groups ``first`` to ``last - 1`` of every signal and condition the rest on them."""
-    begin, end = (int(place) for place in np.searchsorted(job.partition.group, [first, last]))
+    """Code groups ``first`` to ``last - 1`` with an eye to those after, and condition the rest on them."""
+    far = last + (GROUPS_AHEAD * job.chaining.chains if job.chaining.bits == 8 else 0)
+    ahead = min(job.partition.groups, far)
+    begin, end, until = (int(place) for place in np.searchsorted(job.partition.group, [first, last, ahead]))
     if begin == end:
         return posterior  # the groups hold nothing, and any indices will do
-    if len(job.rows.latents) == 1 and job.chaining == Chaining(8, 1):
-        _search_jointly(posterior, job, indices, first, last, slice(begin, end))
-    else:
-        _search_marginally(posterior, job, indices, first, last, slice(begin, end))
+    alone = len(job.rows.latents) == 1 and job.chaining == Chaining(8, 1)
+    searched = _search_jointly if alone else _search_marginally
+    chosen = searched(posterior, job, indices[:, :first], ahead - first, slice(begin, until))
+    indices[:, first:last] = chosen[:, : last - first]
     found = coder.lookup(indices[:, :last], job.partition, job.chaining, job.key, slice(begin, end))
     # rows from the end on have been cut off, and those that are left keep their number from the beginning
     signals, networks, size = posterior.signals, *posterior.latents.shape
@@ -187,30 +189,33 @@ def _code(posterior: Gaussian, job: _Job, indices: npt.NDArray[np.int64], first:
 
 
 def _search_jointly(
-    posterior: Gaussian, job: _Job, indices: npt.NDArray[np.int64], first: int, last: int, part: slice
-) -> None:
-    """Choose the candidates of groups of single networks, each given those before it."""
+    posterior: Gaussian, job: _Job, coded: npt.NDArray[np.int64], groups: int, part: slice
+) -> npt.NDArray[np.int64]:
+    """Choose the candidates of the next groups of single networks, each given those before it."""
+    first = coded.shape[1]
     count = part.stop - part.start
     inverse = gauss_newton.marginal_factor(posterior, count).cpu().numpy()
     # covariance = inverse' · inverse; with rows and columns in coding order its lower factor is this
     factor = inverse.transpose(0, 2, 1)[:, ::-1, ::-1]
     means = posterior.mean.gather(1, posterior.places).double().cpu().numpy()[:, ::-1][:, :count]
     group, column = job.partition.group[part] - first, job.partition.column[part]
-    previous = indices[:, first - 1] if first else np.zeros(len(indices), dtype=np.int64)
+    previous = coded[:, -1] if first else np.zeros(len(coded), dtype=np.int64)
+    chosen = np.zeros((posterior.signals, groups), dtype=np.int64)
     for number in range(posterior.signals):
         generator = np.random.Generator(np.random.Philox(hash_seed(job.seed, first)))
-        target = search.JointTarget(means[number], factor[number], group, column, last - first)
-        found = search.search_joint(target, job.key, int(previous[number]), job.method, generator)
-        indices[number, first:last] = found
+        target = search.JointTarget(means[number], factor[number], group, column, groups)
+        chosen[number] = search.search_joint(target, job.key, int(previous[number]), job.method, generator)
+    return chosen
 
 
 def _search_marginally(
-    posterior: Gaussian, job: _Job, indices: npt.NDArray[np.int64], first: int, last: int, part: slice
-) -> None:
-    """Choose the candidates of groups of several networks, each latent by its own distribution given earlier turns."""
+    posterior: Gaussian, job: _Job, coded: npt.NDArray[np.int64], groups: int, part: slice
+) -> npt.NDArray[np.int64]:
+    """Choose the candidates of the next groups of several networks, each latent by its own distribution."""
+    first = coded.shape[1]
     signals, networks, size = posterior.signals, *posterior.latents.shape
     network, row = job.rows.network[part], job.rows.latents.shape[1] - 1 - job.rows.row[part]
-    target = search.Target(*(shape((signals, last - first, job.partition.width)) for shape in (np.zeros, np.ones)))
+    target = search.Target(*(shape((signals, groups, job.partition.width)) for shape in (np.zeros, np.ones)))
     least = int(row.min())
     inverse = gauss_newton.marginal_factor(posterior, size - least)
     deviation = (inverse * inverse).sum(dim=1).sqrt().cpu().numpy().reshape(signals, networks, -1)
@@ -219,8 +224,7 @@ def _search_marginally(
     target.mean[places] = means.reshape(signals, networks, -1)[:, network, row - least]
     target.deviation[places] = deviation[:, network, row - least]
     generator = np.random.Generator(np.random.Philox(hash_seed(job.seed, first)))
-    found = search.search(target, job.chaining, job.key, indices[:, :first], job.method, generator)
-    indices[:, first:last] = found
+    return search.search(target, job.chaining, job.key, coded, job.method, generator)
 
 
 def _mean_squared_error(objective: Objective, mean: torch.Tensor) -> float:

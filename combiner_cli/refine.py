@@ -22,7 +22,7 @@ from .groups import Partition
 from .posterior import Descent, Objective, Posterior, cosine, descend, hash_seed, kl, squared_error, start
 
 _LARGEST_CHANGE = 0.1  # of the logarithm of a penalty per adaptation, as in the published rule (factor 1.1)
-_GROUPS_AHEAD = 12  # of each chain, searched and not yet decided: a path must end where the next turn can go on well
+GROUPS_AHEAD = 12  # of each chain, searched and not yet decided: a path must end where the next turn can go on well
 _LATE_RATE = 0.6  # step size between groups, relative to that of the fit's beginning
 
 
@@ -216,7 +216,7 @@ def _code(
     seed: int,
 ) -> None:
     """Code groups ``first`` to ``last - 1`` of every signal with an eye to those after, and freeze their latents."""
-    ahead = min(partition.groups, last + (_GROUPS_AHEAD * chaining.chains if chaining.bits == 8 else 0))
+    ahead = min(partition.groups, last + (GROUPS_AHEAD * chaining.chains if chaining.bits == 8 else 0))
     begin, decided, end = np.searchsorted(partition.group, [first, last, ahead])
     latents = torch.tensor(partition.order[begin:end], device=posterior.mean.device)
     means, logs = (

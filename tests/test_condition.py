@@ -13,7 +13,7 @@ from combiner_cli.coder import Chaining
 from combiner_cli.errors import UsageError
 from combiner_cli.gauss_newton import Fit
 from combiner_cli.posterior import Descent
-from combiner_cli.refine import Schedule
+from combiner_cli.refine import GROUPS_AHEAD, Schedule
 from combiner_cli.signals import coordinates, coverage, inside_mask, split, to_values
 
 QUICK = Schedule(steps=40, rounds=4, steps_per_round=1, newton_steps=3, newton=Fit(points=64, warm=2))
@@ -85,7 +85,6 @@ def test_the_posterior_meets_the_budget_of_what_is_left(learned_prior, monkeypat
     schedule = Schedule(300, 3, 8, newton_steps=30, descent=Descent(points=64), newton=fit, late_newton=fit)
     _encode(smooth_image(8, 8, seed=33), learned_prior, Chaining(8), schedule, count=12)
     assert len({budget for budget, _ in seen}) == 3  # before the first, second and third turn
-    print(seen)
     for budget, nats in dict(seen).items():  # the last of each turn
         assert nats == pytest.approx(budget, rel=0.15)
 
@@ -127,7 +126,7 @@ def test_a_search_through_one_network_uses_covariances_in_coding_order(monkeypat
     monkeypatch.setattr(condition.search, "search_joint", spy)
     job = condition._Job(partition, Chaining(8), prior.key, "viterbi", 0, rows)
     condition._code(fitted, job, np.zeros((1, 20), dtype=np.int64), 0, 5)
-    order = partition.order[partition.group < 5]
+    order = partition.order[partition.group < 5 + GROUPS_AHEAD]
     place = {int(latent): number for number, latent in enumerate(rows.latents[0])}
     factor = fitted.factor[0].double().numpy()
     covariance = np.linalg.inv(factor @ factor.T)
