@@ -13,6 +13,11 @@ to unit u of a layer is sensitivity[o, u, p] · input[f, p], so that an element 
 
 for each pair of layers one matrix product over the points, of symmetric pairs of units and symmetric pairs of inputs.
 The first layer's inputs are Fourier features, the same for all networks, and it holds most of the weights.
+
+What cheaper forms lose, on the first 8 CIFAR-10 test images at 1,424 bits (prior cifar10-2, coded for real): J'J at
+128, 256, 512 and 1,024 of the 1,024 points a step gave 29.17, 29.25, 29.21 and 29.20 dB, no difference beyond chance;
+covariances within layers only 29.04 dB, within units only 28.68 dB, none at all 28.35 dB. So points are left out and
+covariances are not.
 """
 
 from __future__ import annotations
