@@ -113,7 +113,6 @@ def main(ctx: click.Context) -> None:
 )
 @click.option(
     "--search",
-    "method",
     type=click.Choice(["astar", "best", "viterbi"]),
     help="How candidates are chosen. [default: viterbi, with -e 1 and 2 best]",
 )
@@ -139,7 +138,7 @@ def encode(
     prior_name: str | None,
     device: str,
     seed: int,
-    method: str | None,
+    search: str | None,
     refine: str,
     as_json: bool,
 ) -> None:
@@ -161,7 +160,7 @@ def encode(
         original = media.read_signal(source)
         goal = codec.Goal(quality, size, bpp, kbps, psnr)
         prior, settings = codec.plan(original, goal, priors.find(prior_name) if prior_name else None)
-        settings = replace(settings, device=device, seed=seed, effort=effort, method=method, refine=refine)
+        settings = replace(settings, device=device, seed=seed, effort=effort, search=search, refine=refine)
         with display.progress_bar() as report:
             result = codec.encode(original, prior, settings, report)
         partial.write_bytes(result.data)

@@ -25,7 +25,7 @@ from .signals import Kind, Signal, Tiling, coordinates, coverage, from_values, i
 
 if TYPE_CHECKING:
     from .posterior import Objective
-    from .refine import Progress, Report, Schedule
+    from .refine import Coded, Progress, Report, Schedule
 
 MOST_POINTS = 2**26  # pixels or sample instants that a file may declare, unless the caller says otherwise
 _CHAINED = 8  # bits of a chained group
@@ -35,6 +35,8 @@ _MOST_ATTEMPTS = 16  # to reach a PSNR
 _CLOSE_ENOUGH = 0.02  # dB over it
 _DB_PER_DOUBLING = 4.0  # of the size, about
 _MARGIN = 0.15  # octaves of size beyond the first guess, so that the next one is on the other side
+REFINEMENTS = ("closed-form", "gradient")
+_STEPS = (0.0, 0.25, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0)  # of a fit with hidden layers, by effort
 _SMALL = 2**14  # points up to which the long schedule is affordable
 
 
@@ -52,8 +54,9 @@ class Settings:
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         seed: of the encoder's own random numbers.
         effort: 1 (fastest) to 9 (best).
-        method: of the search, one of ``search.METHODS``; ``None`` is viterbi, or best at the lowest efforts.
-        refine: ``"closed-form"`` or ``"gradient"``, how the rest is adapted to what is coded, with hidden layers.
+        search: one of ``search.METHODS``; ``None`` is viterbi, or best at the lowest efforts.
+        refine: with hidden layers, ``"closed-form"`` (a posterior with all covariances of a network, conditioned on
+            the coded groups) or ``"gradient"`` (a factorised posterior that gradient steps adapt to them).
         group_bits: 8 (chained groups), or 16 for a file of version 1 as published, without mixtures.
         schedule: how long to fit and refine by gradient; ``None`` chooses by the size of the signal.
     """
@@ -64,8 +67,8 @@ class Settings:
     device: str = "auto"
     seed: int = 0
     effort: int = 5
-    method: str | None = None
-    refine: str = "gradient"
+    search: str | None = None
+    refine: str = "closed-form"
     group_bits: int = 8
     schedule: Schedule | None = None
 
@@ -345,22 +348,20 @@ def _encode_network(
     signals: Sequence[Signal], layout: Tiling, prior: Prior, settings: Settings, report: Report
 ) -> _Files:
     """Files of signals with a prior over the weights of networks with hidden layers."""
-    from . import refine
-
     device = choose_device(settings.device)
     (stage,) = prior.stages(layout)
     empty = _header(signals[0], prior, 1, settings.group_bits)
     count = _number_of_groups(stage, empty, settings)
     header = _header(signals[0], prior, count, settings.group_bits)
     partition = groups.partition(stage.information, count, prior.key)
-    schedule = settings.schedule or default_schedule(layout.tiles * math.prod(layout.extent))
-    coded = refine.encode(
+    engine, usual = _engine(settings, len(signals), layout, prior, device)
+    coded = engine(
         _objective(signals, layout, prior, device),
         partition,
         coder.chaining_of(count) if settings.group_bits == _CHAINED else Chaining(settings.group_bits),
         prior.key,
         len(signals),
-        replace(schedule, seed=settings.seed),
+        replace(settings.schedule or usual, seed=settings.seed),
         _method(settings),
         report,
     )
@@ -401,7 +402,7 @@ def _encode_mixture(signals: Sequence[Signal], layout: Tiling, prior: MixturePri
 
 
 def _method(settings: Settings) -> str:
-    return settings.method or ("best" if settings.effort <= _FAST else "viterbi")
+    return settings.search or ("best" if settings.effort <= _FAST else "viterbi")
 
 
 def _header(signal: Signal, prior: AnyPrior, count: int, group_bits: int) -> Header:
@@ -466,6 +467,24 @@ def default_schedule(points: int) -> Schedule:
     if points <= _SMALL:
         return Schedule(steps=3000, rounds=128, steps_per_round=20, descent=Descent(points=512))
     return Schedule(steps=2500, rounds=64, steps_per_round=16)
+
+
+def _engine(
+    settings: Settings, signals: int, layout: Tiling, prior: Prior, device: str
+) -> tuple[Callable[..., Coded], Schedule]:
+    """What fits, searches and refines, and for how long if nobody says otherwise.
+
+    Where the covariances of all networks do not fit the memory, gradient steps refine.
+    """
+    from . import condition, gauss_newton, refine
+
+    if settings.refine not in REFINEMENTS:
+        raise UsageError(f"there is no refinement {settings.refine}; choose {' or '.join(REFINEMENTS)}")
+    latents = int(np.count_nonzero(prior.information))
+    if settings.refine == "gradient" or not gauss_newton.affordable(signals * layout.tiles, latents, device):
+        schedule = default_schedule(layout.tiles * math.prod(layout.extent))
+        return refine.encode, schedule.scaled(_STEPS[settings.effort])
+    return condition.encode, condition.default_schedule(layout.tiles).scaled(_STEPS[settings.effort])
 
 
 def choose_device(name: str) -> str:

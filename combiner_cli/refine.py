@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,11 +17,12 @@ import torch
 
 from . import coder, search
 from .coder import Chaining
+from .gauss_newton import Fit
 from .groups import Partition
 from .posterior import Descent, Objective, Posterior, cosine, descend, hash_seed, kl, squared_error, start
 
 _LARGEST_CHANGE = 0.1  # of the logarithm of a penalty per adaptation, as in the published rule (factor 1.1)
-_GROUPS_AHEAD = 12  # of each chain, searched and not yet decided: a path must end where the next turn can go on well
+GROUPS_AHEAD = 12  # of each chain, searched and not yet decided: a path must end where the next turn can go on well
 _LATE_RATE = 0.6  # step size between groups, relative to that of the fit's beginning
 
 
@@ -48,12 +49,15 @@ class Schedule:
     """How long to fit and refine.
 
     Attributes:
-        steps: gradient steps before the first group is coded.
+        steps: gradient steps before the first group is coded, or before the first Newton step.
         rounds: number of turns of coding some groups and adapting the rest; at most one turn per group.
-        steps_per_round: gradient steps after each turn.
+        steps_per_round: gradient steps after each turn, or Newton steps where refinement is in closed form.
         adapt_every: gradient steps between adaptations of the penalties.
         descent: of the gradient steps.
         seed: of the encoder's random numbers.
+        newton_steps: Newton steps before the first group is coded, where refinement is in closed form.
+        newton: of those steps.
+        late_newton: of the Newton steps after each turn.
     """
 
     steps: int
@@ -62,6 +66,22 @@ class Schedule:
     adapt_every: int = 10
     descent: Descent = field(default_factory=Descent)
     seed: int = 0
+    newton_steps: int = 24
+    newton: Fit = field(default_factory=Fit)
+    late_newton: Fit = field(default_factory=lambda: Fit(moves=2))
+
+    def scaled(self, factor: float) -> Schedule:
+        """The same with that many times the steps, at least one of each kind that there was."""
+
+        def times(count: int) -> int:
+            return max(1, round(count * factor)) if count else 0
+
+        return replace(
+            self,
+            steps=times(self.steps),
+            steps_per_round=times(self.steps_per_round),
+            newton_steps=times(self.newton_steps),
+        )
 
 
 @dataclass(frozen=True)
@@ -209,7 +229,7 @@ def _code(
     seed: int,
 ) -> None:
     """Code groups ``first`` to ``last - 1`` of every signal with an eye to those after, and freeze their latents."""
-    ahead = min(partition.groups, last + (_GROUPS_AHEAD * chaining.chains if chaining.bits == 8 else 0))
+    ahead = min(partition.groups, last + (GROUPS_AHEAD * chaining.chains if chaining.bits == 8 else 0))
     begin, decided, end = np.searchsorted(partition.group, [first, last, ahead])
     latents = torch.tensor(partition.order[begin:end], device=posterior.mean.device)
     means, logs = (

@@ -10,7 +10,7 @@ from conftest import smooth_image, tiny_prior, tone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from combiner_cli import bitstream, codec, metrics, refine
+from combiner_cli import bitstream, codec, condition, metrics, refine
 from combiner_cli.errors import (
     CombinerError,
     DamagedFileError,
@@ -40,14 +40,17 @@ def _with_random_payload(result):
 def _spied_latents(monkeypatch):
     """Whitened latents that the encoder's networks ended with, call after call."""
     seen = []
-    original = refine.encode
 
-    def spy(*arguments):
-        coded = original(*arguments)
-        seen.append(coded.values)
-        return coded
+    def spied(original):
+        def spy(*arguments):
+            coded = original(*arguments)
+            seen.append(coded.values)
+            return coded
 
-    monkeypatch.setattr(refine, "encode", spy)
+        return spy
+
+    for engine in (refine, condition):
+        monkeypatch.setattr(engine, "encode", spied(engine.encode))
     return seen
 
 
@@ -138,6 +141,7 @@ def test_more_groups_give_more_bytes_and_less_error():
 
 
 def test_refinement_lowers_the_error_of_what_is_decoded(learned_prior):
+    """Refinement by gradient steps; in closed form the conditioning refines even without a step."""
     image = smooth_image(16, 16, seed=33)
     without, refined = (
         codec.encode(image, learned_prior, codec.Settings(**GRADIENT, schedule=Schedule(400, 24, steps)))

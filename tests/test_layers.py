@@ -29,7 +29,9 @@ LEVELS = {
     "coder": 2,
     "search": 2,
     "posterior": 3,
+    "gauss_newton": 3,
     "refine": 3,
+    "condition": 3,
     "learn": 3,
     "closed_form": 3,
     "learn_mixture": 3,
@@ -60,14 +62,16 @@ ORDER = [
     "coder",
     "search",
     "posterior",
+    "gauss_newton",
     "refine",
+    "condition",
     "learn",
     "closed_form",
     "learn_mixture",
     "metrics",
 ]
 ORDER += ["files", "media", "datasets", "cards", "display", "options", "learn_command", "cli"]
-WITH_TORCH = {"posterior", "refine", "learn"}
+WITH_TORCH = {"posterior", "gauss_newton", "refine", "condition", "learn"}
 
 
 def _name(path):
