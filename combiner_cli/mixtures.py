@@ -178,7 +178,8 @@ def class_costs(residual: Array, outside: Array, phase: PhaseMixture, noise: int
         part = residual @ scaled.T - scaled @ phase.mean[number].astype(kind)  # (tiles, used)
         octaves = float((phase.levels[rows] - noise).sum()) / OCTAVE
         costs[:, number] += octaves * math.log(2) - np.einsum("td,td->t", part, part)
-    return 0.5 * costs
+    halved: Array = 0.5 * costs
+    return halved
 
 
 @dataclass(frozen=True, eq=False)
