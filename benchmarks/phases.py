@@ -37,18 +37,19 @@ def main() -> None:
             raise SystemExit(f"{arguments.speech} is not a recording of three seconds at 16 kHz")
         media.write_signal(clip, folder / "speech.wav")
         inputs = {
-            "CIFAR-10 image": (folder / "cifar10.png", "cifar10-2"),
-            f"photograph {arguments.photograph.stem}": (arguments.photograph, "photo-2"),
-            "speech, 3 s": (folder / "speech.wav", "speech-1"),
+            "CIFAR-10 image": folder / "cifar10.png",
+            f"photograph {arguments.photograph.stem}": arguments.photograph,
+            "speech, 3 s": folder / "speech.wav",
         }
-        for title, (source, prior) in inputs.items():
+        for title, source in inputs.items():
             coded = folder / "x.cmb"
-            facts, seconds, memory = timed("encode", source, "-o", coded, "-f", "--prior", prior, "--device", "cpu")
+            facts, seconds, memory = timed("encode", source, "-o", coded, "-f", "--device", "cpu")
             _, decode_seconds, decode_memory = timed("decode", coded, "-f")
             phases = {phase: f"{value:.2f}" for phase, value in facts["phases"].items()}
             table.append(
                 {
                     "input": title,
+                    "prior": facts["prior"],
                     **{f"{phase} s": value for phase, value in phases.items()},
                     "encode command s": f"{seconds:.2f}",
                     "peak MB": f"{memory:.0f}",

@@ -38,7 +38,9 @@ _CHECKPOINT = "combiner-mixture-checkpoint-1"
 _PILOT_TILES, _PILOT_COMPONENTS, _PILOT_ROUNDS = 1024, 4, 3
 _PILOTS = 3
 _USUAL_SLOPE = 0.05  # of the logarithm of the rate by the noise code
-_CODES_UP, _CODES_DOWN = 10, 8  # noise codes around that of learning for which the prior is meant
+# The prior is meant for noise codes around that of learning, most of them below: classes that are learned at a high rate
+# are better at a low one than those that are learned there.
+_CODES_BELOW, _CODES_ABOVE = 28, 4
 
 
 @dataclass(frozen=True)
@@ -333,7 +335,7 @@ def _learn_phase(
         state.labels = _first_labels(centred @ projection, plan.components, _generator(plan, number, 0))
     noise = noise_level(state.code)
     while state.rounds < plan.rounds:
-        phase = _classes(plan, tiles, state.labels, noise - mixtures.NOISE_STEP * _CODES_DOWN)
+        phase = _classes(plan, tiles, state.labels, noise - mixtures.NOISE_STEP * _CODES_ABOVE)
         labels, cost = _assign(tiles, phase, noise)
         changed = float((labels != state.labels).mean())
         sizes = np.bincount(labels, minlength=plan.components)
@@ -343,7 +345,7 @@ def _learn_phase(
         count = phases(len(plan.network.extent))
         smallest = int(sizes.min())
         report(MixtureReport(number + 1, count, state.rounds, plan.rounds, of_point, changed, smallest))
-    phase = _classes(plan, tiles, state.labels, noise - mixtures.NOISE_STEP * _CODES_DOWN)
+    phase = _classes(plan, tiles, state.labels, noise - mixtures.NOISE_STEP * _CODES_ABOVE)
     return replace(phase, projection=projection, gain=kept @ phase.gain)
 
 
@@ -460,7 +462,7 @@ def _principal(values: Array, most: int) -> Array:
 
 def _prior(plan: MixturePlan, code: int, finished: Sequence[PhaseMixture]) -> MixturePrior:
     """The prior as it is stored, its ranges still to be measured."""
-    low, high = max(code - _CODES_UP, 0), min(code + _CODES_DOWN, NOISE_CODES - 1)
+    low, high = max(code - _CODES_BELOW, 0), min(code + _CODES_ABOVE, NOISE_CODES - 1)
     projections, gains = zip(*(_low_rank(phase.gain, plan.context) for phase in finished), strict=True)
     return MixturePrior(
         plan.name,
