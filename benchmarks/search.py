@@ -124,7 +124,8 @@ def code(
         some = search.Target(target.mean[:, seen], target.deviation[:, seen])
         found = search.search(some, chaining, KEY, indices, method, np.random.default_rng(2))
         indices = np.append(indices, found[:, : last - first], axis=1)
-    reproduction = scale * sampler.table(width, KEY)[coder.table_rows(indices, chaining)]
+    rows = np.repeat(coder.table_rows(indices, chaining)[..., None], width, axis=2)
+    reproduction = scale * sampler.normals(rows, np.broadcast_to(np.arange(width), rows.shape), KEY)
     return float(((source - reproduction) ** 2).mean()), chaining.bits / width
 
 
