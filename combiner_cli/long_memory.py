@@ -99,7 +99,7 @@ def _room(groups: int) -> npt.NDArray[np.float32]:
     """Room for the energies of at least so many groups: ``(16, groups, 256, 256)``, see :func:`_step`."""
     count = next(count for count in _TOGETHER if count >= groups)
     # an unused row between groups: their distance must not be a power of two, or they compete for places in caches
-    return np.zeros((_NIBBLES, count, _INDICES + 1, _INDICES), dtype=np.float32)[:, :, :_INDICES]
+    return np.empty((_NIBBLES, count, _INDICES + 1, _INDICES), dtype=np.float32)[:, :, :_INDICES]
 
 
 def _energies(coefficients: npt.NDArray[np.float32], key: int, energies: npt.NDArray[np.float32]) -> None:
