@@ -335,19 +335,15 @@ def test_the_table_by_blocks_is_the_table():
     assert np.array_equal(table[rows[:, 0]], sampler.normals(rows, np.broadcast_to(np.arange(11), rows.shape), KEY))
 
 
-def long_tables_of(target, groups):
-    """Exact energies of every candidate of some groups, by the lower bits of the index before the previous one, the
-    previous and the current index: ``(groups, 16, 256, 256)``."""
-    width = target.mean.shape[2]
-    total = np.zeros((len(groups), 1 << 20))
-    for block in range(-(-width // 8)):
-        for number, values in enumerate(sampler.row_columns(block, np.arange(1 << 20), KEY)):
-            column = 8 * block + number
-            if column < width:
-                for row, group in zip(total, groups, strict=True):
-                    mean, deviation = target.mean[0, group, column], target.deviation[0, group, column]
-                    row += energies(mean, deviation, values.astype(np.float64))
-    return total.reshape(len(groups), 16, 256, 256)
+def long_tables_of(target):
+    """Exact energies of every candidate of at most eight columns, by the lower bits of the index before the previous
+    one, the previous and the current index: ``(groups, 16, 256, 256)``."""
+    columns = sampler.row_columns(0, np.arange(1 << 20), KEY).astype(np.float64)
+    posteriors = zip(target.mean[0], target.deviation[0], strict=True)
+    tables = [
+        sum(energies(*one) for one in zip(mean, deviation, columns, strict=False)) for mean, deviation in posteriors
+    ]
+    return np.stack(tables).reshape(-1, 16, 256, 256)
 
 
 def least_long_path(tables, previous=0, older=0):
@@ -377,7 +373,7 @@ def test_with_a_long_memory_the_best_of_all_paths_of_two_groups_is_found(coded, 
 
 def test_with_a_long_memory_the_path_of_viterbi_is_the_best_one_in_float64():
     target = random_target(1, 19, 3, ragged=True)
-    tables = long_tables_of(target, range(19))
+    tables = long_tables_of(target)
     indices = run(target, LONG, "viterbi")
     found = path_energy(target, LONG, indices)[0]
     assert abs(found - least_long_path(tables)) < 2 * TOLERANCE
@@ -417,12 +413,13 @@ def test_a_long_memory_is_looked_up_as_it_was_chosen(method):
 
 @pytest.mark.parametrize(("width", "count"), [(70, 3), (33, 17)])
 def test_wide_groups_have_a_long_memory_as_well(width, count):
-    """With energies from columns that are kept and from others; wide groups in few of the turns."""
+    """With columns whose table is kept and others."""
     target = random_target(1, count, width, ragged=True)
     target.mean[:, 1:-1, 5:], target.deviation[:, 1:-1, 5:] = 0, 1
     indices = run(target, LONG, "viterbi")
-    last = long_tables_of(target, [count - 1])[0]
-    energy = last[indices[0, -3] % 16, indices[0, -2]]
+    state = 65536 * (indices[0, -3] % 16) + 256 * indices[0, -2]
+    last = values_at(state + np.arange(256), width).astype(np.float64)
+    energy = energies(target.mean[0, -1], target.deviation[0, -1], last).sum(axis=1)
     assert energy[indices[0, -1]] - energy.min() < TOLERANCE
     assert path_energy(target, LONG, indices)[0] < path_energy(target, LONG, run(target, LONG, "best"))[0]
 
