@@ -47,9 +47,9 @@ def main() -> None:
     if arguments.size is not None:
         print(*coding_time(arguments.size, arguments.long))
         return
+    speeds()  # first: a process's peak memory counts that of the one that started it
     overheads(arguments.kilobits)
     chain_overheads(arguments.kilobits)
-    speeds()
 
 
 def overheads(kilobits: int) -> None:
