@@ -22,14 +22,18 @@ from combiner_cli.coder import Chaining
 
 KEY = 2024
 RATES = (0.25, 0.5, 1.0, 2.0)  # bits per dimension
+LONG = coder.chaining_of(1, long=True)
 METHODS = {
-    "A*, 16 bits": (16, "astar"),
-    "best, 16 bits": (16, "best"),
-    "A*, 8 bits chained": (8, "astar"),
-    "best, 8 bits chained": (8, "best"),
-    "Viterbi, 8 bits chained": (8, "viterbi"),
+    "A*, 16 bits": (Chaining(16), "astar"),
+    "best, 16 bits": (Chaining(16), "best"),
+    "A*, 8 bits chained": (Chaining(8), "astar"),
+    "best, 8 bits chained": (Chaining(8), "best"),
+    "Viterbi, 8 bits chained": (Chaining(8), "viterbi"),
+    "Viterbi, 8 bits, long memory": (LONG, "viterbi"),
 }
+GROUPS_OF_LONG, RUNS_OF_LONG = 400, 5  # files with a long memory are small
 SIZES = (10, 100, 400)  # kbit
+SIZE_OF_LONG = 3.48  # kbit
 CHAINS = (1, 4, 16, 64)
 TURNS = ((1, 0), (8, 0), (64, 0), (64, 4), (64, 12))  # and groups of each chain that a turn looks ahead
 
@@ -37,28 +41,32 @@ TURNS = ((1, 0), (8, 0), (64, 0), (64, 4), (64, 12))  # and groups of each chain
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kilobits", type=int, default=48, help="spent on the source by each method")
-    parser.add_argument("--size", type=int, help="time the coding of this many kilobits, once, and print the figures")
+    parser.add_argument("--size", type=float, help="time the coding of this many kilobits, once, and print the figures")
+    parser.add_argument("--long", action="store_true", help="with --size: with a long memory")
     arguments = parser.parse_args()
     if arguments.size is not None:
-        print(*coding_time(arguments.size))
+        print(*coding_time(arguments.size, arguments.long))
         return
+    speeds()  # first: a process's peak memory counts that of the one that started it
     overheads(arguments.kilobits)
     chain_overheads(arguments.kilobits)
-    speeds()
 
 
 def overheads(kilobits: int) -> None:
     """Write the table of methods and rates."""
     rows = []
     for rate in RATES:
-        for name, (bits, method) in METHODS.items():
-            count = 1000 * kilobits // bits
-            error, spent = code(rate, count, Chaining(bits), method)
+        for name, (chaining, method) in METHODS.items():
+            count, runs = 1000 * kilobits // chaining.bits, 1
+            if chaining.long:
+                count, runs = GROUPS_OF_LONG, RUNS_OF_LONG
+            coded = [code(rate, count, chaining, method, seed=seed) for seed in range(1, runs + 1)]
+            error, spent = (sum(figures) / runs for figures in zip(*coded, strict=True))
             rows.append(
                 {
                     "rate": rate,
                     "search": name,
-                    "groups": count,
+                    "groups": count * runs,
                     "squared_error": round(error, 5),
                     "bound": round(bound(error), 4),
                     "spent": round(spent, 4),
@@ -73,7 +81,8 @@ def overheads(kilobits: int) -> None:
     notes = (
         f"Unit Gaussian source, {kilobits} kbit per figure. The target is the posterior at the optimum of the "
         "rate-distortion function at the rate of the column, in bits per dimension. Figures: bits spent over the bound "
-        "at the squared error that was measured, ½·log2(1/error), less 1. The prior is the optimum's as well."
+        "at the squared error that was measured, ½·log2(1/error), less 1. The prior is the optimum's as well. With a "
+        f"long memory {RUNS_OF_LONG} runs of {GROUPS_OF_LONG} groups."
     )
     write_table("search.md", "Searches for candidates", notes, table)
 
@@ -108,12 +117,12 @@ def chain_overheads(kilobits: int) -> None:
 
 
 def code(
-    rate: float, count: int, chaining: Chaining, method: str, turns: int = 1, ahead: int = 0
+    rate: float, count: int, chaining: Chaining, method: str, turns: int = 1, ahead: int = 0, seed: int = 1
 ) -> tuple[float, float]:
     """Code a unit Gaussian source with that many groups: mean squared error, and bits spent per dimension."""
     distortion = 2 ** (-2 * rate)
     width = round(chaining.bits / rate)
-    source = np.random.default_rng(1).normal(size=(1, count, width))
+    source = np.random.default_rng(seed).normal(size=(1, count, width))
     source /= math.sqrt((source**2).mean())  # the bound is that of unit power
     scale = math.sqrt(1 - distortion)  # of the reproduction, whose prior is whitened
     target = search.Target(source * scale, np.full_like(source, math.sqrt(distortion)))
@@ -124,7 +133,8 @@ def code(
         some = search.Target(target.mean[:, seen], target.deviation[:, seen])
         found = search.search(some, chaining, KEY, indices, method, np.random.default_rng(2))
         indices = np.append(indices, found[:, : last - first], axis=1)
-    reproduction = scale * sampler.table(width, KEY)[coder.table_rows(indices, chaining)]
+    rows = np.repeat(coder.table_rows(indices, chaining)[..., None], width, axis=2)
+    reproduction = scale * sampler.normals(rows, np.broadcast_to(np.arange(width), rows.shape), KEY)
     return float(((source - reproduction) ** 2).mean()), chaining.bits / width
 
 
@@ -133,15 +143,15 @@ def bound(error: float) -> float:
     return 0.5 * math.log2(1 / error)
 
 
-def coding_time(kilobits: int) -> tuple[float, float]:
+def coding_time(kilobits: float, long: bool) -> tuple[float, float]:
     """Seconds to code that much with Viterbi at 1 bit per dimension, table included, and peak memory in MB."""
-    count = 1000 * kilobits // 8
+    count = round(1000 * kilobits / 8)
     generator = np.random.default_rng(1)
     information = np.full(8 * count, groups.INFORMATION_UNIT)
     partition = groups.partition(information, count, KEY)
     mean = math.sqrt(0.75) * generator.normal(size=(1, count, partition.width))
     target = search.Target(mean, np.full_like(mean, 0.5))
-    chaining = Chaining(8, coder.chains_of(count))
+    chaining = coder.chaining_of(count, long)
     begin = time.perf_counter()
     search.search(target, chaining, KEY, np.zeros((1, 0), dtype=np.int64), "viterbi", generator)
     seconds = time.perf_counter() - begin
@@ -151,15 +161,16 @@ def coding_time(kilobits: int) -> tuple[float, float]:
 def speeds() -> None:
     """Write the table of times, each measured in a process of its own."""
     rows = []
-    for size in SIZES:
-        command = [sys.executable, __file__, "--size", str(size)]
+    for size, long in ((SIZE_OF_LONG, False), (SIZE_OF_LONG, True), *((size, False) for size in SIZES)):
+        command = [sys.executable, __file__, "--size", str(size), *["--long"] * long]
         seconds, memory = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-        count = 1000 * size // 8
+        count = round(1000 * size / 8)
         rows.append(
             {
                 "kbit": size,
                 "groups": count,
                 "chains": coder.chains_of(count),
+                "memory": coder.chaining_of(count, long).memory,
                 "seconds": round(float(seconds), 2),
                 "peak_mb": round(float(memory)),
             }

@@ -246,7 +246,7 @@ def encode(
     latents = prior.latents(layout, choice.classes, noise_level(choice.code))
     stages = [one.stage(number) for number, one in enumerate(latents)]
     partitions = groups.partitions(stages, count, prior.key)
-    chaining = coder.chaining_of(count)
+    chaining = coder.chaining_of(count, long=True)
     canvas = prior.canvas(layout)
     indices = np.zeros((1, 0), dtype=np.int64)
     values, found_weights = [], np.empty(weights.shape)

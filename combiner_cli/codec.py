@@ -307,7 +307,7 @@ def _read_mixture(header: Header, payload: bytes, layout: Tiling, prior: Mixture
     classes = mixtures.unpack_classes(payload[:length], layout.tiles, prior)
     indices = bitstream.indices_from_bytes(payload[length:], len(payload) - length, _CHAINED)
     noise = mixtures.noise_level(header.noise)
-    chaining = coder.chaining_of(len(indices))
+    chaining = coder.chaining_of(len(indices), long=True)
     parts, z = _look_up(prior.stages(layout, classes, noise), indices, chaining, prior.key)
     return Content(header, layout, classes, noise, parts, z)
 

@@ -1,8 +1,9 @@
 """Looking up the candidates that coded indices name: all that a decoder needs of relative entropy coding.
 
-Encoder and decoder see the same table of 65,536 candidate rows. With 16-bit groups an index names a row. With chained
-8-bit groups the row is 256 · previous index + index, where the previous index is that of the group before in the same
-chain, so that a search may follow many paths (:mod:`combiner_cli.search`).
+Encoder and decoder see the same table of candidate rows. With 16-bit groups an index names a row. With chained 8-bit
+groups the row is 256 · previous index + index, where the previous index is that of the group before in the same chain,
+so that a search may follow many paths (:mod:`combiner_cli.search`). With a long memory four bits of the index before
+the previous one have a say as well: more paths, and fewer bits wasted.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ WIDEST_GROUP = 512  # columns of the encoder's table; more would cost gigabytes
 STATES = 256  # values of an index of 8 bits
 MOST_CHAINS = 64
 GROUPS_PER_CHAIN = 2**15
+LONGEST_OF_LONG_MEMORY = 1024  # groups; a search through them takes seconds; part of the format
+_LONG = 12  # bits of the long memory
+_OLDER = 16  # values of the four bits of the index before the previous one
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,21 @@ class Chaining:
     Attributes:
         bits: of an index: 16 (the index is the row) or 8 (chained).
         chains: of 8-bit groups; group g follows group g − chains. Meaningless for 16 bits.
+        memory: bits of the indices before that a row depends on: 8, those of the previous index, or 12 with one chain,
+            where the lower four of the index before that one come on top. Meaningless for 16 bits.
     """
 
     bits: int
     chains: int = 1
+    memory: int = 8
+
+    def __post_init__(self) -> None:
+        assert self.memory == STATES.bit_length() - 1 or (self.memory, self.bits, self.chains) == (_LONG, 8, 1)
+
+    @property
+    def long(self) -> bool:
+        """Whether the row depends on the index before the previous one."""
+        return self.memory == _LONG
 
 
 def chains_of(groups: int) -> int:
@@ -43,8 +58,15 @@ def chains_of(groups: int) -> int:
     return max(1, min(MOST_CHAINS, groups // GROUPS_PER_CHAIN))
 
 
-def chaining_of(groups: int) -> Chaining:
-    """How the groups of a file of version 2 are chained: part of the format."""
+def chaining_of(groups: int, long: bool = False) -> Chaining:
+    """How the groups of a file of version 2 are chained: part of the format.
+
+    Args:
+        groups: of the file.
+        long: whether the memory is long where the file is small: so it is with a mixture prior.
+    """
+    if long and groups <= LONGEST_OF_LONG_MEMORY:
+        return Chaining(8, 1, _LONG)
     return Chaining(8, chains_of(groups))
 
 
@@ -85,9 +107,26 @@ def candidates(
 
 
 def table_rows(indices: npt.NDArray[np.int64], chaining: Chaining) -> npt.NDArray[np.int64]:
-    """The table row of each group's candidate, from the indices of all groups in coding order: ``(..., groups)``."""
+    """The table row of each group's candidate, from the indices of all groups in coding order: ``(..., groups)``.
+
+    Where there is no previous index, or none before it, 0 stands for it. With a long memory the row is
+    65,536 · (index before the previous one mod 16) + 256 · previous index + index.
+    """
     if chaining.bits == 16:
         return indices
-    previous = np.zeros_like(indices)
-    previous[..., chaining.chains :] = indices[..., : -chaining.chains]
-    return previous * STATES + indices
+    rows = _earlier(indices, chaining.chains) * STATES + indices
+    if chaining.long:
+        rows += older_part(_earlier(indices, 2))
+    return rows
+
+
+def older_part(index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """What the index before the previous one adds to a row with a long memory."""
+    return index % _OLDER * STATES**2
+
+
+def _earlier(indices: npt.NDArray[np.int64], distance: int) -> npt.NDArray[np.int64]:
+    """For each group the index so many groups before it, 0 where there is none."""
+    earlier = np.zeros_like(indices)
+    earlier[..., distance:] = indices[..., :-distance]
+    return earlier

@@ -4,8 +4,9 @@
   posterior (Flamich et al., "Fast relative entropy coding with A* coding", ICML 2022; Guo et al. 2023, section 3.3).
 - ``best``: the same without the noise: the candidate with the largest log q/p.
 - ``viterbi``: of all paths through chained 8-bit groups the one with the largest sum of log q/p (Viterbi, 1967): for
-  each of the 256 values of the last index the best path so far is kept. Groups of 16 bits do not depend on each other,
-  their best path is the best candidate of each.
+  each of the 256 values of the last index the best path so far is kept (with a long memory,
+  :mod:`combiner_cli.long_memory`, 4,096 paths). Groups of 16 bits do not depend on each other, their best path is the
+  best candidate of each.
 
 The energy of a candidate is -log q/p in nats, up to a constant of its group. What is chosen for a signal depends
 neither on what else is in the batch nor on the number of threads: every matrix product is of one signal and of a fixed
@@ -14,14 +15,14 @@ shape, small enough that the library behind numpy does not divide it among threa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from . import sampler
+from . import coder, long_memory, sampler
 from .coder import STATES, Chaining
 from .errors import UsageError
 
@@ -94,16 +95,23 @@ def search(
         UsageError: there is no such method.
     """
     check_method(method)
-    signals, groups, width = target.mean.shape
-    coefficients = [_coefficients(target.mean[n], target.deviation[n]) for n in range(signals)]
+    if chaining.bits == 8 and method != "viterbi":
+        return _single_paths(target, chaining, key, coded, _chain_noise(method, generator))
+    coefficients = [_coefficients(*posterior) for posterior in zip(target.mean, target.deviation, strict=True)]
+    if chaining.long:
+        pairs = zip(coefficients, coded, strict=True)
+        return np.stack([long_memory.best_path(table, key, before) for table, before in pairs])
+    _, groups, width = target.mean.shape
     features = _features(_whole_blocks(width), key)
-    kind = _Independent if chaining.bits == 16 else _Trellis if method == "viterbi" else _Path
-    walks = [kind(chaining.chains, groups, coded[n]) for n in range(signals)]
+    kind = _Independent if chaining.bits == 16 else _Trellis
+    walks = [kind(chaining.chains, groups, before) for before in coded]
     at_once = _FEW if groups <= _FEW else _MANY
     energies, scratch = (np.empty((at_once, STATES, STATES), dtype=np.float32) for _ in range(2))
     for begin in range(0, groups, at_once):
         block = slice(begin, min(begin + at_once, groups))
-        noise = _noise(block.stop - begin, chaining, generator) if method == "astar" else None
+        noise = None
+        if method == "astar":
+            noise = gumbel_noise(block.stop - begin, sampler.TABLE_ROWS, generator).reshape(-1, STATES, STATES)
         for walk, table in zip(walks, coefficients, strict=True):
             _energies(table[block], features, energies, scratch)
             costs = energies[: block.stop - begin]
@@ -135,11 +143,52 @@ def gumbel_noise(groups: int, candidates: int, generator: np.random.Generator) -
     return np.negative(np.log(noise, out=noise), out=noise)
 
 
-def _noise(groups: int, chaining: Chaining, generator: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Noise of all candidates that a path can choose from, ``(groups, 256 current, 256 or 1 previous)``."""
-    if chaining.bits == 16:
-        return gumbel_noise(groups, sampler.TABLE_ROWS, generator).reshape(groups, STATES, STATES)
-    return gumbel_noise(groups, STATES, generator)[:, :, None]
+def _chain_noise(method: str, generator: np.random.Generator) -> Callable[[int], npt.NDArray[np.float32] | None]:
+    """The noise of all candidates of the next so many groups of a path, ``(groups, 256)``, or ``None``."""
+    return lambda groups: gumbel_noise(groups, STATES, generator) if method == "astar" else None
+
+
+def _single_paths(
+    target: Target,
+    chaining: Chaining,
+    key: int,
+    coded: npt.NDArray[np.int64],
+    noise: Callable[[int], npt.NDArray[np.float32] | None],
+) -> npt.NDArray[np.int64]:
+    """One path through each chain of 8-bit groups of every signal, from one group to the next: ``(signals, groups)``.
+
+    Only the 256 rows that go on from the path are looked at.
+    """
+    (signals, groups, width), chains = target.mean.shape, chaining.chains
+    mean, deviation = _bounded(target.mean, target.deviation)
+    precision = deviation**-2.0
+    linear, square = (-mean * precision)[:, :, None], (0.5 * precision - 0.5)[:, :, None]
+    # zeros stand for the indices before the first
+    start = max(chains, 2) + coded.shape[1]
+    indices = np.zeros((signals, start + groups), dtype=np.int64)
+    indices[:, start - coded.shape[1] : start] = coded
+    for begin in range(0, groups, chains):
+        run = slice(begin, min(begin + chains, groups))
+        first = STATES * indices[:, start + run.start - chains : start + run.stop - chains]
+        if chaining.long:
+            first = first + coder.older_part(indices[:, start + run.start - 2 : start + run.stop - 2])
+        values = _candidates(first, width, chaining, key)
+        energies = ((values * square[:, run] + linear[:, run]) * values).sum(axis=3)
+        drawn = noise(run.stop - begin)
+        if drawn is not None:
+            energies -= drawn
+        indices[:, start + run.start : start + run.stop] = energies.argmin(axis=2)
+    return indices[:, start:]
+
+
+def _candidates(first: npt.NDArray[np.int64], width: int, chaining: Chaining, key: int) -> npt.NDArray[np.float64]:
+    """The 256 rows from each of some on, ``(..., 256, width)``."""
+    if not chaining.long:
+        table = sampler.table(_whole_blocks(width), key).reshape(STATES, STATES, -1)
+        return table[first // STATES, :, :width].astype(np.float64)
+    rows = first[..., None] + np.arange(STATES)
+    blocks = [sampler.row_columns(block, rows, key) for block in range(-(-width // sampler.LANES))]
+    return np.moveaxis(np.concatenate(blocks)[:width], 0, -1).astype(np.float64, order="C")
 
 
 def _bounded(
@@ -243,15 +292,6 @@ class _Independent(_Walk):
     def advance(self, costs: npt.NDArray[np.float32], begin: int) -> None:
         best = costs.reshape(len(costs), -1).argmin(axis=1)
         self._chosen[begin : begin + len(costs)] = best % STATES * STATES + best // STATES
-
-
-class _Path(_Walk):
-    """One path through chained groups."""
-
-    def advance(self, costs: npt.NDArray[np.float32], begin: int) -> None:
-        for run, chains in _runs(self._first + begin, len(costs), self._chains):
-            some = costs[np.arange(run.start, run.stop), :, self._last[chains]]  # (groups, current)
-            self._last[chains] = self._chosen[begin + run.start : begin + run.stop] = some.argmin(axis=1)
 
 
 class _Trellis(_Walk):

@@ -14,6 +14,7 @@ from combiner_cli.errors import UsageError
 from combiner_cli.search import JointTarget, Target
 
 KEY = 2024
+LONG = Chaining(8, 1, 12)
 TOLERANCE = 1e-3 * math.log(2)  # a thousandth of a bit
 
 
@@ -37,10 +38,16 @@ def energies(mean, deviation, values):
     return 0.5 * ((values - mean) / deviation) ** 2 - 0.5 * values**2
 
 
+def values_at(rows, width):
+    """Whitened values of whole rows, whatever their number: ``rows.shape + (width,)``."""
+    shape = (*rows.shape, width)
+    return sampler.normals(np.broadcast_to(rows[..., None], shape), np.broadcast_to(np.arange(width), shape), KEY)
+
+
 def path_energy(target, chaining, indices):
     """Of all groups from the first on, one figure per signal."""
     rows = coder.table_rows(indices, chaining)
-    values = sampler.table(target.mean.shape[2], KEY)[rows].astype(np.float64)
+    values = values_at(rows, target.mean.shape[2]).astype(np.float64)
     return energies(target.mean, target.deviation, values).sum(axis=(1, 2))
 
 
@@ -121,7 +128,7 @@ def test_groups_of_16_bits_have_no_path():
 
 
 @pytest.mark.parametrize("method", search.METHODS)
-@pytest.mark.parametrize("chaining", [Chaining(16), Chaining(8), Chaining(8, 3)])
+@pytest.mark.parametrize("chaining", [Chaining(16), Chaining(8), Chaining(8, 3), LONG])
 def test_a_signal_does_not_depend_on_its_batch_and_repeats(method, chaining):
     target = random_target(3, 21, 7, ragged=True)
     together = run(target, chaining, method)
@@ -198,7 +205,7 @@ def test_turns_that_look_ahead_lose_almost_nothing():
     assert lost[12] < 2
 
 
-@pytest.mark.parametrize("chaining", [Chaining(16), Chaining(8), Chaining(8, 3)])
+@pytest.mark.parametrize("chaining", [Chaining(16), Chaining(8), Chaining(8, 3), LONG])
 @pytest.mark.parametrize("method", search.METHODS)
 @pytest.mark.parametrize(("mean", "deviation"), [(0, 1), (0.3, 1e-12), (1e30, 0.1), (-1e300, 1e-300), (2, 1e30)])
 @pytest.mark.filterwarnings("error")
@@ -328,5 +335,105 @@ def test_the_table_by_blocks_is_the_table():
     assert np.array_equal(table[rows[:, 0]], sampler.normals(rows, np.broadcast_to(np.arange(11), rows.shape), KEY))
 
 
+def long_tables_of(target):
+    """Exact energies of every candidate of at most eight columns, by the lower bits of the index before the previous
+    one, the previous and the current index: ``(groups, 16, 256, 256)``."""
+    columns = sampler.row_columns(0, np.arange(1 << 20), KEY).astype(np.float64)
+    posteriors = zip(target.mean[0], target.deviation[0], strict=True)
+    tables = [
+        sum(energies(*one) for one in zip(mean, deviation, columns, strict=False)) for mean, deviation in posteriors
+    ]
+    return np.stack(tables).reshape(-1, 16, 256, 256)
+
+
+def least_long_path(tables, previous=0, older=0):
+    """As :func:`least_path`, with a long memory: two indices before the first."""
+    cost = np.full((16, 256), np.inf)
+    cost[older % 16, previous] = 0
+    for table in tables:
+        best = np.stack([(cost[older][:, None] + table[older]) for older in range(16)]).min(axis=0)
+        cost = best.reshape(16, 16, 256).min(axis=0)  # over the higher bits of the previous index
+    return cost.min()
+
+
+@pytest.mark.parametrize(("coded", "width"), [((), 5), ((77, 203), 18)])
+def test_with_a_long_memory_the_best_of_all_paths_of_two_groups_is_found(coded, width):
+    target, known = random_target(1, 2, width), np.array([coded], dtype=np.int64)
+    first, second = (coded or (0, 0))[-2:]
+    candidates = np.arange(256)
+    one = values_at((first % 16 << 16) + (second << 8) + candidates, width)
+    two = values_at((second % 16 << 16) + (candidates[:, None] << 8) + candidates, width)
+    everything = energies(target.mean[0, 0], target.deviation[0, 0], one).sum(axis=1)[:, None]
+    everything = everything + energies(target.mean[0, 1], target.deviation[0, 1], two).sum(axis=2)
+    indices = run(target, LONG, "viterbi", known)
+    assert everything[tuple(indices[0])] - everything.min() < TOLERANCE
+    if not coded:
+        assert path_energy(target, LONG, indices)[0] == pytest.approx(everything[tuple(indices[0])])
+
+
+def test_with_a_long_memory_the_path_of_viterbi_is_the_best_one_in_float64():
+    target = random_target(1, 19, 3, ragged=True)
+    tables = long_tables_of(target)
+    indices = run(target, LONG, "viterbi")
+    found = path_energy(target, LONG, indices)[0]
+    assert abs(found - least_long_path(tables)) < 2 * TOLERANCE
+    for method in ("best", "astar"):
+        assert found <= path_energy(target, LONG, run(target, LONG, method))[0] + TOLERANCE
+    # what follows some coded indices is the best continuation, and what was decided ahead is still the best
+    for decided in (1, 2, 16):
+        rest = Target(target.mean[:, decided:], target.deviation[:, decided:])
+        again = run(rest, LONG, "viterbi", indices[:, :decided])
+        both = np.append(indices[:, :decided], again, axis=1)
+        assert abs(path_energy(target, LONG, both)[0] - found) < TOLERANCE
+    state = [0, 0]
+    for number, index in enumerate(run(target, LONG, "best")[0]):
+        row = tables[number][state[-2] % 16, state[-1]]
+        assert row[index] - row.min() < TOLERANCE
+        state.append(index)
+
+
+def test_a_long_memory_beats_a_short_one():
+    target = random_target(1, 40, 8)
+    short, long = (path_energy(target, c, run(target, c, "viterbi"))[0] for c in (Chaining(8), LONG))
+    assert long < short - 0.1 * 40  # nats
+
+
+@pytest.mark.parametrize("method", search.METHODS)
+def test_a_long_memory_is_looked_up_as_it_was_chosen(method):
+    partition = groups.partition(np.full(60, 400, dtype=np.int64), 12, KEY)
+    target = random_target(2, 12, partition.width)
+    indices = run(target, LONG, method)
+    values = coder.lookup(indices, partition, LONG, KEY)
+    for group in range(12):
+        previous, older = (indices[:, group - back] if group >= back else np.zeros(2, np.int64) for back in (1, 2))
+        held = partition.group == group
+        expected = values_at(65536 * (older % 16) + 256 * previous + indices[:, group], partition.width)
+        assert np.array_equal(values[:, held], expected[:, partition.column[held]])
+
+
+@pytest.mark.parametrize(("width", "count"), [(70, 3), (33, 17)])
+def test_wide_groups_have_a_long_memory_as_well(width, count):
+    """With columns whose table is kept and others."""
+    target = random_target(1, count, width, ragged=True)
+    target.mean[:, 1:-1, 5:], target.deviation[:, 1:-1, 5:] = 0, 1
+    indices = run(target, LONG, "viterbi")
+    state = 65536 * (indices[0, -3] % 16) + 256 * indices[0, -2]
+    last = values_at(state + np.arange(256), width).astype(np.float64)
+    energy = energies(target.mean[0, -1], target.deviation[0, -1], last).sum(axis=1)
+    assert energy[indices[0, -1]] - energy.min() < TOLERANCE
+    assert path_energy(target, LONG, indices)[0] < path_energy(target, LONG, run(target, LONG, "best"))[0]
+
+
 def test_chains_grow_with_the_groups():
     assert [coder.chains_of(count) for count in (1, 2**16 - 1, 2**16, 2**30)] == [1, 1, 2, 64]
+
+
+def test_small_files_have_a_long_memory():
+    assert coder.chaining_of(1024, long=True) == LONG
+    assert coder.chaining_of(1025, long=True) == coder.chaining_of(1024) == Chaining(8)
+    assert coder.chaining_of(2**16, long=True) == Chaining(8, 2)
+
+
+def test_the_row_with_a_long_memory():
+    indices = np.array([[3, 0x5A, 7, 255]])
+    assert coder.table_rows(indices, LONG).tolist() == [[3, 0x35A, 0x35A07, 0xA07FF]]
