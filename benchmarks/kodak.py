@@ -74,8 +74,8 @@ def main() -> None:
         "Kodak",
         "Whole files, PSNR of the decoded PNG files, means over images. The other columns are the PSNR of other codecs "
         "at the same rate, linear in the logarithm of the rate between their points (mean rate and mean PSNR over "
-        "images for a fixed setting); – is outside their range. Seconds of whole commands, as many at once as there were "
-        f"cores. BD-rate (linear in the logarithm of the rate over the common range of PSNR): {told}.",
+        "images for a fixed setting); – is outside their range. Seconds of whole commands, one on each "
+        f"core. BD-rate (linear in the logarithm of the rate over the common range of PSNR): {told}.",
         table,
     )
 

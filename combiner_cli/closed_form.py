@@ -24,6 +24,7 @@ Array = npt.NDArray[np.floating]
 OVERHEAD = 0.06  # bits of groups over the KL that reaches the quality of the posterior
 _NOISE_OCTAVES = -(noise_level(1) - noise_level(0)) / OCTAVE  # between two codes
 _GROUPS_AHEAD = 12  # of each chain in the next phase that are searched along
+_SEAM_PASSES = (0, 1, 1, 1, 1, 2, 2, 3, 3, 4)  # by effort: searches of a phase, see encode
 _SMALL_STAGE = 4096  # groups; in larger ones the seam does not matter
 _CODES_AROUND = (0, 0, 0, 0, 0, 0, 0, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
 _PASSES = (0, 0, 0, 0, 0, 0, 1, 1, 2, 2)  # by effort: times that classes are chosen again for what was decoded
@@ -116,7 +117,7 @@ def encode_batch(
 
         def attempt(choice: Choice, own: Array = own, groups_of: int = groups_of) -> Coded:
             generator = np.random.Generator(np.random.Philox(seed))
-            return encode(prior, layout, own, choice, groups_of, method, generator)
+            return encode(prior, layout, own, choice, groups_of, method, generator, _SEAM_PASSES[effort])
 
         best = attempt(choice)
         for code in _other_codes(choice.code, effort):
@@ -231,6 +232,7 @@ def encode(
     count: int,
     method: str,
     generator: np.random.Generator,
+    seam_passes: int = 1,
 ) -> Coded:
     """Code the groups of one signal, phase after phase.
 
@@ -242,6 +244,7 @@ def encode(
         count: number of groups.
         method: one of ``search.METHODS``.
         generator: of the Gumbel noise of A* coding.
+        seam_passes: searches of a small phase, each with the next one's posterior from the one before.
     """
     latents = prior.latents(layout, choice.classes, noise_level(choice.code))
     stages = [one.stage(number) for number, one in enumerate(latents)]
@@ -255,19 +258,25 @@ def encode(
         context = canvas.context(number)
         mean, deviation = latents[number].posterior(own, context)
         target = _target(part, mean, deviation, part.groups)
+        ahead = 0
         if number + 1 < len(partitions) and part.groups and part.groups < _SMALL_STAGE:
-            # the next phase begins where this one ends: its first groups, as well as they are known, have a say
-            prior.show(canvas, number, latents[number].weights(mean, context))
-            following = weights[stage_tiles(layout, number + 1)]
-            expected = latents[number + 1].posterior(following, canvas.context(number + 1))
             ahead = min(_GROUPS_AHEAD * chaining.chains, partitions[number + 1].groups)
-            target = _joined(target, _target(partitions[number + 1], *expected, ahead))
-        found = search.search(target, chaining, prior.key, indices, method, generator)[:, : part.groups]
-        indices = np.concatenate([indices, found], axis=1)
-        z = np.zeros(len(mean))
-        rows = coder.table_rows(indices[0], chaining)[indices.shape[1] - part.groups :]
-        z[part.order] = coder.candidates(rows, part, prior.key)
-        decoded = latents[number].weights(z, context)
+        decoded = latents[number].weights(mean, context)
+        for _ in range(seam_passes if ahead else 1):
+            whole = target
+            if ahead:
+                # the next phase begins where this one ends: its first groups have a say, as well as they are known,
+                # first from the means of this phase, then from what the pass before has coded
+                prior.show(canvas, number, decoded)
+                following = weights[stage_tiles(layout, number + 1)]
+                expected = latents[number + 1].posterior(following, canvas.context(number + 1))
+                whole = _joined(target, _target(partitions[number + 1], *expected, ahead))
+            found = search.search(whole, chaining, prior.key, indices, method, generator)[:, : part.groups]
+            rows = coder.table_rows(np.append(indices, found, axis=1)[0], chaining)[indices.shape[1] :]
+            z = np.zeros(len(mean))
+            z[part.order] = coder.candidates(rows, part, prior.key)
+            decoded = latents[number].weights(z, context)
+        indices = np.append(indices, found, axis=1)
         prior.show(canvas, number, decoded)
         values.append(z)
         found_weights[stage_tiles(layout, number)] = decoded

@@ -20,7 +20,7 @@ WIDEST_GROUP = 512  # columns of the encoder's table; more would cost gigabytes
 STATES = 256  # values of an index of 8 bits
 MOST_CHAINS = 64
 GROUPS_PER_CHAIN = 2**15
-LONGEST_OF_LONG_MEMORY = 1024  # groups; a search through them takes seconds; part of the format
+LONGEST_OF_LONG_MEMORY = 256  # groups; a search through them takes seconds; part of the format
 _LONG = 12  # bits of the long memory
 _OLDER = 16  # values of the four bits of the index before the previous one
 

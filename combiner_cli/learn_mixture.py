@@ -38,8 +38,8 @@ _CHECKPOINT = "combiner-mixture-checkpoint-1"
 _PILOT_TILES, _PILOT_COMPONENTS, _PILOT_ROUNDS = 1024, 4, 3
 _PILOTS = 3
 _USUAL_SLOPE = 0.05  # of the logarithm of the rate by the noise code
-# The prior is meant for noise codes around that of learning, most of them below: classes that are learned at a high rate
-# are better at a low one than those that are learned there.
+# The prior is meant for noise codes around that of learning, most of them below: classes that are learned at a high
+# rate are better at a low one than those that are learned there.
 _CODES_BELOW, _CODES_ABOVE = 28, 4
 
 
