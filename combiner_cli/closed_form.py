@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from . import coder, groups, mixtures, search
 from .groups import Partition
-from .mixtures import NOISE_CODES, OCTAVE, Latents, MixturePrior, class_costs, noise_level, stage_tiles
+from .mixtures import NOISE_CODES, NOISE_STEP, OCTAVE, Latents, MixturePrior, class_costs, noise_level, stage_tiles
 from .signals import Tiling
 
 Array = npt.NDArray[np.floating]
 
 OVERHEAD = 0.06  # bits of groups over the KL that reaches the quality of the posterior
-_NOISE_OCTAVES = -(noise_level(1) - noise_level(0)) / OCTAVE  # between two codes
+_NOISE_OCTAVES = NOISE_STEP / OCTAVE  # between two codes
 _GROUPS_AHEAD = 12  # of each chain in the next phase that are searched along
 _SEAM_PASSES = (0, 1, 1, 1, 1, 2, 2, 3, 3, 4)  # by effort: searches of a phase, see encode
 _SMALL_STAGE = 4096  # groups; in larger ones the seam does not matter
@@ -187,7 +187,7 @@ def _choose(
     Where decoded weights ``(tiles, network latents)`` of the one signal are given, the surroundings are those that they
     render; else they are simulated.
     """
-    signals, noise = len(weights), noise_level(code)
+    signals, noise = len(weights), noise_level(code, prior.kind)
     canvas = prior.canvas(replace(layout, planes=layout.planes * signals))
     classes = np.zeros((signals, layout.tiles), dtype=np.int64)
     bits, errors = np.zeros((2, signals))
@@ -246,7 +246,7 @@ def encode(
         generator: of the Gumbel noise of A* coding.
         seam_passes: searches of a small phase, each with the next one's posterior from the one before.
     """
-    latents = prior.latents(layout, choice.classes, noise_level(choice.code))
+    latents = prior.latents(layout, choice.classes, noise_level(choice.code, prior.kind))
     stages = [one.stage(number) for number, one in enumerate(latents)]
     partitions = groups.partitions(stages, count, prior.key)
     chaining = coder.chaining_of(count, long=True)

@@ -306,7 +306,7 @@ def _read_mixture(header: Header, payload: bytes, layout: Tiling, prior: Mixture
         raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
     classes = mixtures.unpack_classes(payload[:length], layout.tiles, prior)
     indices = bitstream.indices_from_bytes(payload[length:], len(payload) - length, _CHAINED)
-    noise = mixtures.noise_level(header.noise)
+    noise = mixtures.noise_level(header.noise, prior.kind)
     chaining = coder.chaining_of(len(indices), long=True)
     parts, z = _look_up(prior.stages(layout, classes, noise), indices, chaining, prior.key)
     return Content(header, layout, classes, noise, parts, z)

@@ -284,8 +284,10 @@ def _learn_phases(
             state.finished.append(_learn_phase(plan, weights, context, number, state, report))
             state.labels, state.rounds = None, 0
         phase = state.finished[number]
-        classes = closed_form.best_classes(phase, weights, context, noise_level(state.code))
-        decoded = _sampled(Latents(phase, classes, noise_level(state.code)), weights, context, plan.seed + number)
+        classes = closed_form.best_classes(phase, weights, context, noise_level(state.code, plan.kind))
+        decoded = _sampled(
+            Latents(phase, classes, noise_level(state.code, plan.kind)), weights, context, plan.seed + number
+        )
         values = np.clip(plan.network.forward(decoded), -1, 1)
         done = 0
         for canvas, pick in zip(canvases, picks, strict=True):
@@ -333,7 +335,7 @@ def _learn_phase(
     tiles = _Tiles(projected, outside, surroundings)
     if state.labels is None:
         state.labels = _first_labels(centred @ projection, plan.components, _generator(plan, number, 0))
-    noise = noise_level(state.code)
+    noise = noise_level(state.code, plan.kind)
     while state.rounds < plan.rounds:
         phase = _classes(plan, tiles, state.labels, noise - mixtures.NOISE_STEP * _CODES_ABOVE)
         labels, cost = _assign(tiles, phase, noise)

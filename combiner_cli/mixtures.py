@@ -32,13 +32,13 @@ Array = npt.NDArray[Any]
 OCTAVE = groups.INFORMATION_UNIT  # levels count 1/256 of an octave of variance
 NOISE_CODES = 128
 RANGES = ("noise_codes", "rates", "errors")  # of a prior's configuration, at its lowest and its highest rate
-_HIGHEST_NOISE = -2 * OCTAVE  # level of noise code 0: s2 = 1/4 on values in [-1, 1]
+_HIGHEST_NOISE = {"image": -2 * OCTAVE, "sound": -8 * OCTAVE}  # level of noise code 0: s2 on values in [-1, 1]
 NOISE_STEP = OCTAVE // 8  # levels between noise codes: an eighth of an octave, 0.38 dB
 
 
-def noise_level(code: int) -> int:
-    """Level of the noise variance that a file names by a code."""
-    return _HIGHEST_NOISE - NOISE_STEP * code
+def noise_level(code: int, kind: Kind) -> int:
+    """Level of the noise variance that a file of a kind names by a code."""
+    return _HIGHEST_NOISE[kind] - NOISE_STEP * code
 
 
 def variance_of(level: Any) -> Any:

@@ -429,8 +429,8 @@ def test_chains_grow_with_the_groups():
 
 
 def test_small_files_have_a_long_memory():
-    assert coder.chaining_of(1024, long=True) == LONG
-    assert coder.chaining_of(1025, long=True) == coder.chaining_of(1024) == Chaining(8)
+    assert coder.chaining_of(256, long=True) == LONG
+    assert coder.chaining_of(257, long=True) == coder.chaining_of(256) == Chaining(8)
     assert coder.chaining_of(2**16, long=True) == Chaining(8, 2)
 
 
