@@ -372,12 +372,14 @@ def problem(prior: MixturePrior) -> str | None:
     """Why the values of a prior cannot work, or ``None``."""
     network = prior.network
     axes = {"image": 2, "sound": 1}.get(prior.kind) if isinstance(prior.kind, str) else None
-    whole = (*network.extent, network.outputs, prior.reach, prior.size)
+    whole = (*network.extent, network.outputs, prior.reach)
     possible = (
         prior.family == FAMILY
         and axes == len(network.extent)
         and all(type(number) is int and 0 < number <= 2**16 for number in whole)
         and prior.reach <= min(network.extent)
+        and type(prior.size) is int
+        and 0 < prior.size < 2**32
         and network.outputs in ((1, 3) if prior.kind == "image" else (1,))
         and network.latents <= 2**13
         and all(len(getattr(prior, name)) == 2 for name in RANGES)
