@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import coder, groups, mixtures, search
+from .errors import UsageError
 from .groups import Partition
 from .mixtures import NOISE_CODES, OCTAVE, Latents, MixturePrior, class_costs, noise_level, stage_tiles
 from .signals import Tiling
@@ -242,9 +243,15 @@ def encode(
         count: number of groups.
         method: one of ``search.METHODS``.
         generator: of the Gumbel noise of A* coding.
+
+    Raises:
+        UsageError: more groups than the latents can fill.
     """
     latents = prior.latents(layout, choice.classes, noise_level(choice.code))
     stages = [one.stage(number) for number, one in enumerate(latents)]
+    most = sum(int(stage.information.sum()) for stage in stages)
+    if count > max(1, most):
+        raise UsageError(f"prior {prior.name} has no use for {count} bytes of groups here; ask for a smaller file")
     partitions = groups.partitions(stages, count, prior.key)
     chaining = coder.chaining_of(count)
     canvas = prior.canvas(layout)
@@ -262,8 +269,9 @@ def encode(
             expected = latents[number + 1].posterior(following, canvas.context(number + 1))
             ahead = min(_GROUPS_AHEAD * chaining.chains, partitions[number + 1].groups)
             target = _joined(target, _target(partitions[number + 1], *expected, ahead))
-        found = search.search(target, chaining, prior.key, indices, method, generator)[:, : part.groups]
-        indices = np.concatenate([indices, found], axis=1)
+        if part.groups:
+            found = search.search(target, chaining, prior.key, indices, method, generator)[:, : part.groups]
+            indices = np.concatenate([indices, found], axis=1)
         z = np.zeros(len(mean))
         rows = coder.table_rows(indices[0], chaining)[indices.shape[1] - part.groups :]
         z[part.order] = coder.candidates(rows, part, prior.key)
@@ -272,7 +280,9 @@ def encode(
         values.append(z)
         found_weights[stage_tiles(layout, number)] = decoded
     error = float(((found_weights - weights) ** 2).sum())
-    return Coded(choice.code, choice.classes, indices[0], np.concatenate(values), found_weights, error)
+    unused = np.zeros(count - indices.shape[1], dtype=np.int64)  # where there is nothing to code
+    indices = np.concatenate([indices[0], unused])
+    return Coded(choice.code, choice.classes, indices, np.concatenate(values), found_weights, error)
 
 
 def _target(part: Partition, mean: Array, deviation: Array, count: int) -> search.Target:
