@@ -191,7 +191,8 @@ def _choose(
     canvas = prior.canvas(replace(layout, planes=layout.planes * signals))
     classes = np.zeros((signals, layout.tiles), dtype=np.int64)
     bits, errors = np.zeros((2, signals))
-    generator = np.random.Generator(np.random.Philox(_SIMULATION_SEED))
+    # every signal has the same random numbers, alone and among others
+    generators = [np.random.Generator(np.random.Philox(_SIMULATION_SEED)) for _ in range(signals)]
     for number, phase in enumerate(prior.phases):
         tiles = stage_tiles(layout, number)
         if not len(tiles):
@@ -201,7 +202,9 @@ def _choose(
         chosen = best_classes(phase, own, context, noise)
         latents = Latents(phase, chosen, noise)
         mean, deviation = latents.posterior(own, context)
-        z = mean + deviation * generator.standard_normal(len(mean))
+        sizes = latents.counts.reshape(signals, -1).sum(axis=1)
+        drawn = [one.standard_normal(int(size)) for one, size in zip(generators, sizes, strict=True)]
+        z = mean + deviation * np.concatenate(drawn)
         simulated = latents.weights(z, context)
         prior.show(canvas, number, simulated if decoded is None else decoded[tiles])
         classes[:, tiles] = chosen.reshape(signals, -1)
@@ -250,7 +253,7 @@ def encode(
     latents = prior.latents(layout, choice.classes, noise_level(choice.code))
     stages = [one.stage(number) for number, one in enumerate(latents)]
     most = sum(int(stage.information.sum()) for stage in stages)
-    if count > max(1, most):
+    if most and count > most:
         raise UsageError(f"prior {prior.name} has no use for {count} bytes of groups here; ask for a smaller file")
     partitions = groups.partitions(stages, count, prior.key)
     chaining = coder.chaining_of(count)

@@ -4,6 +4,7 @@ import binascii
 import math
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from combiner_cli import bitstream, closed_form, codec, groups, metrics, mixtures
-from combiner_cli.errors import CombinerError, DamagedFileError, UsageError
+from combiner_cli.errors import CombinerError, DamagedFileError, PriorError, UsageError
 from combiner_cli.signals import Signal, split, to_values
 
 FAST = codec.Settings(effort=1)
@@ -58,7 +59,8 @@ def test_sounds_come_back_as_the_encoder_measured_them(frames, channels, rate):
     result = codec.encode(sound, prior, replace(FAST, size=60))
     _came_back(sound, result, prior)
     silence = replace(sound, samples=np.zeros_like(sound.samples))
-    assert metrics.mean_squared_error(sound, result.decoded) < 0.5 * metrics.mean_squared_error(sound, silence)
+    power = metrics.mean_squared_error(sound, silence)
+    assert metrics.mean_squared_error(sound, result.decoded) < max(0.5 * power, 1e-5)
 
 
 @QUICK
@@ -84,7 +86,7 @@ def test_a_file_of_a_sound_has_exactly_the_bytes_that_were_asked_for(frames, cha
 
 
 def test_more_bytes_than_the_prior_has_a_use_for_are_a_usage_error():
-    with pytest.raises(UsageError, match="no use for .*; ask for a smaller file"):
+    with pytest.raises(UsageError, match=r"no use for .*; ask for a smaller file"):
         codec.encode(tone(5), tiny_mixture("sound"), replace(FAST, size=200_000))
 
 
@@ -95,7 +97,7 @@ def test_impossible_rates_are_refused(rate):
 
 
 def test_a_mixture_prior_does_not_go_with_groups_of_16_bits():
-    with pytest.raises(UsageError, match="does not go with groups of 16 bits|goes with groups of 8 bits"):
+    with pytest.raises(UsageError, match=r"go(es)? with groups of"):
         codec.encode(smooth_image(8, 8), tiny_mixture(), replace(FAST, group_bits=16))
 
 
@@ -190,7 +192,7 @@ def test_the_reported_error_is_that_of_the_decoded_tiles():
     assert coded.squared_error == pytest.approx(((prior.render(coded.weights) - tiles) ** 2).sum())
     latents = prior.latents(layout, coded.classes, mixtures.noise_level(coded.code))
     bounds = np.cumsum([0, *(own.counts.sum() for own in latents)])
-    z = [coded.z[first:last] for first, last in zip(bounds[:-1], bounds[1:], strict=True)]
+    z = [coded.z[first:last] for first, last in pairwise(bounds)]
     again = prior.network_weights(z, layout, coded.classes, mixtures.noise_level(coded.code))
     assert np.array_equal(again, coded.weights)
 
@@ -235,12 +237,15 @@ def test_rendering_at_three_times_the_size_is_the_same_function():
     assert np.abs(large[1::3, 1::3] - _decode(data, prior).samples).max() <= 1
 
 
-def test_every_group_reaches_some_latents_where_there_are_enough():
+def test_groups_are_dealt_to_the_phases_by_what_the_file_itself_says():
     """The number of groups of every phase follows from the classes and the noise that the file names."""
     prior, image = tiny_mixture(), smooth_image(40, 40, seed=5)
-    content = codec.read(codec.encode(image, prior, replace(FAST, size=150)).data, prior)
-    shares = groups.share_out(prior.stages(content.layout, content.classes, content.noise), 150 - 27)
-    assert sum(len(indices) for indices in content.indices) == sum(shares)
+    result = codec.encode(image, prior, replace(FAST, size=150))
+    content = codec.read(result.data, prior)
+    count = result.payload_bytes - mixtures.class_bytes(25, prior.class_bits)
+    shares = groups.share_out(prior.stages(content.layout, content.classes, content.noise), count)
+    assert [len(indices) for indices in content.indices] == list(shares)
+    assert min(shares) > 0
 
 
 def _repaired(content):
@@ -269,7 +274,7 @@ def test_mutated_files_with_a_good_checksum_decode_or_are_refused(kind):
             assert decoded.kind == kind
         except CombinerError as error:
             outcomes.append(type(error).__name__)
-    assert {"decoded", "DamagedFileError", "LimitError", "PriorError"} <= set(outcomes)
+    assert {"decoded", "DamagedFileError", "PriorError"} <= set(outcomes)
 
 
 def test_a_payload_that_is_too_short_for_the_classes_is_damage():
@@ -308,3 +313,12 @@ def test_any_noise_code_in_a_header_decodes(size, code):
     header = bitstream.Header(prior.id, "image", (9, 17), 3, 8, None, noise=code)
     payload = bytes(2) + np.random.default_rng(size).bytes(size)
     assert _decode(bitstream.pack(header, payload), prior).shape == (9, 17)
+
+
+@pytest.mark.parametrize("kind", ["image", "sound"])
+def test_a_file_of_the_other_kind_is_refused_whatever_prior_is_named(kind):
+    prior, other = tiny_mixture(kind), tiny_mixture("sound" if kind == "image" else "image")
+    signal = smooth_image(8, 8) if kind == "image" else tone(50)
+    data = codec.encode(signal, prior, replace(FAST, size=40)).data
+    with pytest.raises(PriorError, match=f"is for {other.kind}s"):
+        _decode(data, other)
