@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import coder, groups, mixtures, search
+from .errors import UsageError
 from .groups import Partition
 from .mixtures import NOISE_CODES, NOISE_STEP, OCTAVE, Latents, MixturePrior, class_costs, noise_level, stage_tiles
 from .signals import Tiling
@@ -191,7 +192,8 @@ def _choose(
     canvas = prior.canvas(replace(layout, planes=layout.planes * signals))
     classes = np.zeros((signals, layout.tiles), dtype=np.int64)
     bits, errors = np.zeros((2, signals))
-    generator = np.random.Generator(np.random.Philox(_SIMULATION_SEED))
+    # every signal has the same random numbers, alone and among others
+    generators = [np.random.Generator(np.random.Philox(_SIMULATION_SEED)) for _ in range(signals)]
     for number, phase in enumerate(prior.phases):
         tiles = stage_tiles(layout, number)
         if not len(tiles):
@@ -201,7 +203,9 @@ def _choose(
         chosen = best_classes(phase, own, context, noise)
         latents = Latents(phase, chosen, noise)
         mean, deviation = latents.posterior(own, context)
-        z = mean + deviation * generator.standard_normal(len(mean))
+        sizes = latents.counts.reshape(signals, -1).sum(axis=1)
+        drawn = [one.standard_normal(int(size)) for one, size in zip(generators, sizes, strict=True)]
+        z = mean + deviation * np.concatenate(drawn)
         simulated = latents.weights(z, context)
         prior.show(canvas, number, simulated if decoded is None else decoded[tiles])
         classes[:, tiles] = chosen.reshape(signals, -1)
@@ -245,9 +249,15 @@ def encode(
         method: one of ``search.METHODS``.
         generator: of the Gumbel noise of A* coding.
         seam_passes: searches of a small phase, each with the next one's posterior from the one before.
+
+    Raises:
+        UsageError: more groups than the latents can fill.
     """
     latents = prior.latents(layout, choice.classes, noise_level(choice.code, prior.kind))
     stages = [one.stage(number) for number, one in enumerate(latents)]
+    most = sum(int(stage.information.sum()) for stage in stages)
+    if most and count > most:
+        raise UsageError(f"prior {prior.name} has no use for {count} bytes of groups here; ask for a smaller file")
     partitions = groups.partitions(stages, count, prior.key)
     chaining = coder.chaining_of(count, long=True)
     canvas = prior.canvas(layout)
@@ -271,7 +281,9 @@ def encode(
                 following = weights[stage_tiles(layout, number + 1)]
                 expected = latents[number + 1].posterior(following, canvas.context(number + 1))
                 whole = _joined(target, _target(partitions[number + 1], *expected, ahead))
-            found = search.search(whole, chaining, prior.key, indices, method, generator)[:, : part.groups]
+            found = indices[:, :0]
+            if part.groups:
+                found = search.search(whole, chaining, prior.key, indices, method, generator)[:, : part.groups]
             rows = coder.table_rows(np.append(indices, found, axis=1)[0], chaining)[indices.shape[1] :]
             z = np.zeros(len(mean))
             z[part.order] = coder.candidates(rows, part, prior.key)
@@ -281,7 +293,9 @@ def encode(
         values.append(z)
         found_weights[stage_tiles(layout, number)] = decoded
     error = float(((found_weights - weights) ** 2).sum())
-    return Coded(choice.code, choice.classes, indices[0], np.concatenate(values), found_weights, error)
+    unused = np.zeros(count - indices.shape[1], dtype=np.int64)  # where there is nothing to code
+    indices = np.concatenate([indices[0], unused])
+    return Coded(choice.code, choice.classes, indices, np.concatenate(values), found_weights, error)
 
 
 def _target(part: Partition, mean: Array, deviation: Array, count: int) -> search.Target:

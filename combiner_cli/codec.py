@@ -34,6 +34,8 @@ _FAST = 2  # efforts up to this one follow one path
 _MOST_ATTEMPTS = 16  # to reach a PSNR
 _CLOSE_ENOUGH = 0.02  # dB over it
 _DB_PER_DOUBLING = 4.0  # of the size, about
+_MOST_OCTAVES = 2.0  # that a file grows at once
+_SATURATED = 0.1  # dB: a file of almost twice the size that gains less is about the best that its prior can do
 _MARGIN = 0.15  # octaves of size beyond the first guess, so that the next one is on the other side
 REFINEMENTS = ("closed-form", "gradient")
 _STEPS = (0.0, 0.25, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0)  # of a fit with hidden layers, by effort
@@ -260,6 +262,7 @@ def decode(
             f"{scale} times the sample rate of {header.sample_rate} Hz is too high; choose a smaller scale"
         )
     prior = find_prior(header.prior_id)
+    check_kind(prior, header.kind)
     layout = prior.tiling(header.shape, header.channels)
     # tiles are rendered whole, and what is beyond the signal is cut off afterwards
     _limit(layout.tiles * math.prod(layout.extent) * scale ** len(layout.extent), header, most_points)
@@ -425,10 +428,12 @@ def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report:
     attempt = encode(signal, prior, replace(settings, psnr=None), report)
     for _ in range(_MOST_ATTEMPTS):
         reached = metrics.psnr(signal, attempt.decoded) - settings.psnr
-        if reached < 0:
-            below = (reached, attempt)
-        else:
+        if reached >= 0:
             above = (reached, attempt)
+        elif above is None and below is not None and _is_saturated(below, (reached, attempt)):
+            break
+        else:
+            below = (reached, attempt)
         size = _next_size(below, above)
         if size is None or (above is not None and above[0] < _CLOSE_ENOUGH):
             break
@@ -442,13 +447,19 @@ def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report:
     return above[1]
 
 
+def _is_saturated(smaller: tuple[float, EncodeResult], larger: tuple[float, EncodeResult]) -> bool:
+    """Whether many more bytes hardly gain anything."""
+    grown = larger[1].payload_bytes > 1.8 * smaller[1].payload_bytes
+    return grown and larger[0] < smaller[0] + _SATURATED
+
+
 def _next_size(below: tuple[float, EncodeResult] | None, above: tuple[float, EncodeResult] | None) -> int | None:
     """A size between the largest file that fails and the smallest that does not, or beyond; ``None``: none is left."""
     if below is None or above is None:
         reached, result = above or below or (0.0, None)
         assert result is not None
         around = len(result.data) - result.payload_bytes
-        octaves = -reached / _DB_PER_DOUBLING
+        octaves = min(-reached / _DB_PER_DOUBLING, _MOST_OCTAVES)
         size = around + max(1, round(result.payload_bytes * 2 ** (octaves + math.copysign(_MARGIN, octaves))))
         return size if size != len(result.data) else None
     small, large = len(below[1].data), len(above[1].data)

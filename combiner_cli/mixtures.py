@@ -317,7 +317,8 @@ class MixturePrior:
     def show(self, canvas: Canvas, phase: int, weights: Array) -> None:
         """Render a phase's networks ``(planes · tiles, network latents)`` onto the canvas, clipped to [-1, 1]."""
         values = np.clip(self.network.forward(weights), -1, 1)
-        canvas.place(phase, values.reshape(len(canvas.values), -1, *values.shape[1:]))
+        planes = len(canvas.values)
+        canvas.place(phase, values.reshape(planes, len(values) // planes, *values.shape[1:]))
 
     def render(self, weights: npt.NDArray[np.float64], scale: int = 1) -> npt.NDArray[np.float64]:
         """Values of tiles from their weights, ``(tiles, outputs, points)``; see :meth:`Linear.forward`."""

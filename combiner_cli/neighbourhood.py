@@ -125,7 +125,7 @@ class Canvas:
         count = np.maximum(there.sum(axis=1), 1).astype(found.dtype)
         mean = (found * there).sum(axis=3) / count  # (planes, outputs, tiles)
         filled = np.where(there, found, mean[..., None])
-        return np.moveaxis(filled, 2, 1).reshape(planes * len(numbers), -1)
+        return np.moveaxis(filled, 2, 1).reshape(planes * len(numbers), outputs * self.ring.size)
 
     def _by_tile(self, values: Array) -> Array:
         """A view of the canvas as ``(planes, outputs, *counts, *extent)``."""

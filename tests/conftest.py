@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 
-from combiner_cli import learn, priors
+from combiner_cli import learn, learn_mixture, priors
+from combiner_cli.models.linear import Linear
 from combiner_cli.models.siren import Siren
 from combiner_cli.posterior import Descent
 from combiner_cli.signals import Signal, split, tiling, to_values
@@ -58,6 +61,31 @@ def learned_prior():
     plan = learn.Plan("learned", "image", network, 1.5, 1e-3, 40, 25, 16, 1, Descent(points=64))
     training = np.concatenate([image_tiles(4, seed) for seed in range(12)])
     return learn.learn(plan, training, image_tiles(4, 99), "cpu").prior
+
+
+def mixture_plan(kind="image", **changed):
+    """Settings of a mixture prior that is learned within seconds."""
+    network = Linear((8, 8), 3) if kind == "image" else Linear((32,), 1)
+    usual = {"dimensions": 96, "context": 16, "reach": 2, "bits_per_point": 1.0, "rounds": 2, "seed": 0, "size": 64}
+    settings = {"components": 3, "covariance": "full", **usual, **changed}
+    return learn_mixture.MixturePlan(f"mixed-{kind}", kind, network, **settings)
+
+
+def mixture_data(kind="image", signals=32, seed=0):
+    """Values of smooth pictures or tones with a little noise, ``(signals, outputs, *shape)`` float32."""
+    generator = np.random.default_rng(seed)
+    if kind == "image":
+        made = [smooth_image(48, 48, seed=seed + n) for n in range(signals)]
+    else:
+        made = [tone(1024, seed=seed + n) for n in range(signals)]
+    values = np.stack([np.moveaxis(to_values(signal), -1, 0) for signal in made])
+    return (values + generator.normal(0, 0.02, values.shape)).clip(-1, 1).astype(np.float32)
+
+
+@functools.cache
+def tiny_mixture(kind="image"):
+    """A small mixture prior, learned once from smooth pictures or tones."""
+    return learn_mixture.learn(mixture_plan(kind), [mixture_data(kind)], [mixture_data(kind, 4, 77)]).prior
 
 
 @pytest.fixture

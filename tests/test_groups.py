@@ -53,3 +53,43 @@ def test_nothing_to_code_is_an_empty_partition():
     partition = groups.partition(np.zeros(4, dtype=np.int64), 1, 1)
     assert len(partition.order) == 0
     assert partition.width == 0
+
+
+STAGES = st.lists(st.lists(st.integers(0, 4096), max_size=30), min_size=1, max_size=8)
+
+
+def _stages(informations):
+    return [groups.Stage(str(n), np.array(own, dtype=np.int64)) for n, own in enumerate(informations)]
+
+
+@given(STAGES.filter(lambda stages: any(map(sum, stages))), st.integers(0, 10**6))
+def test_groups_are_shared_out_completely_and_in_proportion(informations, count):
+    shares = groups.share_out(_stages(informations), count)
+    total = sum(map(sum, informations))
+    assert sum(shares) == count
+    assert all(type(share) is int for share in shares)
+    for share, own in zip(shares, informations, strict=True):
+        assert abs(share * total - count * sum(own)) < total  # less than a group from the exact proportion
+        assert share == 0 or sum(own) > 0
+
+
+def test_sharing_out_is_exact_where_floating_point_is_not():
+    """Two stages of nearly equal information: a fraction of float64 would round the boundary up."""
+    large = 2**60
+    stages = _stages([[large - 1], [large + 1]])
+    assert groups.share_out(stages, 2) == (0, 2)
+    assert groups.share_out(_stages([[large], [large]]), 2) == (1, 1)
+
+
+def test_stages_without_information_get_no_groups():
+    assert groups.share_out(_stages([[], [0, 0], [5], []]), 7) == (0, 0, 7, 0)
+    assert groups.share_out(_stages([[], [0]]), 7) == (0, 0)
+
+
+def test_the_partitions_of_a_file_have_as_many_groups_as_the_file():
+    stages = _stages([[300] * 20, [], [1, 0, 2], [700] * 9])
+    parts = groups.partitions(stages, 11, 5)
+    assert [part.groups for part in parts] == list(groups.share_out(stages, 11))
+    assert sum(part.groups for part in parts) == 11
+    assert parts[1] is groups.EMPTY
+    assert np.array_equal(np.sort(parts[3].order), np.arange(9))

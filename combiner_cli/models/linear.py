@@ -49,7 +49,7 @@ class Linear:
         cube = values.reshape(-1, *self.extent)
         for axis, size in enumerate(self.extent):
             cube = _along(cube, cosines(size, 1, values.dtype), axis + 1)
-        return cube.reshape(len(values), -1)
+        return cube.reshape(len(values), self.latents)
 
     def forward(self, weights: Array, scale: int = 1) -> Array:
         """Values of many tiles.
@@ -64,7 +64,7 @@ class Linear:
         cube = weights.reshape(-1, *self.extent)
         for axis, size in enumerate(self.extent):
             cube = _along(cube, cosines(size, scale, weights.dtype).T, axis + 1)
-        return cube.reshape(len(weights), self.outputs, -1)
+        return cube.reshape(len(weights), self.outputs, math.prod(cube.shape[1:]))
 
 
 def cosines(size: int, scale: int, kind: np.dtype[Any]) -> Array:

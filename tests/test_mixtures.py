@@ -1,0 +1,399 @@
+"""Mixture priors: exact evidences and posteriors, class numbers in files, and hostile prior files."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import tiny_mixture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+from combiner_cli import mixtures, priors
+from combiner_cli.errors import DamagedFileError
+from combiner_cli.mixtures import OCTAVE, Latents, PhaseMixture, class_costs, noise_level, variance_of
+
+NOISE = -1000
+LATENTS, DIMENSIONS, CONTEXT, CLASSES = 12, 7, 5, 4
+
+
+def _orthonormal(rows, columns, generator):
+    return np.linalg.qr(generator.normal(size=(rows, columns)))[0]
+
+
+def _phase(seed=0):
+    """A mixture of four classes of which the second has no direction at all."""
+    generator = np.random.default_rng(seed)
+    counts = np.array([7, 0, 3, 5])
+    directions = [_orthonormal(DIMENSIONS, DIMENSIONS, generator).T[:count] for count in counts]
+    levels = [np.sort(generator.integers(-1600, 200, count))[::-1] for count in counts]
+    return PhaseMixture(
+        _orthonormal(LATENTS, DIMENSIONS, generator),
+        generator.normal(size=(CONTEXT, DIMENSIONS)),
+        generator.normal(size=(CLASSES, DIMENSIONS)),
+        np.concatenate([[0], np.cumsum(counts)]),
+        np.concatenate(directions),
+        np.concatenate(levels).astype(np.int64),
+    )
+
+
+def _prior_covariance(phase, number, s2):
+    """Of the network weights, dense: sum of max(v - s2, 0) · direction · direction' in the learned matrix."""
+    rows = slice(phase.first[number], phase.first[number + 1])
+    excess = np.maximum(2.0 ** (phase.levels[rows] / OCTAVE) - s2, 0)
+    directions = phase.directions[rows] @ phase.projection.T
+    return (directions.T * excess) @ directions
+
+
+def _signals(tiles, seed=1):
+    generator = np.random.default_rng(seed)
+    return generator.normal(size=(tiles, LATENTS)), generator.normal(size=(tiles, CONTEXT))
+
+
+def _prior_means(phase, context, classes):
+    return (context @ phase.gain + phase.mean[classes]) @ phase.projection.T
+
+
+@pytest.mark.parametrize("noise", [-2000, NOISE, -256, 0, 300])
+def test_class_costs_are_exact_negative_log_evidences_up_to_one_constant(noise):
+    """-log N(x; mean, prior covariance + s2 · I), less what every class has in common: half of log(2 pi s2) each."""
+    phase, s2 = _phase(), 2.0 ** (noise / OCTAVE)
+    weights, context = _signals(6)
+    projected = weights @ phase.projection
+    outside = (weights**2).sum(axis=1) - (projected**2).sum(axis=1)
+    costs = class_costs(projected - context @ phase.gain, outside, phase, noise)
+    for number in range(CLASSES):
+        covariance = _prior_covariance(phase, number, s2) + s2 * np.eye(LATENTS)
+        deviation = weights - _prior_means(phase, context, np.full(len(weights), number))
+        distance = np.einsum("ti,ij,tj->t", deviation, np.linalg.inv(covariance), deviation)
+        evidence = -0.5 * (distance + np.linalg.slogdet(covariance)[1] + LATENTS * math.log(2 * math.pi))
+        constant = 0.5 * LATENTS * math.log(2 * math.pi * s2)
+        assert np.allclose(costs[:, number], -evidence - constant, rtol=1e-9)
+
+
+def test_class_costs_are_divergence_plus_squared_error_over_twice_the_noise():
+    """The expectation over the posterior: the bound is tight, so this is the negative log evidence again."""
+    phase, s2 = _phase(), float(variance_of(NOISE))
+    weights, context = _signals(4)
+    projected = weights @ phase.projection
+    outside = (weights**2).sum(axis=1) - (projected**2).sum(axis=1)
+    costs = class_costs(projected - context @ phase.gain, outside, phase, NOISE)
+    for number in range(CLASSES):
+        latents = Latents(phase, np.full(4, number), NOISE)
+        mean, deviation = latents.posterior(weights, context)
+        divergence = (0.5 * (deviation**2 + mean**2 - 1) - np.log(deviation)).reshape(4, -1).sum(axis=1)
+        error = ((latents.weights(mean, context) - weights) ** 2).sum(axis=1)
+        used = latents.counts[0]
+        levels = phase.levels[phase.first[number] : phase.first[number] + used]
+        spread = (variance_of(levels) - s2) * s2 / variance_of(levels)  # of the weights, around their mean
+        assert np.allclose(costs[:, number], divergence + (error + spread.sum()) / (2 * s2), rtol=1e-9)
+
+
+def test_posteriors_are_those_of_dense_gaussian_conditioning():
+    phase, s2 = _phase(), float(variance_of(NOISE))
+    classes = np.array([2, 0, 1, 3, 0])
+    weights, context = _signals(len(classes))
+    latents = Latents(phase, classes, NOISE)
+    mean, deviation = latents.posterior(weights, context)
+    found = latents.weights(mean, context)
+    ends = np.cumsum(latents.counts)
+    for tile, number in enumerate(classes):
+        covariance = _prior_covariance(phase, number, s2)
+        prior_mean = _prior_means(phase, context[[tile]], classes[[tile]])[0]
+        gain = covariance @ np.linalg.inv(covariance + s2 * np.eye(LATENTS))
+        assert np.allclose(found[tile], prior_mean + gain @ (weights[tile] - prior_mean), atol=1e-10)
+        own = slice(ends[tile] - latents.counts[tile], ends[tile])
+        rows = slice(phase.first[number], phase.first[number] + latents.counts[tile])
+        factor = (phase.directions[rows] * np.sqrt(variance_of(phase.levels[rows]) - s2)[:, None]) @ phase.projection.T
+        dense = (factor.T * deviation[own] ** 2) @ factor
+        assert np.allclose(dense, covariance - gain @ covariance, atol=1e-10)
+
+
+def test_whitened_values_come_back_from_their_weights():
+    """Weights are prior mean + factor · z, latents of tile after tile; z is recovered with the directions."""
+    phase, s2 = _phase(), float(variance_of(NOISE))
+    classes = np.array([3, 1, 0, 0, 2])
+    _, context = _signals(len(classes))
+    latents = Latents(phase, classes, NOISE)
+    z = np.random.default_rng(4).normal(size=latents.counts.sum())
+    found = latents.weights(z, context)
+    recovered = []
+    for tile, number in enumerate(classes):
+        rows = slice(phase.first[number], phase.first[number] + latents.counts[tile])
+        residual = found[tile] - _prior_means(phase, context[[tile]], classes[[tile]])[0]
+        scaled = (residual @ phase.projection) @ phase.directions[rows].T
+        recovered.append(scaled / np.sqrt(variance_of(phase.levels[rows]) - s2))
+    assert np.allclose(np.concatenate(recovered), z)
+
+
+def test_directions_under_the_noise_are_pruned():
+    phase = _phase()
+    for noise in (-1601, NOISE, -1, 200):
+        expected = [int((phase.levels[phase.first[n] : phase.first[n + 1]] > noise).sum()) for n in range(CLASSES)]
+        assert phase.used(noise).tolist() == expected
+        classes = np.array([1, 3, 0])
+        assert Latents(phase, classes, noise).counts.tolist() == [expected[n] for n in classes]
+
+
+def test_information_is_half_the_octaves_over_the_noise_in_integers():
+    phase = _phase()
+    latents = Latents(phase, np.array([2, 0, 1, 2]), NOISE)
+    information = latents.information()
+    assert information.dtype == np.int64
+    expected = []
+    for number in latents.classes:
+        levels = phase.levels[phase.first[number] : phase.first[number + 1]]
+        expected += [(int(level) - NOISE) // 2 for level in levels if level > NOISE]
+    assert information.tolist() == expected
+    assert latents.stage(3).name == "phase 3"
+    assert latents.stage(3).information.tolist() == expected
+
+
+def test_noise_levels_step_by_an_eighth_of_an_octave_below_a_quarter():
+    assert variance_of(noise_level(0)) == 0.25
+    assert variance_of(noise_level(8)) == 0.125
+    assert all(noise_level(code) - noise_level(code + 1) == OCTAVE // 8 for code in range(mixtures.NOISE_CODES - 1))
+
+
+def _with_classes(count):
+    """A prior of which only the number of classes matters."""
+    prior = tiny_mixture()
+    return replace(prior, mean=np.zeros((4, count, 2), dtype=np.float32))
+
+
+@settings(deadline=None)  # the first example learns the prior
+@given(st.integers(1, 300), st.data())
+def test_class_numbers_come_back(count, data):
+    prior = _with_classes(count)
+    classes = np.array(data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=40)), dtype=np.int64)
+    packed = mixtures.pack_classes(classes, prior.class_bits)
+    assert len(packed) == mixtures.class_bytes(len(classes), prior.class_bits)
+    assert np.array_equal(mixtures.unpack_classes(packed, len(classes), prior), classes)
+
+
+def test_class_numbers_are_packed_from_the_most_significant_bit_on():
+    assert mixtures.pack_classes(np.array([5, 1, 6]), 3) == bytes([0b10100111, 0b00000000])
+    assert mixtures.pack_classes(np.array([0, 0]), 0) == b""
+
+
+@pytest.mark.parametrize(("count", "named"), [(3, 3), (5, 7), (300, 300)])
+def test_a_class_that_the_prior_does_not_have_is_damage(count, named):
+    prior = _with_classes(count)
+    packed = mixtures.pack_classes(np.array([0, named, 1]), prior.class_bits)
+    with pytest.raises(DamagedFileError, match="a class that its prior does not have"):
+        mixtures.unpack_classes(packed, 3, prior)
+
+
+@pytest.mark.parametrize("kind", ["image", "sound"])
+def test_stored_directions_stay_near_orthonormal(kind):
+    for phase in tiny_mixture(kind).phases:
+        for number in range(phase.classes):
+            own = phase.directions[phase.first[number] : phase.first[number + 1]]
+            products = own @ own.T
+            assert len(own)
+            assert np.allclose(np.diagonal(products), 1, atol=1e-12)
+            assert np.abs(products - np.eye(len(own))).max() < 0.03
+
+
+def test_quantised_directions_point_where_they_did():
+    vectors = _orthonormal(60, 60, np.random.default_rng(0))
+    stored = mixtures.quantised(vectors)
+    assert stored.dtype == np.int8
+    assert (np.abs(stored).max(axis=1) == 127).all()
+    cosine = (mixtures._unit(stored) * vectors).sum(axis=1)
+    assert (cosine > 0.9995).all()
+    assert mixtures.quantised(np.zeros((0, 5))).shape == (0, 5)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "mixed.safetensors"
+    priors.save(tiny_mixture(), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["image", "sound"])
+def test_a_saved_mixture_prior_comes_back_with_its_id(tmp_path, kind):
+    prior = tiny_mixture(kind)
+    priors.save(prior, tmp_path / "p.safetensors")
+    loaded = priors.load(tmp_path / "p.safetensors")
+    assert loaded.digest == prior.digest
+    assert loaded.name == prior.name
+    assert loaded.network == prior.network
+    assert (loaded.noise_codes, loaded.rates, loaded.errors) == (prior.noise_codes, prior.rates, prior.errors)
+    assert all(np.array_equal(loaded.tensors()[name], tensor) for name, tensor in prior.tensors().items())
+
+
+def test_the_id_depends_on_every_tensor_and_setting_and_not_on_the_name():
+    prior = tiny_mixture()
+    assert replace(prior, name="another").id == prior.id
+    assert replace(prior, size=prior.size + 1).id != prior.id
+    assert replace(prior, rates=(prior.rates[0] / 2, prior.rates[1])).id != prior.id
+    for name, tensor in prior.tensors().items():
+        changed = tensor.copy()
+        changed.reshape(-1)[0] += 1
+        assert replace(prior, **{name: changed}).id != prior.id
+
+
+def test_typical_noise_and_error_go_through_the_measured_ends():
+    prior = tiny_mixture()
+    for end in (0, 1):
+        code, error = prior.typical(prior.rates[end])
+        assert code == pytest.approx(prior.noise_codes[end])
+        assert error == pytest.approx(prior.errors[end])
+    middle, _ = prior.typical(prior.bits_per_point)
+    assert middle == pytest.approx(sum(prior.noise_codes) / 2)
+
+
+def _rewrite(path, change_configuration=None, change_tensors=None):
+    configuration, tensors = tiny_mixture().configuration(), load_file(path)
+    if change_configuration:
+        change_configuration(configuration)
+    if change_tensors:
+        change_tensors(tensors)
+    metadata = {"format": priors.FORMATS["linear"], "name": "mixed", "configuration": json.dumps(configuration)}
+    save_file(tensors, path, metadata)
+
+
+NETWORK = {"extent": [8, 8], "outputs": 3}
+
+
+def test_the_hostile_files_of_these_tests_differ_from_a_good_one_in_what_they_say(saved):
+    _rewrite(saved)
+    assert priors.load(saved).id == tiny_mixture().id
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("kind", "smell"),
+        ("kind", "sound"),
+        ("kind", []),
+        ("family", "oracle"),
+        ("family", "siren"),
+        ("surprise", 1),
+        ("network", 5),
+        ("network", {"extent": [8, 8]}),
+        ("network", {**NETWORK, "extent": [8]}),
+        ("network", {**NETWORK, "extent": 8}),
+        ("network", {**NETWORK, "extent": [2**40, 2**40]}),
+        ("network", {**NETWORK, "extent": [2**15, 2**15]}),
+        ("network", {**NETWORK, "extent": [-8, -8]}),
+        ("network", {**NETWORK, "extent": [8.0, 8.0]}),
+        ("network", {**NETWORK, "extent": [8, 0]}),
+        ("network", {**NETWORK, "extent": [16, 8]}),
+        ("network", {**NETWORK, "outputs": 2}),
+        ("network", {**NETWORK, "outputs": 0}),
+        ("reach", 9),
+        ("reach", 1),
+        ("reach", 0),
+        ("reach", -1),
+        ("reach", 2**40),
+        ("reach", "far"),
+        ("reach", True),
+        ("size", 0),
+        ("size", 10**9),
+        ("noise_codes", [80, 70]),
+        ("noise_codes", [70, 70]),
+        ("noise_codes", [-1, 70]),
+        ("noise_codes", [70, 128]),
+        ("noise_codes", [70]),
+        ("noise_codes", [1, 2, 3]),
+        ("noise_codes", 70),
+        ("noise_codes", [1.0, 2.0]),
+        ("rates", [2.0, 1.0]),
+        ("rates", [1.0, 1.0]),
+        ("rates", [0.0, 1.0]),
+        ("rates", [-1.0, 1.0]),
+        ("rates", [1.0, float("nan")]),
+        ("rates", [float("nan"), 1.0]),
+        ("rates", [1.0, float("inf")]),
+        ("rates", [1, 2]),
+        ("rates", ["1", "2"]),
+        ("errors", [0.0, 0.1]),
+        ("errors", [float("nan"), 0.1]),
+        ("errors", [0.1]),
+        ("errors", None),
+    ],
+)
+def test_impossible_configurations_are_refused(saved, key, value):
+    _rewrite(saved, lambda configuration: configuration.update({key: value}))
+    with pytest.raises(DamagedFileError, match="not a valid prior"):
+        priors.load(saved)
+
+
+@pytest.mark.parametrize("key", ["rates", "reach", "network", "family", "kind", "size"])
+def test_configurations_that_lack_something_are_refused(saved, key):
+    _rewrite(saved, lambda configuration: configuration.pop(key))
+    with pytest.raises(DamagedFileError, match="not a valid prior"):
+        priors.load(saved)
+
+
+TENSORS = ("projection", "context_projection", "context_gain", "mean", "counts", "directions", "levels")
+
+
+def _first_changed(tensor, value):
+    changed = tensor.copy()
+    changed.reshape(-1)[0] = value
+    return changed
+
+
+@pytest.mark.parametrize("name", TENSORS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t[:-1].copy(),
+        lambda t: np.concatenate([t, t[:1]]),
+        lambda t: t[..., None],
+        lambda t: t.reshape(1, -1),
+        lambda t: t[:0],
+        lambda t: np.zeros((), dtype=t.dtype),
+        lambda t: t.astype(np.float64),
+        lambda t: t.astype(np.int64),
+    ],
+    ids=["shorter", "longer", "deeper", "flat", "empty", "scalar", "float64", "int64"],
+)
+def test_tensors_of_another_shape_or_type_are_refused(saved, name, change):
+    tensors = load_file(saved)
+    other = change(tensors[name])
+    assert (other.shape, other.dtype) != (tensors[name].shape, tensors[name].dtype)
+    _rewrite(saved, change_tensors=lambda tensors: tensors.update({name: other}))
+    with pytest.raises(DamagedFileError, match="not a valid prior"):
+        priors.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        *((name, lambda t: _first_changed(t, np.nan)) for name in TENSORS[:4]),
+        *((name, lambda t: _first_changed(t, np.inf)) for name in TENSORS[:4]),
+        ("counts", lambda t: _first_changed(t, -1)),
+        ("counts", lambda t: _first_changed(t, t.reshape(-1)[0] - 1)),
+        ("counts", lambda t: _first_changed(t, 2**31 - 1)),
+        ("counts", lambda t: (t * 0).astype(np.int32)),
+        ("levels", lambda t: _first_changed(t, t.min() - 1)),
+        ("levels", lambda t: t[::-1].copy()),
+    ],
+)
+def test_impossible_values_are_refused(saved, name, change):
+    _rewrite(saved, change_tensors=lambda tensors: tensors.update({name: change(tensors[name])}))
+    with pytest.raises(DamagedFileError, match="not a valid prior"):
+        priors.load(saved)
+
+
+def test_counts_that_exceed_the_dimensions_are_refused_even_if_they_add_up(saved):
+    def move(tensors):
+        tensors["counts"].reshape(-1)[:2] += np.array([1, -1], dtype=np.int32)
+
+    _rewrite(saved, change_tensors=move)
+    with pytest.raises(DamagedFileError, match="its counts are out of range"):
+        priors.load(saved)
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_missing_tensors_are_refused(saved, name):
+    _rewrite(saved, change_tensors=lambda tensors: tensors.pop(name))
+    with pytest.raises(DamagedFileError, match="not a valid prior"):
+        priors.load(saved)
