@@ -1,7 +1,8 @@
-"""The container: round trips by property testing, the worked example of FORMAT.md, and everything that is refused."""
+"""The container: round trips by property testing, the worked examples of FORMAT.md, and everything that is refused."""
 
 import binascii
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import msgpack
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combiner_cli import bitstream
+from combiner_cli import bitstream, groups, mixtures
 from combiner_cli.bitstream import Header
 from combiner_cli.errors import DamagedFileError, UnsupportedVersionError
+from combiner_cli.neighbourhood import phase_tiles
 
 IMAGES = st.builds(
     lambda prior, height, width, channels, depth, groups: Header(
@@ -36,6 +38,9 @@ SOUNDS = st.builds(
     st.sampled_from([16, 24]),
     st.integers(0, 2**32 - 1),
 )
+VERSION_2 = st.builds(
+    lambda header, noise: replace(header, groups=(), noise=noise), st.one_of(IMAGES, SOUNDS), st.integers(0, 127)
+)
 
 
 def _file(fields, payload=b""):
@@ -43,7 +48,7 @@ def _file(fields, payload=b""):
     return content + binascii.crc32(content).to_bytes(4, "big")
 
 
-@given(st.one_of(IMAGES, SOUNDS), st.binary(max_size=50))
+@given(st.one_of(IMAGES, SOUNDS, VERSION_2), st.binary(max_size=50))
 def test_headers_and_payloads_come_back(header, payload):
     assert bitstream.unpack(bitstream.pack(header, payload)) == (header, payload)
 
@@ -63,15 +68,35 @@ def test_indices_come_back(indices):
     assert np.array_equal(bitstream.indices_from_bytes(payload, len(indices), 8), indices % 256)
 
 
-def test_the_worked_example_of_the_format_description_parses():
-    text = (Path(__file__).parent.parent / "FORMAT.md").read_text()
-    block = re.search(r"```hex\n(.*?)```", text, re.DOTALL)
-    assert block is not None
-    data = bytes.fromhex("".join(line.split("#")[0] for line in block.group(1).splitlines()))
-    header, payload = bitstream.unpack(data)
+FORMAT = (Path(__file__).parent.parent / "FORMAT.md").read_text()
+DUMPS = [
+    bytes.fromhex("".join(line.split("#")[0] for line in block.splitlines()))
+    for block in re.findall(r"```hex\n(.*?)```", FORMAT, re.DOTALL)
+]
+
+
+def test_the_format_description_has_an_example_of_each_version():
+    assert tuple(bitstream.unpack(data)[0].version for data in DUMPS) == bitstream.VERSIONS
+
+
+def test_the_worked_example_of_version_1_parses():
+    header, payload = bitstream.unpack(DUMPS[0])
     assert header == Header(0x12345678, "image", (512, 768), 3, 8, None, (2,))
     assert bitstream.indices_from_bytes(payload, 2, 16).tolist() == [4660, 65535]
-    assert bitstream.pack(header, payload) == data
+    assert bitstream.pack(header, payload) == DUMPS[0]
+
+
+def test_the_worked_example_of_version_2_parses():
+    header, payload = bitstream.unpack(DUMPS[1])
+    assert header == Header(0x9ABCDEF0, "image", (24, 32), 3, 8, None, noise=20)
+    assert bitstream.pack(header, payload) == DUMPS[1]
+    assert mixtures.noise_level(20) == -1152
+    length = mixtures.class_bytes(4, 4)
+    assert payload[:length] == mixtures.pack_classes(np.array([5, 0, 15, 3]), 4)
+    assert bitstream.indices_from_bytes(payload[length:], 3, 8).tolist() == [18, 255, 7]
+    assert [phase_tiles((2, 2), phase).tolist() for phase in range(4)] == [[0], [1], [2], [3]]
+    stages = [groups.Stage("phase", np.array([information])) for information in (3000, 1000, 1500, 500)]
+    assert groups.share_out(stages, 3) == (1, 1, 0, 1)
 
 
 EXAMPLE = bitstream.pack(Header(7, "image", (3, 5), 3, 8, None, (4,)), bytes(8))
@@ -117,6 +142,8 @@ def test_an_unknown_version_is_named():
         [1, 7.0, 2, 3, 5, 4],
         [1, 7, 10, 3, 5, 4],
         [True, 7, 2, 3, 5, 4],
+        [2, 7, 2, 3, 5, 128],
+        [2, 7, 2, 3, 5, [4]],
         {1: 2},
         5,
     ],
