@@ -22,7 +22,7 @@ from .signals import Tiling
 
 Array = npt.NDArray[np.floating]
 
-OVERHEAD = 0.06  # bits of groups over the KL that reaches the quality of the posterior
+OVERHEAD = 0.1  # bits of groups over the KL that reaches the quality of the posterior
 _NOISE_OCTAVES = NOISE_STEP / OCTAVE  # between two codes
 _GROUPS_AHEAD = 12  # of each chain in the next phase that are searched along
 _SEAM_PASSES = (0, 1, 1, 1, 1, 2, 2, 3, 3, 4)  # by effort: searches of a phase, see encode
