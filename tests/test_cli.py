@@ -468,7 +468,7 @@ def test_a_psnr_that_was_asked_for_is_reached(mixed):
 GOALS = (("-q", "3"), ("--size", "99"), ("--bpp", "2"), ("--kbps", "4"), ("--psnr", "20"))
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.combinations(GOALS, 2))
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(GOALS, 2)))
 def test_goals_exclude_each_other(mixed, one, other):
     done = run("encode", "photo.png", "--prior", "mixed-image", *other, *one)
     refused(done, 2, f"{one[0]} and {other[0]} exclude each other")
@@ -483,8 +483,10 @@ def test_goals_exclude_each_other(mixed, one, other):
         ("--bpp", "0"),
         ("--bpp", "-1"),
         ("--bpp", "nan"),
+        ("--bpp", "inf"),
         ("--kbps", "0"),
         ("--psnr", "0"),
+        ("--psnr", "nan"),
         ("-e", "0"),
         ("-e", "10"),
         ("--search", "luck"),
@@ -588,6 +590,7 @@ def test_data_and_settings_that_make_no_mixture_prior_are_refused(tmp_path, data
         return run("learn-prior", dataset, "-o", target, *MIXTURE, *more)
 
     refused(learn("--beta", "1"), 2, "--beta goes with hidden layers")
+    refused(learn("--rate", "nan"), 2, "--rate takes a finite number")
     refused(learn("--reach", "9"), 2, "wider than a tile")
     refused(learn(), 10, "components take at least 100")
     refused(learn("--tile", "16"), 10, "of at least 32x32")
