@@ -148,6 +148,8 @@ def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, 
     given = [name for name, value in zip(names, astuple(goal), strict=True) if value is not None]
     if len(given) > 1:
         raise UsageError(f"{given[0]} and {given[1]} exclude each other; give one of them")
+    if not all(math.isfinite(value) for value in astuple(goal) if value is not None):
+        raise UsageError(f"{given[0]} takes a finite number")
     if prior is not None:
         check_kind(prior, signal.kind)
     size = _size(signal, goal)
@@ -381,13 +383,13 @@ def _encode_mixture(signals: Sequence[Signal], layout: Tiling, prior: MixturePri
     tiles = np.concatenate([split(to_values(signal), layout) for signal in signals])
     weights = prior.network.weights(tiles).reshape(len(signals), layout.tiles, -1)
     header = _header(signals[0], prior, 0, _CHAINED)
-    smallest = len(bitstream.pack(header, b"")) + mixtures.class_bytes(layout.tiles, prior.class_bits)
+    smallest = _smallest_file(layout, prior, header, _CHAINED)
     count = None
     if settings.size is not None:
-        count = settings.size - smallest
+        count = settings.size - smallest + 1
         if count < 1:
             raise UsageError(
-                f"a file of this {signals[0].kind} takes {smallest + 1} bytes with prior {prior.name}; "
+                f"a file of this {signals[0].kind} takes {smallest} bytes with prior {prior.name}; "
                 f"ask for more than {settings.size}"
             )
     elif not (math.isfinite(settings.rate) and settings.rate > 0):
@@ -402,6 +404,20 @@ def _encode_mixture(signals: Sequence[Signal], layout: Tiling, prior: MixturePri
         payload += bitstream.indices_to_bytes(one.indices, _CHAINED)
         data.append(bitstream.pack(replace(header, noise=one.code), payload))
     return _Files(data, [one.z for one in coded], {})
+
+
+def _smallest_file(layout: Tiling, prior: AnyPrior, header: Header, group_bits: int) -> int:
+    """Bytes of a file with as few groups as there can be."""
+    around = len(bitstream.pack(header, b""))
+    if isinstance(prior, MixturePrior):
+        return around + mixtures.class_bytes(layout.tiles, prior.class_bits) + 1
+    (stage,) = prior.stages(layout)
+    return around + _fewest_groups(stage) * group_bits // 8
+
+
+def _fewest_groups(stage: Stage) -> int:
+    """As many as the encoder's table has to have to hold the latents, with some room."""
+    return max(1, -(-int(np.count_nonzero(stage.information)) // (coder.WIDEST_GROUP // 2)))
 
 
 def _method(settings: Settings) -> str:
@@ -425,6 +441,8 @@ def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report:
     assert settings.psnr is not None
     below: tuple[float, EncodeResult] | None = None
     above: tuple[float, EncodeResult] | None = None
+    header = _header(signal, prior, 1, settings.group_bits)
+    smallest = _smallest_file(prior.tiling(signal.shape, signal.channels), prior, header, settings.group_bits)
     attempt = encode(signal, prior, replace(settings, psnr=None), report)
     for _ in range(_MOST_ATTEMPTS):
         reached = metrics.psnr(signal, attempt.decoded) - settings.psnr
@@ -434,7 +452,7 @@ def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report:
             break
         else:
             below = (reached, attempt)
-        size = _next_size(below, above)
+        size = _next_size(below, above, smallest)
         if size is None or (above is not None and above[0] < _CLOSE_ENOUGH):
             break
         attempt = encode(signal, prior, replace(settings, psnr=None, size=size), report)
@@ -453,14 +471,17 @@ def _is_saturated(smaller: tuple[float, EncodeResult], larger: tuple[float, Enco
     return grown and larger[0] < smaller[0] + _SATURATED
 
 
-def _next_size(below: tuple[float, EncodeResult] | None, above: tuple[float, EncodeResult] | None) -> int | None:
+def _next_size(
+    below: tuple[float, EncodeResult] | None, above: tuple[float, EncodeResult] | None, smallest: int
+) -> int | None:
     """A size between the largest file that fails and the smallest that does not, or beyond; ``None``: none is left."""
     if below is None or above is None:
         reached, result = above or below or (0.0, None)
         assert result is not None
         around = len(result.data) - result.payload_bytes
         octaves = min(-reached / _DB_PER_DOUBLING, _MOST_OCTAVES)
-        size = around + max(1, round(result.payload_bytes * 2 ** (octaves + math.copysign(_MARGIN, octaves))))
+        size = around + round(result.payload_bytes * 2 ** (octaves + math.copysign(_MARGIN, octaves)))
+        size = max(size, smallest)
         return size if size != len(result.data) else None
     small, large = len(below[1].data), len(above[1].data)
     if large - small <= max(1, large // 500):
@@ -526,7 +547,7 @@ def _limit(points: int, header: Header, most_points: int) -> None:
 def _number_of_groups(stage: Stage, header: Header, settings: Settings) -> int:
     """Groups for a stage at the asked size or rate, within what the table and the integers allow."""
     coded = int(np.count_nonzero(stage.information))
-    fewest = max(1, -(-coded // (coder.WIDEST_GROUP // 2)))
+    fewest = _fewest_groups(stage)
     most = min(coded, int(stage.information.sum()))
     if settings.size is not None:
         around = len(bitstream.pack(header, b""))

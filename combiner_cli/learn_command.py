@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import shlex
 import sys
@@ -161,6 +162,9 @@ def learn_prior(dataset: Path, output: Path, force: bool, checkpoint: Path | Non
         raise UsageError(f"a prior's name ends in {priors.SUFFIX}, unlike {output}")
     if asked["rate"] is not None and asked["beta"] is not None:
         raise UsageError("--rate and --beta exclude each other; give one of them")
+    for name in ("rate", "beta"):
+        if isinstance(value := asked[name], float) and not math.isfinite(value):
+            raise UsageError(f"--{name} takes a finite number")
     card_path = output.with_suffix(".md")
     if card_path.exists() and not force:
         raise OutputError(f"{card_path} exists; use -f to replace it")

@@ -1,8 +1,10 @@
 """The command line: transcripts of success, and every mistake with its line and its exit code."""
 
 import binascii
+import itertools
 import json
 import os
+import re
 import signal as signals_of_the_system
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
-from conftest import smooth_image, tone
+from conftest import smooth_image, tiny_mixture, tone
 from PIL import Image
 from safetensors import safe_open
 
@@ -425,3 +427,171 @@ def test_an_interrupted_encode_leaves_nothing_behind(tmp_path, prior_folder, num
     assert process.returncode == exit_code
     assert "Traceback" not in errors
     assert left_in(tmp_path) == before
+
+
+@pytest.fixture
+def mixed(quick):
+    """The folder of ``quick`` with mixture priors besides."""
+    for kind in ("image", "sound"):
+        priors.save(tiny_mixture(kind), quick / "priors" / f"mixed-{kind}.safetensors")
+    return quick
+
+
+@pytest.mark.parametrize("prior", ["mixed-image", "tiny-image"])
+def test_files_are_of_the_size_that_was_asked_for(mixed, prior):
+    assert run("encode", "photo.png", "--prior", prior, "--size", "160").exit_code == 0
+    assert (mixed / "photo.cmb").stat().st_size == 160
+    done = run("encode", "photo.png", "-f", "--prior", prior, "--bpp", "8", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["bytes"] == 143 == (mixed / "photo.cmb").stat().st_size
+    assert json.loads(done.stdout)["bpp"] == 8
+    (mixed / "photo.cmb").unlink()
+    refused(run("encode", "photo.png", "--prior", prior, "--size", "5"), 2, "ask for more than 5")
+    assert "photo.cmb" not in left_in(mixed)
+
+
+def test_sounds_are_of_the_rate_that_was_asked_for(mixed):
+    assert run("encode", "voice.wav", "--prior", "mixed-sound", "--kbps", "32").exit_code == 0
+    assert (mixed / "voice.cmb").stat().st_size == 125  # 500 samples of 16,000 a second
+    refused(run("encode", "voice.wav", "-f", "--prior", "mixed-sound", "--bpp", "1"), 2, "--bpp is for images")
+    refused(run("encode", "photo.png", "--prior", "mixed-image", "--kbps", "32"), 2, "--kbps is for sounds")
+
+
+def test_a_psnr_that_was_asked_for_is_reached(mixed):
+    done = run("encode", "photo.png", "--prior", "mixed-image", "--psnr", "18.5", "--json")
+    assert done.exit_code == 0
+    assert 18.5 <= json.loads(done.stdout)["psnr"] < 20.5
+    refused(run("encode", "photo.png", "-f", "--prior", "mixed-image", "--psnr", "99"), 2, "ask for less than 99 dB")
+    assert run("encode", "voice.wav", "--prior", "mixed-sound", "--psnr", "45").exit_code == 0
+
+
+GOALS = (("-q", "3"), ("--size", "99"), ("--bpp", "2"), ("--kbps", "4"), ("--psnr", "20"))
+
+
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(GOALS, 2)))
+def test_goals_exclude_each_other(mixed, one, other):
+    done = run("encode", "photo.png", "--prior", "mixed-image", *other, *one)
+    refused(done, 2, f"{one[0]} and {other[0]} exclude each other")
+    assert "photo.cmb" not in left_in(mixed)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--size", "0"),
+        ("--size", "much"),
+        ("--bpp", "0"),
+        ("--bpp", "-1"),
+        ("--bpp", "nan"),
+        ("--bpp", "inf"),
+        ("--kbps", "0"),
+        ("--psnr", "0"),
+        ("--psnr", "nan"),
+        ("-e", "0"),
+        ("-e", "10"),
+        ("--search", "luck"),
+        ("--refine", "twice"),
+    ],
+)
+def test_goals_and_efforts_out_of_range_are_usage_errors(mixed, options):
+    assert run("encode", "photo.png", "--prior", "mixed-image", *options).exit_code == 2
+    assert "photo.cmb" not in left_in(mixed)
+
+
+@pytest.mark.parametrize("prior", ["mixed-image", "tiny-image"])
+def test_efforts_and_searches_give_files_that_decode(mixed, prior):
+    for options in (("-e", "1"), ("--search", "best"), ("--search", "astar"), ("-e", "1", "--search", "viterbi")):
+        assert run("encode", "photo.png", "-f", "--prior", prior, "--size", "90", *options).exit_code == 0
+        assert (mixed / "photo.cmb").stat().st_size == 90
+        assert run("decode", "photo.cmb", "-f", "-o", "back.png").exit_code == 0
+
+
+def test_refinement_by_gradient_steps_is_another_file(mixed):
+    contents = []
+    for refine in ("closed-form", "gradient"):
+        command = ("encode", "photo.png", "-f", "--prior", "tiny-image", "--size", "90", "--refine", refine)
+        assert run(*command).exit_code == 0
+        contents.append((mixed / "photo.cmb").read_bytes())
+        assert run("decode", "photo.cmb", "-f", "-o", "back.png").exit_code == 0
+    assert contents[0] != contents[1]
+    assert len(contents[0]) == len(contents[1]) == 90
+
+
+def test_info_of_a_file_with_a_mixture_prior(mixed):
+    assert run("encode", "photo.png", "--prior", "mixed-image", "--size", "90").exit_code == 0
+    facts = json.loads(run("info", "photo.cmb", "--json").stdout)
+    assert (facts["version"], facts["prior"], facts["bytes"]) == (2, "mixed-image", 90)
+    done = run("info", "photo.cmb")
+    assert "mixed-image" in done.stdout
+    assert "90 bytes" in done.stdout
+
+
+def test_a_file_is_not_decoded_with_a_prior_of_the_other_kind(mixed):
+    assert run("encode", "photo.png", "--prior", "mixed-image", "--size", "90").exit_code == 0
+    for prior in ("mixed-sound", "tiny-sound"):
+        refused(run("decode", "photo.cmb", "-o", "back.png", "--prior", prior), 6, "is for sounds")
+    assert "back.png" not in left_in(mixed)
+
+
+MIXTURE = ("--tile", "8", "--components", "2", "--dimensions", "24", "--context", "6", "--rounds", "1")
+
+
+@pytest.fixture
+def larger_dataset(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for n in range(8):
+        media.write_signal(smooth_image(70, 66, seed=n), folder / f"{n}.png")
+    return folder
+
+
+def test_learn_prior_without_layers_writes_a_mixture_prior_and_its_card(tmp_path, larger_dataset):
+    target = tmp_path / "mine.safetensors"
+    done = run("learn-prior", larger_dataset, "-o", target, *MIXTURE)
+    assert done.exit_code == 0, done.output
+    prior = priors.load(target)
+    assert prior.family == "linear"
+    assert prior.network.extent == (8, 8)
+    assert prior.mean.shape == (4, 2, 24)
+    assert done.stdout.startswith(f"{target}: prior {prior.id:08x}, {prior.bits_per_point:.4f} bits per pixel, ")
+    card = target.with_suffix(".md").read_text()
+    assert card.startswith("# mine\n")
+    assert f"{prior.id:08x}" in card
+    assert "pictures, 8 images" in card
+    assert "2 classes for each of 4 phases, full covariances" in card
+    assert re.search(r"1 rounds per phase; \d+ s and \d+\.\d GiB in the last run", card)
+    assert str(tmp_path) not in card[: card.index("Command")]
+    assert left_in(tmp_path) == ["mine.md", "mine.safetensors", "pictures"]
+    for goal in (("-q", "5"), ("--size", "150"), ("--psnr", "12")):
+        target_file = tmp_path / "0.cmb"
+        done = run("encode", larger_dataset / "0.png", "-f", "-o", target_file, "--prior", target, *goal)
+        assert done.exit_code == 0, done.output
+    done = run("decode", tmp_path / "0.cmb", "-o", tmp_path / "0.png", "--prior", target)
+    assert done.exit_code == 0, done.output
+
+
+def test_learn_prior_of_sounds_without_layers(tmp_path):
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    for n in range(4):
+        media.write_signal(tone(3000, seed=n), folder / f"{n}.flac")
+    target = tmp_path / "s.safetensors"
+    options = ("--tile", "16", "--components", "2", "--reach", "8", "--rounds", "1", "--covariance", "diagonal")
+    done = run("learn-prior", folder, "-o", target, *options)
+    assert done.exit_code == 0, done.output
+    assert priors.load(target).kind == "sound"
+    assert "diagonal covariances" in target.with_suffix(".md").read_text()
+
+
+def test_data_and_settings_that_make_no_mixture_prior_are_refused(tmp_path, dataset):
+    target = tmp_path / "p.safetensors"
+
+    def learn(*more):
+        return run("learn-prior", dataset, "-o", target, *MIXTURE, *more)
+
+    refused(learn("--beta", "1"), 2, "--beta goes with hidden layers")
+    refused(learn("--rate", "nan"), 2, "--rate takes a finite number")
+    refused(learn("--reach", "9"), 2, "wider than a tile")
+    refused(learn(), 10, "components take at least 100")
+    refused(learn("--tile", "16"), 10, "of at least 32x32")
+    assert left_in(tmp_path) == ["pictures"]

@@ -154,6 +154,15 @@ def test_a_psnr_is_reached_with_a_file_that_is_not_absurdly_large(kind, psnr):
     assert metrics.psnr(signal, fewer.decoded) < psnr
 
 
+@pytest.mark.parametrize("kind", ["image", "sound"])
+def test_a_psnr_that_the_smallest_file_exceeds_gives_about_the_smallest_file(kind):
+    prior = tiny_mixture(kind)
+    signal = smooth_image(40, 40, seed=5) if kind == "image" else tone(700, seed=5)
+    result = codec.encode(signal, prior, replace(FAST, psnr=1.0))
+    _came_back(signal, result, prior)
+    assert len(result.data) == _smallest(signal, prior)
+
+
 def test_a_psnr_beyond_the_prior_is_a_usage_error_that_says_what_is_possible():
     image, prior = smooth_image(16, 16, seed=5), tiny_mixture()
     with pytest.raises(UsageError, match=r"reaches \d+\.\d\d dB here; ask for less than 90 dB") as refusal:

@@ -1,6 +1,7 @@
 """The pipeline: what the encoder measured is what comes back, for every kind of signal, and damage is noticed."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -273,3 +274,51 @@ def test_every_changed_byte_of_a_real_file_is_refused():
         changed[position] ^= 0x41
         with pytest.raises(CombinerError):
             _decode(bytes(changed), prior)
+
+
+CLOSED = codec.Settings(effort=1, schedule=Schedule(steps=4, rounds=2, steps_per_round=1))
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(1, 14), st.integers(1, 14), st.integers(1, 4), st.integers(0, 40))
+def test_files_of_networks_with_hidden_layers_have_exactly_the_bytes_that_were_asked_for(height, width, channels, more):
+    prior, image = tiny_prior(), smooth_image(height, width, channels)
+    with pytest.raises(UsageError, match=r"takes \d+ bytes; ask for more than 1$") as refusal:
+        codec.encode(image, prior, replace(CLOSED, size=1))
+    smallest = int(re.search(r"takes (\d+) bytes", str(refusal.value))[1])
+    result = codec.encode(image, prior, replace(CLOSED, size=smallest + more))
+    assert len(result.data) == smallest + more
+    assert bitstream.unpack(result.data)[0].version == 2
+    assert np.array_equal(_decode(result.data, prior).samples, result.decoded.samples)
+    with pytest.raises(UsageError, match=f"takes {smallest} bytes; ask for more than {smallest - 1}"):
+        codec.encode(image, prior, replace(CLOSED, size=smallest - 1))
+
+
+def test_groups_of_16_bits_write_files_of_version_1_and_chained_ones_of_version_2():
+    image = smooth_image(9, 9)
+    published = codec.encode(image, tiny_prior(group_bits=16), replace(HASTY, **GRADIENT))
+    assert bitstream.unpack(published.data)[0].version == 1
+    assert published.payload_bytes == 2 * bitstream.unpack(published.data)[0].groups[0]
+    for group_bits in (8, 16):  # of the prior: of no concern to version 2
+        chained = codec.encode(image, tiny_prior(group_bits=group_bits), HASTY)
+        assert bitstream.unpack(chained.data)[0].version == 2
+    with pytest.raises(UsageError, match="does not go with groups of 16 bits"):
+        codec.encode(image, tiny_prior(group_bits=8), replace(HASTY, **GRADIENT))
+
+
+def test_goals_become_settings_and_exclude_each_other():
+    image, sound = smooth_image(20, 30), tone(8000)
+    prior = tiny_prior()
+    assert codec.plan(image, codec.Goal(size=77), prior) == (prior, codec.Settings(size=77))
+    assert codec.plan(image, codec.Goal(bits_per_pixel=1.5), prior)[1].size == 112  # 600 · 1.5 / 8, at most
+    assert codec.plan(image, codec.Goal(psnr=30.0), prior)[1] == codec.Settings(psnr=30.0)
+    assert codec.plan(image, codec.Goal(), prior)[1] == codec.Settings()
+    assert codec.plan(sound, codec.Goal(kilobits_per_second=6.0), tiny_prior("sound"))[1].size == 375
+    with pytest.raises(UsageError, match="-q and --psnr exclude each other"):
+        codec.plan(image, codec.Goal(quality=5, psnr=30.0), prior)
+    with pytest.raises(UsageError, match="--kbps is for sounds"):
+        codec.plan(image, codec.Goal(kilobits_per_second=6.0), prior)
+    with pytest.raises(UsageError, match="--bpp is for images"):
+        codec.plan(sound, codec.Goal(bits_per_pixel=1.0), tiny_prior("sound"))
+    with pytest.raises(PriorError, match="is for images"):
+        codec.plan(sound, codec.Goal(), prior)

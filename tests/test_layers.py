@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import smooth_image
+from conftest import smooth_image, tiny_mixture
 
 from combiner_cli import codec, media, priors
 from combiner_cli.refine import Schedule
@@ -163,3 +163,17 @@ def test_info_decode_and_help_work_with_torch_blocked(tmp_path):
     blocked = run_without_torch("encode", tmp_path / "x.png", "-f", "--prior", "tiny-image")
     assert blocked.returncode != 0
     assert "torch is blocked" in blocked.stderr
+
+
+def test_encoding_with_a_mixture_prior_imports_no_torch(tmp_path):
+    prior = tiny_mixture()
+    priors.save(prior, tmp_path / "mixed.safetensors")
+    media.write_signal(smooth_image(20, 17), tmp_path / "x.png")
+    command = ("encode", tmp_path / "x.png", "--prior", tmp_path / "mixed.safetensors")
+    for more in (("-q", "4"), ("--size", "90", "-f", "-e", "9"), ("--psnr", "15", "-f", "-e", "1")):
+        done = run_without_torch(*command, *more)
+        assert done.returncode == 0, done.stderr
+    done = run_without_torch("decode", tmp_path / "x.cmb", "-f", "--prior", tmp_path / "mixed.safetensors")
+    assert done.returncode == 0, done.stderr
+    expected = codec.decode((tmp_path / "x.cmb").read_bytes(), lambda _: prior)
+    assert (media.read_signal(tmp_path / "x.png").samples == expected.samples).all()
