@@ -18,6 +18,7 @@ from combiner_cli.signals import Signal
 
 PEERS = ("COMBINER", "RECOMBINER", "COIN++", "BPG_444")
 RATES = (0.29, 0.41, 0.68, 0.9, 1.45, 3.2)  # bits per pixel that a typical image takes
+EFFORTS = {5: RATES, 7: RATES[:4]}
 BATCH = 25
 
 
@@ -31,15 +32,16 @@ def main() -> None:
         signals = [Signal("image", image) for image in content["test"][: arguments.images]]
     suitable = priors.suitable_priors("image", signals[0].shape)
     measured, table = [], []
-    for rate in RATES:
+    for effort, rate in [(effort, rate) for effort, rates in EFFORTS.items() for rate in rates]:
         prior = priors.nearest_prior(suitable, rate)
         clock = time.perf_counter()
-        rows = measure(signals, prior, rate)
+        rows = measure(signals, prior, rate, effort)
         seconds = (time.perf_counter() - clock) / len(signals)
         measured += rows
         payload = float(np.mean([row["payload_bpp"] for row in rows]))
         row = {
             "prior": prior.name,
+            "effort": effort,
             "payload bpp": f"{payload:.4f}",
             "file bpp": f"{np.mean([r['file_bpp'] for r in rows]):.4f}",
             "PSNR dB": f"{np.mean([r['psnr'] for r in rows]):.2f}",
@@ -61,9 +63,9 @@ def main() -> None:
     )
 
 
-def measure(signals: list[Signal], prior: priors.AnyPrior, rate: float) -> list[dict[str, object]]:
+def measure(signals: list[Signal], prior: priors.AnyPrior, rate: float, effort: int) -> list[dict[str, object]]:
     """Write, decode and measure a file of every image."""
-    settings = codec.Settings(rate=rate / prior.bits_per_point, device="cpu")
+    settings = codec.Settings(rate=rate / prior.bits_per_point, effort=effort, device="cpu")
     results = []
     for first in range(0, len(signals), BATCH):
         results += codec.encode_batch(signals[first : first + BATCH], prior, settings)
@@ -77,6 +79,7 @@ def measure(signals: list[Signal], prior: priors.AnyPrior, rate: float) -> list[
                 {
                     "prior": prior.name,
                     "rate": rate,
+                    "effort": effort,
                     "image": number,
                     "payload_bpp": 8 * result.payload_bytes / image.points,
                     "file_bpp": metrics.bits_per_pixel(coded.stat().st_size, image.shape),
