@@ -17,6 +17,7 @@ import torch
 
 from . import coder, search
 from .coder import Chaining
+from .gauss_newton import Fit
 from .groups import Partition
 from .posterior import Descent, Objective, Posterior, cosine, descend, hash_seed, kl, squared_error, start
 
@@ -48,12 +49,15 @@ class Schedule:
     """How long to fit and refine.
 
     Attributes:
-        steps: gradient steps before the first group is coded.
+        steps: gradient steps before the first group is coded, or before the first Newton step.
         rounds: number of turns of coding some groups and adapting the rest; at most one turn per group.
-        steps_per_round: gradient steps after each turn.
+        steps_per_round: gradient steps after each turn, or Newton steps where refinement is in closed form.
         adapt_every: gradient steps between adaptations of the penalties.
         descent: of the gradient steps.
         seed: of the encoder's random numbers.
+        newton_steps: Newton steps before the first group is coded, where refinement is in closed form.
+        newton: of those steps.
+        late_newton: of the Newton steps after each turn.
     """
 
     steps: int
@@ -62,6 +66,9 @@ class Schedule:
     adapt_every: int = 10
     descent: Descent = field(default_factory=Descent)
     seed: int = 0
+    newton_steps: int = 24
+    newton: Fit = field(default_factory=Fit)
+    late_newton: Fit = field(default_factory=lambda: Fit(moves=2))
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,17 @@ LEVELS = {
     "identity": 0,
     "groups": 2,
     "mixtures": 2,
+    "covariances": 2,
     "priors": 2,
     "coder": 2,
     "search": 2,
     "posterior": 3,
+    "gauss_newton": 3,
     "refine": 3,
+    "condition": 3,
+    "covariance_coding": 3,
     "learn": 3,
+    "learn_covariance": 3,
     "closed_form": 3,
     "learn_mixture": 3,
     "codec": 4,
@@ -56,17 +61,30 @@ ORDER = [
     "sampler",
     "groups",
     "mixtures",
+    "covariances",
     "priors",
     "coder",
     "search",
     "posterior",
+    "gauss_newton",
     "refine",
+    "condition",
+    "covariance_coding",
     "learn",
+    "learn_covariance",
     "closed_form",
     "learn_mixture",
 ]
 ORDER += ["files", "metrics", "media", "datasets", "cards", "display", "options", "learn_command", "cli"]
-WITH_TORCH = {"posterior", "refine", "learn"}
+WITH_TORCH = {
+    "posterior",
+    "gauss_newton",
+    "refine",
+    "condition",
+    "covariance_coding",
+    "learn",
+    "learn_covariance",
+}
 
 
 def _name(path):
