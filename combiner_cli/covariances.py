@@ -1,10 +1,9 @@
 """Gaussians with covariances, and mixtures of them, as the prior of the weights of networks with hidden layers.
 
 The weights of a tile are mean + basis · z of the class that the tile names, with standard normal z. The columns of a
-basis are the directions in which the posteriors of the training tiles were narrower than the prior; all other directions
-of weight space carry no information: the weights stay at the mean there, and neither search nor decoding sees them.
-The update that such a prior is learned with is that of Guo et al. 2023, equation 7, with covariances in the place of
-variances.
+basis are the directions in which the posteriors of the training tiles were narrower than the prior. All others carry no
+information: the weights stay at the mean there, and neither search nor decoding sees them. The update that such a prior
+is learned with is that of Guo et al. 2023, equation 7, with covariances in the place of variances.
 """
 
 from __future__ import annotations

@@ -145,7 +145,8 @@ def squared_error(objective: Objective, z: torch.Tensor) -> torch.Tensor:
     """Sum of squared errors of each network at all its points, ``(networks,)``."""
     errors = []
     for part in parts(objective, objective.target.shape[2]):
-        difference = objective.network.forward(objective.weights(z[part], part), objective.features) - objective.target[part]
+        output = objective.network.forward(objective.weights(z[part], part), objective.features)
+        difference = output - objective.target[part]
         if objective.inside is not None:
             difference = difference * objective.inside[part]
         errors.append((difference * difference).sum(dim=(1, 2)))
