@@ -1,9 +1,10 @@
 """Learning a prior with covariances, or a mixture of them, for networks with hidden layers.
 
-It goes on where learning with factorised posteriors ends. Then the posteriors have full covariances, and the closed-form
-update (Guo et al. 2023, equation 7) takes matrices: covariance = mean of the posterior covariances plus the outer
+It goes on where learning with factorised posteriors ends. Then the posteriors have full covariances, and the update in
+closed form (Guo et al. 2023, equation 7) takes matrices: covariance = mean of the posterior covariances plus the outer
 products of the deviations of their means. A posterior is a function of its mean, the prior and the tile: only means are
-kept from turn to turn, and of the covariances only their sums.
+kept from turn to turn, and of the covariances only their sums. The factorised prior is not forgotten: it counts as some
+tiles more, or a prior of hundreds of directions would fit its own training tiles alone.
 
 In the first turns there is one class, and the coordinates are re-chosen after each: its latents are the directions of
 weight space ordered by what the posteriors know of them, and those of which they know nothing are dropped. Then the
@@ -35,11 +36,12 @@ from .priors import problem
 from .signals import coordinates
 
 _CHECKPOINT = "combiner-covariance-checkpoint-1"
-_FIT = Fit(points=128, warm=1, moves=3, pairs=1, mean_step=0.3, momentum=0.5)
-_STEPS = 2  # of the fit in a turn; the means go on where the last turn left them
-_DROPPED_BELOW = 0.01  # bits: directions of less information are left out of the later turns
+_FIT = Fit(points=160, warm=1, moves=4, pairs=1, mean_step=0.3, momentum=0.5)
+_STEPS = 1  # of the fit in a turn; the means go on where the last turn left them
+_DROPPED_BELOW = 0.02  # bits: directions of less information are left out of the later turns
 _ENTRIES_AT_ONCE = 2**23  # of the matrices of the tiles that are fitted together
 _MOST_AT_ONCE = 32  # tiles
+_ANCHORED = 40.0  # the covariance is drawn to the factorised prior's as if that came from so many tiles
 _SHRINKAGE = 100.0  # a class's covariance is drawn to the average of all as if that came from so many tiles
 _FEWEST_TILES = 8  # of a class; one with fewer is given some of the largest's
 _COMPRESSED = 48  # latents whose magnitudes decide the first assignment
@@ -78,6 +80,7 @@ class _State:
         origin: weights where the coordinates are 0, ``(weights,)`` float64.
         basis: weights by coordinates, ``(weights, directions)`` float64.
         moments: of the classes.
+        anchor: covariance of the factorised prior, ``(directions, directions)`` float64.
         labels: class of each tile, ``(tiles,)`` int64.
         places: coordinates of the posterior means, ``(tiles, directions)`` float64.
         bits: average KL of the training posteriors of each class, ``(classes,)`` float64.
@@ -89,6 +92,7 @@ class _State:
     origin: torch.Tensor
     basis: torch.Tensor
     moments: Moments
+    anchor: torch.Tensor
     labels: torch.Tensor
     places: torch.Tensor
     bits: torch.Tensor
@@ -201,7 +205,7 @@ def begin(state: learn.State, training: int) -> _State:
     labels = torch.zeros(len(posterior.mean), dtype=torch.int64, device=basis.device)
     places = posterior.mean.double()[:, kept]
     total = bits.double().sum()[None]
-    return _State(moments.mean.double(), basis, start, labels, places, total, state.beta, state.reports, 0)
+    return _State(moments.mean.double(), basis, start, identity, labels, places, total, state.beta, state.reports, 0)
 
 
 def finished(plan: Plan, state: _State) -> CovariancePrior:
@@ -388,7 +392,10 @@ def _updated(state: _State, training: int) -> Moments:
         means[number], covariances[number] = update(places[labels == number], state.moments.spread[number])
     weight = counts.double()[:, None, None]
     pooled = (weight * covariances).sum(dim=0) / weight.sum()
-    if state.classes > 1:
+    pooled = (weight.sum() * pooled + _ANCHORED * state.anchor) / (weight.sum() + _ANCHORED)
+    if state.classes == 1:
+        covariances = pooled[None]
+    else:
         covariances = (weight * covariances + _SHRINKAGE * pooled) / (weight + _SHRINKAGE)
     ridge = _RIDGE * covariances.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
     identity = torch.eye(covariances.shape[1], dtype=covariances.dtype, device=covariances.device)
@@ -411,6 +418,7 @@ def _rebased(state: _State) -> _State:
         state,
         origin=state.origin + state.basis @ moments.mean[0],
         basis=state.basis @ rotated,
+        anchor=inverse @ state.anchor @ inverse.mT,
         places=(state.places - moments.mean[0]) @ inverse.mT,
         moments=Moments(torch.zeros_like(known[:kept])[None], identity[None], spread[None]),
     )
@@ -438,7 +446,7 @@ def _divided(plan: Plan, state: _State, training: int) -> _State:
 
 def _save(path: Path, state: _State, fingerprint: str) -> None:
     """Write a checkpoint, replacing the last one in one step."""
-    tensors = {name: getattr(state, name) for name in ("origin", "basis", "labels", "places", "bits")}
+    tensors = {name: getattr(state, name) for name in ("origin", "basis", "anchor", "labels", "places", "bits")}
     tensors |= {f"class_{name}": tensor for name, tensor in vars(state.moments).items()}
     metadata = {
         "format": _CHECKPOINT,
