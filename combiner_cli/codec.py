@@ -309,7 +309,6 @@ def _encode_covariance(
         raise UsageError(f"prior {prior.name} goes with groups of {_CHAINED} bits only")
     header = _header(signals[0], prior, 0, _CHAINED)
     before = mixtures.class_bytes(layout.tiles, prior.class_bits)
-    asked = settings if settings.size is None else replace(settings, size=settings.size - before)
     schedule = settings.schedule or default_schedule(layout.tiles * math.prod(layout.extent))
     schedule, device = replace(schedule, seed=settings.seed), choose_device(settings.device)
     clock = time.perf_counter()
@@ -319,7 +318,7 @@ def _encode_covariance(
     for number, classes in enumerate(kinds):
         members = np.flatnonzero(kind.reshape(-1) == number)
         (stage,) = prior.stages(layout, classes)
-        partition = groups.partition(stage.information, _number_of_groups(stage, header, asked), prior.key)
+        partition = groups.partition(stage.information, _number_of_groups(stage, header, settings, before), prior.key)
         fit = _objective([signals[member] for member in members], layout, prior, device)
         fit = covariance_coding.under(fit, prior, np.tile(classes, len(members)))
         coded = condition.encode(
@@ -414,13 +413,13 @@ def _limit(points: int, header: Header, most_points: int) -> None:
         )
 
 
-def _number_of_groups(stage: Stage, header: Header, settings: Settings) -> int:
-    """Groups for a stage at the asked size or rate, within what the table and the integers allow."""
+def _number_of_groups(stage: Stage, header: Header, settings: Settings, before: int = 0) -> int:
+    """Groups for a stage at the asked size, of which ``before`` bytes are taken, or rate, within what can be coded."""
     coded = int(np.count_nonzero(stage.information))
     fewest = max(1, -(-coded // (coder.WIDEST_GROUP // 2)))
     most = min(coded, int(stage.information.sum()))
     if settings.size is not None:
-        around = len(bitstream.pack(header, b""))
+        around = len(bitstream.pack(header, b"")) + before
         count = (settings.size - around) * 8 // settings.group_bits
         if count < fewest:
             smallest = around + fewest * settings.group_bits // 8

@@ -70,7 +70,7 @@ class Plan:
     descent: Descent = field(default_factory=Descent)
     covariance: str = "diagonal"
     components: int = 1
-    turns: int = 16
+    turns: int = 0
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,8 @@ def learn(
     """
     if len(training) == 0 or len(held_out) == 0:
         raise DatasetError("the data set is too small: it needs at least one training and one held-out tile")
-    state = factorised(plan, np.concatenate([training, held_out]), len(training), device, checkpoint,
-                       checkpoint_seconds, report)  # fmt: skip
+    tiles = np.concatenate([training, held_out])
+    state = factorised(plan, tiles, len(training), device, checkpoint, checkpoint_seconds, report)
     return Learned(_finished(plan, state, len(training)), state.reports)
 
 
@@ -291,7 +291,7 @@ def round_report(
     training: int,
     beta: float,
 ) -> RoundReport:
-    """A report of tiles' information in bits and sums of squared errors, each ``(tiles,)``, the training tiles first."""
+    """A report of the tiles' information in bits and sums of squared errors, each ``(tiles,)``, training tiles first."""
     points = math.prod(plan.network.extent)
 
     def averages(part: slice) -> tuple[float, float]:

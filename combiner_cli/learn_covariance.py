@@ -1,6 +1,6 @@
 """Learning a prior with covariances, or a mixture of them, for networks with hidden layers.
 
-It goes on where learning with factorised posteriors ends. Then the posteriors have full covariances, and the update in
+It goes on where learning with factorised posteriors ends. The posteriors then have full covariances, and the update in
 closed form (Guo et al. 2023, equation 7) takes matrices: covariance = mean of the posterior covariances plus the outer
 products of the deviations of their means. A posterior is a function of its mean, the prior and the tile: only means are
 kept from turn to turn, and of the covariances only their sums. The factorised prior is not forgotten: it counts as some
