@@ -38,11 +38,10 @@ def card(
     network, unit = prior.network, "bits per pixel" if prior.kind == "image" else "bits per sample"
     last = reports[-1]
     if isinstance(prior, Prior):
-        known = f"{network.latents} weights, of which\n  {np.count_nonzero(prior.information)} carry information and are coded."
+        coded = f"of which\n  {np.count_nonzero(prior.information)}"
         form, more = f"Groups: {prior.group_bits} bits each", ""
     else:
-        coded = " to ".join(str(n) for n in sorted({prior.fewest, prior.directions}))
-        known = f"{network.latents} weights, in which\n  {coded} directions carry information and are coded."
+        coded = f"in which\n  {' to '.join(str(n) for n in sorted({prior.fewest, prior.directions}))} directions"
         form = f"Classes: {prior.classes}, each with a full covariance"
         more = f" and {plan.turns} turns with full covariances"
     milestones = [report for report in reports if report.number in {1, 2, 4, 8, last.number} or report.number % 16 == 0]
@@ -58,7 +57,7 @@ A prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:08x}`.
 - Data: {data}; {tiles[0]} training tiles of {"x".join(str(n) for n in network.extent)} and {tiles[1]} held out.
 - Command: `{command}`
 - Network: {network.features} Fourier features up to frequency {network.highest_frequency:g}, {network.hidden} hidden
-  layers of width {network.width}, {network.outputs} outputs: {known}
+  layers of width {network.width}, {network.outputs} outputs: {network.latents} weights, {coded} carry information and are coded.
 - {form}. Loss: mean squared error + {prior.beta:.4g} · KL.
 - Rate: {prior.bits_per_point:.4f} {unit} for the group indices.
 - Learned with {plan.rounds} rounds of {plan.steps} steps{more}; {spent}.

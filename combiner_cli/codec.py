@@ -309,7 +309,7 @@ def _encode_covariance(
         raise UsageError(f"prior {prior.name} goes with groups of {_CHAINED} bits only")
     header = _header(signals[0], prior, 0, _CHAINED)
     before = mixtures.class_bytes(layout.tiles, prior.class_bits)
-    schedule = settings.schedule or default_schedule(layout.tiles * math.prod(layout.extent))
+    schedule = settings.schedule or condition.default_schedule(layout.tiles)
     schedule, device = replace(schedule, seed=settings.seed), choose_device(settings.device)
     clock = time.perf_counter()
     chosen = covariance_coding.choose(_objective(signals, layout, prior, device), prior, settings.seed)

@@ -26,7 +26,7 @@ from . import coder, gauss_newton, search
 from .coder import Chaining
 from .gauss_newton import Gaussian
 from .groups import Partition
-from .posterior import Objective, cosine, descend, hash_seed, squared_error, start
+from .posterior import Descent, Objective, cosine, descend, hash_seed, squared_error, start
 from .refine import Coded, Progress, Report, Schedule
 
 
@@ -34,11 +34,11 @@ from .refine import Coded, Progress, Report, Schedule
 class _Rows:
     """Which latents of its network the rows of each network's matrices stand for: the last row is coded first.
 
-    Networks with fewer latents than others have rows before their own that stand for nothing.
+    Networks with fewer coded latents than others have rows before these for some that are not coded.
 
     Attributes:
         latents: ``(networks of a signal, rows)`` int64.
-        group: of each row; -1 if it stands for nothing, ``(networks of a signal, rows)`` int64.
+        group: of each row; -1 if it is not coded, ``(networks of a signal, rows)`` int64.
         network: of each latent in coding order, ``(coded,)`` int64.
         row: of each latent in coding order, counted from the last, ``(coded,)`` int64.
     """
@@ -111,6 +111,17 @@ def encode(
     return Coded(indices, posterior.mean.reshape(signals, -1).cpu().numpy(), seconds)
 
 
+def default_schedule(networks: int) -> Schedule:
+    """How long to fit and refine signals of that many networks.
+
+    With one network a turn holds about 30 groups, within which nothing is approximate but the network's linearity.
+    With several, a turn takes the latents of one network for independent: turns are shorter, and steps fewer.
+    """
+    if networks == 1:
+        return Schedule(steps=2000, rounds=6, steps_per_round=3, newton_steps=12, descent=Descent(points=256))
+    return Schedule(steps=1500, rounds=32, steps_per_round=1, newton_steps=12, descent=Descent(points=256))
+
+
 def _rows(partition: Partition, networks: int, latents: int) -> _Rows:
     """The rows of the networks of one signal."""
     network = partition.order // latents
@@ -119,7 +130,9 @@ def _rows(partition: Partition, networks: int, latents: int) -> _Rows:
     row = np.empty(len(network), dtype=np.int64)
     row[by_network] = np.arange(len(network)) - np.repeat(np.cumsum(counts) - counts, counts)
     size = int(counts.max())
-    places = np.zeros((networks, size), dtype=np.int64)
+    used = np.zeros((networks, latents), dtype=bool)
+    used[network, partition.order % latents] = True
+    places = np.argsort(used, axis=1, kind="stable")[:, :size]  # latents that nobody codes, for the rows before
     group = np.full((networks, size), -1, dtype=np.int64)
     places[network, size - 1 - row] = partition.order % latents
     group[network, size - 1 - row] = partition.group
@@ -135,9 +148,7 @@ def _fit(objective: Objective, job: _Job, signals: int, schedule: Schedule, repo
     rows = torch.tensor(job.rows.latents, device=device)
     opened = torch.tensor(job.rows.group >= 0, dtype=torch.float32, device=device)
     spread = torch.exp(first.log_deviation)
-    posterior = gauss_newton.begin(
-        objective, rows, opened, first.mean, spread, signals, schedule.newton, schedule.seed
-    )
+    posterior = gauss_newton.begin(objective, rows, opened, first.mean, spread, signals, schedule.newton, schedule.seed)
     budget = _budget(posterior, job, 0)
     for number in range(schedule.newton_steps):
         posterior = gauss_newton.step(posterior, objective, schedule.newton, budget, schedule.seed)
@@ -155,6 +166,8 @@ def _budget(posterior: Gaussian, job: _Job, coded: int) -> torch.Tensor:
 def _code(posterior: Gaussian, job: _Job, indices: npt.NDArray[np.int64], first: int, last: int) -> Gaussian:
     """Code groups ``first`` to ``last - 1`` of every signal and condition the rest on them."""
     begin, end = (int(place) for place in np.searchsorted(job.partition.group, [first, last]))
+    if begin == end:
+        return posterior  # the groups hold nothing, and any indices will do
     if len(job.rows.latents) == 1 and job.chaining == Chaining(8, 1):
         _search_jointly(posterior, job, indices, first, last, slice(begin, end))
     else:
@@ -181,7 +194,7 @@ def _search_jointly(
     inverse = gauss_newton.marginal_factor(posterior, count).cpu().numpy()
     # covariance = inverse' · inverse; with rows and columns in coding order its lower factor is this
     factor = inverse.transpose(0, 2, 1)[:, ::-1, ::-1]
-    means = posterior.mean.gather(1, posterior.places)[:, -count:].double().cpu().numpy()[:, ::-1]
+    means = posterior.mean.gather(1, posterior.places).double().cpu().numpy()[:, ::-1][:, :count]
     group, column = job.partition.group[part] - first, job.partition.column[part]
     previous = indices[:, first - 1] if first else np.zeros(len(indices), dtype=np.int64)
     for number in range(posterior.signals):
@@ -198,14 +211,13 @@ def _search_marginally(
     signals, networks, size = posterior.signals, *posterior.latents.shape
     network, row = job.rows.network[part], job.rows.latents.shape[1] - 1 - job.rows.row[part]
     target = search.Target(*(shape((signals, last - first, job.partition.width)) for shape in (np.zeros, np.ones)))
-    if len(row):
-        least = int(row.min())
-        inverse = gauss_newton.marginal_factor(posterior, size - least)
-        deviation = (inverse * inverse).sum(dim=1).sqrt().cpu().numpy().reshape(signals, networks, -1)
-        means = posterior.mean.gather(1, posterior.places)[:, least:].double().cpu().numpy()
-        places = (slice(None), job.partition.group[part] - first, job.partition.column[part])
-        target.mean[places] = means.reshape(signals, networks, -1)[:, network, row - least]
-        target.deviation[places] = deviation[:, network, row - least]
+    least = int(row.min())
+    inverse = gauss_newton.marginal_factor(posterior, size - least)
+    deviation = (inverse * inverse).sum(dim=1).sqrt().cpu().numpy().reshape(signals, networks, -1)
+    means = posterior.mean.gather(1, posterior.places)[:, least:].double().cpu().numpy()
+    places = (slice(None), job.partition.group[part] - first, job.partition.column[part])
+    target.mean[places] = means.reshape(signals, networks, -1)[:, network, row - least]
+    target.deviation[places] = deviation[:, network, row - least]
     generator = np.random.Generator(np.random.Philox(hash_seed(job.seed, first)))
     found = search.search(target, job.chaining, job.key, indices[:, :first], job.method, generator)
     indices[:, first:last] = found

@@ -28,6 +28,8 @@ from .posterior import Objective, hash_seed
 
 _PRODUCTS_AT_ONCE = 2**21  # floats of the products of inputs of the networks that are computed together on the CPU
 _MOST_PRODUCTS = 2**29  # the same on a GPU
+_MOST_MATRIX_FLOATS = 2**28  # of all networks of a batch; about five matrices of that size exist at a time
+_MOST_MATRIX_FLOATS_CUDA = 2**31
 _JITTERS = (0.0, 1e-6, 1e-4, 1e-2, 1.0)  # added to a precision that is not positive definite, relative to its trace
 _LARGEST_NOISE_CHANGE = 0.5  # of the logarithm of s2 in one step
 _TOLERATED_RISE = 1.05  # of the loss, which is estimated from samples, before a move is taken back
@@ -263,7 +265,7 @@ def _product_places(network: Siren, device: torch.device) -> torch.Tensor:
     swap = layer[:, None] > layer  # the product is stored for the lower layer first
 
     def ordered(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        first, second = torch.broadcast_tensors(values[:, None], values[None])
+        first, second = values[:, None], values[None]
         return torch.where(swap, second, first), torch.where(swap, first, second)
 
     (below, above), (low_unit, high_unit), (low_input, high_input) = (ordered(one) for one in (layer, units, inputs))
@@ -312,7 +314,7 @@ class Fit:
     """How to fit.
 
     Attributes:
-        points: drawn per step for J'J; the other points of a tile wait for other steps.
+        points: used per step for J'J; the other points of a tile wait for other steps.
         warm: samples of J'J before the first step.
         moves: of the mean per step, with one and the same precision.
         pairs: of samples ± of the posterior per move, for the gradient; those of all moves together give the KL.
@@ -358,8 +360,8 @@ class Gaussian:
     networks of one signal also some that are.
 
     Attributes:
-        latents: of each network of a signal, ``(networks of a signal, free)`` int64.
-        open: 1 for those not yet decided, ``(networks of a signal, free)``.
+        latents: of each network of a signal, no two the same, ``(networks of a signal, free)`` int64.
+        open: 1 for those that are to be coded and not yet decided, ``(networks of a signal, free)``.
         course: the means.
         gram: running average of J'J, ``(networks, free, free)``.
         factor: lower Cholesky factor of the precision gram / s2 + I, ``(networks, free, free)``.
@@ -419,7 +421,7 @@ def begin(
     Args:
         objective: what to fit.
         latents: of the rows of the matrices, ``(networks of a signal, free)``; all others stay 0.
-        opened: 1 for rows that stand for a latent, the same shape.
+        opened: 1 for rows that are to be coded, the same shape.
         mean: whitened means of the factorised posterior, ``(networks, latents)``.
         deviation: its whitened standard deviations, the same shape.
         signals: number of signals.
@@ -428,9 +430,7 @@ def begin(
     """
     s2 = torch.full((signals,), 0.5 / objective.weight, device=mean.device)
     places, held = latents.repeat(signals, 1), opened.repeat(signals, 1)
-    # a row that stands for nothing may name a latent of another row
-    kept = torch.zeros_like(mean).scatter_add(1, places, held).clamp(max=1)
-    chosen = mean * kept
+    chosen = torch.zeros_like(mean).scatter(1, places, mean.gather(1, places) * held)
     spread = deviation.gather(1, places) * held
     empty = torch.empty(0, device=mean.device)
     state = Gaussian(latents, opened, at_rest(chosen, places), empty, empty, s2, s2, fit.warm, torch.zeros_like(s2))
@@ -441,6 +441,12 @@ def begin(
         sample = chosen.scatter_add(1, places, spread * noise)
         average = average + _sampled_gram(state, objective, sample, fit, count) / fit.warm
     return replace(state, gram=average, factor=cholesky(average, state.noise, held))
+
+
+def affordable(networks: int, latents: int, device: str) -> bool:
+    """Whether the matrices of that many networks of one batch fit the memory."""
+    most = _MOST_MATRIX_FLOATS_CUDA if device == "cuda" else _MOST_MATRIX_FLOATS
+    return networks * latents**2 <= most
 
 
 def at_rest(mean: torch.Tensor, places: torch.Tensor) -> Course:
@@ -463,12 +469,12 @@ def step(posterior: Gaussian, objective: Objective, fit: Fit, nats: torch.Tensor
     count = posterior.steps + 1
     generator = torch.Generator(device=posterior.mean.device).manual_seed(hash_seed(seed, count))
     spread = draw(posterior, fit.moves * fit.pairs, generator)  # (networks, samples, free)
-    for some in spread.split(fit.pairs, dim=1):
+    for some in torch.split(spread, fit.pairs, dim=1):
         posterior = replace(posterior, course=_moved(posterior, objective, some, fit))
     posterior = replace(posterior, steps=count)
     sample = posterior.mean.scatter_add(1, posterior.places, spread[:, 0])
     sampled = _sampled_gram(posterior, objective, sample, fit, count)
-    average = posterior.gram.lerp_(sampled, max(1 / count, fit.smallest_step))
+    average = torch.lerp(posterior.gram, sampled, max(1 / count, fit.smallest_step))
     kl, slope = divergence(posterior, spread)
     change = torch.zeros_like(kl) if nats is None else (kl - nats) / slope
     s2 = posterior.s2 * torch.exp(torch.nan_to_num(change.clamp(-_LARGEST_NOISE_CHANGE, _LARGEST_NOISE_CHANGE)))
@@ -504,7 +510,8 @@ def decide(posterior: Gaussian, values: torch.Tensor, decided: torch.Tensor) -> 
     after = replace(after, factor=cholesky(after.gram, after.noise, after.opened) if factor is None else factor)
     # the gradient of the quadratic form at the new values, for the latents that are left
     shift = solve(after.factor, -pushed[:, :size, 0] * after.opened) * after.opened
-    mean = posterior.mean.scatter_add(1, posterior.places, difference).scatter_add(1, after.places, shift)
+    mean = posterior.mean.scatter(1, posterior.places, torch.where(now > 0, values, rows))
+    mean = mean.scatter_add(1, after.places, shift)  # adds 0 to what is decided
     course = replace(at_rest(mean, after.places), pace=posterior.course.pace)
     return replace(after, course=course)
 
@@ -514,21 +521,24 @@ def marginal_factor(posterior: Gaussian, count: int) -> torch.Tensor:
 
     Its transpose times itself is the covariance of these latents with all others integrated out.
     """
-    corner = posterior.factor[:, -count:, -count:].double()
+    first = posterior.factor.shape[1] - count
+    corner = posterior.factor[:, first:, first:].double()
     identity = torch.eye(count, dtype=corner.dtype, device=corner.device)
-    return torch.linalg.solve_triangular(corner, identity.expand_as(corner), upper=False)
+    inverse: torch.Tensor = torch.linalg.solve_triangular(corner, identity.expand_as(corner), upper=False)
+    return inverse
 
 
 def draw(posterior: Gaussian, count: int, generator: torch.Generator) -> torch.Tensor:
     """Deviations of samples from the mean, ``(networks, count, free)``; 0 for latents already decided."""
     size = posterior.latents.shape[1]
     noise = torch.randn(size, count, generator=generator, device=posterior.mean.device)
-    spread = torch.linalg.solve_triangular(posterior.factor.mT, noise.expand(len(posterior.mean), -1, -1), upper=True)
+    shared = noise.expand(len(posterior.mean), -1, -1)
+    spread: torch.Tensor = torch.linalg.solve_triangular(posterior.factor.mT, shared, upper=True)
     return spread.mT * posterior.opened[:, None]
 
 
 def divergence(posterior: Gaussian, spread: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """KL(posterior, prior) of the latents not yet decided, and its fall with the logarithm of s2, in nats.
+    """KL(posterior, prior) of the latents not yet decided, and about its fall with the logarithm of s2, in nats.
 
     The trace of the covariance is estimated from samples: with many latents a few samples are enough.
 
@@ -545,7 +555,8 @@ def divergence(posterior: Gaussian, spread: torch.Tensor) -> tuple[torch.Tensor,
     logarithm = 2 * posterior.factor.diagonal(dim1=1, dim2=2).log().sum(dim=1)
     count = opened.sum(dim=1)
     kl = 0.5 * (trace + (mean * mean).sum(dim=1) - count + logarithm)
-    slope = 0.5 * (count - trace)
+    # the part of the covariance and, from above, that of the mean: too small a step does not overshoot
+    slope = 0.5 * (count - trace + (mean * mean).sum(dim=1))
     return _by_signal(kl, posterior), _by_signal(slope, posterior).clamp(min=1.0)
 
 
@@ -565,6 +576,7 @@ def cholesky(gram: torch.Tensor, noise: torch.Tensor, opened: torch.Tensor) -> t
         precision *= opened[:, :, None] * opened[:, None]
     diagonal = precision.diagonal(dim1=1, dim2=2)
     diagonal += 1
+    factor: torch.Tensor
     factor, failed = torch.linalg.cholesky_ex(precision)
     if not bool((failed != 0).any()):
         return factor
@@ -630,8 +642,8 @@ def _expected_error(
     if objective.inside is not None:
         residual = residual * objective.inside[part].repeat_interleave(count, 0)
     pulled = maps.pull(gradient(objective.network, done, residual))  # (networks · samples, latents)
-    error = (residual * residual).sum(dim=(1, 2)).unflatten(0, (-1, count)).mean(dim=1)
-    return pulled.unflatten(0, (-1, count)).mean(dim=1).gather(1, places), error
+    error = (residual * residual).sum(dim=(1, 2)).reshape(-1, count).mean(dim=1)
+    return pulled.reshape(len(places), count, -1).mean(dim=1).gather(1, places), error
 
 
 def _sampled_gram(posterior: Gaussian, objective: Objective, z: torch.Tensor, fit: Fit, turn: int) -> torch.Tensor:
@@ -652,6 +664,7 @@ def _sampled_gram(posterior: Gaussian, objective: Objective, z: torch.Tensor, fi
         mine = maps.part(part)
         done = forward(objective.network, mine.weights(z[part]), objective.features[:, here])
         found[part] = gram(objective.network, mine.scale * (total / points) ** 0.5, done, columns, inside)
+    found.nan_to_num_(0.0, 0.0, 0.0)  # an average would never forget what is not a number
     return found if same else _rearranged(found, torch.searchsorted(columns, posterior.places))
 
 
@@ -675,7 +688,7 @@ def _networks_at_once(objective: Objective, samples: int, points: int) -> Iterat
 
 def _by_signal(values: torch.Tensor, posterior: Gaussian) -> torch.Tensor:
     """Sums over the networks of each signal, ``(signals,)``."""
-    return values.unflatten(0, (posterior.signals, -1)).sum(dim=1)
+    return values.reshape(posterior.signals, -1).sum(dim=1)
 
 
 def _seeds(done: Pass, inside: torch.Tensor | None) -> torch.Tensor:

@@ -291,7 +291,7 @@ def round_report(
     training: int,
     beta: float,
 ) -> RoundReport:
-    """A report of the tiles' information in bits and sums of squared errors, each ``(tiles,)``, training tiles first."""
+    """A report of the tiles' information in bits and sums of squared errors, both ``(tiles,)``, training first."""
     points = math.prod(plan.network.extent)
 
     def averages(part: slice) -> tuple[float, float]:

@@ -1,0 +1,136 @@
+"""Refinement in closed form: what is coded is what comes back, within the budget, however the signal is divided."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import smooth_image, tiny_prior
+
+from combiner_cli import codec, coder, condition, gauss_newton, groups, metrics, posterior
+from combiner_cli.coder import Chaining
+from combiner_cli.errors import UsageError
+from combiner_cli.gauss_newton import Fit
+from combiner_cli.posterior import Descent
+from combiner_cli.refine import Schedule
+from combiner_cli.signals import coordinates, coverage, inside_mask, split, to_values
+
+QUICK = Schedule(steps=40, rounds=4, steps_per_round=1, newton_steps=3, newton=Fit(points=64, warm=2))
+
+
+def _encode(image, prior, chaining, schedule=QUICK, method="viterbi", count=20, signals=1):
+    layout = prior.tiling(image.shape, image.channels)
+    (stage,) = prior.stages(layout)
+    partition = groups.partition(stage.information, count, prior.key)
+    target = np.concatenate([split(to_values(image), layout)] * signals)
+    partial = (coverage(layout) < math.prod(layout.extent)).any()
+    inside = np.tile(inside_mask(layout), (signals, 1, 1)) if partial else None
+    features = prior.network.fourier_features(coordinates(layout.extent))
+    moments = (prior.mean, prior.deviation)
+    objective = posterior.objective(prior.network, features, target, inside, moments, prior.beta, "cpu")
+    coded = condition.encode(objective, partition, chaining, prior.key, signals, schedule, method, lambda _: None)
+    return coded, partition
+
+
+@pytest.mark.parametrize("method", ["astar", "best", "viterbi"])
+@pytest.mark.parametrize("chaining", [Chaining(8), Chaining(8, 3), Chaining(16)])
+@pytest.mark.parametrize("size", [(8, 8), (13, 21)])
+def test_the_indices_name_the_values(size, chaining, method):
+    prior = tiny_prior()
+    coded, partition = _encode(smooth_image(*size), prior, chaining, method=method, signals=2)
+    found = coder.lookup(coded.indices, partition, chaining, prior.key)
+    assert np.array_equal(coded.values[:, partition.order], found)
+    pruned = np.ones(coded.values.shape[1], dtype=bool)
+    pruned[partition.order] = False
+    assert pruned.any()
+    assert (coded.values[:, pruned] == 0).all()
+    assert np.array_equal(coded.indices[0], coded.indices[1])  # equal signals of one batch
+    assert coded.indices.max() < 2**chaining.bits
+
+
+def test_repeated_runs_give_the_same_indices():
+    first, second = (_encode(smooth_image(8, 8), tiny_prior(), Chaining(8))[0] for _ in range(2))
+    assert np.array_equal(first.indices, second.indices)
+
+
+def test_more_turns_than_groups_and_groups_without_latents():
+    prior = tiny_prior(bits=60.0)
+    schedule = Schedule(steps=5, rounds=1000, steps_per_round=0, newton_steps=1)
+    coded, partition = _encode(smooth_image(8, 8), prior, Chaining(8), schedule, count=300)
+    assert len(np.unique(partition.group)) < 300
+    assert np.array_equal(
+        coded.values[:, partition.order], coder.lookup(coded.indices, partition, Chaining(8), prior.key)
+    )
+
+
+def test_an_unknown_search_is_refused():
+    with pytest.raises(UsageError, match="no search"):
+        _encode(smooth_image(8, 8), tiny_prior(), Chaining(8), method="luck")
+    with pytest.raises(UsageError, match="no refinement"):
+        codec.encode(smooth_image(8, 8), tiny_prior(), codec.Settings(refine="hope"))
+
+
+def test_the_posterior_meets_the_budget_of_what_is_left(learned_prior, monkeypatch):
+    seen = []
+    original = gauss_newton.step
+
+    def spy(fitted, objective, fit, nats, seed):
+        after = original(fitted, objective, fit, nats, seed)
+        seen.append((float(nats[0]), float(after.nats[0])))
+        return after
+
+    monkeypatch.setattr(gauss_newton, "step", spy)
+    fit = Fit(points=64, pairs=8)
+    schedule = Schedule(300, 3, 8, newton_steps=30, descent=Descent(points=64), newton=fit, late_newton=fit)
+    _encode(smooth_image(8, 8, seed=33), learned_prior, Chaining(8), schedule, count=12)
+    assert len({budget for budget, _ in seen}) == 3  # before the first, second and third turn
+    print(seen)
+    for budget, nats in dict(seen).items():  # the last of each turn
+        assert nats == pytest.approx(budget, rel=0.15)
+
+
+def test_closed_form_is_better_than_gradient_steps(learned_prior):
+    """The same prior, the same bits, the same search: the covariances make the difference."""
+    images = [smooth_image(8, 8, seed=seed) for seed in range(60, 64)]
+    prior = replace(learned_prior, group_bits=8)
+    psnr = {}
+    for refinement, schedule in (
+        ("gradient", Schedule(1000, 6, 20, descent=Descent(points=64))),
+        ("closed-form", Schedule(1000, 3, 3, newton_steps=12, descent=Descent(points=64))),
+    ):
+        settings = codec.Settings(schedule=schedule, refine=refinement)
+        results = codec.encode_batch(images, prior, settings)
+        psnr[refinement] = np.mean([metrics.psnr(a, b.decoded) for a, b in zip(images, results, strict=True)])
+    assert psnr["closed-form"] > psnr["gradient"]
+
+
+def test_a_search_through_one_network_uses_covariances_in_coding_order(monkeypatch):
+    """The factor that the search is given is that of the marginal covariance of the next latents."""
+    prior = tiny_prior()
+    network = prior.network
+    features = torch.tensor(network.fourier_features(coordinates(network.extent)), dtype=torch.float32)
+    target = torch.randn(1, 3, 64, generator=torch.Generator().manual_seed(2))
+    mean, deviation = (torch.tensor(one) for one in (prior.mean, prior.deviation))
+    objective = posterior.Objective(network, features, target, None, mean, deviation, 20.0)
+    partition = groups.partition(prior.information.astype(np.int64), 20, prior.key)
+    rows = condition._rows(partition, 1, network.latents)
+    zero = torch.zeros(1, network.latents)
+    latents = torch.tensor(rows.latents)
+    fitted = gauss_newton.begin(objective, latents, torch.ones(latents.shape), zero, zero + 0.1, 1, Fit(), 0)
+    seen = []
+
+    def spy(joint, key, previous, method, generator):
+        seen.append(joint)
+        return np.zeros(joint.groups, dtype=np.int64)
+
+    monkeypatch.setattr(condition.search, "search_joint", spy)
+    job = condition._Job(partition, Chaining(8), prior.key, "viterbi", 0, rows)
+    condition._code(fitted, job, np.zeros((1, 20), dtype=np.int64), 0, 5)
+    order = partition.order[partition.group < 5]
+    place = {int(latent): number for number, latent in enumerate(rows.latents[0])}
+    factor = fitted.factor[0].double().numpy()
+    covariance = np.linalg.inv(factor @ factor.T)
+    chosen = [place[int(latent)] for latent in order]
+    assert np.allclose(np.triu(seen[0].factor, 1), 0)
+    assert np.allclose(seen[0].factor @ seen[0].factor.T, covariance[np.ix_(chosen, chosen)], atol=1e-6)
