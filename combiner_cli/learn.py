@@ -358,7 +358,11 @@ def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], metadata: dic
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(partial), metadata)
+        save_file(
+            {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()},
+            str(partial),
+            metadata,
+        )
         partial.replace(path)
     except (SafetensorError, OSError) as error:
         raise OutputError(f"checkpoint {path} cannot be written ({error}); choose another place") from error

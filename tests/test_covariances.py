@@ -233,7 +233,14 @@ def test_impossible_tensors_are_refused(saved, name, change):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("kind", "smell"), ("kind", "sound"), ("beta", 0), ("beta", "much"), ("surprise", 1), ("network", {"extent": [8]})],
+    [
+        ("kind", "smell"),
+        ("kind", "sound"),
+        ("beta", 0),
+        ("beta", "much"),
+        ("surprise", 1),
+        ("network", {"extent": [8]}),
+    ],
 )
 def test_impossible_configurations_are_refused(saved, key, value):
     _rewrite(saved, configuration={key: value})
