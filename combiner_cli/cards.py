@@ -57,7 +57,8 @@ A prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:08x}`.
 - Data: {data}; {tiles[0]} training tiles of {"x".join(str(n) for n in network.extent)} and {tiles[1]} held out.
 - Command: `{command}`
 - Network: {network.features} Fourier features up to frequency {network.highest_frequency:g}, {network.hidden} hidden
-  layers of width {network.width}, {network.outputs} outputs: {network.latents} weights, {coded} carry information and are coded.
+  layers of width {network.width}, {network.outputs} outputs: {network.latents} weights, {coded} carry
+  information and are coded.
 - {form}. Loss: mean squared error + {prior.beta:.4g} · KL.
 - Rate: {prior.bits_per_point:.4f} {unit} for the group indices.
 - Learned with {plan.rounds} rounds of {plan.steps} steps{more}; {spent}.

@@ -37,6 +37,8 @@ from .signals import coordinates
 
 _CHECKPOINT = "combiner-covariance-checkpoint-1"
 _FIT = Fit(points=160, warm=1, moves=4, pairs=1, mean_step=0.3, momentum=0.5)
+_SHARED = 2.0  # samples of J'J that the average of all tiles counts for: a tile's own are few, and inverted
+_FIRST_TILES = 64  # for the first such average
 _STEPS = 1  # of the fit in a turn; the means go on where the last turn left them
 _DROPPED_BELOW = 0.02  # bits: directions of less information are left out of the later turns
 _ENTRIES_AT_ONCE = 2**23  # of the matrices of the tiles that are fitted together
@@ -81,6 +83,7 @@ class _State:
         basis: weights by coordinates, ``(weights, directions)`` float64.
         moments: of the classes.
         anchor: covariance of the factorised prior, ``(directions, directions)`` float64.
+        gram: average J'J of the posteriors, ``(directions, directions)`` float64.
         labels: class of each tile, ``(tiles,)`` int64.
         places: coordinates of the posterior means, ``(tiles, directions)`` float64.
         bits: average KL of the training posteriors of each class, ``(classes,)`` float64.
@@ -93,6 +96,7 @@ class _State:
     basis: torch.Tensor
     moments: Moments
     anchor: torch.Tensor
+    gram: torch.Tensor
     labels: torch.Tensor
     places: torch.Tensor
     bits: torch.Tensor
@@ -165,6 +169,8 @@ def turns(
     moments = tuple(np.zeros(plan.network.latents, dtype=np.float32) for _ in range(2))
     fit = objective(plan.network, features, tiles, None, (moments[0], moments[1]), state.beta, device)
     saved = time.monotonic()
+    if state.turns == 0:
+        state = replace(state, gram=_shared(plan, state, fit, training))
     while state.turns < plan.turns:
         if plan.components > state.classes and state.turns >= plan.turns // 2:
             state = _divided(plan, state, training)
@@ -205,7 +211,19 @@ def begin(state: learn.State, training: int) -> _State:
     labels = torch.zeros(len(posterior.mean), dtype=torch.int64, device=basis.device)
     places = posterior.mean.double()[:, kept]
     total = bits.double().sum()[None]
-    return _State(moments.mean.double(), basis, start, identity, labels, places, total, state.beta, state.reports, 0)
+    return _State(
+        moments.mean.double(),
+        basis,
+        start,
+        identity,
+        torch.zeros_like(identity),
+        labels,
+        places,
+        total,
+        state.beta,
+        state.reports,
+        0,
+    )
 
 
 def finished(plan: Plan, state: _State) -> CovariancePrior:
@@ -258,6 +276,12 @@ def _whitened(factor: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:
     return 0.5 * (whole + whole.mT)
 
 
+def _in_basis(gram: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+    """J'J by the basis' coordinates of one by a class's latents: factor⁻ᵀ · gram · factor⁻¹."""
+    half = torch.linalg.solve_triangular(factor.mT, gram, upper=True)
+    return torch.linalg.solve_triangular(factor.mT, half.mT, upper=True)
+
+
 def _turn(plan: Plan, state: _State, fit: Objective, training: int) -> _State:
     """Fit all posteriors, give every tile its best class, and update the prior."""
     labels, places = state.labels.clone(), state.places.clone()
@@ -265,9 +289,11 @@ def _turn(plan: Plan, state: _State, fit: Objective, training: int) -> _State:
     nats, errors = torch.zeros((2, len(labels)), device=device)
     size = state.basis.shape[1]
     sums = torch.zeros(state.classes, size, size, device=device, dtype=torch.float64)
+    gram = torch.zeros_like(state.gram)
     for number, some in _batches(state):
         mine = _class_objective(fit, state, number, some)
         posterior = _fitted(plan, state, mine, number, some)
+        gram += _in_basis(posterior.gram.double().sum(dim=0), state.moments.factor[number]) / len(labels)
         errors[some] = _sampled_error(mine, posterior, hash_seed(plan.seed, state.turns, 1))
         best = _assigned(posterior, state.moments, number)
         labels[some], nats[some] = best.labels, best.nats
@@ -287,6 +313,7 @@ def _turn(plan: Plan, state: _State, fit: Objective, training: int) -> _State:
         state,
         labels=labels,
         places=places,
+        gram=gram,
         moments=replace(state.moments, spread=spread),
         bits=bits / counts.clamp(min=1) / math.log(2),
         beta=learn.adapted(plan, state.beta, result.bits_per_point),
@@ -315,7 +342,9 @@ def _class_objective(fit: Objective, state: _State, number: int, some: torch.Ten
     )
 
 
-def _fitted(plan: Plan, state: _State, mine: Objective, number: int, some: torch.Tensor) -> Gaussian:
+def _fitted(
+    plan: Plan, state: _State, mine: Objective, number: int, some: torch.Tensor, steps: int = _STEPS
+) -> Gaussian:
     """Posteriors of some tiles under a class after some steps."""
     factor = state.moments.factor[number]
     offset = (state.places[some] - state.moments.mean[number]).mT
@@ -325,9 +354,29 @@ def _fitted(plan: Plan, state: _State, mine: Objective, number: int, some: torch
     opened = torch.ones(1, z.shape[1], device=z.device)
     seed = hash_seed(plan.seed, state.turns)
     posterior = gauss_newton.begin(mine, rows, opened, z, deviation.expand_as(z), len(z), _FIT, seed)
-    for _ in range(_STEPS):
+    if state.gram.any():
+        posterior = _with_shared(posterior, (factor.mT @ state.gram @ factor).float())
+    for _ in range(steps):
         posterior = gauss_newton.step(posterior, mine, _FIT, None, seed)
     return posterior
+
+
+def _with_shared(posterior: Gaussian, shared: torch.Tensor) -> Gaussian:
+    """Posteriors to whose J'J the average of all tiles ``(directions, directions)`` has been added."""
+    own = posterior.steps / (posterior.steps + _SHARED)
+    gram = torch.lerp(shared.expand_as(posterior.gram), posterior.gram, own)
+    factor = gauss_newton.cholesky(gram, posterior.noise, posterior.opened)
+    return replace(posterior, gram=gram, factor=factor, steps=posterior.steps + round(_SHARED))
+
+
+def _shared(plan: Plan, state: _State, fit: Objective, training: int) -> torch.Tensor:
+    """Average J'J of the first tiles, of one class, at samples of their posteriors, ``(directions, directions)``."""
+    total = torch.zeros_like(state.gram)
+    count = min(training, _FIRST_TILES)
+    for number, some in _batches(replace(state, labels=state.labels[:count])):
+        mine = _class_objective(fit, state, number, some)
+        total += _fitted(plan, state, mine, number, some, steps=0).gram.double().sum(dim=0)
+    return total / count
 
 
 def _sampled_error(mine: Objective, posterior: Gaussian, seed: int) -> torch.Tensor:
@@ -419,6 +468,7 @@ def _rebased(state: _State) -> _State:
         origin=state.origin + state.basis @ moments.mean[0],
         basis=state.basis @ rotated,
         anchor=inverse @ state.anchor @ inverse.mT,
+        gram=rotated.mT @ state.gram @ rotated,
         places=(state.places - moments.mean[0]) @ inverse.mT,
         moments=Moments(torch.zeros_like(known[:kept])[None], identity[None], spread[None]),
     )
@@ -446,7 +496,7 @@ def _divided(plan: Plan, state: _State, training: int) -> _State:
 
 def _save(path: Path, state: _State, fingerprint: str) -> None:
     """Write a checkpoint, replacing the last one in one step."""
-    tensors = {name: getattr(state, name) for name in ("origin", "basis", "anchor", "labels", "places", "bits")}
+    tensors = {name: getattr(state, name) for name in ("origin", "basis", "anchor", "gram", "labels", "places", "bits")}
     tensors |= {f"class_{name}": tensor for name, tensor in vars(state.moments).items()}
     metadata = {
         "format": _CHECKPOINT,
