@@ -3,8 +3,9 @@
 It goes on where learning with factorised posteriors ends. The posteriors then have full covariances, and the update in
 closed form (Guo et al. 2023, equation 7) takes matrices: covariance = mean of the posterior covariances plus the outer
 products of the deviations of their means. A posterior is a function of its mean, the prior and the tile: only means are
-kept from turn to turn, and of the covariances only their sums. The factorised prior is not forgotten: it counts as some
-tiles more, or a prior of hundreds of directions would fit its own training tiles alone.
+kept from turn to turn, and of the covariances only their sums. A prior of hundreds of directions would fit its own
+training tiles alone: the factorised prior keeps a share in it, as large as suits the held-out tiles best, and the
+average of all classes one in every class likewise.
 
 In the first turns there is one class, and the coordinates are re-chosen after each: its latents are the directions of
 weight space ordered by what the posteriors know of them, and those of which they know nothing are dropped. Then the
@@ -43,8 +44,7 @@ _STEPS = 1  # of the fit in a turn; the means go on where the last turn left the
 _DROPPED_BELOW = 0.02  # bits: directions of less information are left out of the later turns
 _ENTRIES_AT_ONCE = 2**23  # of the matrices of the tiles that are fitted together
 _MOST_AT_ONCE = 32  # tiles
-_ANCHORED = 40.0  # the covariance is drawn to the factorised prior's as if that came from so many tiles
-_SHRINKAGE = 100.0  # a class's covariance is drawn to the average of all as if that came from so many tiles
+_SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)  # that a broader covariance may have in a narrower one
 _FEWEST_TILES = 8  # of a class; one with fewer is given some of the largest's
 _COMPRESSED = 48  # latents whose magnitudes decide the first assignment
 _FIRST_TURNS = 10  # of the first assignment
@@ -440,16 +440,49 @@ def _updated(state: _State, training: int) -> Moments:
     for number in torch.nonzero(counts)[:, 0].tolist():
         means[number], covariances[number] = update(places[labels == number], state.moments.spread[number])
     weight = counts.double()[:, None, None]
-    pooled = (weight * covariances).sum(dim=0) / weight.sum()
-    pooled = (weight.sum() * pooled + _ANCHORED * state.anchor) / (weight.sum() + _ANCHORED)
+    pooled = ((weight * covariances).sum(dim=0) / weight.sum())[None]
+    spread = ((weight * state.moments.spread).sum(dim=0) / weight.sum())[None]
+    away = state.places[training:] - means[state.labels[training:]]  # (held-out tiles, directions)
+    everywhere = torch.zeros_like(state.labels[training:])
+    pooled = _blended(pooled, state.anchor[None], spread, away, everywhere)
     if state.classes == 1:
-        covariances = pooled[None]
+        covariances = pooled
     else:
-        covariances = (weight * covariances + _SHRINKAGE * pooled) / (weight + _SHRINKAGE)
+        spreads = state.moments.spread
+        covariances = _blended(covariances, pooled, spreads, away, state.labels[training:])
     ridge = _RIDGE * covariances.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
     identity = torch.eye(covariances.shape[1], dtype=covariances.dtype, device=covariances.device)
     factor = torch.linalg.cholesky(covariances + ridge * identity)
     return replace(state.moments, mean=means, factor=factor)
+
+
+def _blended(
+    narrow: torch.Tensor, broad: torch.Tensor, spread: torch.Tensor, away: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """Covariances with the share of broader ones that makes the KL of other tiles' posteriors smallest.
+
+    Args:
+        narrow: ``(classes, directions, directions)``.
+        broad: ``(1, directions, directions)``.
+        spread: covariance of a posterior, ``(classes, directions, directions)``.
+        away: deviations of the means of some tiles' posteriors, ``(tiles, directions)``.
+        labels: classes of these tiles, ``(tiles,)``.
+    """
+    best, least = broad.expand_as(narrow), math.inf
+    for share in _SHARES:
+        covariances = torch.lerp(narrow, broad, share)
+        factor, failed = torch.linalg.cholesky_ex(covariances)
+        if bool(failed.any()):
+            continue
+        cost = torch.zeros_like(away[0, 0])
+        for number in torch.unique(labels).tolist():
+            own = away[labels == number]
+            outer = len(own) * spread[number] + own.mT @ own
+            cost += 0.5 * torch.cholesky_solve(outer, factor[number]).trace()
+            cost += len(own) * factor[number].diagonal().log().sum()
+        if float(cost) < least:
+            best, least = covariances, float(cost)
+    return best
 
 
 def _rebased(state: _State) -> _State:
