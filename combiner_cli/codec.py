@@ -292,8 +292,8 @@ def _encode_network(
         prior.key,
         len(signals),
         replace(schedule, seed=settings.seed),
-        report,
         settings.method,
+        report,
     )
     payloads = [bitstream.indices_to_bytes(indices, settings.group_bits) for indices in coded.indices]
     return _Files([bitstream.pack(header, payload) for payload in payloads], list(coded.values), coded.seconds)
