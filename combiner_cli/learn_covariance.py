@@ -37,7 +37,7 @@ from .priors import problem
 from .signals import coordinates
 
 _CHECKPOINT = "combiner-covariance-checkpoint-1"
-_FIT = Fit(points=96, warm=1, moves=4, pairs=1, mean_step=0.3, momentum=0.5)
+_FIT = Fit(points=96, warm=1, moves=12, pairs=1, mean_step=0.3, momentum=0.5)
 _SHARED = 2.0  # samples of J'J that the average of all tiles counts for: a tile's own are few, and inverted
 _FIRST_TILES = 64  # for the first such average
 _STEPS = 1  # of the fit in a turn; the means go on where the last turn left them
@@ -316,7 +316,7 @@ def _turn(plan: Plan, state: _State, fit: Objective, training: int) -> _State:
         gram=gram,
         moments=replace(state.moments, spread=spread),
         bits=bits / counts.clamp(min=1) / math.log(2),
-        beta=learn.adapted(plan, state.beta, result.bits_per_point),
+        beta=learn.adapted(plan, state.beta, result.held_out_bits_per_point),  # the prior knows the training tiles
         reports=(*state.reports, result),
         turns=state.turns + 1,
     )
