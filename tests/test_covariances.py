@@ -6,10 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import image_tiles, smooth_image
 from safetensors.numpy import load_file, save_file
 
-from combiner_cli import codec, covariance_coding, groups, learn, learn_covariance, mixtures, priors
+from combiner_cli import cli, codec, covariance_coding, groups, learn, learn_covariance, mixtures, priors
 from combiner_cli.covariances import CovariancePrior, whole_information
 from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
 from combiner_cli.models.siren import Siren
@@ -267,3 +268,23 @@ def _rewrite(path, tensors=None, configuration=None, without=(), version=priors.
     stored = {name: tensor for name, tensor in stored.items() if name not in without}
     text = json.dumps(untrained(2).configuration() | (configuration or {}))
     save_file(stored, path, {"format": version, "name": "tiny", "configuration": text})
+
+
+def test_the_command_learns_a_mixture(tmp_path):
+    images = np.stack([smooth_image(8, 8, seed=seed).samples for seed in range(60)])
+    np.savez(tmp_path / "images.npz", train=images)
+    target = tmp_path / "mine.safetensors"
+    options = (
+        "--layers 1 --covariance full --components 2 --tile 8 --features 8 --width 6 --rounds 4 --steps 10 --turns 4"
+    )
+    done = CliRunner().invoke(
+        cli.main, ["learn-prior", str(tmp_path / "images.npz"), "-o", str(target), "--device", "cpu", *options.split()]
+    )
+    assert done.exit_code == 0, done.output
+    prior = priors.load(target)
+    assert isinstance(prior, CovariancePrior)
+    assert prior.classes == 2
+    card = target.with_suffix(".md").read_text()
+    assert f"{prior.id:08x}" in card
+    assert "Classes: 2, each with a full covariance" in card
+    assert "4 turns with full covariances" in card
