@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from .covariances import CovariancePrior
 from .learn_mixture import LearnedMixture, MixturePlan
 from .priors import Prior
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def card(
-    prior: Prior,
+    prior: Prior | CovariancePrior,
     plan: Plan,
     command: str,
     data: str,
@@ -34,6 +37,13 @@ def card(
     """
     network, unit = prior.network, "bits per pixel" if prior.kind == "image" else "bits per sample"
     last = reports[-1]
+    if isinstance(prior, Prior):
+        coded = f"of which\n  {np.count_nonzero(prior.information)}"
+        form, more = f"Groups: {prior.group_bits} bits each", ""
+    else:
+        coded = f"in which\n  {' to '.join(str(n) for n in sorted({prior.fewest, prior.directions}))} directions"
+        form = f"Classes: {prior.classes}, each with a full covariance"
+        more = f" and {plan.turns} turns with full covariances"
     milestones = [report for report in reports if report.number in {1, 2, 4, 8, last.number} or report.number % 16 == 0]
     table = "\n".join(
         f"| {r.number} | {r.bits_per_point:.4f} | {r.psnr:.2f} | {r.held_out_bits_per_point:.4f} "
@@ -47,11 +57,11 @@ A prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:08x}`.
 - Data: {data}; {tiles[0]} training tiles of {"x".join(str(n) for n in network.extent)} and {tiles[1]} held out.
 - Command: `{command}`
 - Network: {network.features} Fourier features up to frequency {network.highest_frequency:g}, {network.hidden} hidden
-  layers of width {network.width}, {network.outputs} outputs: {network.latents} weights, of which
-  {int((prior.information > 0).sum())} carry information and are coded.
-- Groups: {prior.group_bits} bits each. Loss: mean squared error + {prior.beta:.4g} · KL.
+  layers of width {network.width}, {network.outputs} outputs: {network.latents} weights, {coded} carry
+  information and are coded.
+- {form}. Loss: mean squared error + {prior.beta:.4g} · KL.
 - Rate: {prior.bits_per_point:.4f} {unit} for the group indices.
-- Learned with {plan.rounds} rounds of {plan.steps} steps; {spent}.
+- Learned with {plan.rounds} rounds of {plan.steps} steps{more}; {spent}.
 
 Rate ({unit}) and PSNR (dB) of samples of the posteriors, before coding:
 

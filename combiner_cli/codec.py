@@ -17,6 +17,7 @@ import numpy.typing as npt
 from . import bitstream, coder, groups, metrics, mixtures, priors
 from .bitstream import Header
 from .coder import Chaining
+from .covariances import CovariancePrior
 from .errors import DamagedFileError, InputError, LimitError, PriorError, UsageError, VerificationError
 from .groups import Stage
 from .mixtures import MixturePrior
@@ -224,6 +225,8 @@ def encode_batch(
     clock = time.perf_counter()
     if isinstance(prior, MixturePrior):
         files = _encode_mixture(signals, layout, prior, settings)
+    elif isinstance(prior, CovariancePrior):
+        files = _encode_covariance(signals, layout, prior, settings, report or _silence)
     else:
         files = _encode_network(signals, layout, prior, settings, report or _silence)
     seconds = dict(files.seconds)
@@ -285,7 +288,7 @@ def read(data: bytes, prior: AnyPrior) -> Content:
             f"the file needs prior {header.prior_id:08x}, not {prior.name} (id {prior.id:08x}); leave out --prior"
         )
     layout = prior.tiling(header.shape, header.channels)
-    if isinstance(prior, MixturePrior):
+    if not isinstance(prior, Prior):
         return _read_mixture(header, payload, layout, prior)
     if header.noise is None:
         if len(header.groups) != 1:
@@ -302,17 +305,19 @@ def read(data: bytes, prior: AnyPrior) -> Content:
     return Content(header, layout, none, 0, parts, z)
 
 
-def _read_mixture(header: Header, payload: bytes, layout: Tiling, prior: MixturePrior) -> Content:
+def _read_mixture(header: Header, payload: bytes, layout: Tiling, prior: MixturePrior | CovariancePrior) -> Content:
     """The latents of a file of version 2 whose payload begins with the classes."""
     if header.noise is None:
         raise DamagedFileError("the file has version 1, which its prior does not go with; it is damaged")
     length = mixtures.class_bytes(layout.tiles, prior.class_bits)
     if len(payload) < length:
         raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
-    classes = mixtures.unpack_classes(payload[:length], layout.tiles, prior)
+    classes = mixtures.unpack_classes(payload[:length], layout.tiles, prior.classes)
     indices = bitstream.indices_from_bytes(payload[length:], len(payload) - length, _CHAINED)
+    if isinstance(prior, CovariancePrior) and layout.tiles * prior.fewest > coder.WIDEST_GROUP * len(indices):
+        raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
     noise = mixtures.noise_level(header.noise, prior.kind)
-    chaining = coder.chaining_of(len(indices), long=True)
+    chaining = coder.chaining_of(len(indices), long=isinstance(prior, MixturePrior))
     parts, z = _look_up(prior.stages(layout, classes, noise), indices, chaining, prior.key)
     return Content(header, layout, classes, noise, parts, z)
 
@@ -374,6 +379,40 @@ def _encode_network(
     return _Files([bitstream.pack(header, payload) for payload in payloads], list(coded.values), coded.seconds)
 
 
+def _encode_covariance(
+    signals: Sequence[Signal], layout: Tiling, prior: CovariancePrior, settings: Settings, report: Report
+) -> _Files:
+    """Files of signals with a prior that has covariances; signals whose tiles name the same classes go together."""
+    from . import condition, covariance_coding
+
+    if settings.group_bits != _CHAINED:
+        raise UsageError(f"prior {prior.name} goes with groups of {_CHAINED} bits only")
+    header = _header(signals[0], prior, 0, _CHAINED)
+    before = mixtures.class_bytes(layout.tiles, prior.class_bits)
+    schedule = settings.schedule or condition.default_schedule(layout.tiles).scaled(_STEPS[settings.effort])
+    schedule, device = replace(schedule, seed=settings.seed), choose_device(settings.device)
+    clock = time.perf_counter()
+    chosen = covariance_coding.choose(_objective(signals, layout, prior, device), prior, settings.seed)
+    files = _Files([b""] * len(signals), [np.zeros(0)] * len(signals), {"fit": time.perf_counter() - clock})
+    kinds, kind = np.unique(chosen.reshape(len(signals), layout.tiles), axis=0, return_inverse=True)
+    for number, classes in enumerate(kinds):
+        members = np.flatnonzero(kind.reshape(-1) == number)
+        (stage,) = prior.stages(layout, classes)
+        partition = groups.partition(stage.information, _number_of_groups(stage, header, settings, before), prior.key)
+        fit = _objective([signals[int(member)] for member in members], layout, prior, device)
+        fit = covariance_coding.under(fit, prior, np.tile(classes, len(members)))
+        coded = condition.encode(
+            fit, partition, Chaining(_CHAINED), prior.key, len(members), schedule, _method(settings), report
+        )
+        packed = mixtures.pack_classes(classes, prior.class_bits)
+        for member, indices, values in zip(members, coded.indices, coded.values, strict=True):
+            payload = packed + bitstream.indices_to_bytes(indices, _CHAINED)
+            files.data[member], files.values[member] = bitstream.pack(header, payload), values
+        for phase, seconds in coded.seconds.items():
+            files.seconds[phase] = files.seconds.get(phase, 0.0) + seconds
+    return files
+
+
 def _encode_mixture(signals: Sequence[Signal], layout: Tiling, prior: MixturePrior, settings: Settings) -> _Files:
     """Files of signals with a mixture prior."""
     from . import closed_form
@@ -411,7 +450,11 @@ def _smallest_file(layout: Tiling, prior: AnyPrior, header: Header, group_bits: 
     around = len(bitstream.pack(header, b""))
     if isinstance(prior, MixturePrior):
         return around + mixtures.class_bytes(layout.tiles, prior.class_bits) + 1
-    (stage,) = prior.stages(layout)
+    if isinstance(prior, CovariancePrior):
+        around += mixtures.class_bytes(layout.tiles, prior.class_bits)
+        (stage,) = prior.stages(layout, np.zeros(layout.tiles, dtype=np.int64))
+    else:
+        (stage,) = prior.stages(layout)
     return around + _fewest_groups(stage) * group_bits // 8
 
 
@@ -427,7 +470,7 @@ def _method(settings: Settings) -> str:
 def _header(signal: Signal, prior: AnyPrior, count: int, group_bits: int) -> Header:
     if group_bits == _CHAINED:
         return Header(prior.id, *_format(signal), noise=0)
-    if isinstance(prior, MixturePrior) or group_bits != prior.group_bits:
+    if not isinstance(prior, Prior) or group_bits != prior.group_bits:
         raise UsageError(f"prior {prior.name} does not go with groups of {group_bits} bits")
     return Header(prior.id, *_format(signal), groups=(count,))
 
@@ -544,13 +587,13 @@ def _limit(points: int, header: Header, most_points: int) -> None:
         )
 
 
-def _number_of_groups(stage: Stage, header: Header, settings: Settings) -> int:
-    """Groups for a stage at the asked size or rate, within what the table and the integers allow."""
+def _number_of_groups(stage: Stage, header: Header, settings: Settings, before: int = 0) -> int:
+    """Groups for a stage at the asked size, of which ``before`` bytes are taken, or rate, within what can be coded."""
     coded = int(np.count_nonzero(stage.information))
     fewest = _fewest_groups(stage)
     most = min(coded, int(stage.information.sum()))
     if settings.size is not None:
-        around = len(bitstream.pack(header, b""))
+        around = len(bitstream.pack(header, b"")) + before
         count = (settings.size - around) * 8 // settings.group_bits
         if count < fewest:
             smallest = around + fewest * settings.group_bits // 8
@@ -562,7 +605,7 @@ def _number_of_groups(stage: Stage, header: Header, settings: Settings) -> int:
     return max(fewest, min(count, most))
 
 
-def _objective(signals: Sequence[Signal], layout: Tiling, prior: Prior, device: str) -> Objective:
+def _objective(signals: Sequence[Signal], layout: Tiling, prior: Prior | CovariancePrior, device: str) -> Objective:
     """The fit of all tiles of all signals, signal after signal."""
     from .posterior import objective
 
@@ -571,7 +614,8 @@ def _objective(signals: Sequence[Signal], layout: Tiling, prior: Prior, device: 
     if (coverage(layout) < math.prod(layout.extent)).any():
         inside = np.tile(inside_mask(layout), (len(signals), 1, 1))
     features = prior.network.fourier_features(coordinates(layout.extent))
-    return objective(prior.network, features, target, inside, (prior.mean, prior.deviation), prior.beta, device)
+    mean, deviation = (prior.mean, prior.deviation) if isinstance(prior, Prior) else (prior.mean[0], prior.basis[0])
+    return objective(prior.network, features, target, inside, (mean, deviation), prior.beta, device)
 
 
 def _silence(_: Progress) -> None:

@@ -87,7 +87,7 @@ def encode(
         UsageError: there is no such method.
     """
     search.check_method(method)
-    networks, latents = len(objective.target) // signals, objective.network.latents
+    networks, latents = len(objective.target) // signals, objective.latents
     job = _Job(partition, chaining, key, method, schedule.seed, _rows(partition, networks, latents))
     rounds = min(schedule.rounds, partition.groups)
     bounds = np.linspace(0, partition.groups, rounds + 1).round().astype(np.int64)
@@ -142,7 +142,7 @@ def _rows(partition: Partition, networks: int, latents: int) -> _Rows:
 def _fit(objective: Objective, job: _Job, signals: int, schedule: Schedule, report: Report) -> Gaussian:
     """The posteriors before anything is coded."""
     device = objective.target.device
-    first = start(len(objective.target), objective.network.latents, str(device))
+    first = start(len(objective.target), objective.latents, str(device))
     descend(first, objective, schedule.descent, 0, cosine(schedule.steps), schedule.seed)
     report(Progress("fit", 0.25, _mean_squared_error(objective, first.mean)))
     rows = torch.tensor(job.rows.latents, device=device)

@@ -62,12 +62,16 @@ class Affine:
 
     def weights(self, z: torch.Tensor) -> torch.Tensor:
         """Weights ``(networks, weights)`` of latents ``(networks, latents)``."""
+        if self.is_matrix and len(self.scale) == 1:
+            return self.mean + z @ self.scale[0].T
         if self.is_matrix:
             return self.mean + (self.scale @ z[..., None])[..., 0]
         return self.mean + self.scale * z
 
     def pull(self, gradient: torch.Tensor) -> torch.Tensor:
         """Gradient by the latents ``(networks, latents)`` of one by the weights ``(networks, weights)``."""
+        if self.is_matrix and len(self.scale) == 1:
+            return gradient @ self.scale[0]
         if self.is_matrix:
             return (self.scale.mT @ gradient[..., None])[..., 0]
         return gradient * self.scale
@@ -82,8 +86,9 @@ class Affine:
 
 
 def affine(objective: Objective) -> Affine:
-    """The map of an objective: its deviation is a vector ``(weights,)`` or a matrix ``(weights, latents)``."""
-    return Affine(objective.mean[None], objective.deviation[None])
+    """The map of an objective, whose mean and deviation may have an axis of networks or none."""
+    mean, scale = objective.mean, objective.deviation
+    return Affine(mean if mean.dim() == 2 else mean[None], scale if scale.dim() == 3 else scale[None])
 
 
 @dataclass(frozen=True)
@@ -459,14 +464,14 @@ def at_rest(mean: torch.Tensor, places: torch.Tensor) -> Course:
     return Course(mean, velocity, pace, torch.full_like(pace, torch.inf), mean)
 
 
-def step(posterior: Gaussian, objective: Objective, fit: Fit, nats: torch.Tensor, seed: int) -> Gaussian:
+def step(posterior: Gaussian, objective: Objective, fit: Fit, nats: torch.Tensor | None, seed: int) -> Gaussian:
     """One step of the fit: the mean moves, s2 is adjusted to the budget, and J'J is averaged with one more sample.
 
     Args:
         posterior: so far.
         objective: what to fit.
         fit: how.
-        nats: KL that the latents not yet decided are to have, ``(signals,)``.
+        nats: KL that the latents not yet decided are to have, ``(signals,)``; s2 stays as it is if ``None``.
         seed: of the random numbers; the same for all networks, so that no result depends on the rest of a batch.
     """
     count = posterior.steps + 1
@@ -480,8 +485,8 @@ def step(posterior: Gaussian, objective: Objective, fit: Fit, nats: torch.Tensor
     sampled = _sampled_gram(posterior, objective, sample, fit, count)
     average = torch.lerp(posterior.gram, sampled, max(1 / count, fit.smallest_step))
     kl, slope = divergence(posterior, spread)
-    change = ((kl - nats) / slope).clamp(-_LARGEST_NOISE_CHANGE, _LARGEST_NOISE_CHANGE)
-    s2 = posterior.s2 * torch.exp(torch.nan_to_num(change))
+    change = torch.zeros_like(kl) if nats is None else (kl - nats) / slope
+    s2 = posterior.s2 * torch.exp(torch.nan_to_num(change.clamp(-_LARGEST_NOISE_CHANGE, _LARGEST_NOISE_CHANGE)))
     s2 = torch.minimum(torch.maximum(s2, posterior.begin / _NOISE_RANGE), posterior.begin * _NOISE_RANGE)
     posterior = replace(posterior, gram=average, s2=s2, nats=kl)
     return replace(posterior, factor=cholesky(average, posterior.noise, posterior.opened))

@@ -34,7 +34,7 @@ _LAST_RATE = 0.1  # step size of the last round relative to the first
 _INITIAL_DEVIATION = 0.3  # of the weights, relative to that of the network's usual random initialisation
 _SMALLEST_DEVIATION = 1e-7
 _SMALLEST_RATE = 1e-9
-_PRUNED_BELOW = 0.02  # bits: latents of less average information are not coded
+PRUNED_BELOW = 0.02  # bits: latents of less average information are not coded
 _CHECKPOINT = "combiner-checkpoint-1"
 
 
@@ -53,6 +53,9 @@ class Plan:
         group_bits: of the groups that the prior asks for, 8 or 16.
         seed: of the initial weights and the random numbers.
         descent: of the gradient steps.
+        covariance: of the prior, ``"diagonal"`` or, after the rounds, ``"full"``.
+        components: classes of a mixture of full covariances.
+        turns: of fitting full posteriors and updating their prior.
     """
 
     name: str
@@ -65,6 +68,9 @@ class Plan:
     group_bits: int
     seed: int
     descent: Descent = field(default_factory=Descent)
+    covariance: str = "diagonal"
+    components: int = 1
+    turns: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,15 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class _State:
-    """Everything that goes on from round to round; the posteriors are changed in place."""
+class State:
+    """Everything that goes on from round to round; the posteriors are changed in place.
+
+    Attributes:
+        posterior: of all tiles, whitened by the prior's moments.
+        moments: of the prior.
+        beta: of the next round.
+        reports: of all rounds.
+    """
 
     posterior: Posterior
     moments: Moments
@@ -164,9 +177,28 @@ def learn(
     """
     if len(training) == 0 or len(held_out) == 0:
         raise DatasetError("the data set is too small: it needs at least one training and one held-out tile")
-    _check_plan(plan)
     tiles = np.concatenate([training, held_out])
-    fingerprint = _fingerprint(plan, tiles)
+    state = factorised(plan, tiles, len(training), device, checkpoint, checkpoint_seconds, report)
+    return Learned(_finished(plan, state, len(training)), state.reports)
+
+
+def factorised(
+    plan: Plan,
+    tiles: npt.NDArray[np.float32],
+    training: int,
+    device: str,
+    checkpoint: Path | None,
+    checkpoint_seconds: float,
+    report: Callable[[RoundReport], None],
+) -> State:
+    """All rounds of learning with factorised posteriors; arguments and errors as of :func:`learn`.
+
+    Args:
+        tiles: the training tiles and, behind them, the held-out ones.
+        training: number of training tiles.
+    """
+    _check_plan(plan)
+    fingerprint = fingerprint_of(plan, tiles)
     features = plan.network.fourier_features(coordinates(plan.network.extent))
     state = _initial(plan, len(tiles), device)
     if checkpoint is not None and checkpoint.exists():
@@ -176,13 +208,13 @@ def learn(
     fit = objective(plan.network, features, tiles, None, _to_numpy(state.moments), state.beta, device)
     saved = time.monotonic()
     while state.rounds < plan.rounds:
-        state = _round(plan, state, fit, len(training))
+        state = _round(plan, state, fit, training)
         fit = _with_prior(fit, state)
         report(state.reports[-1])
         if checkpoint is not None and time.monotonic() - saved > checkpoint_seconds:
             _save(checkpoint, state, fingerprint)
             saved = time.monotonic()
-    return Learned(_finished(plan, state, len(training)), state.reports)
+    return state
 
 
 def _check_plan(plan: Plan) -> None:
@@ -197,17 +229,17 @@ def _check_plan(plan: Plan) -> None:
     raise UsageError(f"a prior cannot have these settings: {latents} weights; choose a smaller network, tile or beta")
 
 
-def _initial(plan: Plan, tiles: int, device: str) -> _State:
+def _initial(plan: Plan, tiles: int, device: str) -> State:
     """One draw of the network's usual random initialisation is the mean of all; posteriors start there."""
     generator = np.random.Generator(np.random.Philox(plan.seed))
     bounds = plan.network.initial_bounds()
     mean = generator.uniform(-bounds, bounds)
     deviation = bounds / math.sqrt(3) * _INITIAL_DEVIATION
     moments = Moments(*(torch.tensor(a, dtype=torch.float32, device=device) for a in (mean, deviation)))
-    return _State(start(tiles, plan.network.latents, device), moments, plan.beta, ())
+    return State(start(tiles, plan.network.latents, device), moments, plan.beta, ())
 
 
-def _round(plan: Plan, state: _State, fit: Objective, training: int) -> _State:
+def _round(plan: Plan, state: State, fit: Objective, training: int) -> State:
     """Fit all posteriors for some steps, measure, update the prior, and express the posteriors in the new one."""
     steps = plan.steps * (_FIRST_ROUND if state.rounds == 0 else 1)
     taken = plan.steps * (state.rounds + (_FIRST_ROUND - 1 if state.rounds else 0))
@@ -216,14 +248,19 @@ def _round(plan: Plan, state: _State, fit: Objective, training: int) -> _State:
     descend(state.posterior, fit, plan.descent, taken, [rate] * steps, plan.seed)
     result = _measure(plan, state, fit, training)
     moments = _update_in_place(state, training)
-    beta = state.beta
-    if plan.bits_per_point is not None and state.rounds >= 2:
-        excess = math.log(max(result.bits_per_point, _SMALLEST_RATE) / plan.bits_per_point)
-        beta *= math.exp(max(-_LARGEST_CHANGE, min(_LARGEST_CHANGE, excess)))
-    return _State(state.posterior, moments, beta, (*state.reports, result))
+    beta = state.beta if state.rounds < 2 else adapted(plan, state.beta, result.bits_per_point)
+    return State(state.posterior, moments, beta, (*state.reports, result))
 
 
-def _update_in_place(state: _State, training: int) -> Moments:
+def adapted(plan: Plan, beta: float, bits_per_point: float) -> float:
+    """Beta after a round at some rate: nearer to that of the rate asked for, if one is."""
+    if plan.bits_per_point is None:
+        return beta
+    excess = math.log(max(bits_per_point, _SMALLEST_RATE) / plan.bits_per_point)
+    return beta * math.exp(max(-_LARGEST_CHANGE, min(_LARGEST_CHANGE, excess)))
+
+
+def _update_in_place(state: State, training: int) -> Moments:
     """The new prior; whitened means and log deviations are re-expressed in it."""
     old, posterior = state.moments, state.posterior
     means = old.mean + old.deviation * posterior.mean
@@ -234,7 +271,7 @@ def _update_in_place(state: _State, training: int) -> Moments:
     return new
 
 
-def _measure(plan: Plan, state: _State, fit: Objective, training: int) -> RoundReport:
+def _measure(plan: Plan, state: State, fit: Objective, training: int) -> RoundReport:
     """Rate and PSNR of one sample of each posterior."""
     posterior = state.posterior
     generator = torch.Generator(device=posterior.mean.device).manual_seed(hash_seed(plan.seed, state.rounds, 1))
@@ -242,30 +279,40 @@ def _measure(plan: Plan, state: _State, fit: Objective, training: int) -> RoundR
     with torch.no_grad():
         errors = squared_error(fit, posterior.mean + torch.exp(posterior.log_deviation) * noise)
     information = kl(posterior.mean, posterior.log_deviation).sum(dim=1) / math.log(2)
+    return round_report(plan, state.rounds + 1, plan.rounds, information, errors, training, state.beta)
+
+
+def round_report(
+    plan: Plan,
+    number: int,
+    rounds: int,
+    information: torch.Tensor,
+    errors: torch.Tensor,
+    training: int,
+    beta: float,
+) -> RoundReport:
+    """A report of the tiles' information in bits and sums of squared errors, both ``(tiles,)``, training first."""
     points = math.prod(plan.network.extent)
-    samples = points * plan.network.outputs
 
     def averages(part: slice) -> tuple[float, float]:
-        error = float(errors[part].mean()) / samples
+        error = float(errors[part].mean()) / (points * plan.network.outputs)
         return float(information[part].mean()) / points, 10 * math.log10(4 / max(error, 1e-12))
 
-    return RoundReport(
-        state.rounds + 1, plan.rounds, *averages(slice(0, training)), *averages(slice(training, None)), state.beta
-    )
+    return RoundReport(number, rounds, *averages(slice(0, training)), *averages(slice(training, None)), beta)
 
 
-def _with_prior(fit: Objective, state: _State) -> Objective:
+def _with_prior(fit: Objective, state: State) -> Objective:
     samples = fit.target.shape[1] * fit.target.shape[2]
     return replace(fit, mean=state.moments.mean, deviation=state.moments.deviation, weight=1 / (samples * state.beta))
 
 
-def _finished(plan: Plan, state: _State, training: int) -> Prior:
+def _finished(plan: Plan, state: State, training: int) -> Prior:
     """The prior with the average information of its latents, the insignificant ones pruned."""
     posterior = state.posterior
     divergence = kl(posterior.mean[:training], posterior.log_deviation[:training]).mean(dim=0) / math.log(2)
     bits = divergence.double().cpu().numpy()
     information = np.rint(np.minimum(bits, plan.group_bits) * groups.INFORMATION_UNIT).astype(np.int32)
-    information[bits < _PRUNED_BELOW] = 0
+    information[bits < PRUNED_BELOW] = 0
     mean, deviation = _to_numpy(state.moments)
     prior = Prior(plan.name, plan.kind, plan.network, mean, deviation, information, plan.group_bits, state.beta)
     reason = problem(prior)
@@ -278,13 +325,13 @@ def _to_numpy(moments: Moments) -> tuple[npt.NDArray[np.float32], npt.NDArray[np
     return moments.mean.cpu().numpy(), moments.deviation.cpu().numpy()
 
 
-def _fingerprint(plan: Plan, tiles: npt.NDArray[np.float32]) -> str:
+def fingerprint_of(plan: Plan, tiles: npt.NDArray[np.float32]) -> str:
     """Of everything that must not change between a checkpoint and its resumption."""
     settings = json.dumps(asdict(plan), sort_keys=True)
     return hashlib.sha256(settings.encode() + str(tiles.shape).encode() + tiles.tobytes()).hexdigest()
 
 
-def _save(path: Path, state: _State, fingerprint: str) -> None:
+def _save(path: Path, state: State, fingerprint: str) -> None:
     """Write a checkpoint, replacing the last one in one step."""
     posterior = state.posterior
     tensors = {
@@ -300,9 +347,22 @@ def _save(path: Path, state: _State, fingerprint: str) -> None:
         "beta": state.beta.hex(),
         "reports": json.dumps([asdict(report) for report in state.reports]),
     }
+    write_checkpoint(path, tensors, metadata)
+
+
+def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file, replacing the last one in one step.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, str(partial), metadata)
+        save_file(
+            {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()},
+            str(partial),
+            metadata,
+        )
         partial.replace(path)
     except (SafetensorError, OSError) as error:
         raise OutputError(f"checkpoint {path} cannot be written ({error}); choose another place") from error
@@ -310,7 +370,7 @@ def _save(path: Path, state: _State, fingerprint: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _load(path: Path, fingerprint: str, device: str) -> _State:
+def _load(path: Path, fingerprint: str, device: str) -> State:
     try:
         with safe_open(str(path), framework="pt") as content:
             metadata = content.metadata() or {}
@@ -328,6 +388,6 @@ def _load(path: Path, fingerprint: str, device: str) -> _State:
             )
             prior = Moments(tensor("prior_mean"), tensor("prior_deviation"))
             reports = tuple(RoundReport(**report) for report in json.loads(metadata["reports"]))
-            return _State(posterior, prior, float.fromhex(metadata["beta"]), reports)
+            return State(posterior, prior, float.fromhex(metadata["beta"]), reports)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise DamagedFileError(f"checkpoint {path} cannot be read ({error}); remove it to start anew") from error

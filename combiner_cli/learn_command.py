@@ -33,7 +33,7 @@ class Request:
     beta: float | None
     layers: int
     covariance: str | None
-    components: int
+    components: int | None
     tile: int | None
     dimensions: int
     context: int
@@ -43,6 +43,7 @@ class Request:
     width: int
     sine: float
     rounds: int | None
+    turns: int
     steps: int
     points: int
     tiles: int | None
@@ -79,12 +80,19 @@ class Request:
     help="Of the weights. [default: full without hidden layers, else diagonal]",
 )
 @click.option(
-    "--components", type=click.IntRange(1, 4096), default=16, show_default=True, help="Gaussians of the mixture."
+    "--components", type=click.IntRange(1, 4096), help="Gaussians of the mixture. [default: 16, with layers 1]"
 )
 @click.option(
     "--tile", type=click.IntRange(1, 2**20), help="Side of a tile. [default: 16, sound 128; with layers 32, 512]"
 )
 @click.option("--rounds", type=click.IntRange(1), help="Turns of fitting and updating. [default: 6, with layers 96]")
+@click.option(
+    "--turns",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="With layers: turns with full covariances after these.",
+)
 @click.option("--tiles", type=click.IntRange(1), help="Training tiles at most. [default: 400000, with layers 1024]")
 @click.option(
     "--held-out", type=click.IntRange(1, 50), default=5, show_default=True, help="Percent of the signals kept out."
@@ -208,7 +216,7 @@ def _mixture(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
         name=asked.name,
         kind=source.kind,
         network=network,
-        components=asked.components,
+        components=asked.components or 16,
         covariance=asked.covariance or "full",
         dimensions=min(asked.dimensions, network.latents),
         context=asked.context,
@@ -228,14 +236,16 @@ def _mixture(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
 
 def _network(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
     """A prior over the weights of networks with hidden layers."""
-    from . import cards, datasets, learn
+    from . import cards, datasets, learn, learn_covariance
     from .codec import choose_device
     from .models.siren import Siren
     from .posterior import Descent
 
     image = source.kind == "image"
-    if asked.components > 1 and asked.covariance == "diagonal":
+    components = asked.components or 1
+    if components > 1 and asked.covariance == "diagonal":
         raise UsageError("a mixture with hidden layers has full covariances")
+    covariance = asked.covariance or ("full" if components > 1 else "diagonal")
     side = asked.tile or (32 if image else 512)
     extent = (side, side) if image else (side,)
     if asked.features % (2 * len(extent)):
@@ -263,9 +273,14 @@ def _network(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
         group_bits=int(asked.group_bits),
         seed=asked.seed,
         descent=Descent(points=asked.points),
+        covariance=covariance,
+        components=components,
+        turns=asked.turns if covariance == "full" else 0,
     )
-    with display.round_display(plan.name, plan.rounds) as show:
-        learned = learn.learn(
+    learned: learn.Learned | learn_covariance.LearnedCovariance
+    work = learn_covariance.learn_covariance if covariance == "full" else learn.learn
+    with display.round_display(plan.name, plan.rounds + plan.turns) as show:
+        learned = work(
             plan,
             training,
             kept_out,

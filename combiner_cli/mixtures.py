@@ -239,9 +239,14 @@ class MixturePrior:
         return int.from_bytes(self.digest[:8], "big")
 
     @property
+    def classes(self) -> int:
+        """Number of classes of a phase."""
+        return int(self.mean.shape[1])
+
+    @property
     def class_bits(self) -> int:
         """Bits of the number of a class."""
-        return int(self.mean.shape[1] - 1).bit_length()
+        return (self.classes - 1).bit_length()
 
     @property
     def ring(self) -> Ring:
@@ -355,16 +360,16 @@ def class_bytes(tiles: int, bits: int) -> int:
     return -(-tiles * bits // 8)
 
 
-def unpack_classes(data: bytes, tiles: int, prior: MixturePrior) -> npt.NDArray[np.int64]:
-    """The inverse of :func:`pack_classes`, ``(tiles,)``.
+def unpack_classes(data: bytes, tiles: int, count: int) -> npt.NDArray[np.int64]:
+    """The inverse of :func:`pack_classes` for one of ``count`` classes a tile, ``(tiles,)``.
 
     Raises:
         DamagedFileError: a class that the prior does not have.
     """
-    bits = prior.class_bits
+    bits = (count - 1).bit_length()
     stream = np.unpackbits(np.frombuffer(data, dtype=np.uint8))[: tiles * bits].astype(np.int64).reshape(tiles, bits)
     classes: npt.NDArray[np.int64] = (stream << np.arange(bits - 1, -1, -1)).sum(axis=1)
-    if (classes >= prior.mean.shape[1]).any():
+    if (classes >= count).any():
         raise DamagedFileError("the file names a class that its prior does not have; it is damaged")
     return classes
 

@@ -14,23 +14,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import groups, identity, mixtures
+from . import covariances, groups, identity, mixtures
+from .covariances import CovariancePrior
 from .errors import CombinerError, DamagedFileError, InputError, PriorError, UnsupportedVersionError
 from .groups import Stage
 from .mixtures import MixturePrior
 from .models import linear
 from .models.linear import Linear
 from .models.siren import FAMILY, Siren
-from .signals import Kind, Tiling, coordinates, coverage, tiling
+from .signals import Kind, Tiling, coverage, tiling
 
-FORMATS = {FAMILY: "combiner-prior-1", linear.FAMILY: "combiner-prior-2"}  # by family
+FORMATS = ("combiner-prior-1", "combiner-prior-2")  # factorised priors, and those with covariances
 SUFFIX = ".safetensors"
 SEARCH_VARIABLE = "COMBINER_PRIORS"
 GROUP_BITS = (8, 16)
 
 _LARGEST_FILE = 64 * 2**20  # bytes
 LARGEST_NETWORK = 2**20
-_POINTS_AT_ONCE = 2**16  # rendered together: bounds the memory of large tiles and scales
 _LARGEST_TILE = 2**22  # points
 _LARGEST_FEATURES = 2**28  # features · points of a tile
 _LARGEST_FACTOR = 1e6
@@ -109,23 +109,8 @@ class Prior:
         return self.mean.astype(np.float64) + self.deviation.astype(np.float64) * whitened  # two roundings
 
     def render(self, latents: npt.NDArray[np.float64], scale: int = 1) -> npt.NDArray[np.float64]:
-        """Values of tiles from their latents.
-
-        Args:
-            latents: ``(tiles, latents)`` float64.
-            scale: samples per native sample and axis.
-
-        Returns:
-            ``(tiles, outputs, points)`` float64.
-        """
-        points = coordinates(self.network.extent, scale)
-        values = np.empty((len(latents), self.network.outputs, points.shape[1]))
-        for first in range(0, points.shape[1], _POINTS_AT_ONCE):
-            some = slice(first, first + _POINTS_AT_ONCE)
-            features = self.network.fourier_features(points[:, some])
-            for tile in range(len(latents)):
-                values[tile, :, some] = self.network.forward(latents[tile : tile + 1], features)[0]
-        return values
+        """Values of tiles from their weights, ``(tiles, outputs, points)``; see :meth:`Siren.render`."""
+        return self.network.render(latents, scale)
 
     def configuration(self) -> dict[str, Any]:
         """Everything but the tensors that decides how a file decodes, as JSON has it."""
@@ -137,7 +122,7 @@ class Prior:
         return {"deviation": self.deviation, "information": self.information, "mean": self.mean}
 
 
-AnyPrior = Prior | MixturePrior
+AnyPrior = Prior | CovariancePrior | MixturePrior
 
 
 def check_kind(prior: AnyPrior, kind: Kind) -> None:
@@ -157,7 +142,7 @@ def save(prior: AnyPrior, path: Path) -> None:
     from safetensors.numpy import save as serialise
 
     metadata = {
-        "format": FORMATS[prior.family],
+        "format": FORMATS[0] if isinstance(prior, Prior) else FORMATS[1],
         "name": prior.name,
         "configuration": json.dumps(prior.configuration(), sort_keys=True),
     }
@@ -183,8 +168,8 @@ def load(path: Path) -> AnyPrior:
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
         _check_format(metadata.get("format", ""), path)
         configuration = json.loads(metadata["configuration"])
-        prior = _from_stored(metadata.get("name", path.stem), configuration, tensors)
-        reason = problem(prior) if isinstance(prior, Prior) else mixtures.problem(prior)
+        prior = _from_stored(metadata.get("name", path.stem), metadata["format"], configuration, tensors)
+        reason = mixtures.problem(prior) if isinstance(prior, MixturePrior) else problem(prior)
     except OSError as error:
         raise InputError(f"cannot read prior {path}: {error.strerror or error}") from error
     except SafetensorError as error:
@@ -197,20 +182,22 @@ def load(path: Path) -> AnyPrior:
     return prior
 
 
-def _from_stored(name: str, configuration: dict[str, Any], tensors: dict[str, Any]) -> AnyPrior:
+def _from_stored(name: str, version: str, configuration: dict[str, Any], tensors: dict[str, Any]) -> AnyPrior:
     network = dict(configuration.pop("network"))
     network["extent"] = tuple(network["extent"])
     if configuration["family"] == linear.FAMILY:
         settings = {**configuration, **{field: tuple(configuration[field]) for field in mixtures.RANGES}}
         return MixturePrior(name=name, network=Linear(**network), **{**settings, **tensors})
+    if version == FORMATS[1]:
+        return CovariancePrior(name=name, network=Siren(**network), **tensors, **configuration)
     return Prior(name=name, network=Siren(**network), **tensors, **configuration)
 
 
 def _check_format(version: str, path: Path) -> None:
-    if version in FORMATS.values():
+    if version in FORMATS:
         return
     if version.startswith("combiner-prior-"):
-        known = " and ".join(FORMATS.values())
+        known = " and ".join(FORMATS)
         raise UnsupportedVersionError(f"{path} has format {version}, this program reads {known}; use a newer combiner")
     raise DamagedFileError(f"{path} is not a combiner prior")
 
@@ -338,7 +325,7 @@ def _stored_id(path: Path) -> int | None:
         return None  # a file beside the priors that is none must not keep the others from being found
 
 
-def problem(prior: Prior) -> str | None:
+def problem(prior: Prior | CovariancePrior) -> str | None:
     """Why the values of a prior cannot work, or ``None``; nothing is allocated from them."""
     network = prior.network
     axes = {"image": 2, "sound": 1}.get(prior.kind) if isinstance(prior.kind, str) else None
@@ -348,8 +335,7 @@ def problem(prior: Prior) -> str | None:
     possible = (
         prior.family == FAMILY
         and axes == len(network.extent)
-        and type(prior.group_bits) is int
-        and prior.group_bits in GROUP_BITS
+        and (isinstance(prior, CovariancePrior) or (type(prior.group_bits) is int and prior.group_bits in GROUP_BITS))
         and all(type(number) is int and 0 < number <= LARGEST_NETWORK for number in whole)
         and all(type(factor) in (int, float) and 0 < factor <= _LARGEST_FACTOR for factor in factors)
         and network.hidden <= 64
@@ -361,6 +347,12 @@ def problem(prior: Prior) -> str | None:
     )
     if not possible:
         return "its configuration is out of range"
+    return covariances.problem(prior) if isinstance(prior, CovariancePrior) else _wrong_tensor(prior)
+
+
+def _wrong_tensor(prior: Prior) -> str | None:
+    """Why the tensors of a factorised prior cannot work, or ``None``."""
+    network = prior.network
     shapes = {"mean": np.float32, "deviation": np.float32, "information": np.int32}
     for name, kind in shapes.items():
         tensor = getattr(prior, name)

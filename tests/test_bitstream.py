@@ -90,7 +90,7 @@ def test_the_worked_example_of_version_2_parses():
     header, payload = bitstream.unpack(DUMPS[1])
     assert header == Header(0x9ABCDEF0, "image", (24, 32), 3, 8, None, noise=20)
     assert bitstream.pack(header, payload) == DUMPS[1]
-    assert mixtures.noise_level(20) == -1152
+    assert mixtures.noise_level(20, "image") == -1152
     length = mixtures.class_bytes(4, 4)
     assert payload[:length] == mixtures.pack_classes(np.array([5, 0, 15, 3]), 4)
     assert bitstream.indices_from_bytes(payload[length:], 3, 8).tolist() == [18, 255, 7]

@@ -25,6 +25,7 @@ LEVELS = {
     "identity": 0,
     "groups": 2,
     "mixtures": 2,
+    "covariances": 2,
     "priors": 2,
     "coder": 2,
     "search": 2,
@@ -32,7 +33,9 @@ LEVELS = {
     "gauss_newton": 3,
     "refine": 3,
     "condition": 3,
+    "covariance_coding": 3,
     "learn": 3,
+    "learn_covariance": 3,
     "closed_form": 3,
     "learn_mixture": 3,
     "codec": 4,
@@ -58,6 +61,7 @@ ORDER = [
     "sampler",
     "groups",
     "mixtures",
+    "covariances",
     "priors",
     "coder",
     "search",
@@ -65,13 +69,23 @@ ORDER = [
     "gauss_newton",
     "refine",
     "condition",
+    "covariance_coding",
     "learn",
+    "learn_covariance",
     "closed_form",
     "learn_mixture",
     "metrics",
 ]
 ORDER += ["files", "media", "datasets", "cards", "display", "options", "learn_command", "cli"]
-WITH_TORCH = {"posterior", "gauss_newton", "refine", "condition", "learn"}
+WITH_TORCH = {
+    "posterior",
+    "gauss_newton",
+    "refine",
+    "condition",
+    "covariance_coding",
+    "learn",
+    "learn_covariance",
+}
 
 
 def _name(path):

@@ -18,8 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
+from ..signals import coordinates
 
 FAMILY = "siren"
+
+_POINTS_AT_ONCE = 2**16  # rendered together: bounds the memory of large tiles and scales
 
 
 @dataclass(frozen=True)
@@ -104,3 +107,22 @@ class Siren:
                 activations = ops.sin(activations)
             start += count
         return activations
+
+    def render(self, weights: npt.NDArray[np.float64], scale: int = 1) -> npt.NDArray[np.float64]:
+        """Values of tiles from the weights of their networks.
+
+        Args:
+            weights: ``(tiles, latents)`` float64.
+            scale: samples per native sample and axis.
+
+        Returns:
+            ``(tiles, outputs, points)`` float64.
+        """
+        points = coordinates(self.extent, scale)
+        values = np.empty((len(weights), self.outputs, points.shape[1]))
+        for first in range(0, points.shape[1], _POINTS_AT_ONCE):
+            some = slice(first, first + _POINTS_AT_ONCE)
+            features = self.fourier_features(points[:, some])
+            for tile in range(len(weights)):
+                values[tile, :, some] = self.forward(weights[tile : tile + 1], features)[0]
+        return values
