@@ -7,7 +7,7 @@ import signal
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -233,15 +233,17 @@ def decode(
 @options.verbose
 def info(source: Path, as_json: bool) -> None:
     """Show what is inside a .cmb file."""
-    from . import bitstream, files, priors
+    from . import bitstream, codec, files, priors
 
     data = files.read_bytes(source, _LARGEST_FILE)
+    prior_name = None
     with _naming(source):
         header, payload = bitstream.unpack(data)
-    try:
-        prior_name: str | None = priors.find_id(header.prior_id).name
-    except PriorError:
-        prior_name = None
+        groups = list(header.groups) or None
+        with suppress(PriorError):  # version 1 says how many groups there are, version 2 leaves it to the prior
+            prior = priors.find_id(header.prior_id)
+            prior_name = prior.name
+            groups = [len(indices) for indices in codec.read(data, prior).indices]
     rate_name, rate = display.rate_of(len(data), header.kind, header.shape, header.sample_rate)
     facts = {
         "file": str(source),
@@ -253,7 +255,7 @@ def info(source: Path, as_json: bool) -> None:
         "sample_rate": header.sample_rate,
         "prior": prior_name,
         "prior_id": f"{header.prior_id:08x}",
-        "groups": list(header.groups),
+        "groups": groups,
         "bytes": len(data),
         "payload_bytes": len(payload),
         rate_name: rate,
@@ -266,7 +268,9 @@ def info(source: Path, as_json: bool) -> None:
     click.echo(f"{source}: {shape}, {header.bit_depth} bits")
     click.echo(f"  prior    {prior_name or 'not on this machine'} (id {header.prior_id:08x})")
     click.echo(f"  size     {len(data):,} bytes, {display.rate_text(rate_name, rate)}")
-    click.echo(f"  groups   {', '.join(f'{n:,}' for n in header.groups)}; {len(payload):,} bytes, {around} around them")
+    counts = "unknown without the prior" if groups is None else ", ".join(f"{n:,}" for n in groups)
+    click.echo(f"  groups   {counts}")
+    click.echo(f"  payload  {len(payload):,} bytes, {around} around them")
 
 
 @contextmanager

@@ -29,6 +29,7 @@ _SEAM_PASSES = (0, 1, 1, 1, 1, 2, 2, 3, 3, 4)  # by effort: searches of a phase,
 _SMALL_STAGE = 4096  # groups; in larger ones the seam does not matter
 _CODES_AROUND = (0, 0, 0, 0, 0, 0, 0, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
 _PASSES = (0, 0, 0, 0, 0, 0, 1, 1, 2, 2)  # by effort: times that classes are chosen again for what was decoded
+_SMALLEST_ERROR = 1e-12  # whose logarithm is taken
 _TILES_AT_ONCE = 2048
 _SIMULATION_SEED = 1
 
@@ -74,12 +75,39 @@ class Coded:
     squared_error: float
 
 
+def decide(prior: MixturePrior, layout: Tiling, weights: Array, count: int | None, rate: float) -> list[Choice]:
+    """Classes and noise variances of signals of one shape.
+
+    Args:
+        prior: of the tiles.
+        layout: of each signal.
+        weights: that render the signals exactly, ``(signals, tiles, network latents)``.
+        count: number of groups of each signal, or ``None``.
+        rate: where there is no count, bits over points that a typical signal takes. Every signal pays the same for
+            a dB: its noise variance is in proportion to its error, which gives the best average PSNR of many signals
+            at their average rate (the derivative of the PSNR by the bits of a signal is s2 / error).
+    """
+    if count is not None:
+        bits = 8 * count / (1 + OVERHEAD)
+        points = layout.tiles * math.prod(layout.extent)
+        start, _ = prior.typical(max(bits, 1) / points)
+        return _bisect(prior, layout, weights, start, lambda choice: math.log((choice.bits + 1) / (bits + 1)))
+    start, error = prior.typical(rate)
+    samples = layout.tiles * prior.network.latents
+
+    def excess(choice: Choice) -> float:
+        octaves = _NOISE_OCTAVES * (choice.code - start) * math.log(2)
+        return octaves + math.log(max(choice.squared_error, _SMALLEST_ERROR) / samples / error)
+
+    return _bisect(prior, layout, weights, start, excess)
+
+
 def encode_batch(
     prior: MixturePrior,
     layout: Tiling,
     weights: Array,
+    choices: Sequence[Choice],
     count: int | None,
-    rate: float,
     effort: int,
     method: str,
     seed: int,
@@ -90,28 +118,12 @@ def encode_batch(
         prior: of the tiles.
         layout: of each signal.
         weights: that render the signals exactly, ``(signals, tiles, network latents)``.
-        count: number of groups of each signal, or ``None``.
-        rate: where there is no count, bits over points that a typical signal takes. Every signal pays the same for
-            a dB: its noise variance is in proportion to its error, which gives the best average PSNR of many signals
-            at their average rate (the derivative of the PSNR by the bits of a signal is s2 / error).
+        choices: classes and noise variance of each signal; higher efforts try others too.
+        count: number of groups of each signal, or ``None`` for as many as its choice takes.
         effort: 1 to 9.
         method: one of ``search.METHODS``.
         seed: of the encoder's random numbers.
     """
-    if count is not None:
-        bits = 8 * count / (1 + OVERHEAD)
-        points = layout.tiles * math.prod(layout.extent)
-        start, _ = prior.typical(max(bits, 1) / points)
-        choices = _bisect(prior, layout, weights, start, lambda choice: math.log((choice.bits + 1) / (bits + 1)))
-    else:
-        start, error = prior.typical(rate)
-        samples = layout.tiles * prior.network.latents
-
-        def excess(choice: Choice) -> float:
-            octaves = _NOISE_OCTAVES * (choice.code - start) * math.log(2)
-            return octaves + math.log(choice.squared_error / samples / error)
-
-        choices = _bisect(prior, layout, weights, start, excess)
     results = []
     for own, choice in zip(weights, choices, strict=True):
         groups_of = count or max(1, math.ceil(choice.bits * (1 + OVERHEAD) / 8))

@@ -434,15 +434,20 @@ def _encode_mixture(signals: Sequence[Signal], layout: Tiling, prior: MixturePri
     elif not (math.isfinite(settings.rate) and settings.rate > 0):
         raise UsageError(f"the rate must be positive, not {settings.rate}")
     rate = settings.rate * prior.bits_per_point
+    clock = time.perf_counter()
+    choices = closed_form.decide(prior, layout, weights, count, rate)
+    seconds = {"fit": time.perf_counter() - clock}
+    clock = time.perf_counter()
     coded = closed_form.encode_batch(
-        prior, layout, weights, count, rate, settings.effort, _method(settings), settings.seed
+        prior, layout, weights, choices, count, settings.effort, _method(settings), settings.seed
     )
+    seconds["search"] = time.perf_counter() - clock
     data = []
     for one in coded:
         payload = mixtures.pack_classes(one.classes, prior.class_bits)
         payload += bitstream.indices_to_bytes(one.indices, _CHAINED)
         data.append(bitstream.pack(replace(header, noise=one.code), payload))
-    return _Files(data, [one.z for one in coded], {})
+    return _Files(data, [one.z for one in coded], seconds)
 
 
 def _smallest_file(layout: Tiling, prior: AnyPrior, header: Header, group_bits: int) -> int:

@@ -55,7 +55,8 @@ class PhaseMixture:
         gain: projected weights per context value, ``(context, dimensions)``.
         mean: of the projected weights of each class where the context is 0, ``(classes, dimensions)``.
         first: place of each class's first direction and, last, the number of all, ``(classes + 1,)`` int64.
-        directions: orthonormal within a class, by decreasing variance, ``(directions, dimensions)``.
+        directions: orthogonal within a class, by decreasing variance, ``(directions, dimensions)`` of any type; they
+            stand for the vectors of length 1 that point the same way.
         levels: of the directions' variances, ``(directions,)`` int64.
     """
 
@@ -119,7 +120,7 @@ class Latents:
             used = int(self.counts[tiles[0]])
             rows = slice(int(self.phase.first[number]), int(self.phase.first[number]) + used)
             places = starts[tiles][:, None] + np.arange(used)
-            yield tiles, places, self.phase.directions[rows], variance_of(self.phase.levels[rows])
+            yield tiles, places, unit(self.phase.directions[rows]), variance_of(self.phase.levels[rows])
 
     def weights(self, z: Array, context: Array) -> Array:
         """Network weights of whitened latents.
@@ -174,7 +175,7 @@ def class_costs(residual: Array, outside: Array, phase: PhaseMixture, noise: int
     for number, used in enumerate(phase.used(noise)):
         rows = slice(int(phase.first[number]), int(phase.first[number]) + int(used))
         saved = 1 / s2 - 1 / variance_of(phase.levels[rows])
-        scaled = (phase.directions[rows] * np.sqrt(saved)[:, None]).astype(kind)  # (used, dimensions)
+        scaled = (unit(phase.directions[rows]) * np.sqrt(saved)[:, None]).astype(kind)  # (used, dimensions)
         part = residual @ scaled.T - scaled @ phase.mean[number].astype(kind)  # (tiles, used)
         octaves = float((phase.levels[rows] - noise).sum()) / OCTAVE
         costs[:, number] += octaves * math.log(2) - np.einsum("td,td->t", part, part)
@@ -283,7 +284,7 @@ class MixturePrior:
                     gain,
                     self.mean[number].astype(np.float64),
                     own - own[0],
-                    _unit(self.directions[rows]),
+                    self.directions[rows],
                     self.levels[rows].astype(np.int64),
                 )
             )
@@ -406,10 +407,11 @@ def quantised(directions: Array) -> npt.NDArray[np.int8]:
     return found
 
 
-def _unit(directions: npt.NDArray[np.int8]) -> npt.NDArray[np.float64]:
-    """The vectors of length 1 that stored directions stand for; the sums of squares are exact."""
+def unit(directions: Array) -> npt.NDArray[np.float64]:
+    """The vectors of length 1 that directions stand for; the sums of squares of stored ones are exact."""
     whole = directions.astype(np.float64)
-    found: npt.NDArray[np.float64] = whole / np.sqrt(np.maximum((whole**2).sum(axis=1, keepdims=True), 1))
+    length = np.sqrt((whole**2).sum(axis=1, keepdims=True))
+    found: npt.NDArray[np.float64] = whole / np.where(length > 0, length, 1)
     return found
 
 

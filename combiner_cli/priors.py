@@ -144,6 +144,7 @@ def save(prior: AnyPrior, path: Path) -> None:
     metadata = {
         "format": FORMATS[0] if isinstance(prior, Prior) else FORMATS[1],
         "name": prior.name,
+        "id": f"{prior.id:08x}",  # so that a prior is found without reading all others whole; never believed
         "configuration": json.dumps(prior.configuration(), sort_keys=True),
     }
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in prior.tensors().items()}
@@ -248,16 +249,16 @@ def suitable_priors(kind: Kind, shape: tuple[int, ...]) -> list[AnyPrior]:
     Raises:
         PriorError: no prior of that kind is shipped.
     """
-    shipped = [load(path) for path in sorted(shipped_folder().glob(f"*{SUFFIX}"))]
-    shipped = [prior for prior in shipped if prior.kind == kind]
-    if not shipped:
+    candidates = [(path, _stated(path)) for path in sorted(shipped_folder().glob(f"*{SUFFIX}"))]
+    candidates = [(path, stated) for path, stated in candidates if stated.get("kind") == kind]
+    if not candidates:
         raise PriorError(f"no prior for {kind}s is installed; name one with --prior")
-    found: list[AnyPrior] = [prior for prior in shipped if isinstance(prior, MixturePrior)]
-    if found:
-        sizes = {prior.size for prior in found if isinstance(prior, MixturePrior)}
-        size = min(sizes, key=lambda size: abs(math.log(max(shape) / size)))
-        found = [prior for prior in found if isinstance(prior, MixturePrior) and prior.size == size]
+    mixed = [(path, stated) for path, stated in candidates if stated["family"] == linear.FAMILY]
+    if mixed:
+        size = min((stated["size"] for _, stated in mixed), key=lambda size: abs(math.log(max(shape) / size)))
+        found = [load(path) for path, stated in mixed if stated["size"] == size]
     else:
+        shipped = [load(path) for path, _ in candidates]
         extents = sorted({max(prior.network.extent) for prior in shipped})
         extent = max([extents[0], *(extent for extent in extents if extent <= max(shape))])
         found = [prior for prior in shipped if max(prior.network.extent) == extent]
@@ -310,19 +311,42 @@ def find_id(prior_id: int) -> AnyPrior:
         PriorError: there is none.
     """
     for candidate in available():
-        if _stored_id(candidate) == prior_id:
-            return load(candidate)
+        prior = _with_id(candidate, prior_id)
+        if prior is not None:
+            return prior
     raise PriorError(
         f"the file needs the prior with id {prior_id:08x}, which is not on this machine; "
         f"name its file with --prior, or its folder in {SEARCH_VARIABLE}"
     )
 
 
-def _stored_id(path: Path) -> int | None:
+def _with_id(path: Path, prior_id: int) -> AnyPrior | None:
+    """The prior of a file if it has an id; it is read whole only where the file itself does not deny that."""
     try:
-        return load(path).id
+        stated = _metadata(path).get("id")
+        if stated is not None and stated != f"{prior_id:08x}":
+            return None
+        prior = load(path)
     except CombinerError:
         return None  # a file beside the priors that is none must not keep the others from being found
+    return prior if prior.id == prior_id else None
+
+
+def _stated(path: Path) -> dict[str, Any]:
+    """The configuration of a shipped prior."""
+    stated: dict[str, Any] = json.loads(_metadata(path).get("configuration", "{}"))
+    return stated
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What is said about a prior at the beginning of its file; empty where that is not readable."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as content:
+            return content.metadata() or {}
+    except (OSError, SafetensorError):
+        return {}
 
 
 def problem(prior: Prior | CovariancePrior) -> str | None:

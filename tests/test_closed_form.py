@@ -195,7 +195,8 @@ def test_the_reported_error_is_that_of_the_decoded_tiles():
     layout = prior.tiling(image.shape, 3)
     tiles = split(to_values(image), layout)
     weights = prior.network.weights(tiles)
-    (coded,) = closed_form.encode_batch(prior, layout, weights[None], 60, 1.0, 5, "viterbi", 0)
+    choices = closed_form.decide(prior, layout, weights[None], 60, 1.0)
+    (coded,) = closed_form.encode_batch(prior, layout, weights[None], choices, 60, 5, "viterbi", 0)
     assert len(coded.indices) == 60
     assert ((coded.indices >= 0) & (coded.indices < 256)).all()
     assert coded.squared_error == pytest.approx(((prior.render(coded.weights) - tiles) ** 2).sum())
