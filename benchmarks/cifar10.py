@@ -18,7 +18,7 @@ from combiner_cli.signals import Signal
 
 PEERS = ("COMBINER", "RECOMBINER", "COIN++", "BPG_444")
 RATES = (0.29, 0.41, 0.68, 0.9, 1.45, 3.2)  # bits per pixel that a typical image takes
-EFFORTS = {5: RATES, 7: RATES[:4]}
+EFFORTS = {5: RATES}
 BATCH = 25
 
 
