@@ -25,6 +25,15 @@ def write_csv(name: str, rows: Iterable[Mapping[str, object]]) -> Path:
     return path
 
 
+def read_csv(name: str) -> list[dict[str, str]]:
+    """The rows of ``results/name``; none where it does not exist."""
+    path = RESULTS / name
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def markdown(rows: Sequence[Mapping[str, object]]) -> str:
     """A Markdown table."""
     heads = list(rows[0])

@@ -17,7 +17,17 @@ import numpy.typing as npt
 from . import coder, groups, mixtures, search
 from .errors import UsageError
 from .groups import Partition
-from .mixtures import NOISE_CODES, NOISE_STEP, OCTAVE, Latents, MixturePrior, class_costs, noise_level, stage_tiles
+from .mixtures import (
+    NOISE_CODES,
+    NOISE_STEP,
+    OCTAVE,
+    REACH,
+    Latents,
+    MixturePrior,
+    class_costs,
+    noise_level,
+    stage_tiles,
+)
 from .signals import Tiling
 
 Array = npt.NDArray[np.floating]
@@ -215,6 +225,7 @@ def _choose(
         chosen = best_classes(phase, own, context, noise)
         latents = Latents(phase, chosen, noise)
         mean, deviation = latents.posterior(own, context)
+        mean = np.clip(mean, -REACH, REACH)
         sizes = latents.counts.reshape(signals, -1).sum(axis=1)
         drawn = [one.standard_normal(int(size)) for one, size in zip(generators, sizes, strict=True)]
         z = mean + deviation * np.concatenate(drawn)

@@ -31,6 +31,7 @@ Array = npt.NDArray[Any]
 
 OCTAVE = groups.INFORMATION_UNIT  # levels count 1/256 of an octave of variance
 NOISE_CODES = 128
+REACH = 3.0  # whitened values that a group of 8 bits can be relied on to reach
 RANGES = ("noise_codes", "rates", "errors")  # of a prior's configuration, at its lowest and its highest rate
 _HIGHEST_NOISE = {"image": -2 * OCTAVE, "sound": -8 * OCTAVE}  # level of noise code 0: s2 on values in [-1, 1]
 NOISE_STEP = OCTAVE // 8  # levels between noise codes: an eighth of an octave, 0.38 dB
@@ -157,7 +158,8 @@ def class_costs(residual: Array, outside: Array, phase: PhaseMixture, noise: int
     """Negative log evidence of tiles under each class, up to a constant: KL + squared error / (2 · s2), in nats.
 
     With the exact posterior the evidence lower bound is tight: per direction of variance v over the noise, half of
-    log(v / s2) + c² / v; for everything else half of c² / s2.
+    log(v / s2) + c² / v; for everything else half of c² / s2. A posterior mean farther than ``REACH`` prior deviations
+    from the prior's is taken as the error that it will be: candidates out there are too rare to be found.
 
     Args:
         residual: projected weights less the context's part of their mean, ``(tiles, dimensions)``.
@@ -179,6 +181,10 @@ def class_costs(residual: Array, outside: Array, phase: PhaseMixture, noise: int
         part = residual @ scaled.T - scaled @ phase.mean[number].astype(kind)  # (tiles, used)
         octaves = float((phase.levels[rows] - noise).sum()) / OCTAVE
         costs[:, number] += octaves * math.log(2) - np.einsum("td,td->t", part, part)
+        # what is beyond the reach of the candidates stays as an error
+        ratio = variance_of(phase.levels[rows] - noise)  # v / s2
+        beyond = np.maximum(np.abs(part) - (REACH * np.sqrt(ratio)).astype(kind), 0)
+        costs[:, number] += np.einsum("td,td,d->t", beyond, beyond, (1 - 1 / ratio).astype(kind))
     halved: Array = 0.5 * costs
     return halved
 
