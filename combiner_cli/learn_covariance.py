@@ -396,7 +396,7 @@ def _assigned(posterior: Gaussian, moments: Moments, number: int) -> _Fitted:
     z = posterior.mean
     best = _Fitted(
         torch.full_like(z[:, 0], number, dtype=torch.int64),
-        z,
+        z.clone(),
         torch.cholesky_inverse(posterior.factor),
         torch.zeros_like(z[:, 0]),
     )
