@@ -32,7 +32,7 @@ from .covariances import CovariancePrior, whole_information
 from .errors import DamagedFileError, DatasetError
 from .gauss_newton import Fit, Gaussian
 from .learn import Plan, RoundReport
-from .posterior import Objective, hash_seed, objective, squared_error
+from .posterior import Objective, hash_seed, kl, objective, squared_error
 from .priors import problem
 from .signals import coordinates
 
@@ -201,7 +201,7 @@ def begin(state: learn.State, training: int) -> _State:
     """One class whose covariance is the factorised prior's, without the weights that carry no information."""
     posterior, moments = state.posterior, state.moments
     variances = torch.exp(2 * posterior.log_deviation[:training].double()).mean(dim=0)  # (weights,)
-    bits = learn.kl(posterior.mean[:training], posterior.log_deviation[:training]).mean(dim=0) / math.log(2)
+    bits = kl(posterior.mean[:training], posterior.log_deviation[:training]).mean(dim=0) / math.log(2)
     kept = torch.nonzero(bits >= _DROPPED_BELOW)[:, 0]
     if len(kept) == 0:
         raise DatasetError("nothing worth coding was learned; aim at a higher rate or give more varied data")
@@ -273,13 +273,15 @@ def _whitened(factor: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:
     """factor⁻¹ · covariance · factor⁻ᵀ, symmetric."""
     half = torch.linalg.solve_triangular(factor, covariance, upper=False)
     whole = torch.linalg.solve_triangular(factor, half.mT, upper=False)
-    return 0.5 * (whole + whole.mT)
+    symmetric: torch.Tensor = 0.5 * (whole + whole.mT)
+    return symmetric
 
 
 def _in_basis(gram: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     """J'J by the basis' coordinates of one by a class's latents: factor⁻ᵀ · gram · factor⁻¹."""
     half = torch.linalg.solve_triangular(factor.mT, gram, upper=True)
-    return torch.linalg.solve_triangular(factor.mT, half.mT, upper=True)
+    whole: torch.Tensor = torch.linalg.solve_triangular(factor.mT, half.mT, upper=True)
+    return whole
 
 
 def _turn(plan: Plan, state: _State, fit: Objective, training: int) -> _State:
@@ -329,7 +331,7 @@ def _batches(state: _State) -> Iterator[tuple[int, torch.Tensor]]:
     size = max(1, min(_MOST_AT_ONCE, _ENTRIES_AT_ONCE // state.basis.shape[1] ** 2))
     for number in range(state.classes):
         members = torch.nonzero(state.labels == number)[:, 0]
-        yield from ((number, some) for some in members.split(size) if len(some))
+        yield from ((number, some) for some in torch.split(members, size) if len(some))
 
 
 def _class_objective(fit: Objective, state: _State, number: int, some: torch.Tensor) -> Objective:
