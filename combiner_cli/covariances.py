@@ -152,7 +152,8 @@ class CovariancePrior:
 
 def whole_information(bits: npt.NDArray[np.floating[Any]], pruned_below: float) -> npt.NDArray[np.int32]:
     """Information as a prior stores it: in 1/256 bit, 0 for what is below a limit in bits; the same shape."""
-    information = np.rint(np.minimum(bits, GROUP_BITS) * groups.INFORMATION_UNIT).astype(np.int32)
+    whole = np.rint(np.minimum(bits, GROUP_BITS) * groups.INFORMATION_UNIT)
+    information: npt.NDArray[np.int32] = whole.astype(np.int32)
     information[bits < pruned_below] = 0
     return information
 
