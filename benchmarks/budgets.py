@@ -21,7 +21,7 @@ BUDGETS = tuple(float(rate) for rate in np.geomspace(0.5, 3.5, 12).round(3))  # 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help=".npz with an array called test")
-    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--images", type=int, default=6)
     arguments = parser.parse_args()
     with np.load(arguments.data) as content:
         signals = [Signal("image", image) for image in content["test"][: arguments.images]]

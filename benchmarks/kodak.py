@@ -25,7 +25,7 @@ from PIL import Image
 from combiner_cli import media, metrics, priors
 from combiner_cli.signals import Signal
 
-QUALITIES = (1, 3, 5, 7, 9)
+QUALITIES = (1, 3, 5, 7)
 BEFORE = [(0.1498, 26.52), (0.4004, 29.36)]  # factorised priors photo-1 and photo-2, A* coding (release 0.2)
 PEERS = ("COIN", "COIN++", "RECOMBINER")
 BASELINES = {

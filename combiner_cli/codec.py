@@ -396,7 +396,7 @@ def _encode_covariance(
     files = _Files([b""] * len(signals), [np.zeros(0)] * len(signals), {"fit": time.perf_counter() - clock})
     kinds, kind = np.unique(chosen.reshape(len(signals), layout.tiles), axis=0, return_inverse=True)
     for number, classes in enumerate(kinds):
-        members = np.flatnonzero(kind.reshape(-1) == number)
+        members = [int(member) for member in np.flatnonzero(kind.reshape(-1) == number)]
         (stage,) = prior.stages(layout, classes)
         partition = groups.partition(stage.information, _number_of_groups(stage, header, settings, before), prior.key)
         fit = _objective([signals[int(member)] for member in members], layout, prior, device)

@@ -101,7 +101,12 @@ class CovariancePrior:
         """Tiles of a signal, one network each."""
         return tiling(shape, channels, self.network.extent, self.network.outputs)
 
-    def stages(self, layout: Tiling, classes: npt.NDArray[np.int64], noise: int = 0) -> tuple[Stage, ...]:
+    def stages(
+        self,
+        layout: Tiling,
+        classes: npt.NDArray[np.int64],
+        noise: int = 0,  # noqa: ARG002 (as other priors have it)
+    ) -> tuple[Stage, ...]:
         """The stages of a signal: the latents of all its tiles, tile after tile. There is no noise level.
 
         A tile that reaches beyond the signal is expected to need information in proportion to the part inside.
@@ -117,7 +122,11 @@ class CovariancePrior:
         return (Stage("weights", scaled.reshape(-1)),)
 
     def network_weights(
-        self, z: Sequence[Array], layout: Tiling, classes: npt.NDArray[np.int64], noise: int = 0
+        self,
+        z: Sequence[Array],
+        layout: Tiling,
+        classes: npt.NDArray[np.int64],
+        noise: int = 0,  # noqa: ARG002
     ) -> npt.NDArray[np.float64]:
         """Weights of the networks of all tiles, ``(tiles, weights)``, from the whitened latents of the one stage."""
         whitened = z[0].astype(np.float64).reshape(layout.tiles, self.directions)
@@ -143,7 +152,8 @@ class CovariancePrior:
 
 def whole_information(bits: npt.NDArray[np.floating[Any]], pruned_below: float) -> npt.NDArray[np.int32]:
     """Information as a prior stores it: in 1/256 bit, 0 for what is below a limit in bits; the same shape."""
-    information = np.rint(np.minimum(bits, GROUP_BITS) * groups.INFORMATION_UNIT).astype(np.int32)
+    whole = np.rint(np.minimum(bits, GROUP_BITS) * groups.INFORMATION_UNIT)
+    information: npt.NDArray[np.int32] = whole.astype(np.int32)
     information[bits < pruned_below] = 0
     found: npt.NDArray[np.int32] = information
     return found

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from conftest import image_tiles, smooth_image
 from safetensors.numpy import load_file, save_file
 
-from combiner_cli import cli, codec, covariance_coding, groups, learn, learn_covariance, mixtures, priors
+from combiner_cli import cli, codec, covariance_coding, gauss_newton, groups, learn, learn_covariance, mixtures, priors
 from combiner_cli.covariances import CovariancePrior, whole_information
 from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
 from combiner_cli.models.siren import Siren
@@ -288,3 +288,24 @@ def test_the_command_learns_a_mixture(tmp_path):
     assert f"{prior.id:08x}" in card
     assert "Classes: 2, each with a full covariance" in card
     assert "4 turns with full covariances" in card
+
+
+def test_tiles_keep_their_place_where_another_class_is_the_worse():
+    """Two classes far apart: every tile stays in its own, with the latents and covariance that it had."""
+    generator = torch.Generator().manual_seed(3)
+    gram = torch.eye(3).repeat(4, 1, 1) * 8
+    mean = torch.randn(4, 3, generator=generator)
+    s2, row = torch.full((4,), 2.0), torch.arange(3)[None]
+    course = gauss_newton.at_rest(mean.clone(), row.repeat(4, 1))
+    factor = gauss_newton.cholesky(gram, s2, torch.ones(4, 3))
+    posterior = gauss_newton.Gaussian(row, torch.ones(1, 3), course, gram, factor, s2, s2, 1, torch.zeros(4))
+    factors = torch.eye(3, dtype=torch.float64).repeat(2, 1, 1)
+    for number in (0, 1):
+        means = torch.zeros(2, 3, dtype=torch.float64)
+        means[1 - number] = 50.0
+        moments = learn_covariance.Moments(means, factors, 0.2 * factors)
+        best = learn_covariance._assigned(posterior, moments, number)
+        assert best.labels.tolist() == [number] * 4
+        assert torch.equal(best.z, mean)
+        assert torch.equal(posterior.mean, mean)
+        assert torch.allclose(best.covariance, torch.eye(3) / 5)
