@@ -105,7 +105,7 @@ class CovariancePrior:
         self,
         layout: Tiling,
         classes: npt.NDArray[np.int64],
-        noise: int = 0,  # noqa: ARG002 (as other priors have it)
+        noise: int = 0,
     ) -> tuple[Stage, ...]:
         """The stages of a signal: the latents of all its tiles, tile after tile. There is no noise level.
 
@@ -126,7 +126,7 @@ class CovariancePrior:
         z: Sequence[Array],
         layout: Tiling,
         classes: npt.NDArray[np.int64],
-        noise: int = 0,  # noqa: ARG002
+        noise: int = 0,
     ) -> npt.NDArray[np.float64]:
         """Weights of the networks of all tiles, ``(tiles, weights)``, from the whitened latents of the one stage."""
         whitened = z[0].astype(np.float64).reshape(layout.tiles, self.directions)

@@ -280,13 +280,8 @@ def _whitened(factor: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:
 def _in_basis(gram: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     """J'J by the basis' coordinates of one by a class's latents: factor⁻ᵀ · gram · factor⁻¹."""
     half = torch.linalg.solve_triangular(factor.mT, gram, upper=True)
-<<<<<<< HEAD
     found: torch.Tensor = torch.linalg.solve_triangular(factor.mT, half.mT, upper=True)
     return found
-=======
-    whole: torch.Tensor = torch.linalg.solve_triangular(factor.mT, half.mT, upper=True)
-    return whole
->>>>>>> 7f1c760dad98ea6a657884be1622921b3a951c54
 
 
 def _turn(plan: Plan, state: _State, fit: Objective, training: int) -> _State:
