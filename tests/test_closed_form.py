@@ -104,7 +104,7 @@ def test_a_mixture_prior_does_not_go_with_groups_of_16_bits():
 def test_nothing_to_code_is_padded_to_the_size():
     """Every direction of the chosen class is under the noise: the groups say nothing, and the decoder agrees."""
     prior = tiny_mixture()
-    prior = replace(prior, levels=np.full_like(prior.levels, mixtures.noise_level(0) - 1))
+    prior = replace(prior, levels=np.full_like(prior.levels, mixtures.noise_level(0, "image") - 1))
     image = smooth_image(8, 8)
     layout = prior.tiling(image.shape, 3)
     weights = prior.network.weights(split(to_values(image), layout))
@@ -200,10 +200,10 @@ def test_the_reported_error_is_that_of_the_decoded_tiles():
     assert len(coded.indices) == 60
     assert ((coded.indices >= 0) & (coded.indices < 256)).all()
     assert coded.squared_error == pytest.approx(((prior.render(coded.weights) - tiles) ** 2).sum())
-    latents = prior.latents(layout, coded.classes, mixtures.noise_level(coded.code))
+    latents = prior.latents(layout, coded.classes, mixtures.noise_level(coded.code, "image"))
     bounds = np.cumsum([0, *(own.counts.sum() for own in latents)])
     z = [coded.z[first:last] for first, last in pairwise(bounds)]
-    again = prior.network_weights(z, layout, coded.classes, mixtures.noise_level(coded.code))
+    again = prior.network_weights(z, layout, coded.classes, mixtures.noise_level(coded.code, "image"))
     assert np.array_equal(again, coded.weights)
 
 

@@ -11,7 +11,7 @@ from conftest import smooth_image, tiny_prior, tone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from combiner_cli import bitstream, codec, metrics, refine
+from combiner_cli import bitstream, codec, condition, metrics, refine
 from combiner_cli.errors import (
     CombinerError,
     DamagedFileError,
@@ -41,14 +41,17 @@ def _with_random_payload(result):
 def _spied_latents(monkeypatch):
     """Whitened latents that the encoder's networks ended with, call after call."""
     seen = []
-    original = refine.encode
 
-    def spy(*arguments):
-        coded = original(*arguments)
-        seen.append(coded.values)
-        return coded
+    def spied(original):
+        def spy(*arguments):
+            coded = original(*arguments)
+            seen.append(coded.values)
+            return coded
 
-    monkeypatch.setattr(refine, "encode", spy)
+        return spy
+
+    for engine in (refine, condition):
+        monkeypatch.setattr(engine, "encode", spied(engine.encode))
     return seen
 
 

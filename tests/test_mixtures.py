@@ -57,8 +57,9 @@ def _prior_means(phase, context, classes):
 
 
 @pytest.mark.parametrize("noise", [-2000, NOISE, -256, 0, 300])
-def test_class_costs_are_exact_negative_log_evidences_up_to_one_constant(noise):
+def test_class_costs_are_exact_negative_log_evidences_up_to_one_constant(noise, monkeypatch):
     """-log N(x; mean, prior covariance + s2 · I), less what every class has in common: half of log(2 pi s2) each."""
+    monkeypatch.setattr(mixtures, "REACH", 1e6)
     phase, s2 = _phase(), 2.0 ** (noise / OCTAVE)
     weights, context = _signals(6)
     projected = weights @ phase.projection
@@ -73,8 +74,9 @@ def test_class_costs_are_exact_negative_log_evidences_up_to_one_constant(noise):
         assert np.allclose(costs[:, number], -evidence - constant, rtol=1e-9)
 
 
-def test_class_costs_are_divergence_plus_squared_error_over_twice_the_noise():
+def test_class_costs_are_divergence_plus_squared_error_over_twice_the_noise(monkeypatch):
     """The expectation over the posterior: the bound is tight, so this is the negative log evidence again."""
+    monkeypatch.setattr(mixtures, "REACH", 1e6)
     phase, s2 = _phase(), float(variance_of(NOISE))
     weights, context = _signals(4)
     projected = weights @ phase.projection
@@ -152,9 +154,12 @@ def test_information_is_half_the_octaves_over_the_noise_in_integers():
 
 
 def test_noise_levels_step_by_an_eighth_of_an_octave_below_a_quarter():
-    assert variance_of(noise_level(0)) == 0.25
-    assert variance_of(noise_level(8)) == 0.125
-    assert all(noise_level(code) - noise_level(code + 1) == OCTAVE // 8 for code in range(mixtures.NOISE_CODES - 1))
+    assert variance_of(noise_level(0, "image")) == 0.25
+    assert variance_of(noise_level(8, "image")) == 0.125
+    assert all(
+        noise_level(code, "image") - noise_level(code + 1, "image") == OCTAVE // 8
+        for code in range(mixtures.NOISE_CODES - 1)
+    )
 
 
 def _with_classes(count):
@@ -170,7 +175,21 @@ def test_class_numbers_come_back(count, data):
     classes = np.array(data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=40)), dtype=np.int64)
     packed = mixtures.pack_classes(classes, prior.class_bits)
     assert len(packed) == mixtures.class_bytes(len(classes), prior.class_bits)
-    assert np.array_equal(mixtures.unpack_classes(packed, len(classes), prior), classes)
+    assert np.array_equal(mixtures.unpack_classes(packed, len(classes), prior.classes), classes)
+
+
+def test_what_candidates_cannot_reach_counts_as_error():
+    """One direction of variance v, a tile far out: the part beyond REACH is paid with (v - s2) / (2 · s2) per unit²."""
+    variance, s2 = 16.0, float(variance_of(NOISE))
+    level = round(OCTAVE * math.log2(variance))
+    one = np.ones((1, 1))
+    phase = mixtures.PhaseMixture(one, np.zeros((0, 1)), np.zeros((1, 1)), np.array([0, 1]), one, np.array([level]))
+    far = 5 * math.sqrt(variance)
+    whitened = far * math.sqrt(variance - s2) / variance
+    exact = 0.5 * (math.log(variance / s2) + far**2 / variance)
+    extra = 0.5 * (variance - s2) / s2 * (whitened - mixtures.REACH) ** 2
+    costs = class_costs(np.array([[far]]), np.zeros(1), phase, NOISE)
+    assert costs[0, 0] == pytest.approx(exact + extra)
 
 
 def test_class_numbers_are_packed_from_the_most_significant_bit_on():
@@ -183,14 +202,14 @@ def test_a_class_that_the_prior_does_not_have_is_damage(count, named):
     prior = _with_classes(count)
     packed = mixtures.pack_classes(np.array([0, named, 1]), prior.class_bits)
     with pytest.raises(DamagedFileError, match="a class that its prior does not have"):
-        mixtures.unpack_classes(packed, 3, prior)
+        mixtures.unpack_classes(packed, 3, prior.classes)
 
 
 @pytest.mark.parametrize("kind", ["image", "sound"])
 def test_stored_directions_stay_near_orthonormal(kind):
     for phase in tiny_mixture(kind).phases:
         for number in range(phase.classes):
-            own = phase.directions[phase.first[number] : phase.first[number + 1]]
+            own = mixtures.unit(phase.directions[phase.first[number] : phase.first[number + 1]])
             products = own @ own.T
             assert len(own)
             assert np.allclose(np.diagonal(products), 1, atol=1e-12)
@@ -202,7 +221,7 @@ def test_quantised_directions_point_where_they_did():
     stored = mixtures.quantised(vectors)
     assert stored.dtype == np.int8
     assert (np.abs(stored).max(axis=1) == 127).all()
-    cosine = (mixtures._unit(stored) * vectors).sum(axis=1)
+    cosine = (mixtures.unit(stored) * vectors).sum(axis=1)
     assert (cosine > 0.9995).all()
     assert mixtures.quantised(np.zeros((0, 5))).shape == (0, 5)
 
@@ -253,7 +272,7 @@ def _rewrite(path, change_configuration=None, change_tensors=None):
         change_configuration(configuration)
     if change_tensors:
         change_tensors(tensors)
-    metadata = {"format": priors.FORMATS["linear"], "name": "mixed", "configuration": json.dumps(configuration)}
+    metadata = {"format": priors.FORMATS[1], "name": "mixed", "configuration": json.dumps(configuration)}
     save_file(tensors, path, metadata)
 
 
@@ -294,7 +313,7 @@ def test_the_hostile_files_of_these_tests_differ_from_a_good_one_in_what_they_sa
         ("reach", "far"),
         ("reach", True),
         ("size", 0),
-        ("size", 10**9),
+        ("size", 10**10),
         ("noise_codes", [80, 70]),
         ("noise_codes", [70, 70]),
         ("noise_codes", [-1, 70]),
@@ -388,7 +407,7 @@ def test_counts_that_exceed_the_dimensions_are_refused_even_if_they_add_up(saved
         tensors["counts"].reshape(-1)[:2] += np.array([1, -1], dtype=np.int32)
 
     _rewrite(saved, change_tensors=move)
-    with pytest.raises(DamagedFileError, match="its counts are out of range"):
+    with pytest.raises(DamagedFileError, match=r"its (counts|levels)"):
         priors.load(saved)
 
 
