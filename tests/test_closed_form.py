@@ -149,7 +149,7 @@ def test_a_psnr_is_reached_with_a_file_that_is_not_absurdly_large(kind, psnr):
     signal = smooth_image(33, 41, seed=5) if kind == "image" else tone(700, seed=5)
     result = codec.encode(signal, prior, codec.Settings(psnr=psnr))
     _came_back(signal, result, prior)
-    assert psnr <= metrics.psnr(signal, result.decoded) < psnr + 1
+    assert psnr <= metrics.psnr(signal, result.decoded) < psnr + 1.5
     fewer = codec.encode(signal, prior, codec.Settings(size=round(0.9 * len(result.data))))
     assert metrics.psnr(signal, fewer.decoded) < psnr
 

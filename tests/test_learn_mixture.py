@@ -79,7 +79,9 @@ def test_a_known_mixture_of_two_gaussians_is_recovered(covariance):
         totals = []
         for number in range(2):
             rows = slice(phase.first[number], phase.first[number + 1])
-            found = (phase.projection @ phase.directions[rows].T) ** 2 @ mixtures.variance_of(phase.levels[rows])
+            found = (phase.projection @ mixtures.unit(phase.directions[rows]).T) ** 2 @ mixtures.variance_of(
+                phase.levels[rows]
+            )
             totals.append(found)
         quiet, loud = sorted(totals, key=np.sum)
         assert np.allclose(np.sqrt(loud), np.linspace(0.3, 0.1, 8), rtol=0.3)
@@ -92,7 +94,7 @@ def test_the_diagonal_covariance_has_the_axes_as_directions():
     prior = _learn(plan).prior
     for phase in prior.phases:
         assert (np.count_nonzero(phase.directions, axis=1) == 1).all()
-        assert np.abs(phase.directions).max() == 1
+        assert (np.abs(mixtures.unit(phase.directions)).max(axis=1) == 1).all()
     assert mixtures.problem(prior) is None
 
 
@@ -211,8 +213,9 @@ def test_a_class_with_hardly_any_tiles_takes_half_of_the_largest():
     assert np.bincount(labels).tolist() == [100, 60, 103] == sizes.tolist()
 
 
-def test_surroundings_lower_the_cost_of_the_phases_that_see_them():
+def test_surroundings_lower_the_cost_of_the_phases_that_see_them(monkeypatch):
     """Tones go on from tile to tile: what is decoded around a tile foretells it."""
+    monkeypatch.setattr(learn_mixture, "_pilot", lambda plan, training: 4)  # costs compare at one noise variance only
     without, with_context = (_learn(mixture_plan("sound", context=kept)).reports for kept in (0, 16))
     assert with_context[-1].cost < without[-1].cost - 0.03
     assert with_context[0].cost == pytest.approx(without[0].cost, rel=0.2)  # the first phase sees nothing
