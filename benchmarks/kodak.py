@@ -26,7 +26,7 @@ from combiner_cli import media, metrics, priors
 from combiner_cli.signals import Signal
 
 QUALITIES = (1, 3, 5, 7)
-BEFORE = [(0.1498, 26.52), (0.4004, 29.36)]  # factorised priors photo-1 and photo-2, A* coding (release 0.2)
+BEFORE = [(0.1498, 26.52), (0.4004, 29.36)]  # factorised priors photo-1 and photo-2, A* coding (release 0.1)
 PEERS = ("COIN", "COIN++", "RECOMBINER")
 BASELINES = {
     "JPEG": [{"format": "JPEG", "quality": q, "optimize": True} for q in (1, 3, 5, 8, 12, 18, 25, 35, 50)],
@@ -67,7 +67,7 @@ def main() -> None:
         row |= {"PSNR dB": f"{psnr:.2f}", "s": f"{seconds:.1f}"}
         row |= {curve: text(at_rate(points, bpp)) for curve, points in curves.items()}
         table.append(row)
-    deltas = {name: bd_rate(curve, mine) for name, curve in {"release 0.2": BEFORE, **curves}.items()}
+    deltas = {name: bd_rate(curve, mine) for name, curve in {"release 0.1": BEFORE, **curves}.items()}
     told = ", ".join(f"{name} {delta:+.1f} %" for name, delta in deltas.items() if delta is not None)
     write_table(
         "kodak.md",
