@@ -1,7 +1,7 @@
-"""The ``.cmb`` container, versions 1 and 2: magic, a positional msgpack header, the payload, a CRC-32.
+"""The ``.cmb`` container, versions 1 to 3: magic, a positional msgpack header, the payload, a CRC-32.
 
 In version 1 the payload is the group indices. In version 2 it is class numbers, where the prior has classes, and one
-byte for each group.
+byte for each group. In version 3 it is a stream of entropy-coded classes and one byte for each group.
 
 FORMAT.md is the description for other implementers; a test parses its worked example.
 """
@@ -9,7 +9,7 @@ FORMAT.md is the description for other implementers; a test parses its worked ex
 from __future__ import annotations
 
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgpack
 import numpy as np
@@ -19,10 +19,13 @@ from .errors import DamagedFileError, UnsupportedVersionError
 from .signals import Kind
 
 MAGIC = b"CMB"
-VERSIONS = (1, 2)
+VERSIONS = (1, 2, 3)
 _CHECKSUM_BYTES = 4
 _LARGEST_HEADER = 64  # bytes; with one stage a header has at most 23
-_FIELDS = 6
+_FIELDS = {1: 6, 2: 6, 3: 8}
+_DENSITIES = 8
+_LARGEST_DENSITY = 127
+_MOST_CHAINS = 64
 _LARGEST_EXTENT = 2**32 - 1
 _LARGEST_NOISE = 127
 _IMAGE_DEPTHS = (8, 16)
@@ -42,6 +45,9 @@ class Header:
         sample_rate: of a sound, in Hz; ``None`` for an image.
         groups: number of groups of each stage in version 1; empty in version 2, where the payload's length says it.
         noise: code of the noise variance, 0 where the prior has no use for it; of version 2, ``None`` in version 1.
+        class_bytes: length of the stream of classes in version 3, else ``None``.
+        densities: groups per information of the stages, eight numbers from 0 to 127, in version 3.
+        chains: of groups, 1 to 64, in version 3.
     """
 
     prior_id: int
@@ -52,9 +58,14 @@ class Header:
     sample_rate: int | None
     groups: tuple[int, ...] = ()
     noise: int | None = None
+    class_bytes: int | None = None
+    densities: tuple[int, ...] = ()
+    chains: int = 1
 
     @property
     def version(self) -> int:
+        if self.class_bytes is not None:
+            return 3
         return 1 if self.noise is None else 2
 
 
@@ -67,7 +78,10 @@ def pack(header: Header, payload: bytes) -> bytes:
     last = header.noise if header.noise is not None else list(header.groups)
     if len(header.groups) == 1:
         last = header.groups[0]
-    packed: bytes = msgpack.packb([header.version, header.prior_id, _format_code(header), *_extent(header), last])
+    fields = [header.version, header.prior_id, _format_code(header), *_extent(header), last]
+    if header.class_bytes is not None:
+        fields += [header.class_bytes, [*header.densities, header.chains]]
+    packed: bytes = msgpack.packb(fields)
     if len(packed) > _LARGEST_HEADER:
         raise ValueError(f"{len(header.groups)} stages do not fit a header")
     content = MAGIC + packed + payload
@@ -143,9 +157,11 @@ def _header_fields(content: bytes) -> tuple[list[object], int]:
 
 def _header(fields: list[object]) -> Header:
     """Check every field of a header that the checksum vouches for, and give it its meaning."""
-    if len(fields) != _FIELDS:
-        raise DamagedFileError(f"the header has {len(fields)} fields instead of {_FIELDS}; the file is damaged")
-    last = fields[5] if isinstance(fields[5], list) and fields[0] == 1 else [fields[5]]
+    version = fields[0]
+    assert isinstance(version, int)
+    if len(fields) != _FIELDS[version]:
+        raise DamagedFileError(f"the header has {len(fields)} fields instead of {_FIELDS[version]}; the file is damaged")
+    last = fields[5] if isinstance(fields[5], list) and version == 1 else [fields[5]]
     prior_id, code, first, second, *counts = (_natural(field) for field in (*fields[1:5], *last))
     if prior_id > 0xFFFFFFFF or code > 15 or not counts:
         raise DamagedFileError("the header holds a value out of range; the file is damaged")
@@ -155,11 +171,22 @@ def _header(fields: list[object]) -> Header:
         raise DamagedFileError(f"the header declares an impossible {kind}; the file is damaged")
     depth = (_SOUND_DEPTHS if kind == "sound" else _IMAGE_DEPTHS)[code // 4 % 2]
     shape, sample_rate = ((first, second), None) if kind == "image" else ((first,), second)
-    if fields[0] == 1:
+    if version == 1:
         return Header(prior_id, kind, shape, channels, depth, sample_rate, groups=tuple(counts))
     if counts[0] > _LARGEST_NOISE:
         raise DamagedFileError("the header holds a value out of range; the file is damaged")
-    return Header(prior_id, kind, shape, channels, depth, sample_rate, noise=counts[0])
+    header = Header(prior_id, kind, shape, channels, depth, sample_rate, noise=counts[0])
+    return header if version == 2 else _with_streams(header, fields[6], fields[7])
+
+
+def _with_streams(header: Header, length: object, streams: object) -> Header:
+    """What a header of version 3 says besides: the length of the classes, densities and chains."""
+    if not isinstance(streams, list) or len(streams) != _DENSITIES + 1:
+        raise DamagedFileError("the header does not say how its groups are dealt; the file is damaged")
+    *densities, chains = (_natural(field) for field in streams)
+    if max(densities) > _LARGEST_DENSITY or not 1 <= chains <= _MOST_CHAINS:
+        raise DamagedFileError("the header holds a value out of range; the file is damaged")
+    return replace(header, class_bytes=_natural(length), densities=tuple(densities), chains=chains)
 
 
 def _natural(field: object) -> int:

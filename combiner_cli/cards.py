@@ -13,6 +13,7 @@ from .priors import Prior
 
 if TYPE_CHECKING:
     from .learn import Plan, RoundReport
+    from .learn_hierarchy import LearnedPyramid, PyramidPlan
 
 
 def card(
@@ -113,3 +114,47 @@ Cost of a training tile (KL + squared error / (2 · s2), bits over its points, u
 |---|---|---|---|---|
 {rounds}
 """
+
+
+def pyramid_card(plan: PyramidPlan, learned: LearnedPyramid, command: str, data: str, spent: str) -> str:
+    """The text of a pyramid prior's card.
+
+    Args:
+        plan: settings of the learning.
+        learned: its result.
+        command: that made it.
+        data: description of the data set.
+        spent: time and memory of this run, which may have gone on from a checkpoint.
+    """
+    prior = learned.prior
+    size = sum(tensor.nbytes for tensor in prior.tensors().values())
+    curve = "\n".join(f"| {code} | {rate:.4f} | {psnr:.2f} |" for code, rate, psnr in learned.curve)
+    every = max(1, len(learned.reports) // 20)
+    costs = "\n".join(f"| {r.number} | {r.cost:.4f} |" for r in learned.reports[every - 1 :: every])
+    return f"""# {prior.name}
+
+A prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:08x}`, {size / 1e6:.1f} MB.
+
+- Data: {data}.
+- Command: `{command}`
+- Networks that foretell moments and activity, two hidden layers each: {_widths(plan.fine)} units in the two finest
+  levels, {_widths(plan.coarse)} in the others (luma, chroma, activity).
+- Learned with {plan.steps} steps of {plan.pictures} crops of {plan.crop}x{plan.crop}, noise codes {plan.noise_codes[0]}
+  to {plan.noise_codes[1]}; {spent}.
+
+Rate (bits per pixel, KL and classes) and PSNR (dB) of posterior samples of held-out pictures, before coding:
+
+| noise code | rate | PSNR |
+|---|---|---|
+{curve}
+
+Cost of a training picture (KL + class bits + squared error / (2 · s2), weighted, bits per picture element):
+
+| step | cost |
+|---|---|
+{costs}
+"""
+
+
+def _widths(hidden: Sequence[tuple[int, int]]) -> str:
+    return ", ".join(f"{first} and {second}" for first, second in hidden)

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from . import coder, groups, mixtures, search
 from .errors import UsageError
-from .groups import Partition
 from .mixtures import (
     NOISE_CODES,
     NOISE_STEP,
@@ -290,7 +289,7 @@ def encode(
         own = weights[stage_tiles(layout, number)]
         context = canvas.context(number)
         mean, deviation = latents[number].posterior(own, context)
-        target = _target(part, mean, deviation, part.groups)
+        target = search.target(part, mean, deviation, part.groups)
         ahead = 0
         if number + 1 < len(partitions) and part.groups and part.groups < _SMALL_STAGE:
             ahead = min(_GROUPS_AHEAD * chaining.chains, partitions[number + 1].groups)
@@ -303,7 +302,7 @@ def encode(
                 prior.show(canvas, number, decoded)
                 following = weights[stage_tiles(layout, number + 1)]
                 expected = latents[number + 1].posterior(following, canvas.context(number + 1))
-                whole = _joined(target, _target(partitions[number + 1], *expected, ahead))
+                whole = _joined(target, search.target(partitions[number + 1], *expected, ahead))
             found = indices[:, :0]
             if part.groups:
                 found = search.search(whole, chaining, prior.key, indices, method, generator)[:, : part.groups]
@@ -319,16 +318,6 @@ def encode(
     unused = np.zeros(count - indices.shape[1], dtype=np.int64)  # where there is nothing to code
     indices = np.concatenate([indices[0], unused])
     return Coded(choice.code, choice.classes, indices, np.concatenate(values), found_weights, error)
-
-
-def _target(part: Partition, mean: Array, deviation: Array, count: int) -> search.Target:
-    """The posteriors of the first groups of a stage."""
-    some = slice(0, int(np.searchsorted(part.group, count)))
-    width = int(part.column[some].max(initial=0)) + 1
-    target = search.Target(np.zeros((1, count, width)), np.ones((1, count, width)))
-    places = (0, part.group[some], part.column[some])
-    target.mean[places], target.deviation[places] = mean[part.order[some]], deviation[part.order[some]]
-    return target
 
 
 def _joined(first: search.Target, second: search.Target) -> search.Target:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from . import bitstream, coder, groups, metrics, mixtures, priors
+from . import bitstream, coder, groups, metrics, mixtures, priors, pyramid_codec
 from .bitstream import Header
 from .coder import Chaining
 from .covariances import CovariancePrior
 from .errors import DamagedFileError, InputError, LimitError, PriorError, UsageError, VerificationError
 from .groups import Stage
+from .hierarchy import PyramidPrior
 from .mixtures import MixturePrior
 from .priors import AnyPrior, Prior, check_kind
 from .signals import Kind, Signal, Tiling, coordinates, coverage, from_values, inside_mask, join, split, to_values
@@ -123,6 +124,8 @@ class Content:
         noise: level of the noise variance; 0 where the prior has no use for it.
         indices: of the groups of each stage.
         z: whitened latents of each stage, ``(stage latents,)`` float64, pruned ones 0.
+        values: the whole signal in [-1, 1] at its own resolution, ``(*shape, channels)``, where it comes with the
+            latents; else ``None``.
     """
 
     header: Header
@@ -131,6 +134,7 @@ class Content:
     noise: int
     indices: tuple[npt.NDArray[np.int64], ...]
     z: tuple[npt.NDArray[np.float64], ...]
+    values: npt.NDArray[np.floating] | None = None
 
 
 def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, Settings]:
@@ -164,7 +168,7 @@ def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, 
         chosen = prior or priors.prior_for_psnr(priors.suitable_priors(signal.kind, signal.shape), goal.psnr)
         return chosen, Settings(psnr=goal.psnr)
     if prior is not None:
-        return prior, Settings(rate=1.0 if goal.quality is None else priors.relative_rate(goal.quality))
+        return prior, Settings(rate=priors.quality_rate(prior, goal.quality or _USUAL_QUALITY))
     chosen, rate = priors.choose(signal.kind, signal.shape, goal.quality or _USUAL_QUALITY)
     return chosen, Settings(rate=rate)
 
@@ -223,7 +227,9 @@ def encode_batch(
     if settings.psnr is not None:
         return [_encode_to_psnr(signal, prior, settings, report) for signal in signals]
     clock = time.perf_counter()
-    if isinstance(prior, MixturePrior):
+    if isinstance(prior, PyramidPrior):
+        files = _encode_pyramid(signals, prior, settings)
+    elif isinstance(prior, MixturePrior):
         files = _encode_mixture(signals, layout, prior, settings)
     elif isinstance(prior, CovariancePrior):
         files = _encode_covariance(signals, layout, prior, settings, report or _silence)
@@ -288,6 +294,11 @@ def read(data: bytes, prior: AnyPrior) -> Content:
             f"the file needs prior {header.prior_id:08x}, not {prior.name} (id {prior.id:08x}); leave out --prior"
         )
     layout = prior.tiling(header.shape, header.channels)
+    if (header.version == 3) != isinstance(prior, PyramidPrior):
+        raise DamagedFileError(f"the file has version {header.version}, which its prior does not go with; it is damaged")
+    if isinstance(prior, PyramidPrior):
+        found = pyramid_codec.read(header, payload, prior)
+        return Content(header, layout, found.classes, header.noise or 0, found.indices, found.latents, found.values)
     if not isinstance(prior, Prior):
         return _read_mixture(header, payload, layout, prior)
     if header.noise is None:
@@ -339,6 +350,10 @@ def _look_up(
 
 def _render(content: Content, prior: AnyPrior, scale: int) -> Signal:
     header = content.header
+    if content.values is not None:
+        size = tuple(length * scale for length in header.shape)
+        return from_values(pyramid_codec.resampled(content.values, size), header.kind, None, header.bit_depth)
+    assert not isinstance(prior, PyramidPrior)
     weights = prior.network_weights(content.z, content.layout, content.classes, content.noise)
     values = join(prior.render(weights, scale), content.layout, scale)
     sample_rate = None if header.sample_rate is None else header.sample_rate * scale
@@ -450,9 +465,26 @@ def _encode_mixture(signals: Sequence[Signal], layout: Tiling, prior: MixturePri
     return _Files(data, [one.z for one in coded], seconds)
 
 
+def _encode_pyramid(signals: Sequence[Signal], prior: PyramidPrior, settings: Settings) -> _Files:
+    """Files of images with a pyramid prior."""
+    if settings.group_bits != _CHAINED:
+        raise UsageError(f"prior {prior.name} goes with groups of {_CHAINED} bits only")
+    files = _Files([], [], {})
+    for signal in signals:
+        header = _header(signal, prior, 0, _CHAINED)
+        written = pyramid_codec.encode(signal, header, prior, settings.rate, settings.size, settings.effort, _method(settings), settings.seed)
+        files.data.append(written.data)
+        files.values.append(written.latents)
+        for phase, seconds in written.seconds.items():
+            files.seconds[phase] = files.seconds.get(phase, 0.0) + seconds
+    return files
+
+
 def _smallest_file(layout: Tiling, prior: AnyPrior, header: Header, group_bits: int) -> int:
     """Bytes of a file with as few groups as there can be."""
     around = len(bitstream.pack(header, b""))
+    if isinstance(prior, PyramidPrior):
+        return around + 1
     if isinstance(prior, MixturePrior):
         return around + mixtures.class_bytes(layout.tiles, prior.class_bits) + 1
     if isinstance(prior, CovariancePrior):

@@ -186,6 +186,62 @@ def sample_signals(
     return SignalSample(training, others, len(sizes), sorted(sizes)[len(sizes) // 2])
 
 
+@dataclass(frozen=True, eq=False)
+class PictureSample:
+    """Whole pictures of a data set, some of them held out.
+
+    Attributes:
+        training: ``(height, width, 3)`` uint8 each.
+        held_out: likewise.
+        signals: number of both.
+        size: longer side of the typical one, in samples.
+    """
+
+    training: list[npt.NDArray[np.uint8]]
+    held_out: list[npt.NDArray[np.uint8]]
+    signals: int
+    size: int
+
+
+def sample_pictures(dataset: Dataset, side: int, held_out: int, most_bytes: int, seed: int) -> PictureSample:
+    """Pictures for crops of a side: all of them, or as many as there is room for, drawn at random while they are read.
+
+    Args:
+        dataset: where from.
+        side: of the crops; smaller pictures are left out.
+        held_out: percent of the pictures that are held out, 1 to 50.
+        most_bytes: of the training pictures.
+        seed: of the draw.
+
+    Raises:
+        DatasetError: the data set holds sounds, or fewer than two pictures are large enough.
+    """
+    if dataset.kind != "image":
+        raise DatasetError(f"{dataset.source} holds sounds; a pyramid is for images")
+    generator = np.random.Generator(np.random.Philox(seed))
+    kept: tuple[list[npt.NDArray[np.uint8]], list[npt.NDArray[np.uint8]]] = ([], [])
+    sizes: list[int] = []
+    for signal in dataset.signals():
+        if min(signal.shape) < side:
+            continue
+        values = (to_values(signal)[..., : 3 if signal.channels >= 3 else 1] + 1) * 127.5
+        picture = np.broadcast_to(np.rint(values), (*signal.shape, 3)).astype(np.uint8)
+        part = kept[_kept_out(len(sizes), held_out)]
+        sizes.append(max(signal.shape))
+        if part is kept[0] and sum(own.nbytes for own in part) + picture.nbytes > most_bytes and part:
+            # every picture has the same chance to stay, whenever it comes
+            place = int(generator.integers(len(sizes)))
+            if place < len(part):
+                part[place] = picture
+        else:
+            part.append(picture)
+    if not all(kept):
+        raise DatasetError(
+            f"{dataset.source} holds {len(sizes)} images of at least {side}x{side} samples; it takes two or more"
+        )
+    return PictureSample(*kept, len(sizes), sorted(sizes)[len(sizes) // 2])
+
+
 def _kept_out(number: int, percent: int) -> bool:
     """Whether a signal is one of those held out; the second one is the first."""
     turn = number + -(-100 // percent) - 2

@@ -15,6 +15,7 @@ import click
 if TYPE_CHECKING:
     from .codec import EncodeResult
     from .learn import RoundReport
+    from .learn_hierarchy import PyramidReport
     from .learn_mixture import MixtureReport
     from .refine import Progress
     from .signals import Signal
@@ -81,6 +82,32 @@ def mixture_display(name: str) -> Iterator[Callable[[MixtureReport], None]]:
         )
 
     yield show
+
+
+@contextmanager
+def pyramid_display(name: str) -> Iterator[Callable[[PyramidReport], None]]:
+    """A bar on a terminal, a line for every hundred steps elsewhere, both on stderr."""
+    if not sys.stderr.isatty():
+
+        def line(result: PyramidReport) -> None:
+            click.echo(f"{name}: step {result.number}/{result.steps}, cost {result.cost:.4f} bits", err=True)
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task: Any = None
+
+        def show(result: PyramidReport) -> None:
+            nonlocal task
+            if task is None:  # a resumption begins where it begins
+                task = bar.add_task(name, total=result.steps, completed=result.number, state="")
+            bar.update(task, completed=result.number, state=f"cost {result.cost:.4f}")
+
+        yield show
 
 
 def _print_round(name: str, result: RoundReport) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .datasets import Dataset
     from .priors import AnyPrior
 
+_MOST_PICTURE_BYTES = 2**31
 _NOT_IN_THE_COMMAND = ("--threads", "--device", "--checkpoint", "--checkpoint-seconds")
 
 
@@ -31,6 +32,7 @@ class Request:
     name: str
     rate: float | None
     beta: float | None
+    family: str | None
     layers: int
     covariance: str | None
     components: int | None
@@ -44,7 +46,7 @@ class Request:
     sine: float
     rounds: int | None
     turns: int
-    steps: int
+    steps: int | None
     points: int
     tiles: int | None
     held_out: int
@@ -66,6 +68,12 @@ class Request:
     "--rate",
     type=click.FloatRange(0, min_open=True),
     help="Bits per pixel, or per sample of sound, to aim at. [default: 1]",
+)
+@click.option(
+    "--family",
+    type=click.Choice(["linear", "pyramid", "siren"]),
+    help="linear: tiles in closed form. pyramid: whole photographs, by gradient. siren: with hidden layers. "
+    "[default: linear, with layers siren]",
 )
 @click.option(
     "--layers",
@@ -130,7 +138,9 @@ class Request:
     help="With layers: factor inside the sine.",
 )
 @click.option(
-    "--steps", type=click.IntRange(1), default=40, show_default=True, help="With layers: gradient steps per round."
+    "--steps",
+    type=click.IntRange(1),
+    help="Gradient steps: of a pyramid in all, with layers per round. [default: 20000, 40]",
 )
 @click.option(
     "--points", type=click.IntRange(1), default=256, show_default=True, help="With layers: points per tile and step."
@@ -181,8 +191,7 @@ def learn_prior(dataset: Path, output: Path, force: bool, checkpoint: Path | Non
     clock = time.perf_counter()
     with files.atomic_output(output, force) as partial:
         source = datasets.open_dataset(dataset)
-        learned = _mixture(source, request) if request.layers == 0 else _network(source, request)
-        prior, describe = learned
+        prior, describe = _LEARNERS[_family(request)](source, request)
         priors.save(prior, partial)
     seconds = time.perf_counter() - clock
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
@@ -197,6 +206,50 @@ def learn_prior(dataset: Path, output: Path, force: bool, checkpoint: Path | Non
 
 
 _Describe = Callable[[str, str], str]  # the command and what it took -> the text of the card
+
+
+def _family(asked: Request) -> str:
+    """The family that is meant, where the options go with it."""
+    family = asked.family or ("siren" if asked.layers else "linear")
+    if (family == "siren") != (asked.layers > 0):
+        raise UsageError("--family siren and --layers of at least 1 go together")
+    return family
+
+
+def _pyramid(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
+    """A prior over the weights of pyramids."""
+    from . import cards, datasets, learn_hierarchy
+    from .codec import choose_device
+
+    if asked.beta is not None or asked.rate is not None:
+        raise UsageError("a pyramid prior is for all rates; leave out --rate and --beta")
+    crop = asked.tile or 256
+    if crop < 16:
+        raise UsageError("a pyramid takes crops of at least 16 samples; give a larger --tile")
+    sample = datasets.sample_pictures(source, crop, asked.held_out, _MOST_PICTURE_BYTES, asked.seed)
+    plan = learn_hierarchy.PyramidPlan(
+        name=asked.name,
+        steps=asked.steps or 20_000,
+        pictures=6,
+        crop=crop,
+        fine=((96, 64), (48, 48), (64, 48)),
+        coarse=((160, 96), (96, 64), (96, 64)),
+        noise_codes=(4, 88),
+        seed=asked.seed,
+        size=sample.size,
+    )
+    with display.pyramid_display(plan.name) as show:
+        learned = learn_hierarchy.learn(
+            plan,
+            sample.training,
+            sample.held_out,
+            choose_device(asked.device),
+            asked.checkpoint,
+            asked.checkpoint_seconds,
+            show,
+        )
+    data = f"{asked.describe or source.source.resolve().name}, {sample.signals} images"
+    return learned.prior, lambda command, spent: cards.pyramid_card(plan, learned, command, data, spent)
 
 
 def _mixture(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
@@ -269,7 +322,7 @@ def _network(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
         bits_per_point=None if asked.beta else asked.rate or 1.0,
         beta=asked.beta or 2e-5,
         rounds=asked.rounds or 96,
-        steps=asked.steps,
+        steps=asked.steps or 40,
         group_bits=int(asked.group_bits),
         seed=asked.seed,
         descent=Descent(points=asked.points),
@@ -294,6 +347,13 @@ def _network(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
     return learned.prior, lambda command, spent: cards.card(
         learned.prior, plan, command, data, tiles, learned.reports, spent
     )
+
+
+_LEARNERS: dict[str, Callable[[Dataset, Request], tuple[AnyPrior, _Describe]]] = {
+    "linear": _mixture,
+    "pyramid": _pyramid,
+    "siren": _network,
+}
 
 
 def _command(dataset: Path) -> str:

@@ -14,17 +14,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import covariances, groups, identity, mixtures
+from . import covariances, groups, hierarchy, identity, mixtures
 from .covariances import CovariancePrior
 from .errors import CombinerError, DamagedFileError, InputError, PriorError, UnsupportedVersionError
 from .groups import Stage
+from .hierarchy import PyramidPrior
 from .mixtures import MixturePrior
-from .models import linear
+from .models import linear, pyramid
 from .models.linear import Linear
 from .models.siren import FAMILY, Siren
 from .signals import Kind, Tiling, coverage, tiling
 
-FORMATS = ("combiner-prior-1", "combiner-prior-2")  # factorised priors, and those with covariances
+FORMATS = ("combiner-prior-1", "combiner-prior-2", "combiner-prior-3")  # factorised, with covariances, pyramids
 SUFFIX = ".safetensors"
 SEARCH_VARIABLE = "COMBINER_PRIORS"
 GROUP_BITS = (8, 16)
@@ -34,6 +35,7 @@ LARGEST_NETWORK = 2**20
 _LARGEST_TILE = 2**22  # points
 _LARGEST_FEATURES = 2**28  # features · points of a tile
 _LARGEST_FACTOR = 1e6
+_LOWEST_QUALITY, _HIGHEST_QUALITY = 0.1, 0.85  # places of qualities 1 and 10 between a pyramid's lowest and highest rate
 _SMALLEST_COVERAGE = 16  # a tile is given at least 1/16 of its expected information
 
 
@@ -122,7 +124,7 @@ class Prior:
         return {"deviation": self.deviation, "information": self.information, "mean": self.mean}
 
 
-AnyPrior = Prior | CovariancePrior | MixturePrior
+AnyPrior = Prior | CovariancePrior | MixturePrior | PyramidPrior
 
 
 def check_kind(prior: AnyPrior, kind: Kind) -> None:
@@ -142,13 +144,19 @@ def save(prior: AnyPrior, path: Path) -> None:
     from safetensors.numpy import save as serialise
 
     metadata = {
-        "format": FORMATS[0] if isinstance(prior, Prior) else FORMATS[1],
+        "format": _format_of(prior),
         "name": prior.name,
         "id": f"{prior.id:08x}",  # so that a prior is found without reading all others whole; never believed
         "configuration": json.dumps(prior.configuration(), sort_keys=True),
     }
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in prior.tensors().items()}
     path.write_bytes(serialise(tensors, metadata))  # save_file would make it readable by its owner alone
+
+
+def _format_of(prior: AnyPrior) -> str:
+    if isinstance(prior, PyramidPrior):
+        return FORMATS[2]
+    return FORMATS[0] if isinstance(prior, Prior) else FORMATS[1]
 
 
 def load(path: Path) -> AnyPrior:
@@ -170,7 +178,7 @@ def load(path: Path) -> AnyPrior:
         _check_format(metadata.get("format", ""), path)
         configuration = json.loads(metadata["configuration"])
         prior = _from_stored(metadata.get("name", path.stem), metadata["format"], configuration, tensors)
-        reason = mixtures.problem(prior) if isinstance(prior, MixturePrior) else problem(prior)
+        reason = _problem(prior)
     except OSError as error:
         raise InputError(f"cannot read prior {path}: {error.strerror or error}") from error
     except SafetensorError as error:
@@ -183,7 +191,16 @@ def load(path: Path) -> AnyPrior:
     return prior
 
 
+def _problem(prior: AnyPrior) -> str | None:
+    if isinstance(prior, PyramidPrior):
+        return hierarchy.problem(prior)
+    return mixtures.problem(prior) if isinstance(prior, MixturePrior) else problem(prior)
+
+
 def _from_stored(name: str, version: str, configuration: dict[str, Any], tensors: dict[str, Any]) -> AnyPrior:
+    if version == FORMATS[2]:
+        ranges = {field: tuple(configuration[field]) for field in hierarchy.RANGES}
+        return PyramidPrior(name=name, stored=tensors, **{**configuration, **ranges})
     network = dict(configuration.pop("network"))
     network["extent"] = tuple(network["extent"])
     if configuration["family"] == linear.FAMILY:
@@ -198,7 +215,7 @@ def _check_format(version: str, path: Path) -> None:
     if version in FORMATS:
         return
     if version.startswith("combiner-prior-"):
-        known = " and ".join(FORMATS)
+        known = ", ".join(FORMATS)
         raise UnsupportedVersionError(f"{path} has format {version}, this program reads {known}; use a newer combiner")
     raise DamagedFileError(f"{path} is not a combiner prior")
 
@@ -207,7 +224,7 @@ def choose(kind: Kind, shape: tuple[int, ...], quality: int) -> tuple[AnyPrior, 
     """The shipped prior for a signal and a quality, and the rate relative to the prior's own.
 
     The rate is logarithmic in the quality: with several priors, qualities 2 and 9 are the rates of the lowest and the
-    highest; a single prior has its own rate at quality 5 and gains 12 % with each step.
+    highest; for a single one see :func:`quality_rate`.
 
     Args:
         kind: of the signal.
@@ -218,12 +235,24 @@ def choose(kind: Kind, shape: tuple[int, ...], quality: int) -> tuple[AnyPrior, 
         PriorError: no prior of that kind is shipped.
     """
     suitable = suitable_priors(kind, shape)
-    lowest, highest = suitable[0].bits_per_point, suitable[-1].bits_per_point
     if len(suitable) == 1:
-        return suitable[0], relative_rate(quality)
+        return suitable[0], quality_rate(suitable[0], quality)
+    lowest, highest = suitable[0].bits_per_point, suitable[-1].bits_per_point
     rate = lowest * (highest / lowest) ** ((quality - 2) / 7)
     nearest = nearest_prior(suitable, rate)
     return nearest, rate / nearest.bits_per_point
+
+
+def quality_rate(prior: AnyPrior, quality: int) -> float:
+    """The rate that a quality of 1 to 10 stands for with one prior, relative to the prior's own.
+
+    A pyramid prior is for all rates: its qualities go from near the lowest to near the highest in equal steps of the
+    noise code.
+    """
+    if not isinstance(prior, PyramidPrior):
+        return relative_rate(quality)
+    place = _LOWEST_QUALITY + (_HIGHEST_QUALITY - _LOWEST_QUALITY) * (quality - 1) / 9
+    return float(prior.rates[0] * (prior.rates[1] / prior.rates[0]) ** place) / prior.bits_per_point
 
 
 def nearest_prior(suitable: Sequence[AnyPrior], bits_per_point: float) -> AnyPrior:
@@ -233,7 +262,7 @@ def nearest_prior(suitable: Sequence[AnyPrior], bits_per_point: float) -> AnyPri
 
 def prior_for_psnr(suitable: Sequence[AnyPrior], psnr: float) -> AnyPrior:
     """The prior that is meant for a PSNR (dB, peak-to-peak 2); the one of the highest rate if none says so."""
-    mixed = [prior for prior in suitable if isinstance(prior, MixturePrior)]
+    mixed = [prior for prior in suitable if isinstance(prior, MixturePrior | PyramidPrior)]
     wanted = math.log(4) - psnr * math.log(10) / 10
     if not mixed:
         return suitable[-1]
@@ -243,8 +272,8 @@ def prior_for_psnr(suitable: Sequence[AnyPrior], psnr: float) -> AnyPrior:
 def suitable_priors(kind: Kind, shape: tuple[int, ...]) -> list[AnyPrior]:
     """The shipped priors for a signal, by increasing rate.
 
-    Mixture priors come first; of those, the ones count that were learned from signals of the nearest size in
-    proportion. Without any, those count whose tiles are the largest that the signal's longer side holds.
+    Pyramids and mixtures come first; of those, the ones count that were learned from signals of the nearest size in
+    proportion, and where a pyramid is among them, only pyramids. Without any, those count whose tiles are the largest that the signal's longer side holds.
 
     Raises:
         PriorError: no prior of that kind is shipped.
@@ -253,10 +282,12 @@ def suitable_priors(kind: Kind, shape: tuple[int, ...]) -> list[AnyPrior]:
     candidates = [(path, stated) for path, stated in candidates if stated.get("kind") == kind]
     if not candidates:
         raise PriorError(f"no prior for {kind}s is installed; name one with --prior")
-    mixed = [(path, stated) for path, stated in candidates if stated["family"] == linear.FAMILY]
+    mixed = [(path, stated) for path, stated in candidates if stated["family"] in (linear.FAMILY, pyramid.FAMILY)]
     if mixed:
         size = min((stated["size"] for _, stated in mixed), key=lambda size: abs(math.log(max(shape) / size)))
-        found = [load(path) for path, stated in mixed if stated["size"] == size]
+        mixed = [(path, stated) for path, stated in mixed if stated["size"] == size]
+        whole = [(path, stated) for path, stated in mixed if stated["family"] == pyramid.FAMILY]
+        found = [load(path) for path, _ in whole or mixed]
     else:
         shipped = [load(path) for path, _ in candidates]
         extents = sorted({max(prior.network.extent) for prior in shipped})

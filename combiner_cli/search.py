@@ -25,6 +25,7 @@ import numpy.typing as npt
 from . import coder, long_memory, sampler
 from .coder import STATES, Chaining
 from .errors import UsageError
+from .groups import Partition
 
 METHODS = ("astar", "best", "viterbi")
 
@@ -119,6 +120,23 @@ def search(
                 costs -= noise
             walk.advance(costs, begin)
     return np.stack([walk.chosen() for walk in walks])
+
+
+def target(part: Partition, mean: npt.NDArray[np.floating], deviation: npt.NDArray[np.floating], count: int) -> Target:
+    """The posteriors of the first groups of a stage of one signal.
+
+    Args:
+        part: which latents the groups hold.
+        mean: whitened posterior means of the stage's latents, ``(latents,)``.
+        deviation: their deviations.
+        count: number of groups.
+    """
+    some = slice(0, int(np.searchsorted(part.group, count)))
+    width = int(part.column[some].max(initial=0)) + 1
+    found = Target(np.zeros((1, count, width)), np.ones((1, count, width)))
+    places = (0, part.group[some], part.column[some])
+    found.mean[places], found.deviation[places] = mean[part.order[some]], deviation[part.order[some]]
+    return found
 
 
 def check_method(method: str) -> None:

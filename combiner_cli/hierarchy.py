@@ -1,0 +1,336 @@
+"""Pyramid priors: the moments of every weight of a picture, foretold from the weights that are decoded before it.
+
+A level of the pyramid is decoded in six stages: the luma details of four phases, then the chroma details of two times
+two. Before the luma and before the chroma comes the *activity* of the level's units, one of seven classes each, in an
+entropy code whose probabilities are foretold as well: it tells how large the residuals are, roughly, so that what is
+left is close to Gaussian. Small networks in whole numbers (:mod:`combiner_cli.models.whole`) do the foretelling. With
+noise variance s2 as the unit, a detail whose prior variance is t has the evidence N(mean, t + 1); the networks were
+learned by maximising it, which minimises KL + squared error / (2 · s2). Details of a variance far under the noise are
+pruned and cost nothing.
+
+Everything that a decoder's structure depends on (classes, which details are pruned, information, the partition into
+groups) is made of whole numbers here. That moments depend on what is decoded is therefore safe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from . import groups, identity
+from .mixtures import NOISE_CODES, noise_level, variance_of
+from .models import pyramid, whole
+from .models.pyramid import BANDS, CLASSES, COARSE, FAMILY, UNIT, Level
+from .models.whole import WholeNetwork
+from .signals import Kind, Tiling, tiling
+
+Array = npt.NDArray[Any]
+
+OCTAVE = 16  # deviations are coded in sixteenths of an octave
+LOWEST = -37  # of a deviation that is coded, about a fifth of the noise's
+HIGHEST = 20 * OCTAVE
+DEVIATION_BITS = 12  # of the fraction of a deviation
+CANDIDATE_BITS = 20  # of the fraction of a candidate
+FREQUENCY_BITS = 16  # of the probabilities of classes
+_LOGIT_UNIT = 16
+_LOWEST_LOGIT = -12 * _LOGIT_UNIT
+_ROOT_DEVIATION = (150.0, 60.0, 40.0)  # of the root's colours, times 2^levels, in 255ths of the range
+_UNITS_AT_ONCE = 1 << 13
+RANGES = ("noise_codes", "rates", "errors")
+
+
+def _deviations() -> Array:
+    """Deviations in units of 2^-12 of the noise's by their number less ``LOWEST``."""
+    return np.rint(np.exp2(np.arange(LOWEST, HIGHEST + 1) / OCTAVE + DEVIATION_BITS))
+
+
+def _information() -> npt.NDArray[np.int64]:
+    """Expected information in 1/256 bit, half of log2(1 + t), by the number of the deviation less ``LOWEST``."""
+    variance = np.exp2(np.arange(LOWEST, HIGHEST + 1) * (2 / OCTAVE))
+    return np.maximum(np.rint(groups.INFORMATION_UNIT / 2 * np.log2(1 + variance)), 1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class StageName:
+    """Where a stage is.
+
+    Attributes:
+        level: 0 for the finest.
+        number: within the level, 0 to 5: four of luma, two of chroma. The root is stage 0 of the level above all.
+    """
+
+    level: int
+    number: int
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Prior moments of the details of a stage.
+
+    Attributes:
+        mean: in steps of coefficients, whole numbers, ``(latents,)``.
+        deviation: numbers of the deviations less ``LOWEST``, ``(latents,)`` int16; −1 where pruned.
+    """
+
+    mean: Array
+    deviation: npt.NDArray[np.int16]
+
+    def information(self) -> npt.NDArray[np.int64]:
+        """Expected information in 1/256 bit, ``(latents,)``; 0 where pruned."""
+        return np.append(_INFORMATION, 0)[self.deviation]
+
+    def deviations(self) -> Array:
+        """In units of the noise's deviation, ``(latents,)``; 0 where pruned."""
+        return (np.append(_DEVIATIONS, 0) * 2.0**-DEVIATION_BITS)[self.deviation]
+
+    def values(self, z: Array) -> Array:
+        """Coefficients in whole steps of candidates ``(latents,)`` that are multiples of 2^-20; exact."""
+        scaled = np.append(_DEVIATIONS, 0)[self.deviation] * (z * 2.0**CANDIDATE_BITS)
+        found: Array = self.mean + np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
+        return found
+
+
+_DEVIATIONS, _INFORMATION = _deviations(), _information()
+_POWERS = np.rint(np.exp2(np.arange(_LOWEST_LOGIT, 1) / _LOGIT_UNIT + FREQUENCY_BITS))
+
+
+class Source(Protocol):
+    """Where the weights of a picture come from: a file, a search, or chance."""
+
+    def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
+        """Classes of all units ``(units,)``, given their frequencies ``(7, units)`` and the expected details in steps
+        ``(4 or 8 · 3, units)``: colour after colour and band after band at each of the four positions of a unit."""
+
+    def details(self, name: StageName, own: Level | None, moments: Moments) -> Array:
+        """Whole coefficients of all latents of a stage, ``(latents,)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class PyramidPrior:
+    """A prior over the weights of a pyramid.
+
+    Attributes:
+        name: for people; the id does not depend on it.
+        kind: of the signals, ``"image"``.
+        noise_codes: codes of the lowest and the highest rate that it was learned for.
+        rates: bits per pixel at these codes, average of the signals of learning.
+        errors: mean squared error at these codes on values in [-1, 1], geometric average of the signals of learning.
+        size: longer side of a typical signal of learning, in samples.
+        stored: tensors of the networks by ``level.network.tensor``, int16 and int32.
+        family: name of the family.
+    """
+
+    name: str
+    kind: Kind
+    noise_codes: tuple[int, int]
+    rates: tuple[float, float]
+    errors: tuple[float, float]
+    size: int
+    stored: dict[str, Array]
+    family: str = FAMILY
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of everything that decides how a file decodes."""
+        return identity.digest(self.configuration(), self.tensors())
+
+    @property
+    def id(self) -> int:
+        """The 32 bits that a file carries."""
+        return int.from_bytes(self.digest[:4], "big")
+
+    @property
+    def key(self) -> int:
+        """The 64-bit key of the shared sampler."""
+        return int.from_bytes(self.digest[:8], "big")
+
+    @property
+    def bits_per_point(self) -> float:
+        """The prior's own rate, in the middle of those that it was learned for."""
+        return math.sqrt(self.rates[0] * self.rates[1])
+
+    def configuration(self) -> dict[str, Any]:
+        """Everything but the tensors that decides how a file decodes, as JSON has it."""
+        fields = {"kind": self.kind, "family": self.family, "size": self.size}
+        return {**fields, **{name: list(getattr(self, name)) for name in RANGES}}
+
+    def tensors(self) -> dict[str, Array]:
+        """The stored tensors by name."""
+        return dict(self.stored)
+
+    def tiling(self, shape: tuple[int, ...], channels: int) -> Tiling:
+        """One tile for each plane, of the signal's own size."""
+        return tiling(shape, channels, shape, 3)
+
+    def typical(self, bits_per_point: float) -> tuple[float, float]:
+        """Code of the noise variance at which a typical signal takes a rate, and its mean squared error there.
+
+        The rate, the noise variance and the error are about exponential in each other.
+        """
+        place = math.log(bits_per_point / self.rates[0]) / math.log(self.rates[1] / self.rates[0])
+        code = self.noise_codes[0] + place * (self.noise_codes[1] - self.noise_codes[0])
+        return code, self.errors[0] * (self.errors[1] / self.errors[0]) ** place
+
+    @cached_property
+    def networks(self) -> tuple[dict[str, WholeNetwork], ...]:
+        """The networks of each kind of level by name."""
+        return tuple(
+            {
+                network.name: WholeNetwork(
+                    **{part: self._tensor(f"{kind}.{network.name}.{part}") for part in whole.TENSORS}
+                )
+                for network in pyramid.NETWORKS
+            }
+            for kind in range(COARSE + 1)
+        )
+
+    def _tensor(self, name: str) -> Array:
+        tensor = self.stored[name].astype(np.float64)
+        return tensor[:, None] if name.endswith("_bias") else tensor
+
+    def activity(self, own: Level, chroma: bool) -> tuple[Array, Array]:
+        """Frequencies ``(7, units)`` of the classes of all units, which sum to 2^16, and expected details in steps."""
+        network = pyramid.CHROMA_ACTIVITY if chroma else pyramid.LUMA_ACTIVITY
+        features = pyramid.chroma_activity_features if chroma else pyramid.luma_activity_features
+        frequencies, means = [], []
+        for rows in _strips(own):
+            values, contrast = features(own, rows)
+            results = self.networks[own.kind][network.name](values)
+            frequencies.append(_frequencies(results[network.outputs :]))
+            means.append(_means(results[: network.outputs], contrast))
+        return np.concatenate(frequencies, axis=1), np.concatenate(means, axis=1)
+
+    def moments(self, own: Level, number: int) -> Moments:
+        """Moments of a stage: result after result, phase after phase of a chroma stage, positions in row-major order."""
+        network = pyramid.CHROMA[number - 4] if number >= 4 else pyramid.LUMA[number]
+        phases = pyramid.stage_phases(number)
+        parts: list[list[tuple[Array, Array]]] = [[] for _ in phases]
+        for rows in _strips(own):
+            if number >= 4:
+                values, contrast = pyramid.chroma_features(own, number - 4, rows)
+            else:
+                values, contrast = pyramid.luma_features(own, number, rows)
+            results = self.networks[own.kind][network.name](values)
+            octaves = np.floor(pyramid.octaves(contrast / UNIT) * OCTAVE)
+            deviation = np.floor(results[network.outputs :] * (OCTAVE * 2.0**-whole.RESULT_BITS)) + octaves
+            mean = _means(results[: network.outputs], contrast)
+            first = 0
+            for part, phase in zip(parts, phases, strict=True):
+                last = first + pyramid.positions(own, phase, rows)
+                part.append((mean[:, first:last], deviation[:, first:last]))
+                first = last
+        means = np.concatenate([np.concatenate([m for m, _ in part], axis=1) for part in parts], axis=1)
+        deviations = np.concatenate([np.concatenate([d for _, d in part], axis=1) for part in parts], axis=1)
+        numbers = np.clip(deviations, LOWEST - 1, HIGHEST) - LOWEST
+        return Moments(means.reshape(-1), numbers.astype(np.int16).reshape(-1))
+
+
+def _strips(own: Level) -> Iterator[slice]:
+    """Rows of units, some thousand units at a time."""
+    rows, columns = own.units
+    step = max(1, _UNITS_AT_ONCE // columns)
+    for first in range(0, rows, step):
+        yield slice(first, min(first + step, rows))
+
+
+def _means(results: Array, contrast: Array) -> Array:
+    """Whole steps of results that are relative to the contrast."""
+    found: Array = np.floor(results * contrast * 2.0**-whole.RESULT_BITS)
+    return found
+
+
+def _frequencies(logits: Array) -> Array:
+    """Whole numbers that sum to 2^16 and are in about the proportion of 2^logit, none of them 0."""
+    whole_logits = np.floor(logits * (_LOGIT_UNIT * 2.0**-whole.RESULT_BITS))
+    relative = np.maximum(whole_logits - whole_logits.max(axis=0), _LOWEST_LOGIT).astype(np.int64)
+    powers = _POWERS[relative - _LOWEST_LOGIT]
+    room = (1 << FREQUENCY_BITS) - CLASSES
+    found = 1 + np.floor(powers * room / powers.sum(axis=0))
+    top = powers.argmax(axis=0)
+    found[top, np.arange(found.shape[1])] += (1 << FREQUENCY_BITS) - found.sum(axis=0)
+    return found
+
+
+def noise_deviation(code: int) -> float:
+    """Deviation of an image's noise in 255ths of the range of samples."""
+    return float(np.sqrt(variance_of(noise_level(code, "image")))) * 127.5
+
+
+def descend(
+    prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int, source: Source
+) -> Array:
+    """The weights of a picture from the root down, and the values that they render: ``(3, height, width)`` in steps.
+
+    Encoder and decoder go the same way; they differ in the source.
+
+    Args:
+        prior: of the weights.
+        shape: height and width.
+        colours: 3, or 1 where there is no chroma; then it is 0.
+        code: of the noise variance.
+        source: of classes and details.
+    """
+    sizes = pyramid.sizes(shape)
+    levels = len(sizes) - 1
+    picture = np.zeros((1, 3, *sizes[-1]))
+    root = root_moments(levels, sizes[-1], colours, code)
+    picture[0, :colours] = source.details(StageName(levels, 0), None, root).reshape(colours, *sizes[-1])
+    parent = None
+    for number in range(levels - 1, -1, -1):
+        own = pyramid.level(number, np.array([code]), picture, parent)
+        for chroma in (False, True)[: 1 + (colours == 3)]:
+            _descend_half(prior, own, chroma, source)
+        picture, parent = own.refined(sizes[number]), own
+    found: Array = picture[0]
+    return found
+
+
+def _descend_half(prior: PyramidPrior, own: Level, chroma: bool, source: Source) -> None:
+    """The luma or the chroma of a level."""
+    frequencies, means = prior.activity(own, chroma)
+    own.own_activity[:, int(chroma)] = source.activity(own, chroma, frequencies, means).reshape(1, *own.units)
+    for number in range(4, 6) if chroma else range(4):
+        moments = prior.moments(own, number)
+        if len(moments.mean):
+            pyramid.put(own, number, source.details(StageName(own.number, number), own, moments))
+
+
+def root_moments(levels: int, size: tuple[int, int], colours: int, code: int) -> Moments:
+    """Moments of the root, the same for all pictures: mean 0 and a deviation per colour."""
+    # 2^levels · 150 / (noise deviation) in sixteenths of an octave; a noise code is one of those
+    octaves = np.log2(np.array(_ROOT_DEVIATION[:colours]) / 63.75)
+    numbers = np.clip(np.rint(octaves * OCTAVE) + OCTAVE * levels + code, LOWEST, HIGHEST) - LOWEST
+    count = size[0] * size[1]
+    return Moments(np.zeros(colours * count), np.repeat(numbers, count).astype(np.int16))
+
+
+def problem(prior: PyramidPrior) -> str | None:
+    """Why the values of a prior cannot work, or ``None``."""
+    possible = (
+        prior.family == FAMILY
+        and prior.kind == "image"
+        and type(prior.size) is int
+        and 0 < prior.size < 2**32
+        and all(len(getattr(prior, name)) == 2 for name in RANGES)
+        and all(type(code) is int and 0 <= code < NOISE_CODES for code in prior.noise_codes)
+        and all(type(value) is float and 0 < value < 64 for value in (*prior.rates, *prior.errors))
+        and prior.noise_codes[0] < prior.noise_codes[1]
+        and prior.rates[0] < prior.rates[1]
+    )
+    if not possible:
+        return "its configuration is out of range"
+    wanted = set()
+    for kind in range(COARSE + 1):
+        for network in pyramid.NETWORKS:
+            begin = f"{kind}.{network.name}."
+            wanted |= {begin + part for part in whole.TENSORS}
+            own = {part: prior.stored.get(begin + part) for part in whole.TENSORS}
+            if not whole.fits(own, network.features, network.values, network.outputs, network.relative):
+                return f"its network {begin[:-1]} has a wrong shape or type"
+    return None if set(prior.stored) == wanted else "it holds tensors that it has no use for"

@@ -1,0 +1,357 @@
+"""From a picture to class numbers and group indices with a pyramid prior.
+
+The posterior of a detail is exact: under noise of variance 1 a detail c with prior mean m and variance t has the
+posterior mean m + (c − m) · t / (t + 1) and variance t / (t + 1) (Bishop, "Pattern recognition and machine learning",
+2006, section 3.3). Stage after stage is coded against the moments that the decoder will have, and what was coded is
+what the next moments are made of: the refinement is built in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import coder, hierarchy_groups, search
+from .coder import Chaining
+from .errors import UsageError
+from .hierarchy import FREQUENCY_BITS, Moments, PyramidPrior, StageName, descend, noise_deviation
+from .hierarchy_groups import DENSITIES, LAST_STAGE, Share, density_number, density_of
+from .mixtures import NOISE_CODES
+from .models import pyramid
+from .models.pyramid import UNIT, Level
+
+Array = npt.NDArray[Any]
+
+# variance of the details of a unit over the noise's that its class stands for, the noise itself included
+CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 90000.0])
+REACH = 3.3  # prior deviations that candidates can be relied on to reach
+_SIMULATION_SEED = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One picture to be coded: the weights of all levels, real numbers in units of the image's 255ths.
+
+    Attributes:
+        shape: height and width.
+        colours: 1 or 3.
+        root: ``(3, rows, columns)``.
+        details: of all levels from the finest on, ``(3, 3, rows, columns)`` each.
+    """
+
+    shape: tuple[int, int]
+    colours: int
+    root: Array
+    details: tuple[Array, ...]
+
+
+def picture_of(values: Array) -> Picture:
+    """The weights of an image.
+
+    Args:
+        values: ``(height, width, 1 or 3)`` in 255ths of the range, 0 in the middle of it.
+    """
+    colours = values.shape[2]
+    planes = np.zeros((3, *values.shape[:2]))
+    if colours == 3:
+        planes[:] = np.einsum("kc,hwc->khw", pyramid.COLOUR, values)
+    else:
+        planes[0] = values[:, :, 0] * math.sqrt(3)
+    details = []
+    for _ in pyramid.sizes(values.shape[:2])[1:]:
+        planes, found = pyramid.analyse(planes)
+        details.append(found)
+    return Picture((values.shape[0], values.shape[1]), colours, planes, tuple(details))
+
+
+def values_of(picture: Array, colours: int, code: int) -> Array:
+    """The inverse of :func:`picture_of` for a decoded picture ``(3, height, width)`` in steps."""
+    scale = noise_deviation(code) / UNIT
+    if colours == 1:
+        found: Array = (picture[0] * (scale / math.sqrt(3)))[:, :, None]
+        return found
+    return np.einsum("kc,khw->hwc", pyramid.COLOUR, picture) * scale
+
+
+@dataclass(eq=False)
+class _Encoding:
+    """What the sources of the encoder share: the true weights, and the activity that follows from them."""
+
+    picture: Picture
+    code: int
+    class_bits: float = 0.0
+
+    @property
+    def scale(self) -> float:
+        """Deviations of the noise per 255th."""
+        return 1 / noise_deviation(self.code)
+
+    def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
+        details = pyramid.unit_details(self.picture.details[own.number][None], chroma) * self.scale
+        energy = ((details - means / UNIT) ** 2).mean(axis=0)
+        found = best_classes(energy, np.log2(frequencies) - FREQUENCY_BITS, len(details))
+        self.class_bits += _class_bits(found, frequencies)
+        return found
+
+    def target(self, name: StageName, own: Level | None) -> Array:
+        """The true coefficients of a stage in units of the noise's deviation, ``(latents,)``."""
+        if own is None:
+            return self.picture.root[: self.picture.colours].reshape(-1) * self.scale
+        found: Array = pyramid.get(self.picture.details[own.number][None], own, name.number).reshape(-1)
+        return found * self.scale
+
+    def posterior(self, name: StageName, own: Level | None, moments: Moments) -> tuple[Array, Array, Array, Array]:
+        """Prior deviations and whitened posterior means and deviations of the latents of a stage that are coded, and
+        which those are."""
+        coded = np.flatnonzero(moments.deviation >= 0)
+        prior = moments.deviations()[coded]
+        residual = self.target(name, own)[coded] - moments.mean[coded] / UNIT
+        whole = 1 + prior**2
+        return coded, prior, residual * prior / whole, 1 / np.sqrt(whole)
+
+
+@dataclass(eq=False)
+class ChanceSource(_Encoding):
+    """Samples of the posterior in the place of candidates: what coding will come to, without the search.
+
+    Attributes:
+        bits: KL(posterior, prior) of all latents.
+        information: expected information of each of the eight densities' stages, in 1/256 bit.
+        class_bits_before: bits of the classes before the finest level.
+    """
+
+    bits: float = 0.0
+    information: Array = field(default_factory=lambda: np.zeros(DENSITIES))
+    generator: np.random.Generator = field(
+        default_factory=lambda: np.random.Generator(np.random.Philox(_SIMULATION_SEED))
+    )
+
+    def details(self, name: StageName, own: Level | None, moments: Moments) -> Array:
+        coded, prior, mean, deviation = self.posterior(name, own, moments)
+        mean = np.clip(mean, -REACH, REACH)
+        z = np.zeros(len(moments.mean))
+        drawn = mean + deviation * self.generator.standard_normal(len(coded), dtype=np.float32)
+        z[coded] = np.rint(drawn * 2.0**20) * 2.0**-20
+        divergence = float((0.5 * (deviation**2 + mean**2 - 1) - np.log(deviation)).sum()) / math.log(2)
+        self.bits += divergence
+        self.information[density_number(name)] += float(moments.information().sum())
+        return moments.values(z)
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """What coding a picture at a noise code will come to.
+
+    Attributes:
+        code: of the noise variance.
+        bits: KL of all latents.
+        class_bits: of the activity.
+        information: expected information of the stages of each density, in 1/256 bit.
+        squared_error: sum over all samples, in 255ths squared.
+    """
+
+    code: int
+    bits: float
+    class_bits: float
+    information: Array
+    squared_error: float
+
+
+def forecast(prior: PyramidPrior, values: Array, code: int) -> Forecast:
+    """Simulate the coding of a plane ``(height, width, 1 or 3)``."""
+    picture = picture_of(values)
+    source = ChanceSource(picture, code)
+    decoded = descend(prior, picture.shape, picture.colours, code, source)
+    error = float(((np.clip(values_of(decoded, picture.colours, code), -127.5, 127.5) - values) ** 2).sum())
+    return Forecast(code, source.bits, source.class_bits, source.information, error)
+
+
+@dataclass(eq=False)
+class SearchSource(_Encoding):
+    """Candidates that a search finds.
+
+    Attributes:
+        writer: of the file that they go into.
+    """
+
+    writer: _Writer = field(kw_only=True)
+
+    def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
+        found = super().activity(own, chroma, frequencies, means)
+        self.writer.classes.append(found)
+        self.writer.frequencies.append(frequencies)
+        return found
+
+    def details(self, name: StageName, own: Level | None, moments: Moments) -> Array:
+        writer = self.writer
+        writer.adjust(name, moments, self)
+        part = hierarchy_groups.partition(writer.share, name, moments, writer.key)
+        z = np.zeros(len(moments.mean))
+        if part.groups:
+            coded, _, mean, deviation = self.posterior(name, own, moments)
+            means, deviations = np.zeros((2, len(z)))
+            means[coded], deviations[coded] = mean, deviation
+            target = search.target(part, means, deviations, part.groups)
+            found = search.search(
+                target, writer.chaining, writer.key, writer.indices[None], writer.method, writer.generator
+            )
+            writer.indices = np.append(writer.indices, found[0])
+            z[part.order] = hierarchy_groups.look_up(writer.indices, part, writer.chaining, writer.key)
+        writer.latents.append(z)
+        return moments.values(z)
+
+
+@dataclass(eq=False)
+class _Writer:
+    """A file in the making.
+
+    Attributes:
+        share: of the groups.
+        chaining: of the groups.
+        key: of the prior.
+        method: one of ``search.METHODS``.
+        generator: source of the Gumbel noise of A* coding.
+        total: bytes that classes and groups together take, exactly; ``None`` where that is left open.
+        expected: of the plane that is being coded.
+        classes: of all units so far, activity after activity.
+        frequencies: that go with them.
+        indices: of all groups so far, ``(groups,)``.
+        latents: whitened latents of all stages so far.
+    """
+
+    share: Share
+    chaining: Chaining
+    key: int
+    method: str
+    generator: np.random.Generator
+    total: int | None
+    expected: Forecast | None = None
+    classes: list[Array] = field(default_factory=list)
+    frequencies: list[Array] = field(default_factory=list)
+    indices: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    latents: list[Array] = field(default_factory=list)
+
+    def class_stream(self) -> bytes:
+        return hierarchy_groups.class_bytes(self.classes, self.frequencies)
+
+    def adjust(self, name: StageName, moments: Moments, source: _Encoding) -> None:
+        """Set the density of a stage so that the file comes to its size; the last stage takes exactly what is left."""
+        final = self.share.final
+        if self.total is None or final is None or name.level > 1 or (name.level, name.number > 0) == (1, True):
+            return
+        assert self.expected is not None
+        number = density_number(name)
+        last_activity = StageName(0, 4 if final.number > 3 else 0)
+        all_classes = name.level == 0 and name.number >= last_activity.number
+        if all_classes:
+            length = len(self.class_stream())
+        else:
+            spent = sum(_class_bits(*pair) for pair in zip(self.classes, self.frequencies, strict=True))
+            length = math.ceil((spent + max(self.expected.class_bits - source.class_bits, 0)) / 8)
+        left = self.total - length - len(self.indices)
+        if name == final:
+            self.share.left = max(left, 0)
+            return
+        later = float(self.expected.information[number + 1 :].sum())
+        own = float(moments.information().sum()) if name.level == 0 else float(self.expected.information[number])
+        self.share.densities[number] = density_of(max(left, 0) * 2048 / max(own + later, 1))
+
+
+def best_classes(energy: Array, octaves: Array, details: int) -> npt.NDArray[np.int64]:
+    """The class of least cost of each unit: its own bits, and KL + squared error / (2 · s2) of the details if they all
+    had the variance that the class stands for.
+
+    Args:
+        energy: mean squared residual over the noise variance, ``(units,)``.
+        octaves: logarithms of the classes' probabilities to base 2, ``(classes, units)``.
+        details: of a unit.
+    """
+    variances = CLASS_VARIANCES[:, None]
+    coding = np.log2(variances) + energy / (variances * math.log(2))
+    return (0.5 * details * coding - octaves).argmin(axis=0)
+
+
+def _class_bits(classes: Array, frequencies: Array) -> float:
+    """Bits that classes take with their frequencies."""
+    return float((FREQUENCY_BITS - np.log2(frequencies[classes, np.arange(len(classes))])).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """Coded planes of an image.
+
+    Attributes:
+        code: of the noise variance.
+        densities: eight of them.
+        chains: of groups.
+        classes: the stream of classes.
+        indices: of all groups, ``(groups,)`` int64.
+        latents: whitened latents of all stages of all planes.
+        squared_error: sum over all samples, in 255ths squared.
+    """
+
+    code: int
+    densities: tuple[int, ...]
+    chains: int
+    classes: bytes
+    indices: npt.NDArray[np.int64]
+    latents: Array
+    squared_error: float
+
+
+def encode_planes(
+    prior: PyramidPrior,
+    planes: Sequence[Array],
+    expected: Sequence[Forecast],
+    ratio: float,
+    method: str,
+    seed: int,
+    total: int | None = None,
+) -> Coded:
+    """Code the planes of an image, one after the other.
+
+    Args:
+        prior: of the weights.
+        planes: their values, ``(height, width, 1 or 3)`` each, in 255ths, 0 in the middle.
+        expected: what a simulation of each at the noise code to be used came to.
+        ratio: groups per 8 bits of information where there is no total.
+        method: one of ``search.METHODS``.
+        seed: of the encoder's random numbers.
+        total: bytes that classes and groups together take, exactly, if given.
+
+    Raises:
+        UsageError: the total is too small for the classes.
+    """
+    code = expected[0].code
+    about = sum(float(one.information.sum()) for one in expected) * ratio / 2048 if total is None else total
+    chaining = Chaining(8, coder.chains_of(int(about)))
+    writer = _Writer(
+        Share([density_of(ratio)] * DENSITIES, None),
+        chaining,
+        prior.key,
+        method,
+        np.random.Generator(np.random.Philox(seed)),
+        total,
+    )
+    error = 0.0
+    for values, own in zip(planes, expected, strict=True):
+        picture = picture_of(values)
+        writer.expected = own
+        if values is planes[-1]:
+            writer.share.final = LAST_STAGE[picture.colours] if max(picture.shape) > 4 else StageName(0, 0)
+        source = SearchSource(picture, code, writer=writer)
+        decoded = values_of(descend(prior, picture.shape, picture.colours, code, source), picture.colours, code)
+        error += float(((np.clip(decoded, -127.5, 127.5) - values) ** 2).sum())
+    classes = writer.class_stream()
+    if total is not None:
+        if len(classes) + len(writer.indices) > total:
+            raise UsageError(f"the classes and first groups of this image take more than {total} bytes")
+        missing = np.zeros(total - len(classes) - len(writer.indices), dtype=np.int64)  # nothing is left to code
+        writer.indices = np.append(writer.indices, missing)
+    densities = tuple(writer.share.densities)
+    return Coded(code, densities, chaining.chains, classes, writer.indices, np.concatenate(writer.latents), error)

@@ -1,0 +1,173 @@
+"""How many groups each stage of a pyramid has, and the file's two streams: classes and indices.
+
+What information a stage has is known only when the stages before it are decoded. So the file says how much information
+a group holds: a density for the coarse levels, one for the second finest, and one for each stage of the finest. The
+last stage takes the groups that are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import constriction
+import numpy as np
+import numpy.typing as npt
+
+from . import coder, groups
+from .coder import Chaining
+from .errors import DamagedFileError
+from .groups import EMPTY, Partition
+from .hierarchy import FREQUENCY_BITS, Moments, StageName
+from .models.pyramid import Level
+
+Array = npt.NDArray[Any]
+
+DENSITIES = 8  # coarse levels, the second finest level, six stages of the finest level
+_GROUP = 8 * groups.INFORMATION_UNIT
+_UNIT = 128  # of a density: groups per 8 bits of information
+_LOWEST = 96
+USUAL_DENSITY = 40  # 1.0625 groups per 8 bits
+MOST_DENSITY = 127
+LAST_STAGE = {1: StageName(0, 3), 3: StageName(0, 5)}  # by colours
+
+
+def density_of(ratio: float) -> int:
+    """The density nearest to a number of groups per 8 bits of information."""
+    return min(max(round(ratio * _UNIT) - _LOWEST, 0), MOST_DENSITY)
+
+
+def ratio_of(density: int) -> float:
+    """Groups per 8 bits of information."""
+    return (density + _LOWEST) / _UNIT
+
+
+def density_number(name: StageName) -> int:
+    """Which of the densities is a stage's."""
+    return 2 + name.number if name.level == 0 else 1 if name.level == 1 else 0
+
+
+@dataclass(eq=False)
+class Share:
+    """Deals the groups of a file to its stages, one after another, by integer arithmetic.
+
+    Attributes:
+        densities: eight of them.
+        left: groups that no stage has taken yet; ``None`` where there is no bound to them.
+        final: the file's last stage, once its plane is begun.
+        pending: information in 1/256 bit, times the density, that has not filled a group yet.
+    """
+
+    densities: list[int]
+    left: int | None
+    final: StageName | None = None
+    pending: int = 0
+
+    def take(self, name: StageName, information: int) -> int:
+        """The number of groups of the next stage.
+
+        Args:
+            name: of the stage.
+            information: of all its latents, in 1/256 bit.
+        """
+        if self.left is not None and name == self.final:
+            count = min(self.left, information)
+        else:
+            density = self.densities[density_number(name)] + _LOWEST
+            count, self.pending = divmod(self.pending + information * density, _GROUP * _UNIT)
+            count = min(count, information) if self.left is None else min(count, information, self.left)
+        if self.left is not None:
+            self.left -= count
+        return count
+
+
+@dataclass(eq=False)
+class FileSource:
+    """The weights that a file names.
+
+    Attributes:
+        share: of the groups.
+        chaining: of the groups.
+        key: of the prior.
+        decoder: of the classes.
+        indices: of all groups, ``(groups,)``.
+        first: the next stage's first group.
+        latents: whitened latents of all stages so far.
+        classes: of all units so far.
+    """
+
+    share: Share
+    chaining: Chaining
+    key: int
+    decoder: Any
+    indices: npt.NDArray[np.int64]
+    first: int = 0
+    latents: list[Array] = field(default_factory=list)
+    classes: list[Array] = field(default_factory=list)
+
+    def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
+        del own, chroma, means
+        try:
+            found: Array = self.decoder.decode(class_model(), probabilities(frequencies))
+        except (AssertionError, ValueError) as error:
+            raise DamagedFileError("the classes of the file cannot be read; it is damaged") from error
+        self.classes.append(found)
+        return found
+
+    def details(self, name: StageName, own: Level | None, moments: Moments) -> Array:
+        del own
+        part = partition(self.share, name, moments, self.key)
+        z = np.zeros(len(moments.mean))
+        if part.groups:
+            z[part.order] = look_up(self.indices[: self.first + part.groups], part, self.chaining, self.key)
+            self.first += part.groups
+        self.latents.append(z)
+        return moments.values(z)
+
+
+def partition(share: Share, name: StageName, moments: Moments, key: int) -> Partition:
+    """The partition of a stage's latents into the groups that it gets."""
+    information = moments.information()
+    count = share.take(name, int(information.sum()))
+    return groups.partition(information, count, key) if count else EMPTY
+
+
+def look_up(indices: npt.NDArray[np.int64], part: Partition, chaining: Chaining, key: int) -> Array:
+    """Whitened values of the latents of a stage, in the order of ``part.order``.
+
+    Args:
+        indices: of all groups up to the stage's last one.
+        part: of the stage.
+        chaining: of the file.
+        key: of the prior.
+    """
+    reach = max(chaining.chains, 2)
+    begin = max(0, len(indices) - part.groups - reach)
+    before = len(indices) - part.groups - begin
+    rows = coder.table_rows(indices[begin:], chaining)[before:]
+    return coder.candidates(rows, part, key)
+
+
+def class_model() -> Any:
+    """The family of models of the range coder: any probabilities."""
+    return constriction.stream.model.Categorical(perfect=False)
+
+
+def probabilities(frequencies: Array) -> npt.NDArray[np.float32]:
+    """Frequencies ``(7, units)`` as the range coder takes them, ``(units, 7)``: exact."""
+    return np.ascontiguousarray(frequencies.T * 2.0**-FREQUENCY_BITS, dtype=np.float32)
+
+
+def class_decoder(data: bytes) -> Any:
+    """A decoder of the stream of classes."""
+    padded = data + bytes(-len(data) % 4)
+    return constriction.stream.queue.RangeDecoder(np.frombuffer(padded, dtype="<u4").astype(np.uint32))
+
+
+def class_bytes(classes: Sequence[Array], frequencies: Sequence[Array]) -> bytes:
+    """The stream of classes: 32-bit words of the range coder, least significant byte first, without zeros at its end."""
+    encoder = constriction.stream.queue.RangeEncoder()
+    for own, table in zip(classes, frequencies, strict=True):
+        encoder.encode(own.astype(np.int32), class_model(), probabilities(table))
+    return encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")

@@ -1,0 +1,444 @@
+"""Learning a pyramid prior: the networks that foretell the moments, by gradient steps on the evidence.
+
+The prior variance that maximises the evidence N(c; mean, t + s2) of the details c is the fixed point of the published
+closed-form update (Guo et al. 2023, equation 7) for a network without hidden layers: t = max(data variance − s2, 0).
+Here the data variance depends on what is decoded, and a small network learns it. A step takes crops of pictures down
+the pyramid the way a decoder goes, each at a noise variance of its own, with samples of the posteriors in the place of
+coded candidates; every network is trained on the context that it will meet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from . import hierarchy_coding
+from .errors import DamagedFileError, DatasetError, OutputError
+from .hierarchy import LOWEST, OCTAVE, PyramidPrior, noise_deviation
+from .hierarchy_coding import REACH
+from .models import pyramid, whole
+from .models.pyramid import COARSE, FEATURE_UNIT, UNIT, Level, Network
+
+Array = npt.NDArray[Any]
+
+_CHECKPOINT = "combiner-pyramid-checkpoint-1"
+_LEARNING_RATE = 2.5e-3
+_LAST_RATE = 0.02  # of the learning rate, at the end
+_WARM_UP = 100  # steps
+_MOST_GRADIENT = 1.0
+_USUAL_CODE = 48  # whose pictures have weight 1; the cost of a picture is about inverse to its noise deviation ...
+_WEIGHT_OCTAVES = 0.7 / 16  # ... and so is its weight, nearly
+_REPORT_STEPS = 100
+_CURVE_STEP = 8  # noise codes between measurements
+_FINE = 2  # levels, from the finest on, that are called fine
+_FINEST_CROP = 7 / 16  # of the finest level's positions along an axis; it has most of the work
+
+
+@dataclass(frozen=True)
+class PyramidPlan:
+    """Settings of a pyramid prior's learning.
+
+    Attributes:
+        name: of the prior.
+        steps: gradient steps.
+        pictures: of a step.
+        crop: side of a picture of a step, in samples.
+        fine: units of the hidden layers of the networks of the two finest levels: of the luma, the chroma, and those
+            that foretell activity.
+        coarse: of all other levels.
+        noise_codes: lowest and highest noise code.
+        seed: of all random numbers.
+        size: longer side of a typical signal.
+    """
+
+    name: str
+    steps: int
+    pictures: int
+    crop: int
+    fine: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    coarse: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    noise_codes: tuple[int, int]
+    seed: int
+    size: int
+
+
+@dataclass(frozen=True)
+class PyramidReport:
+    """State after some steps.
+
+    Attributes:
+        number: steps finished.
+        steps: of all.
+        cost: KL + class bits + squared error / (2 · s2) of the steps since the last report, in bits per picture
+            element, weighted as in the loss.
+    """
+
+    number: int
+    steps: int
+    cost: float
+
+
+@dataclass(frozen=True)
+class LearnedPyramid:
+    """A finished prior, and what was measured on the way.
+
+    Attributes:
+        prior: to save.
+        reports: of all steps, those before a resumption included.
+        curve: noise code, bits per pixel and PSNR of simulated coding of the held-out pictures.
+    """
+
+    prior: PyramidPrior
+    reports: tuple[PyramidReport, ...]
+    curve: tuple[tuple[int, float, float], ...]
+
+
+class _Learner(torch.nn.Module):
+    """A network in floating point; see :class:`combiner_cli.models.whole.WholeNetwork`."""
+
+    def __init__(self, network: Network, hidden: tuple[int, int], generator: torch.Generator) -> None:
+        super().__init__()
+        self.network = network
+
+        def drawn(rows: int, columns: int, gain: float) -> torch.nn.Parameter:
+            scale = gain / math.sqrt(columns)
+            return torch.nn.Parameter(torch.randn(rows, columns, generator=generator) * scale)
+
+        self.first = drawn(hidden[0], network.features, 1.2)
+        self.first_bias = torch.nn.Parameter(torch.zeros(hidden[0], 1))
+        self.second = drawn(hidden[1], hidden[0], 1.4)
+        self.second_bias = torch.nn.Parameter(torch.zeros(hidden[1], 1))
+        self.third = torch.nn.Parameter(torch.zeros(network.values, hidden[1]))
+        bias = torch.zeros(network.values, 1)
+        if not network.activity:
+            bias[network.outputs :] = -1.0  # octaves of the deviations, relative to the contrast
+        self.third_bias = torch.nn.Parameter(bias)
+        self.linear = torch.nn.Parameter(torch.zeros(network.outputs, network.relative))
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Means and the rest, ``(outputs, columns)`` and ``(values - outputs, columns)``."""
+        largest = float(whole.LARGEST_ACTIVATION)
+        hidden = torch.addmm(self.first_bias, self.first, features).clamp(0, largest)
+        hidden = torch.addmm(self.second_bias, self.second, hidden).clamp(0, largest)
+        results = torch.addmm(self.third_bias, self.third, hidden)
+        outputs, relative = self.linear.shape
+        return results[:outputs] + self.linear @ features[:relative], results[outputs:]
+
+
+def learn(
+    plan: PyramidPlan,
+    training: Sequence[npt.NDArray[np.uint8]],
+    held_out: Sequence[npt.NDArray[np.uint8]],
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    report: Callable[[PyramidReport], None] = lambda _: None,
+) -> LearnedPyramid:
+    """Learn a pyramid prior.
+
+    Args:
+        plan: settings.
+        training: pictures of at least ``plan.crop`` samples a side, ``(height, width, 3)``.
+        held_out: pictures to measure.
+        device: of torch.
+        checkpoint: file to go on from, and to keep up to date.
+        checkpoint_seconds: time between two states in it.
+        report: called now and then.
+
+    Raises:
+        DatasetError: the checkpoint is of other data or settings.
+        DamagedFileError: it cannot be read.
+        OutputError: it cannot be written.
+    """
+    fingerprint = _fingerprint(plan, training)
+    learner = _learner(plan).to(device)
+    optimiser = torch.optim.Adam(learner.parameters(), lr=_LEARNING_RATE, betas=(0.9, 0.98))
+    done, reports = 0, []
+    if checkpoint is not None and checkpoint.exists():
+        done, reports = _load(checkpoint, fingerprint, learner, optimiser)
+    saved, costs = time.monotonic(), []
+    for number in range(done, plan.steps):
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([plan.seed, number])))
+        rate = _LEARNING_RATE * min(1.0, (number + 1) / _WARM_UP)
+        falling = 0.5 * (1 + math.cos(math.pi * number / plan.steps))
+        for group in optimiser.param_groups:
+            group["lr"] = rate * (falling * (1 - _LAST_RATE) + _LAST_RATE)
+        optimiser.zero_grad()
+        costs.append(_Descent(learner, generator, device).run(*_crops(plan, training, generator)))
+        for one in learner.values():
+            for network in one.values():
+                torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
+        optimiser.step()
+        if (number + 1) % _REPORT_STEPS == 0 or number + 1 == plan.steps:
+            reports.append(PyramidReport(number + 1, plan.steps, float(np.mean(costs))))
+            costs = []
+            report(reports[-1])
+        if checkpoint is not None and time.monotonic() - saved > checkpoint_seconds:
+            _save(checkpoint, fingerprint, learner, optimiser, number + 1, reports)
+            saved = time.monotonic()
+    if checkpoint is not None:
+        _save(checkpoint, fingerprint, learner, optimiser, plan.steps, reports)
+    low, high = plan.noise_codes
+    stored = _stored(learner)
+    prior = PyramidPrior(plan.name, "image", (low, high), (1.0, 2.0), (1.0, 1.0), plan.size, stored)
+    curve = _curve(prior, held_out)
+    rates, errors = zip(*((curve[n][1], 4 * 10 ** (-curve[n][2] / 10)) for n in (0, -1)), strict=True)
+    prior = PyramidPrior(plan.name, "image", (curve[0][0], curve[-1][0]), rates, errors, plan.size, stored)
+    return LearnedPyramid(prior, tuple(reports), curve)
+
+
+def _learner(plan: PyramidPlan) -> torch.nn.ModuleDict:
+    generator = torch.Generator().manual_seed(plan.seed)
+    found = torch.nn.ModuleDict()
+    for kind in range(COARSE + 1):
+        luma, chroma, activity = plan.fine if kind < _FINE else plan.coarse
+        networks = torch.nn.ModuleDict()
+        for network in pyramid.NETWORKS:
+            hidden = activity if network.activity else chroma if network.chroma else luma
+            networks[network.name] = _Learner(network, hidden, generator)
+        found[str(kind)] = networks
+    return found
+
+
+def _crops(
+    plan: PyramidPlan, training: Sequence[npt.NDArray[np.uint8]], generator: np.random.Generator
+) -> tuple[Array, Array]:
+    """Pictures of a step, ``(pictures, 3, crop, crop)`` in 255ths with 0 in the middle, and their noise codes."""
+    found = []
+    for _ in range(plan.pictures):
+        picture = training[generator.integers(len(training))]
+        top, left = (generator.integers(size - plan.crop + 1) for size in picture.shape[:2])
+        crop = picture[top : top + plan.crop, left : left + plan.crop]
+        for axis in (0, 1):
+            crop = np.flip(crop, axis) if generator.random() < 0.5 else crop
+        crop = crop.transpose(1, 0, 2) if generator.random() < 0.5 else crop
+        found.append(crop.transpose(2, 0, 1))
+    codes = generator.integers(plan.noise_codes[0], plan.noise_codes[1] + 1, plan.pictures)
+    return np.stack(found) - 127.5, codes
+
+
+class _Descent:
+    """One step's way down the pyramid; the gradients of every network are added up on the way."""
+
+    def __init__(self, learner: torch.nn.ModuleDict, generator: np.random.Generator, device: str) -> None:
+        self._learner, self._generator, self._device = learner, generator, device
+        self._cost = 0.0
+
+    def run(self, pictures: Array, codes: Array) -> float:
+        """Take pictures ``(pictures, 3, height, width)`` down; their cost in bits per element, weighted."""
+        scale = UNIT / np.array([noise_deviation(int(code)) for code in codes])
+        planes = np.einsum("kc,bchw->bkhw", pyramid.COLOUR, pictures) * scale[:, None, None, None]
+        sizes, details = pyramid.sizes(pictures.shape[2:]), []
+        for _ in sizes[1:]:
+            planes, found = pyramid.analyse(planes)
+            details.append(found)
+        planes = np.floor(planes + UNIT * self._generator.standard_normal(planes.shape))
+        parent = None
+        for number in range(len(details) - 1, -1, -1):
+            own, true = pyramid.level(number, codes, planes, parent), details[number]
+            if number == 0:
+                own, true = self._cropped(own, true)
+            self._level(own, true)
+            if number:
+                planes, parent = own.refined(sizes[number]), own
+        return self._cost / pictures.size
+
+    def _cropped(self, own: Level, true: Array) -> tuple[Level, Array]:
+        """A part of the finest level."""
+        side = [2 * max(1, round(size * _FINEST_CROP / 2)) for size in own.size]
+        first = [2 * int(self._generator.integers((size - own_side) // 2 + 1)) for size, own_side in zip(own.size, side, strict=True)]
+        rows, columns = (slice(start, start + length) for start, length in zip(first, side, strict=True))
+        found = pyramid.level(0, own.code, own.coarse[..., rows, columns])
+        units = (slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2))
+        found.own_parents[...] = own.own_parents[(slice(None), slice(None), *units)]
+        return found, true[..., rows, columns]
+
+    def _level(self, own: Level, true: Array) -> None:
+        """All stages of a level; true details ``(pictures, 3, 3, rows, columns)`` in steps."""
+        for chroma in (False, True):
+            self._activity(own, true, chroma)
+            for number in range(4, 6) if chroma else range(4):
+                self._stage(own, true, number)
+
+    def _results(self, own: Level, network: Network, features: Array) -> tuple[torch.Tensor, torch.Tensor]:
+        values = torch.from_numpy(features).to(self._device) / FEATURE_UNIT
+        found: tuple[torch.Tensor, torch.Tensor] = self._learner[str(own.kind)][network.name](values)  # type: ignore[index]
+        return found
+
+    def _backward(
+        self, own: Level, counts: Sequence[int], costs: torch.Tensor, counted: torch.Tensor | None = None
+    ) -> None:
+        """Add the gradients of the average cost of positions, and the cost itself to the sum.
+
+        Args:
+            own: the level.
+            counts: positions of a picture in each phase.
+            costs: ``(positions,)``, picture after picture within phases.
+            counted: the part that a file pays for, if not all.
+        """
+        weight = np.exp2(-(own.code - _USUAL_CODE) * _WEIGHT_OCTAVES).clip(0.1, 8.0)
+        weights = self._tensor(np.concatenate([np.repeat(weight, count) for count in counts]))
+        (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
+        self._cost += float(((costs if counted is None else counted).detach() * weights).sum())
+
+    def _tensor(self, values: Array) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(self._device)
+
+    def _activity(self, own: Level, true: Array, chroma: bool) -> None:
+        network = pyramid.CHROMA_ACTIVITY if chroma else pyramid.LUMA_ACTIVITY
+        gather = pyramid.chroma_activity_features if chroma else pyramid.luma_activity_features
+        features, contrast = gather(own, slice(0, own.units[0]), np.float32)
+        means, logits = self._results(own, network, features)
+        residual = self._tensor(pyramid.unit_details(true, chroma) / UNIT) - means * self._tensor(contrast / UNIT)
+        energy = (residual**2).mean(dim=0)
+        octaves = torch.log_softmax(logits * math.log(2), dim=0) / math.log(2)
+        classes = hierarchy_coding.best_classes(
+            energy.detach().cpu().numpy(), octaves.detach().cpu().numpy(), network.outputs
+        )
+        own.own_activity[:, int(chroma)] = classes.reshape(len(own.code), *own.units)
+        entropy = -octaves.gather(0, torch.from_numpy(classes).to(self._device)[None])[0]
+        # means serve to tell what is left over: about what it takes to code that
+        self._backward(
+            own, [own.units[0] * own.units[1]], entropy + 0.5 * network.outputs * torch.log2(1 + energy), entropy
+        )
+
+    def _stage(self, own: Level, true: Array, number: int) -> None:
+        rows = slice(0, own.units[0])
+        if number >= 4:
+            network = pyramid.CHROMA[number - 4]
+            features, contrast = pyramid.chroma_features(own, number - 4, rows, np.float32)
+        else:
+            network = pyramid.LUMA[number]
+            features, contrast = pyramid.luma_features(own, number, rows, np.float32)
+        if not features.shape[1]:
+            return
+        means, octaves = self._results(own, network, features)
+        means = means * self._tensor(contrast / UNIT)
+        octaves = (octaves + self._tensor(pyramid.octaves(contrast / UNIT))).clamp(-6, 20)
+        residual = self._tensor(pyramid.get(true, own, number) / UNIT) - means
+        phases = pyramid.stage_phases(number)
+        counts = [pyramid.positions(own, phase, rows) // len(own.code) for phase in phases]
+        self._backward(own, counts, _evidence(residual, octaves).sum(dim=0))
+        with torch.no_grad():
+            values = means + self._sampled(residual, octaves)
+        pyramid.put(own, number, np.floor(values.cpu().numpy().astype(np.float64) * UNIT))
+
+    def _sampled(self, residual: torch.Tensor, octaves: torch.Tensor) -> torch.Tensor:
+        """A sample of the posterior of residuals, as coding would find it."""
+        variance = torch.exp2(2 * octaves)
+        variance = torch.where(octaves * OCTAVE < LOWEST, torch.zeros_like(variance), variance)
+        share = variance / (variance + 1)
+        reach = REACH * torch.sqrt(variance)
+        mean = torch.minimum(torch.maximum(share * residual, -reach), reach)
+        noise = self._tensor(self._generator.standard_normal(residual.shape, dtype=np.float32))
+        return mean + torch.sqrt(share) * noise
+
+
+def _evidence(residual: torch.Tensor, octaves: torch.Tensor) -> torch.Tensor:
+    """KL + squared error / (2 · s2) of the exact posterior in bits, up to a constant, with noise variance 1.
+
+    What is beyond the reach of the candidates stays as an error; compare :func:`combiner_cli.mixtures.class_costs`.
+    """
+    whole_variance = torch.exp2(2 * octaves) + 1
+    beyond = (residual.abs() - REACH * torch.sqrt(whole_variance)).clamp(min=0)
+    nats = torch.log(whole_variance) + residual**2 / whole_variance + beyond**2 * (1 - 1 / whole_variance)
+    return nats * (0.5 / math.log(2))
+
+
+def _stored(learner: torch.nn.ModuleDict) -> dict[str, Array]:
+    """The networks in whole numbers by ``kind.network.tensor``."""
+    found: dict[str, Array] = {}
+    for kind, networks in learner.items():
+        for name, network in networks.items():  # type: ignore[operator]
+            tensors = {part: getattr(network, part).detach().cpu().numpy() for part in whole.TENSORS}
+            tensors = {part: own[:, 0] if part.endswith("bias") else own for part, own in tensors.items()}
+            found |= {f"{kind}.{name}.{part}": own for part, own in whole.quantised(tensors).items()}
+    return found
+
+
+def _curve(prior: PyramidPrior, held_out: Sequence[npt.NDArray[np.uint8]]) -> tuple[tuple[int, float, float], ...]:
+    """Noise code, bits per pixel and PSNR of simulated coding, from where pictures take hardly any bits."""
+    low, high = prior.noise_codes
+    found = []
+    for code in sorted({*range(low, high + 1, _CURVE_STEP), high}):
+        rates, errors = [], []
+        for picture in held_out:
+            values = picture.astype(np.float64) - 127.5
+            expected = hierarchy_coding.forecast(prior, values, code)
+            pixels = picture.shape[0] * picture.shape[1]
+            rates.append((expected.bits + expected.class_bits) / pixels)
+            errors.append(math.log(max(expected.squared_error, 1e-6) / picture.size))
+        found.append((code, float(np.mean(rates)), 10 * math.log10(255**2 / math.exp(float(np.mean(errors))))))
+    return tuple(found)
+
+
+def _fingerprint(plan: PyramidPlan, training: Sequence[npt.NDArray[np.uint8]]) -> str:
+    """Of everything that must not change between a checkpoint and its resumption."""
+    content = hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode())
+    for picture in training:
+        content.update(str(picture.shape).encode() + np.ascontiguousarray(picture).tobytes())
+    return content.hexdigest()
+
+
+def _save(
+    path: Path,
+    fingerprint: str,
+    learner: torch.nn.ModuleDict,
+    optimiser: torch.optim.Optimizer,
+    done: int,
+    reports: Sequence[PyramidReport],
+) -> None:
+    """Write a checkpoint, replacing the last one in one step."""
+    from safetensors.torch import save
+
+    tensors = {f"weight.{name}": value.contiguous() for name, value in learner.state_dict().items()}
+    for number, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"adam.{number}.{name}": value.contiguous() for name, value in state.items()}
+    facts = json.dumps({"done": done, "reports": [asdict(report) for report in reports]})
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(save(tensors, {"format": _CHECKPOINT, "fingerprint": fingerprint, "facts": facts}))
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(f"checkpoint {path} cannot be written ({error}); choose another place") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _load(
+    path: Path, fingerprint: str, learner: torch.nn.ModuleDict, optimiser: torch.optim.Optimizer
+) -> tuple[int, list[PyramidReport]]:
+    """Put a checkpoint's state into the learner and the optimiser; steps done, and their reports."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as content:
+            metadata = content.metadata() or {}
+            if metadata.get("format") != _CHECKPOINT:
+                raise DamagedFileError(f"{path} is not a checkpoint of this learning; remove it to start anew")
+            if metadata["fingerprint"] != fingerprint:
+                raise DatasetError(f"{path} belongs to other data or settings; remove it to start anew")
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
+            facts = json.loads(metadata["facts"])
+        learner.load_state_dict(
+            {name.removeprefix("weight."): own for name, own in tensors.items() if name.startswith("weight.")}
+        )
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, own in tensors.items():
+            if name.startswith("adam."):
+                _, number, part = name.split(".")
+                state.setdefault(int(number), {})[part] = own
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        return int(facts["done"]), [PyramidReport(**one) for one in facts["reports"]]
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DamagedFileError(f"checkpoint {path} cannot be read ({error}); remove it to start anew") from error
