@@ -18,10 +18,12 @@ def write_csv(name: str, rows: Iterable[Mapping[str, object]]) -> Path:
     rows = list(rows)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / name
-    with path.open("w", newline="") as file:
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    partial.replace(path)  # hours of results must not go with a write that is cut off
     return path
 
 
@@ -66,6 +68,22 @@ def at_rate(curve: Curve, rate: float) -> float | None:
     if not rates[0] <= rate <= rates[-1]:
         return None
     return float(np.interp(np.log(rate), np.log(rates), psnrs))
+
+
+def better(curves: Sequence[Curve]) -> Curve:
+    """At every rate the best of several curves."""
+    rates = sorted({rate for curve in curves for rate, _ in curve})
+    values = [[value for curve in curves if (value := at_rate(curve, rate)) is not None] for rate in rates]
+    return [(rate, max(found)) for rate, found in zip(rates, values, strict=True)]
+
+
+def rising(curve: Curve) -> Curve:
+    """The points of a curve whose value no lower rate reaches."""
+    kept: list[tuple[float, float]] = []
+    for rate, value in sorted(curve):
+        if not kept or value > kept[-1][1]:
+            kept.append((rate, value))
+    return kept
 
 
 def text(value: float | None, digits: int = 2) -> str:

@@ -1,150 +1,538 @@
-"""Kodak: whole files of the command line at several qualities, beside baselines and published curves.
+"""Photographs: whole files of the command line at nine rates, beside other codecs run here and published curves.
 
-    python benchmarks/kodak.py kodak/ --published published_curves.json --jobs 2
+    python benchmarks/kodak.py kodak/ --published published_curves.json --name kodak --jobs 2
+    python benchmarks/kodak.py kodak/ --baselines
+    python benchmarks/kodak.py kodak/ --crops crops.png --crop-images kodim05 kodim23@300,120
 
-Encoding takes a while; images that results/kodak.csv already holds for the same quality and prior are not encoded
-again.
+Encoding takes a while: what results/NAME.csv already holds for an image, a rate and a prior is not computed again, and
+the tables and the plot are written after every rate. The other codecs are measured once: results/NAME_baselines.csv.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
+import functools
+import json
+import math
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
+import bjontegaard
+import matplotlib
 import numpy as np
-from common import RESULTS, Curve, at_rate, published, text, write_csv, write_table
-from PIL import Image
+import torch
+from common import RESULTS, Curve, at_rate, better, published, read_csv, rising, text, write_csv, write_table
+from phases import processor
+from PIL import Image, ImageDraw, ImageFont
+from pytorch_msssim import ms_ssim
 
-from combiner_cli import media, metrics, priors
+from combiner_cli import codec, media, metrics
 from combiner_cli.signals import Signal
 
-QUALITIES = (1, 3, 5, 7)
-BEFORE = [(0.1498, 26.52), (0.4004, 29.36)]  # factorised priors photo-1 and photo-2, A* coding (release 0.1)
-PEERS = ("COIN", "COIN++", "RECOMBINER")
-BASELINES = {
-    "JPEG": [{"format": "JPEG", "quality": q, "optimize": True} for q in (1, 3, 5, 8, 12, 18, 25, 35, 50)],
-    "JPEG 2000": [
-        {"format": "JPEG2000", "quality_mode": "rates", "quality_layers": [24 / bpp], "irreversible": True, "mct": 1}
-        for bpp in (0.08, 0.12, 0.2, 0.3, 0.45, 0.7)
-    ],
-    "WebP": [{"format": "WEBP", "quality": q, "method": 6} for q in (0, 2, 5, 10, 20, 35, 50)],
+matplotlib.use("Agg")
+
+# bits per pixel, most of them rates of RECOMBINER's published points, in an order that is of use when interrupted
+RATES = (0.316, 0.13, 0.972, 0.05, 0.488, 0.18, 1.567, 0.075, 0.75)
+CROP_RATES = (0.1, 0.3, 0.6)
+
+Options = dict[str, object]
+Rows = dict[tuple[str, str, str], dict[str, object]]
+
+JPEG: Options = {"format": "JPEG", "optimize": True}  # progressive files are larger at these rates
+# the bare codestream: a JP2 container takes 85 bytes more, which is several percent at the lowest rates
+JPEG_2000: Options = {
+    "format": "JPEG2000",
+    "quality_mode": "rates",
+    "irreversible": True,
+    "mct": 1,
+    "no_jp2": True,
 }
+WEBP: Options = {"format": "WEBP", "method": 6}
+AVIF: Options = {"format": "AVIF", "speed": 6, "subsampling": "4:4:4", "max_threads": 1}
+AVIF_IQ: Options = {**AVIF, "advanced": {"tune": "iq"}}  # what Pillow's AVIF does unless told otherwise
+AVIF_PSNR: Options = {**AVIF, "advanced": {"tune": "psnr"}}  # better at the lowest and the highest rates
+
+
+def at_qualities(options: Options, qualities: Iterable[int]) -> list[Options]:
+    return [{**options, "quality": quality} for quality in qualities]
+
+
+SETTINGS: dict[str, list[Options]] = {
+    "JPEG 4:2:0": at_qualities({**JPEG, "subsampling": "4:2:0"}, (1, 3, 5, 8, 12, 18, 25, 35, 50, 65, 75, 82, 88)),
+    "JPEG 4:4:4": at_qualities({**JPEG, "subsampling": "4:4:4"}, (1, 3, 5, 8, 12, 18, 25, 35, 50, 65, 75, 82)),
+    "JPEG 2000": [
+        {**JPEG_2000, "quality_layers": [round(24 / bpp, 2)]}
+        for bpp in (0.045, 0.06, 0.075, 0.1, 0.13, 0.18, 0.25, 0.316, 0.4, 0.488, 0.6, 0.75, 0.972, 1.25, 1.567, 1.8)
+    ],
+    "WebP": at_qualities(WEBP, (0, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 88)),
+    "AVIF iq": at_qualities(AVIF_IQ, (0, 5, 10, 16, 22, 30, 38, 46, 54, 62, 70, 76, 82)),
+    "AVIF psnr": at_qualities(AVIF_PSNR, (0, 1, 3, 6, 10, 18, 25, 32, 40, 48, 56, 64, 72, 78)),
+}
+# what the tables show: at every rate the best of a codec's ways
+FAMILIES = {
+    "JPEG": ("JPEG 4:2:0", "JPEG 4:4:4"),
+    "JPEG 2000": ("JPEG 2000",),
+    "WebP": ("WebP",),
+    "AVIF": ("AVIF iq", "AVIF psnr"),
+}
+PEERS = {
+    "COIN": "COIN",
+    "COIN++": "COIN++",
+    "MSCN": "MSCN",
+    "RECOMBINER": "RECOMBINER",
+    "JPEG 2000, published": "JPEG2000",
+    "BPG 4:4:4": "BPG_444_dense",
+    "hyperprior 2018": "bmshj2018-hyperprior",
+    "Cool-chic 5.0": "Cool-chic_5.0",
+    "VTM 19.1": "VTM-19.1",
+}
+CROP_CODECS: dict[str, Options] = {"JPEG": {**JPEG, "subsampling": "4:2:0"}, "WebP": WEBP, "AVIF": AVIF_IQ}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of images")
-    parser.add_argument("--published", type=Path, required=True)
+    parser.add_argument("data", type=Path, help="folder of PNG or lossless WebP images")
+    parser.add_argument("--published", type=Path, help="published curves of the data set NAME, if there are")
+    parser.add_argument("--name", default="kodak", help="of the data set and of the results")
     parser.add_argument("--jobs", type=int, default=1, help="images at once, one thread each if more than one")
+    parser.add_argument("--baselines", action="store_true", help="measure only the other codecs")
+    parser.add_argument("--crops", type=Path, metavar="OUT.png", help="write only a picture of crops")
+    parser.add_argument("--crop-images", nargs="+", default=(), metavar="NAME[@X,Y]", help="what it shows, and where")
+    parser.add_argument("--crop-size", type=int, default=192, help="side of a crop in pixels")
     arguments = parser.parse_args()
-    images = sorted(arguments.data.glob("*.png"))
-    rows = known_rows()
-    chosen = {quality: priors.choose("image", (512, 768), quality)[0] for quality in QUALITIES}
-    tasks = [(image, quality) for quality in QUALITIES for image in images]
-    tasks = [task for task in tasks if (task[0].stem, str(task[1]), f"{chosen[task[1]].id:08x}") not in rows]
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        for row in pool.map(lambda task: measure(*task, chosen[task[1]], arguments.jobs), tasks):
-            rows[row["image"], str(row["quality"]), row["prior_id"]] = row
-            write_csv("kodak.csv", [rows[key] for key in sorted(rows)])
+    images = sorted(path for path in arguments.data.iterdir() if path.suffix in (".png", ".webp"))
+    if not images:
+        raise SystemExit(f"{arguments.data} holds no PNG and no WebP image")
+    torch.set_num_threads(1)  # only MS-SSIM is computed here, beside commands that have the cores
+    if arguments.crops:
+        crops(arguments.crops, [crop_of(word, images) for word in arguments.crop_images], arguments.crop_size)
+        return
+    baselines = measure_baselines(images, f"{arguments.name}_baselines.csv", arguments.jobs)
+    if arguments.baselines:
+        return
+    peers = {}
+    if arguments.published:
+        peers = {title: published(arguments.published, peer, arguments.name) for title, peer in PEERS.items()}
+    rows = known_rows(arguments.name)
+    failures = 0
+    for rate in RATES:
+        missing = [image for image in images if key(image, rate) not in rows]
+        failures += measure_rate(missing, rate, arguments.name, rows, arguments.jobs)
+        if missing or rate == RATES[-1]:
+            report(images, arguments.name, rows, baselines, peers)
+    if failures:
+        raise SystemExit(f"{failures} of the commands failed; run again for what is missing")
+
+
+# Measuring
+
+
+def known_rows(name: str) -> Rows:
+    """What was measured before; a file of another layout counts for nothing."""
+    return {(row["image"], row["rate"], row["prior_id"]): dict(row) for row in read_csv(f"{name}.csv") if "jobs" in row}
+
+
+def measure_rate(images: Sequence[Path], rate: float, name: str, rows: Rows, jobs: int) -> int:
+    """Measure images at a rate, keep every row at once, and count the commands that failed."""
+    failures = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        tasks = {pool.submit(measure, image, rate, jobs): image for image in images}
+        for task in as_completed(tasks):
+            image = tasks[task]
+            try:
+                row = task.result()
+            except subprocess.CalledProcessError as error:
+                failures += 1
+                print(f"{image.stem} at {rate} bpp: {error.stderr.strip()}", file=sys.stderr, flush=True)
+                continue
+            rows[key(image, rate)] = row
+            write_csv(f"{name}.csv", [rows[known] for known in sorted(rows, key=by_image_and_rate)])
             print(row, flush=True)
-    curves = {name: baseline(images, options) for name, options in BASELINES.items()}
-    write_csv("kodak_baselines.csv", [{"codec": n, "bpp": r, "psnr": p} for n, c in curves.items() for r, p in c])
-    curves |= {f"{peer} (published)": published(arguments.published, peer, "kodak") for peer in PEERS}
-    table, mine = [], []
-    for quality in QUALITIES:
-        wanted = (str(quality), f"{chosen[quality].id:08x}")
-        own = [row for row in rows.values() if (str(row["quality"]), row["prior_id"]) == wanted]
-        bpp, psnr, seconds = (float(np.mean([float(r[c]) for r in own])) for c in ("bpp", "psnr", "seconds"))
-        mine.append((bpp, psnr))
-        row = {"quality": quality, "prior": chosen[quality].name, "images": len(own), "bpp": f"{bpp:.4f}"}
-        row |= {"PSNR dB": f"{psnr:.2f}", "s": f"{seconds:.1f}"}
-        row |= {curve: text(at_rate(points, bpp)) for curve, points in curves.items()}
+    return failures
+
+
+@functools.cache
+def planned_prior(shape: tuple[int, ...], rate: float) -> tuple[str, str]:
+    """Name and id of the prior that the command takes for images of a shape at a rate."""
+    blank = Signal("image", np.zeros((*shape, 3), np.uint8))
+    prior, _ = codec.plan(blank, codec.Goal(bits_per_pixel=rate), None)
+    return prior.name, f"{prior.id:08x}"
+
+
+@functools.cache
+def shape_of(image: Path) -> tuple[int, ...]:
+    return media.read_signal(image).shape
+
+
+def key(image: Path, rate: float) -> tuple[str, str, str]:
+    return image.stem, str(rate), planned_prior(shape_of(image), rate)[1]
+
+
+def by_image_and_rate(known: tuple[str, str, str]) -> tuple[str, str, float]:
+    image, rate, prior_id = known
+    return prior_id, image, float(rate)
+
+
+def measure(image: Path, rate: float, jobs: int) -> dict[str, object]:
+    """Encode and decode with the command line and measure the files."""
+    prior, prior_id = planned_prior(shape_of(image), rate)
+    with tempfile.TemporaryDirectory() as folder:
+        coded, decoded = Path(folder) / "x.cmb", Path(folder) / "x.png"
+        threads = 1 if jobs > 1 else None
+        facts, encode_seconds = encode(image, coded, rate, threads)
+        if facts["prior"] != prior:
+            raise RuntimeError(f"the command took {facts['prior']} where {prior} was planned")
+        _, decode_seconds = timed("decode", coded, "-o", decoded, threads=threads)
+        return {
+            "image": image.stem,
+            "rate": rate,
+            "prior": prior,
+            "prior_id": prior_id,
+            "bytes": coded.stat().st_size,
+            **measured(media.read_signal(image), media.read_signal(decoded), coded.stat().st_size),
+            "encode_s": round(encode_seconds, 2),
+            "decode_s": round(decode_seconds, 2),
+            "jobs": jobs,
+        }
+
+
+def encode(image: Path, coded: Path, rate: float, threads: int | None) -> tuple[dict[str, object], float]:
+    limit = [] if threads is None else ["--threads", threads]
+    return timed("encode", image, "-o", coded, "--bpp", rate, "--device", "cpu", *limit, threads=threads)
+
+
+def timed(*arguments: object, threads: int | None) -> tuple[dict[str, object], float]:
+    """What a command printed as JSON, and its wall time; it gets so many threads, or all."""
+    command = [sys.executable, "-m", "combiner_cli", *map(str, arguments), "--json"]
+    # decoding has no option for it
+    limit = {} if threads is None else dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    clock = time.perf_counter()
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | limit)
+    return json.loads(done.stdout), time.perf_counter() - clock
+
+
+def measured(original: Signal, decoded: Signal, size: int) -> dict[str, float]:
+    """Rate and quality of one file."""
+    return {
+        "bpp": round(metrics.bits_per_pixel(size, original.shape), 5),
+        "psnr": round(metrics.psnr(original, decoded), 4),
+        "msssim": round(multiscale_similarity(original, decoded), 6),
+    }
+
+
+def multiscale_similarity(original: Signal, decoded: Signal) -> float:
+    """MS-SSIM with the usual window and weights, mean over the channels."""
+    pair = [torch.from_numpy(signal.samples.astype(np.float32)).movedim(-1, 0)[None] for signal in (original, decoded)]
+    return float(ms_ssim(*pair, data_range=255))
+
+
+# Other codecs
+
+
+def measure_baselines(images: Sequence[Path], name: str, jobs: int) -> list[dict[str, object]]:
+    """Means over the images for every setting of the other codecs; what the file holds is not measured again."""
+    wanted = {(title, setting_text(options)): options for title, ways in SETTINGS.items() for options in ways}
+    rows: dict[tuple[str, str], dict[str, object]] = {
+        (row["codec"], row["setting"]): dict(row)
+        for row in read_csv(name)
+        if "setting" in row and row["images"] == str(len(images))
+    }
+    for (title, setting), options in wanted.items():
+        if (title, setting) in rows:
+            continue
+        row = {"codec": title, "setting": setting, "images": len(images), **mean_of_setting(images, options, jobs)}
+        rows[title, setting] = row
+        write_csv(name, [rows[known] for known in wanted if known in rows])
+        print(row, flush=True)
+    return [rows[known] for known in wanted]
+
+
+def setting_text(options: Options) -> str:
+    return " ".join(f"{option}={value}" for option, value in options.items() if option != "format")
+
+
+def mean_of_setting(images: Sequence[Path], options: Options, jobs: int) -> dict[str, float]:
+    """Mean rate and quality over images for one setting of one of Pillow's encoders."""
+
+    def one(path: Path) -> dict[str, float]:
+        original = media.read_signal(path)
+        size, decoded = code(original, options)
+        return measured(original, decoded, size)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        results = list(pool.map(one, images))
+    return {column: round(float(np.mean([result[column] for result in results])), 6) for column in results[0]}
+
+
+def code(original: Signal, options: Options) -> tuple[int, Signal]:
+    """Bytes of a file by one of Pillow's encoders, and what it decodes to."""
+    buffer = BytesIO()
+    Image.fromarray(original.samples).save(buffer, **options)
+    with Image.open(BytesIO(buffer.getvalue())) as coded:
+        return len(buffer.getvalue()), Signal("image", np.asarray(coded.convert("RGB")))
+
+
+def family(baselines: Sequence[dict[str, object]], title: str, column: str) -> Curve:
+    """The curve of a codec: at every rate the best of its ways."""
+    ways = [[row for row in baselines if row["codec"] == way] for way in FAMILIES[title]]
+    scale = decibels if column == "msssim" else float
+    return better([[(float(row["bpp"]), scale(float(row[column]))) for row in way] for way in ways])
+
+
+def decibels(similarity: float) -> float:
+    """MS-SSIM in dB, in which its curves are about as straight as those of PSNR."""
+    return -10 * math.log10(1 - similarity)
+
+
+# Tables
+
+
+@dataclass(frozen=True)
+class Point:
+    """Means over the images at one rate.
+
+    Attributes:
+        rate: that was asked for.
+        images: that the means are over.
+        bpp: of the weighed files.
+        psnr: in dB.
+        msssim: 1 for equal images.
+        encode: median seconds of the encoding command.
+        decode: median seconds of the decoding command.
+    """
+
+    rate: float
+    images: int
+    bpp: float
+    psnr: float
+    msssim: float
+    encode: float
+    decode: float
+
+
+def point(rate: float, rows: Sequence[dict[str, object]]) -> Point:
+    def column(name: str, middle: Callable[[list[float]], np.floating] = np.mean) -> float:
+        return float(middle([float(row[name]) for row in rows]))
+
+    seconds = column("encode_s", np.median), column("decode_s", np.median)
+    return Point(rate, len(rows), column("bpp"), column("psnr"), column("msssim"), *seconds)
+
+
+def report(
+    images: Sequence[Path],
+    name: str,
+    rows: Rows,
+    baselines: Sequence[dict[str, object]],
+    peers: dict[str, Curve],
+) -> None:
+    """Write the tables and the plot of what has been measured so far."""
+    used, points = [], []
+    for rate in sorted(RATES):
+        current = [rows[known] for image in images if (known := key(image, rate)) in rows]
+        if current:
+            used += current
+            points.append(point(rate, current))
+    if not used:
+        return
+    others = {title: family(baselines, title, "psnr") for title in FAMILIES} | peers
+    write_rates(name, points, others, used, bool(peers))
+    # a mean over some of the images is no point of a curve over all
+    whole = [point for point in points if point.images == len(images)]
+    similar = {title: family(baselines, title, "msssim") for title in FAMILIES}
+    write_deltas(name, whole, others, similar)
+    plot(RESULTS / f"{name}.png", name, [(point.bpp, point.psnr) for point in whole], others, peers)
+
+
+def write_rates(
+    name: str, points: Sequence[Point], others: dict[str, Curve], used: Sequence[dict[str, object]], peers: bool
+) -> None:
+    table = []
+    for own in points:
+        row = {"rate": own.rate, "images": own.images, "bpp": f"{own.bpp:.4f}", "PSNR dB": f"{own.psnr:.2f}"}
+        row |= {"MS-SSIM": f"{own.msssim:.4f}", "encode s": f"{own.encode:.1f}", "decode s": f"{own.decode:.1f}"}
+        row |= {title: text(at_rate(curve, own.bpp)) for title, curve in others.items()}
         table.append(row)
-    deltas = {name: bd_rate(curve, mine) for name, curve in {"release 0.1": BEFORE, **curves}.items()}
-    told = ", ".join(f"{name} {delta:+.1f} %" for name, delta in deltas.items() if delta is not None)
+    chosen = ", ".join(sorted({f"{row['prior']} ({row['prior_id']})" for row in used}))
+    notes = (
+        "Every image is encoded to the rate (`combiner encode --bpp`) and decoded by the command line. Weighed are "
+        "whole files; PSNR (peak 255, over all samples of an image) and MS-SSIM are those of the decoded 8-bit PNG "
+        f"files, means over the images. Prior: {chosen}. Seconds are medians of whole commands, start-up included, "
+        f"{at_once(used)}, on {os.cpu_count()} cores of {processor()}, no GPU. The other columns are the PSNR of other "
+        "codecs at the same weighed rate, linear in the logarithm of the rate between their points (mean rate and mean "
+        "PSNR over images for a fixed setting); – is outside their range. JPEG (optimised tables), JPEG 2000, WebP "
+        f"(method 6) and AVIF (4:4:4, speed {AVIF['speed']}) were run here through Pillow, whole files; JPEG is the "
+        "better of 4:2:0 and 4:4:4 at each rate, AVIF the better of the tunings iq and psnr. "
+    )
+    notes += "The columns after AVIF are published curves." if peers else ""
+    write_table(f"{name}.md", name.capitalize(), notes.strip(), table)
+
+
+def at_once(used: Sequence[dict[str, object]]) -> str:
+    jobs = sorted({int(str(row["jobs"])) for row in used})
+    words = [f"{count} at once with a thread each" if count > 1 else "one at a time with all threads" for count in jobs]
+    return " or ".join(words)
+
+
+def write_deltas(name: str, own: Sequence[Point], others: dict[str, Curve], similar: dict[str, Curve]) -> None:
+    """Write the BD-rates, by PSNR and where it is known by MS-SSIM."""
+    psnrs = [(point.bpp, point.psnr) for point in own]
+    similarities = [(point.bpp, decibels(point.msssim)) for point in own]
+    table = []
+    for title, curve in others.items():
+        delta, low, high = bd_rate(curve, psnrs)
+        by_similarity = bd_rate(similar[title], similarities)[0] if title in similar else None
+        span = "–" if delta is None else f"{low:.1f} to {high:.1f}"
+        row = {"beside": title, "BD-rate by PSNR %": signed(delta), "range dB": span}
+        table.append({**row, "BD-rate by MS-SSIM %": signed(by_similarity)})
     write_table(
-        "kodak.md",
-        "Kodak",
-        "Whole files, PSNR of the decoded PNG files, means over images. The other columns are the PSNR of other codecs "
-        "at the same rate, linear in the logarithm of the rate between their points (mean rate and mean PSNR over "
-        "images for a fixed setting); – is outside their range. Seconds of whole commands, one on each "
-        f"core. BD-rate (linear in the logarithm of the rate over the common range of PSNR): {told}.",
+        f"{name}_bd.md",
+        f"{name.capitalize()}: BD-rates",
+        "How much more (+) or less (−) rate combiner takes than each other codec for the same quality, on average over "
+        "the range of quality that both cover: Akima interpolation (package bjontegaard) through the points of "
+        f"{name}.md and those of the other codec; MS-SSIM in dB, −10 log10(1 − MS-SSIM). – is where they share less "
+        f"than {LEAST_OVERLAP:g} dB or have fewer than {LEAST_POINTS} points, or where no MS-SSIM is published.",
         table,
     )
 
 
-def bd_rate(anchor: Curve, mine: Curve) -> float | None:
-    """Average difference in rate at equal PSNR over the range that both cover, in percent; negative is less rate."""
-    low = max(min(p for _, p in anchor), min(p for _, p in mine))
-    high = min(max(p for _, p in anchor), max(p for _, p in mine))
-    if high <= low:
-        return None
-    grid = np.linspace(low, high, 200)
-    logs = []
-    for curve in (anchor, mine):
-        rates, psnrs = zip(*sorted(curve), strict=True)
-        logs.append(np.interp(grid, psnrs, np.log(rates)))
-    return float(100 * (np.exp(np.mean(logs[1] - logs[0])) - 1))
+LEAST_OVERLAP = 1.0  # dB of quality
+LEAST_POINTS = 4
 
 
-def known_rows() -> dict[tuple[str, str, str], dict[str, object]]:
-    path = RESULTS / "kodak.csv"
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if "quality" in row]
-    return {(row["image"], row["quality"], row["prior_id"]): dict(row) for row in rows}
+def bd_rate(anchor: Curve, own: Curve) -> tuple[float | None, float, float]:
+    """Average difference in rate at equal quality in percent, negative is less rate, and the range that it is over."""
+    anchor, own = rising(anchor), rising(own)
+    if min(len(anchor), len(own)) < LEAST_POINTS:
+        return None, 0, 0
+    low, high = max(anchor[0][1], own[0][1]), min(anchor[-1][1], own[-1][1])
+    if high - low < LEAST_OVERLAP:
+        return None, low, high
+    columns = [*zip(*anchor, strict=True), *zip(*own, strict=True)]
+    delta = bjontegaard.bd_rate(*columns, method="akima", require_matching_points=False, min_overlap=0)
+    return float(delta), low, high
 
 
-def measure(image: Path, quality: int, prior: priors.AnyPrior, jobs: int) -> dict[str, object]:
-    """Encode and decode with the command line and measure the files."""
+def signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.1f}".replace("-", "−")
+
+
+# Pictures
+
+
+def plot(path: Path, name: str, own: Curve, others: dict[str, Curve], peers: dict[str, Curve]) -> None:
+    """PSNR over the rate; published curves are dashed."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(10, 7), dpi=100)
+    colours = pyplot.get_cmap("tab20")(np.linspace(0, 1, 20))[[*range(0, 20, 2), *range(1, 20, 2)]]
+    low, high = min(RATES) * 0.9, max(RATES) * 1.15
+    seen = [psnr for curve in (own, *others.values()) for rate, psnr in curve if low <= rate <= high]
+    for colour, (title, curve) in zip(colours, others.items(), strict=False):
+        style = "--" if title in peers else "-"
+        axes.plot(*zip(*curve, strict=True), style, color=colour, linewidth=1.6, label=title)
+    if own:
+        axes.plot(*zip(*own, strict=True), "o-", color="black", linewidth=3, markersize=7, label="combiner", zorder=5)
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.set_ylim(min(seen) - 0.5, max(seen) + 0.5)
+    ticks = (0.05, 0.1, 0.2, 0.3, 0.5, 1, 1.5)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=12)
+    axes.set_xticks([], minor=True)
+    axes.tick_params("y", labelsize=12)
+    axes.set_xlabel("bits per pixel", fontsize=13)
+    axes.set_ylabel("PSNR, dB", fontsize=13)
+    axes.set_title(f"{name.capitalize()}: whole files; published curves dashed" if peers else name.capitalize())
+    axes.grid(alpha=0.3)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="upper left", fontsize=11)
+    figure.tight_layout()
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    pyplot.close(figure)
+    # few colours, so a palette holds them and the file is a third
+    Image.open(buffer).convert("RGB").quantize(96).save(path, optimize=True)
+
+
+def crop_of(word: str, images: Sequence[Path]) -> tuple[Path, tuple[int, int] | None]:
+    """An image by its name, and the corner of the crop if it is given."""
+    name, _, corner = word.partition("@")
+    found = [image for image in images if image.stem == name]
+    if not found:
+        raise SystemExit(f"there is no image called {name}")
+    if not corner:
+        return found[0], None
+    left, top = (int(number) for number in corner.split(","))
+    return found[0], (left, top)
+
+
+def crops(path: Path, wanted: Sequence[tuple[Path, tuple[int, int] | None]], side: int) -> None:
+    """Draw crops of the original and of the codecs beside each other, a row per image and rate."""
+    if not wanted:
+        raise SystemExit("name the images of the crops with --crop-images")
+    gap, label = 6, 38
+    rows = [row for image, corner in wanted for row in crop_rows(image, corner, side)]
+    width, height = len(rows[0]) * (side + gap) + gap, len(rows) * (side + label + gap) + gap
+    canvas = Image.new("RGB", (width, height), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(15)
+    for down, row in enumerate(rows):
+        for across, (words, pixels) in enumerate(row):
+            left, top = gap + across * (side + gap), gap + down * (side + label + gap)
+            draw.multiline_text((left, top), words, "black", font)
+            canvas.paste(Image.fromarray(pixels), (left, top + label))
+    canvas.save(path)
+    print(f"{path}: {width} × {height}")
+
+
+def crop_rows(image: Path, corner: tuple[int, int] | None, side: int) -> list[list[tuple[str, np.ndarray]]]:
+    """Labelled crops of one image at all rates."""
+    original = media.read_signal(image)
+    height, width = original.shape
+    left, top = corner or ((width - side) // 2, (height - side) // 2)
+    if not (0 <= left <= width - side and 0 <= top <= height - side):
+        raise SystemExit(f"a crop of {side} pixels at {left},{top} is not inside {image.name}, {width} × {height}")
+
+    def labelled(title: str, size: int, decoded: Signal) -> tuple[str, np.ndarray]:
+        facts = f"{metrics.bits_per_pixel(size, original.shape):.3f} bpp"
+        facts += f", {metrics.psnr(original, decoded):.2f} dB"
+        return f"{title}\n{facts}", cut(decoded)
+
+    def cut(signal: Signal) -> np.ndarray:
+        return np.ascontiguousarray(signal.samples[top : top + side, left : left + side])
+
+    rows = []
+    for rate in CROP_RATES:
+        row = [(f"{image.stem}\noriginal", cut(original))]
+        row += [labelled(title, *nearest(original, options, rate)) for title, options in CROP_CODECS.items()]
+        rows.append([*row, labelled("combiner", *combiner_file(image, rate))])
+    return rows
+
+
+def nearest(original: Signal, options: Options, rate: float) -> tuple[int, Signal]:
+    """The file of one of Pillow's encoders whose size is the nearest to a rate, by bisection of its quality."""
+    wanted = rate * original.points / 8
+    tried = []
+    low, high = 0, 100
+    while low <= high:
+        quality = (low + high) // 2
+        tried.append(code(original, {**options, "quality": quality}))
+        low, high = (quality + 1, high) if tried[-1][0] < wanted else (low, quality - 1)
+    return min(tried, key=lambda result: abs(math.log(result[0] / wanted)))
+
+
+def combiner_file(image: Path, rate: float) -> tuple[int, Signal]:
     with tempfile.TemporaryDirectory() as folder:
         coded, decoded = Path(folder) / "x.cmb", Path(folder) / "x.png"
-        threads = ["--threads", "1"] if jobs > 1 else []
-        clock = time.perf_counter()
-        combiner("encode", image, "-o", coded, "-q", quality, *threads)
-        seconds = time.perf_counter() - clock
-        combiner("decode", coded, "-o", decoded)
-        original = media.read_signal(image)
-        return {
-            "image": image.stem,
-            "quality": quality,
-            "prior_id": f"{prior.id:08x}",
-            "bytes": coded.stat().st_size,
-            "bpp": round(metrics.bits_per_pixel(coded.stat().st_size, original.shape), 5),
-            "psnr": round(metrics.psnr(original, media.read_signal(decoded)), 4),
-            "seconds": round(seconds, 2),
-        }
-
-
-def combiner(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "combiner_cli", *map(str, arguments)], check=True, capture_output=True)
-
-
-def baseline(images: list[Path], settings: list[dict[str, object]]) -> Curve:
-    """Mean rate and mean PSNR over images for each setting of one of Pillow's encoders."""
-    points = []
-    for options in settings:
-        results = []
-        for path in images:
-            with Image.open(path) as image:
-                colour = image.convert("RGB")
-            buffer = BytesIO()
-            colour.save(buffer, **options)
-            with Image.open(BytesIO(buffer.getvalue())) as coded:
-                decoded = Signal("image", np.asarray(coded.convert("RGB")))
-            original = Signal("image", np.asarray(colour))
-            rate = metrics.bits_per_pixel(len(buffer.getvalue()), original.shape)
-            results.append((rate, metrics.psnr(original, decoded)))
-        points.append(tuple(round(float(value), 5) for value in np.mean(results, axis=0)))
-    return points
+        encode(image, coded, rate, 1)
+        timed("decode", coded, "-o", decoded, threads=1)
+        return coded.stat().st_size, media.read_signal(decoded)
 
 
 if __name__ == "__main__":

@@ -237,6 +237,12 @@ def encode_batch(
         files = _encode_network(signals, layout, prior, settings, report or _silence)
     seconds = dict(files.seconds)
     seconds["prepare"] = time.perf_counter() - clock - sum(seconds.values())
+    return _results(replace(files, seconds=seconds), prior)
+
+
+def _results(files: _Files, prior: AnyPrior) -> list[EncodeResult]:
+    """Decode finished files, and check that they hold what was coded."""
+    seconds = dict(files.seconds)
     clock = time.perf_counter()
     results = []
     for data, values in zip(files.data, files.values, strict=True):
@@ -472,7 +478,7 @@ def _encode_pyramid(signals: Sequence[Signal], prior: PyramidPrior, settings: Se
     files = _Files([], [], {})
     for signal in signals:
         header = _header(signal, prior, 0, _CHAINED)
-        written = pyramid_codec.encode(signal, header, prior, settings.rate, settings.size, settings.effort, _method(settings), settings.seed)
+        written = pyramid_codec.encode(signal, header, prior, settings.rate, settings.size, settings.psnr, settings.effort, _method(settings), settings.seed)
         files.data.append(written.data)
         files.values.append(written.latents)
         for phase, seconds in written.seconds.items():
@@ -523,7 +529,9 @@ def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report:
     above: tuple[float, EncodeResult] | None = None
     header = _header(signal, prior, 1, settings.group_bits)
     smallest = _smallest_file(prior.tiling(signal.shape, signal.channels), prior, header, settings.group_bits)
-    attempt = encode(signal, prior, replace(settings, psnr=None), report)
+    # a pyramid's first file is expected to reach it, that of any other prior is as good a beginning as any
+    first = _encode_pyramid([signal], prior, settings) if isinstance(prior, PyramidPrior) else None
+    attempt = _results(first, prior)[0] if first else encode(signal, prior, replace(settings, psnr=None), report)
     for _ in range(_MOST_ATTEMPTS):
         reached = metrics.psnr(signal, attempt.decoded) - settings.psnr
         if reached >= 0:

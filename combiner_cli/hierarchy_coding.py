@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from . import coder, hierarchy_groups, search
 from .coder import Chaining
-from .errors import UsageError
+from .groups import INFORMATION_UNIT
 from .hierarchy import FREQUENCY_BITS, Moments, PyramidPrior, StageName, descend, noise_deviation
 from .hierarchy_groups import DENSITIES, LAST_STAGE, Share, density_number, density_of
 from .mixtures import NOISE_CODES
@@ -31,6 +31,8 @@ Array = npt.NDArray[Any]
 CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 90000.0])
 REACH = 3.3  # prior deviations that candidates can be relied on to reach
 _SIMULATION_SEED = 1
+_GROUP_INFORMATION = 8 * INFORMATION_UNIT
+_MUCH_RESERVE = 8  # times the reserve are enough groups to come to any size
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,6 +219,7 @@ class _Writer:
         method: one of ``search.METHODS``.
         generator: source of the Gumbel noise of A* coding.
         total: bytes that classes and groups together take, exactly; ``None`` where that is left open.
+        reserve: bytes that are kept back until the last stage, for what is not foreseen.
         expected: of the plane that is being coded.
         classes: of all units so far, activity after activity.
         frequencies: that go with them.
@@ -230,6 +233,7 @@ class _Writer:
     method: str
     generator: np.random.Generator
     total: int | None
+    reserve: int
     expected: Forecast | None = None
     classes: list[Array] = field(default_factory=list)
     frequencies: list[Array] = field(default_factory=list)
@@ -258,8 +262,10 @@ class _Writer:
             self.share.left = max(left, 0)
             return
         later = float(self.expected.information[number + 1 :].sum())
+        if later < _MUCH_RESERVE * self.reserve * _GROUP_INFORMATION:
+            left -= self.reserve  # what comes later can hardly give way
         own = float(moments.information().sum()) if name.level == 0 else float(self.expected.information[number])
-        self.share.densities[number] = density_of(max(left, 0) * 2048 / max(own + later, 1))
+        self.share.densities[number] = density_of(max(left, 0) * _GROUP_INFORMATION / max(own + later, 1))
 
 
 def best_classes(energy: Array, octaves: Array, details: int) -> npt.NDArray[np.int64]:
@@ -312,6 +318,7 @@ def encode_planes(
     method: str,
     seed: int,
     total: int | None = None,
+    reserve: int = 0,
 ) -> Coded:
     """Code the planes of an image, one after the other.
 
@@ -322,13 +329,12 @@ def encode_planes(
         ratio: groups per 8 bits of information where there is no total.
         method: one of ``search.METHODS``.
         seed: of the encoder's random numbers.
-        total: bytes that classes and groups together take, exactly, if given.
-
-    Raises:
-        UsageError: the total is too small for the classes.
+        total: bytes that classes and groups together take, if given. They may take more where it is small, or where
+            too little was kept in reserve.
+        reserve: bytes of the total that are kept back for what is not foreseen.
     """
     code = expected[0].code
-    about = sum(float(one.information.sum()) for one in expected) * ratio / 2048 if total is None else total
+    about = sum(float(one.information.sum()) for one in expected) * ratio / _GROUP_INFORMATION if total is None else total
     chaining = Chaining(8, coder.chains_of(int(about)))
     writer = _Writer(
         Share([density_of(ratio)] * DENSITIES, None),
@@ -337,6 +343,7 @@ def encode_planes(
         method,
         np.random.Generator(np.random.Philox(seed)),
         total,
+        reserve,
     )
     error = 0.0
     for values, own in zip(planes, expected, strict=True):
@@ -349,9 +356,7 @@ def encode_planes(
         error += float(((np.clip(decoded, -127.5, 127.5) - values) ** 2).sum())
     classes = writer.class_stream()
     if total is not None:
-        if len(classes) + len(writer.indices) > total:
-            raise UsageError(f"the classes and first groups of this image take more than {total} bytes")
-        missing = np.zeros(total - len(classes) - len(writer.indices), dtype=np.int64)  # nothing is left to code
-        writer.indices = np.append(writer.indices, missing)
+        missing = max(total - len(classes) - len(writer.indices), 0)  # nothing is left to code
+        writer.indices = np.append(writer.indices, np.zeros(missing, dtype=np.int64))
     densities = tuple(writer.share.densities)
     return Coded(code, densities, chaining.chains, classes, writer.indices, np.concatenate(writer.latents), error)

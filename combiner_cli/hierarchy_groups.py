@@ -27,8 +27,7 @@ Array = npt.NDArray[Any]
 DENSITIES = 8  # coarse levels, the second finest level, six stages of the finest level
 _GROUP = 8 * groups.INFORMATION_UNIT
 _UNIT = 128  # of a density: groups per 8 bits of information
-_LOWEST = 96
-USUAL_DENSITY = 40  # 1.0625 groups per 8 bits
+_LOWEST = 48
 MOST_DENSITY = 127
 LAST_STAGE = {1: StageName(0, 3), 3: StageName(0, 5)}  # by colours
 

@@ -140,7 +140,7 @@ class Request:
 @click.option(
     "--steps",
     type=click.IntRange(1),
-    help="Gradient steps: of a pyramid in all, with layers per round. [default: 20000, 40]",
+    help="Gradient steps: of a pyramid in all, with layers per round. [default: 6000, 40]",
 )
 @click.option(
     "--points", type=click.IntRange(1), default=256, show_default=True, help="With layers: points per tile and step."
@@ -229,11 +229,13 @@ def _pyramid(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
     sample = datasets.sample_pictures(source, crop, asked.held_out, _MOST_PICTURE_BYTES, asked.seed)
     plan = learn_hierarchy.PyramidPlan(
         name=asked.name,
-        steps=asked.steps or 20_000,
+        steps=asked.steps or 6_000,
+        restoration_steps=(asked.steps or 6_000) // 8,
         pictures=6,
         crop=crop,
         fine=((96, 64), (48, 48), (64, 48)),
         coarse=((160, 96), (96, 64), (96, 64)),
+        restoration=(64, 48),
         noise_codes=(4, 88),
         seed=asked.seed,
         size=sample.size,

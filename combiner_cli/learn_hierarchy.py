@@ -51,11 +51,13 @@ class PyramidPlan:
     Attributes:
         name: of the prior.
         steps: gradient steps.
+        restoration_steps: further ones for the network that restores finished pictures, while the others are done.
         pictures: of a step.
         crop: side of a picture of a step, in samples.
         fine: units of the hidden layers of the networks of the two finest levels: of the luma, the chroma, and those
             that foretell activity.
         coarse: of all other levels.
+        restoration: of the network that restores.
         noise_codes: lowest and highest noise code.
         seed: of all random numbers.
         size: longer side of a typical signal.
@@ -63,10 +65,12 @@ class PyramidPlan:
 
     name: str
     steps: int
+    restoration_steps: int
     pictures: int
     crop: int
     fine: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
     coarse: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+    restoration: tuple[int, int]
     noise_codes: tuple[int, int]
     seed: int
     size: int
@@ -80,7 +84,7 @@ class PyramidReport:
         number: steps finished.
         steps: of all.
         cost: KL + class bits + squared error / (2 · s2) of the steps since the last report, in bits per picture
-            element, weighted as in the loss.
+            element, weighted as in the loss. In the last part, the squared error after restoration over that before.
     """
 
     number: int
@@ -167,27 +171,25 @@ def learn(
     if checkpoint is not None and checkpoint.exists():
         done, reports = _load(checkpoint, fingerprint, learner, optimiser)
     saved, costs = time.monotonic(), []
-    for number in range(done, plan.steps):
+    total = plan.steps + plan.restoration_steps
+    for number in range(done, total):
+        restoring = number >= plan.steps
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([plan.seed, number])))
-        rate = _LEARNING_RATE * min(1.0, (number + 1) / _WARM_UP)
-        falling = 0.5 * (1 + math.cos(math.pi * number / plan.steps))
         for group in optimiser.param_groups:
-            group["lr"] = rate * (falling * (1 - _LAST_RATE) + _LAST_RATE)
-        optimiser.zero_grad()
-        costs.append(_Descent(learner, generator, device).run(*_crops(plan, training, generator)))
+            group["lr"] = _rate(*((number - plan.steps, plan.restoration_steps) if restoring else (number, plan.steps)))
+        optimiser.zero_grad()  # networks without a gradient stay as they are
+        costs.append(_Descent(learner, generator, device, restoring).run(*_crops(plan, training, generator)))
         for one in learner.values():
             for network in one.values():
                 torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
         optimiser.step()
-        if (number + 1) % _REPORT_STEPS == 0 or number + 1 == plan.steps:
-            reports.append(PyramidReport(number + 1, plan.steps, float(np.mean(costs))))
+        if (number + 1) % _REPORT_STEPS == 0 or number + 1 in (plan.steps, total):
+            reports.append(PyramidReport(number + 1, total, float(np.mean(costs))))
             costs = []
             report(reports[-1])
-        if checkpoint is not None and time.monotonic() - saved > checkpoint_seconds:
+        if checkpoint is not None and (time.monotonic() - saved > checkpoint_seconds or number + 1 == total):
             _save(checkpoint, fingerprint, learner, optimiser, number + 1, reports)
             saved = time.monotonic()
-    if checkpoint is not None:
-        _save(checkpoint, fingerprint, learner, optimiser, plan.steps, reports)
     low, high = plan.noise_codes
     stored = _stored(learner)
     prior = PyramidPrior(plan.name, "image", (low, high), (1.0, 2.0), (1.0, 1.0), plan.size, stored)
@@ -195,6 +197,12 @@ def learn(
     rates, errors = zip(*((curve[n][1], 4 * 10 ** (-curve[n][2] / 10)) for n in (0, -1)), strict=True)
     prior = PyramidPrior(plan.name, "image", (curve[0][0], curve[-1][0]), rates, errors, plan.size, stored)
     return LearnedPyramid(prior, tuple(reports), curve)
+
+
+def _rate(number: int, steps: int) -> float:
+    """The learning rate of a step of some: a short rise, then half a wave down."""
+    falling = 0.5 * (1 + math.cos(math.pi * number / steps))
+    return _LEARNING_RATE * min(1.0, (number + 1) / _WARM_UP) * (falling * (1 - _LAST_RATE) + _LAST_RATE)
 
 
 def _learner(plan: PyramidPlan) -> torch.nn.ModuleDict:
@@ -207,6 +215,9 @@ def _learner(plan: PyramidPlan) -> torch.nn.ModuleDict:
             hidden = activity if network.activity else chroma if network.chroma else luma
             networks[network.name] = _Learner(network, hidden, generator)
         found[str(kind)] = networks
+    if plan.restoration_steps:
+        networks = found["0"]
+        networks[pyramid.RESTORATION.name] = _Learner(pyramid.RESTORATION, plan.restoration, generator)
     return found
 
 
@@ -230,15 +241,18 @@ def _crops(
 class _Descent:
     """One step's way down the pyramid; the gradients of every network are added up on the way."""
 
-    def __init__(self, learner: torch.nn.ModuleDict, generator: np.random.Generator, device: str) -> None:
-        self._learner, self._generator, self._device = learner, generator, device
+    def __init__(
+        self, learner: torch.nn.ModuleDict, generator: np.random.Generator, device: str, restoring: bool = False
+    ) -> None:
+        self._learner, self._generator, self._device, self._restoring = learner, generator, device, restoring
         self._cost = 0.0
 
     def run(self, pictures: Array, codes: Array) -> float:
-        """Take pictures ``(pictures, 3, height, width)`` down; their cost in bits per element, weighted."""
+        """Take pictures ``(pictures, 3, height, width)`` down; their cost in bits per element, weighted, or the share
+        of the squared error that restoration leaves."""
         scale = UNIT / np.array([noise_deviation(int(code)) for code in codes])
         planes = np.einsum("kc,bchw->bkhw", pyramid.COLOUR, pictures) * scale[:, None, None, None]
-        sizes, details = pyramid.sizes(pictures.shape[2:]), []
+        sizes, details, original = pyramid.sizes(pictures.shape[2:]), [], planes
         for _ in sizes[1:]:
             planes, found = pyramid.analyse(planes)
             details.append(found)
@@ -247,21 +261,36 @@ class _Descent:
         for number in range(len(details) - 1, -1, -1):
             own, true = pyramid.level(number, codes, planes, parent), details[number]
             if number == 0:
-                own, true = self._cropped(own, true)
-            self._level(own, true)
+                own, true, original = self._cropped(own, true, original)
+            with torch.set_grad_enabled(not self._restoring):
+                self._level(own, true)
             if number:
                 planes, parent = own.refined(sizes[number]), own
-        return self._cost / pictures.size
+        return self._restore(own, original) if self._restoring else self._cost / pictures.size
 
-    def _cropped(self, own: Level, true: Array) -> tuple[Level, Array]:
-        """A part of the finest level."""
+    def _restore(self, finest: Level, original: Array) -> float:
+        """Add the gradients of the squared error of restored pictures; the share of it that is left."""
+        picture = finest.refined((original.shape[2], original.shape[3]))
+        after = pyramid.level(-1, finest.code, picture, finest)
+        features, contrast = pyramid.restoration_features(after, slice(0, after.units[0]), np.float32)
+        foretold, _ = self._results(after, pyramid.RESTORATION, features)
+        errors = self._tensor(pyramid.unit_samples(original - picture) / UNIT)
+        left = (errors - foretold * self._tensor(contrast / UNIT)) ** 2
+        weights = self._tensor(np.repeat(_weights(finest.code), len(contrast) // len(finest.code)))
+        (left.sum(dim=0) * weights).mean().backward()  # type: ignore[no-untyped-call]
+        return float((left.detach().sum(dim=0) * weights).sum() / ((errors**2).sum(dim=0) * weights).sum())
+
+    def _cropped(self, own: Level, true: Array, original: Array) -> tuple[Level, Array, Array]:
+        """A part of the finest level, of its details, and of the picture that it leads to."""
         side = [2 * max(1, round(size * _FINEST_CROP / 2)) for size in own.size]
-        first = [2 * int(self._generator.integers((size - own_side) // 2 + 1)) for size, own_side in zip(own.size, side, strict=True)]
+        room = [(size - length) // 2 + 1 for size, length in zip(own.size, side, strict=True)]
+        first = [2 * int(self._generator.integers(places)) for places in room]
         rows, columns = (slice(start, start + length) for start, length in zip(first, side, strict=True))
         found = pyramid.level(0, own.code, own.coarse[..., rows, columns])
         units = (slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2))
         found.own_parents[...] = own.own_parents[(slice(None), slice(None), *units)]
-        return found, true[..., rows, columns]
+        finer = (slice(2 * rows.start, 2 * rows.stop), slice(2 * columns.start, 2 * columns.stop))
+        return found, true[..., rows, columns], original[(..., *finer)]
 
     def _level(self, own: Level, true: Array) -> None:
         """All stages of a level; true details ``(pictures, 3, 3, rows, columns)`` in steps."""
@@ -286,9 +315,9 @@ class _Descent:
             costs: ``(positions,)``, picture after picture within phases.
             counted: the part that a file pays for, if not all.
         """
-        weight = np.exp2(-(own.code - _USUAL_CODE) * _WEIGHT_OCTAVES).clip(0.1, 8.0)
-        weights = self._tensor(np.concatenate([np.repeat(weight, count) for count in counts]))
-        (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
+        weights = self._tensor(np.concatenate([np.repeat(_weights(own.code), count) for count in counts]))
+        if costs.requires_grad:
+            (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
         self._cost += float(((costs if counted is None else counted).detach() * weights).sum())
 
     def _tensor(self, values: Array) -> torch.Tensor:
@@ -342,6 +371,11 @@ class _Descent:
         mean = torch.minimum(torch.maximum(share * residual, -reach), reach)
         noise = self._tensor(self._generator.standard_normal(residual.shape, dtype=np.float32))
         return mean + torch.sqrt(share) * noise
+
+
+def _weights(code: Array) -> Array:
+    """Weights of pictures of noise codes, ``(pictures,)``."""
+    return np.exp2(-(code - _USUAL_CODE) * _WEIGHT_OCTAVES).clip(0.1, 8.0)
 
 
 def _evidence(residual: torch.Tensor, octaves: torch.Tensor) -> torch.Tensor:

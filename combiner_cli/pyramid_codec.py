@@ -74,6 +74,7 @@ def encode(
     prior: PyramidPrior,
     rate: float,
     size: int | None,
+    psnr: float | None,
     effort: int,
     method: str,
     seed: int,
@@ -86,6 +87,7 @@ def encode(
         prior: of its weights.
         rate: bits per pixel over the prior's own that a typical image takes at the quality wanted.
         size: of the file in bytes, or ``None``.
+        psnr: dB that the decoded image is expected to reach, or ``None``; not together with a size.
         effort: 1 to 9.
         method: one of ``search.METHODS``.
         seed: of the encoder's random numbers.
@@ -104,7 +106,9 @@ def encode(
             known[code] = [forecast(prior, plane, code) for plane in planes]
         return known[code]
 
-    if size is None:
+    if psnr is not None:
+        chosen = _of_error(foretell, 127.5**2 * 4 * 10 ** (-psnr / 10), values.size)
+    elif size is None:
         if not (math.isfinite(rate) and rate > 0):
             raise UsageError(f"the rate must be positive, not {rate}")
         code, error = prior.typical(rate * prior.bits_per_point)
@@ -141,22 +145,28 @@ def _written(
 ) -> tuple[bytes, Coded]:
     """A file, of exactly a size where there is one."""
 
-    def attempt(total: int | None) -> tuple[bytes, Coded]:
-        coded = encode_planes(prior, planes, expected, OVERHEAD, method, seed, total)
+    def attempt(total: int | None, reserve: int) -> tuple[bytes, Coded]:
+        ratio = OVERHEAD if total is None else min(OVERHEAD, OVERHEAD * max(total, 1) / _bytes_of(expected))
+        coded = encode_planes(prior, planes, expected, ratio, method, seed, total, reserve)
         whole = replace(
             header, noise=coded.code, class_bytes=len(coded.classes), densities=coded.densities, chains=coded.chains
         )
         return bitstream.pack(whole, coded.classes + coded.indices.astype(np.uint8).tobytes()), coded
 
     if size is None:
-        return attempt(None)
-    around = len(bitstream.pack(replace(header, noise=0, class_bytes=0, densities=(0,) * 8), b""))
+        return attempt(None, 0)
+    # the header is as long as its numbers are large, and is known afterwards only; so is what the last stages hold
+    around = len(bitstream.pack(replace(header, noise=0, class_bytes=size, densities=(0,) * 8), b""))
+    reserve = max(1, size // 500)
     for _ in range(_MOST_TRIALS):
-        data, coded = attempt(size - around)
+        data, coded = attempt(size - around, reserve)
         if len(data) == size:
             return data, coded
-        around += len(data) - size  # the header is as long as its numbers are large
-    raise UsageError(f"a file of {size} bytes cannot be made of this image; ask for a few bytes more or less")
+        more = len(data) - len(coded.classes) - len(coded.indices) - around
+        around += more
+        if len(data) - more > size:
+            reserve *= 4
+    raise UsageError(f"a file of {size} bytes cannot be made of this image; ask for more")
 
 
 def _of_equal_slope(foretell: Callable[[int], list[Forecast]], start: float, error: float, samples: int) -> int:
@@ -173,14 +183,28 @@ def _of_equal_slope(foretell: Callable[[int], list[Forecast]], start: float, err
     return _root(excess, start)
 
 
+def _of_error(foretell: Callable[[int], list[Forecast]], error: float, samples: int) -> int:
+    """The noise code with a mean squared error in 255ths squared."""
+
+    def excess(code: int) -> float:
+        found = sum(one.squared_error for one in foretell(code)) / samples
+        return math.log2(error / max(found, _SMALLEST_ERROR))
+
+    return _root(excess, NOISE_CODES / 3)
+
+
 def _of_size(foretell: Callable[[int], list[Forecast]], start: float, size: int) -> int:
     """The noise code at which classes and groups take so many bytes."""
 
     def excess(code: int) -> float:
-        found = sum(one.information.sum() * OVERHEAD / 2048 + one.class_bits / 8 for one in foretell(code))
-        return math.log2((found + 1) / (max(size, 1) + 1))
+        return math.log2(_bytes_of(foretell(code)) / max(size, 1))
 
     return _root(excess, start)
+
+
+def _bytes_of(expected: Sequence[Forecast]) -> float:
+    """Bytes that classes and groups are expected to take."""
+    return 1.0 + sum(float(one.information.sum()) * OVERHEAD / 2048 + one.class_bits / 8 for one in expected)
 
 
 def _root(excess: Callable[[int], float], start: float) -> int:

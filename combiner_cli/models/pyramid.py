@@ -104,9 +104,12 @@ class Network:
     @property
     def values(self) -> int:
         """Number of results."""
+        if self.name == _RESTORATION:
+            return self.outputs
         return self.outputs + (CLASSES if self.activity else self.outputs)
 
 
+_RESTORATION = "restoration"
 _SCALARS = 3  # contrast, noise code, level
 _CLASS_FEATURES = 9 + CLASSES
 
@@ -134,6 +137,7 @@ CHROMA = tuple(
     )
     for half in range(2)
 )
+RESTORATION = Network(_RESTORATION, 35 + 2 * 15, _SCALARS + 6 + 9, 4 * 3, False, False)
 HALVES = (PHASES[:2], PHASES[2:])
 NETWORKS = (LUMA_ACTIVITY, *LUMA, CHROMA_ACTIVITY, *CHROMA)
 
@@ -222,7 +226,7 @@ class Level:
     @property
     def kind(self) -> int:
         """Which of the sets of networks it has."""
-        return min(self.number, COARSE)
+        return min(max(self.number, 0), COARSE)
 
     @property
     def coarse(self) -> Array:
@@ -507,3 +511,42 @@ def _chroma_features(own: Level, half: int, phase: tuple[int, int], rows: slice,
     found.classes(1)
     found.unit_value(own.own_activity[:, 0])
     return found.matrix(), contrast.reshape(-1)
+
+
+def restoration_features(own: Level, rows: slice, kind: Any = np.float64) -> tuple[Array, Array]:
+    """What the errors of the finished picture are foretold from, two by two samples at a time.
+
+    Args:
+        own: the level that would follow the finest one, number −1: its coarser picture is the finished one, its units
+            are two by two samples.
+        rows: of units.
+        kind: type of the features.
+
+    Returns:
+        As :func:`luma_activity_features`.
+    """
+    found = _Features(own, RESTORATION, (0, 0), rows, kind)
+    offsets = _block(-2, 3)
+    found.picture(0, offsets)
+    for colour in (1, 2):
+        found.picture(colour, _block(-1, 2))
+    contrast = UNIT + np.floor(found.magnitude(0, 35) / 32)
+    found.energies(*_places(offsets, _ACROSS, _DOWN, _SLANTED, _FAR), range(35, 50), range(50, 65))
+    contrast = found.relative_to(contrast)
+    found.classes_around(own.parents[:, 0])
+    return found.matrix(), contrast.reshape(-1)
+
+
+def unit_samples(pictures: Array) -> Array:
+    """Samples of all units of pictures ``(pictures, 3, even height, even width)``: ``(4 samples · 3 colours, units)``."""
+    parts = [np.moveaxis(pictures[..., row::2, column::2], 1, 0).reshape(3, -1) for row, column in _CORNERS]
+    return np.concatenate(parts)
+
+
+def add_to_units(picture: Array, rows: slice, values: Array) -> None:
+    """Add values ``(4 samples · 3 colours, units)`` to the samples of units of one picture ``(3, height, width)``."""
+    columns = -(-picture.shape[2] // 2)
+    shaped = values.reshape(4, 3, rows.stop - rows.start, columns)
+    for (row, column), own in zip(_CORNERS, shaped, strict=True):
+        part = picture[:, 2 * rows.start + row : 2 * rows.stop : 2, column::2]
+        part += own[:, : part.shape[1], : part.shape[2]]
