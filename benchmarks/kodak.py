@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import math
 import os
@@ -26,18 +27,17 @@ from io import BytesIO
 from pathlib import Path
 
 import bjontegaard
-import matplotlib
 import numpy as np
 import torch
 from common import RESULTS, Curve, at_rate, better, published, read_csv, rising, text, write_csv, write_table
+from matplotlib import pyplot
+from matplotlib.ticker import MultipleLocator
 from phases import processor
 from PIL import Image, ImageDraw, ImageFont
 from pytorch_msssim import ms_ssim
 
 from combiner_cli import codec, media, metrics
 from combiner_cli.signals import Signal
-
-matplotlib.use("Agg")
 
 # bits per pixel, most of them rates of RECOMBINER's published points, in an order that is of use when interrupted
 RATES = (0.316, 0.13, 0.972, 0.05, 0.488, 0.18, 1.567, 0.075, 0.75)
@@ -118,9 +118,7 @@ def main() -> None:
     baselines = measure_baselines(images, f"{arguments.name}_baselines.csv", arguments.jobs)
     if arguments.baselines:
         return
-    peers = {}
-    if arguments.published:
-        peers = {title: published(arguments.published, peer, arguments.name) for title, peer in PEERS.items()}
+    peers = published_curves(arguments.published, arguments.name) if arguments.published else {}
     rows = known_rows(arguments.name)
     failures = 0
     for rate in RATES:
@@ -292,6 +290,17 @@ def decibels(similarity: float) -> float:
     return -10 * math.log10(1 - similarity)
 
 
+def published_curves(path: Path, name: str) -> dict[str, Curve]:
+    """The published curves that there are on a data set."""
+    curves = {}
+    for title, method in PEERS.items():
+        try:
+            curves[title] = published(path, method, name)
+        except KeyError:
+            print(f"no curve of {method} on {name} in {path}", file=sys.stderr)
+    return curves
+
+
 # Tables
 
 
@@ -429,13 +438,12 @@ def signed(value: float | None) -> str:
 
 def plot(path: Path, name: str, own: Curve, others: dict[str, Curve], peers: dict[str, Curve]) -> None:
     """PSNR over the rate; published curves are dashed."""
-    from matplotlib import pyplot
-
+    pyplot.switch_backend("agg")  # a benchmark needs no screen
     figure, axes = pyplot.subplots(figsize=(10, 7), dpi=100)
-    colours = pyplot.get_cmap("tab20")(np.linspace(0, 1, 20))[[*range(0, 20, 2), *range(1, 20, 2)]]
+    colours = [*pyplot.get_cmap("tab10").colors, "navy", "deeppink", "darkgreen"]
     low, high = min(RATES) * 0.9, max(RATES) * 1.15
     seen = [psnr for curve in (own, *others.values()) for rate, psnr in curve if low <= rate <= high]
-    for colour, (title, curve) in zip(colours, others.items(), strict=False):
+    for colour, (title, curve) in zip(itertools.cycle(colours), others.items(), strict=False):
         style = "--" if title in peers else "-"
         axes.plot(*zip(*curve, strict=True), style, color=colour, linewidth=1.6, label=title)
     if own:
@@ -446,6 +454,7 @@ def plot(path: Path, name: str, own: Curve, others: dict[str, Curve], peers: dic
     ticks = (0.05, 0.1, 0.2, 0.3, 0.5, 1, 1.5)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=12)
     axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_locator(MultipleLocator(2))
     axes.tick_params("y", labelsize=12)
     axes.set_xlabel("bits per pixel", fontsize=13)
     axes.set_ylabel("PSNR, dB", fontsize=13)
@@ -477,7 +486,7 @@ def crops(path: Path, wanted: Sequence[tuple[Path, tuple[int, int] | None]], sid
     """Draw crops of the original and of the codecs beside each other, a row per image and rate."""
     if not wanted:
         raise SystemExit("name the images of the crops with --crop-images")
-    gap, label = 6, 38
+    gap, label = 6, 42
     rows = [row for image, corner in wanted for row in crop_rows(image, corner, side)]
     width, height = len(rows[0]) * (side + gap) + gap, len(rows) * (side + label + gap) + gap
     canvas = Image.new("RGB", (width, height), "white")

@@ -1,7 +1,7 @@
 """Pyramid priors: the moments of every weight of a picture, foretold from the weights that are decoded before it.
 
 A level of the pyramid is decoded in six stages: the luma details of four phases, then the chroma details of two times
-two. Before the luma and before the chroma comes the *activity* of the level's units, one of seven classes each, in an
+two. Before the luma and before the chroma comes the *activity* of the level's units, one of nine classes each, in an
 entropy code whose probabilities are foretold as well: it tells how large the residuals are, roughly, so that what is
 left is close to Gaussian. Small networks in whole numbers (:mod:`combiner_cli.models.whole`) do the foretelling. With
 noise variance s2 as the unit, a detail whose prior variance is t has the evidence N(mean, t + 1); the networks were
@@ -74,29 +74,38 @@ class Moments:
     """Prior moments of the details of a stage.
 
     Attributes:
-        mean: in steps of coefficients, whole numbers, ``(latents,)``.
+        mean: in steps of coefficients, whole numbers, ``(latents,)``, as the level keeps its coefficients.
         deviation: numbers of the deviations less ``LOWEST``, ``(latents,)`` int16; −1 where pruned.
     """
 
     mean: Array
     deviation: npt.NDArray[np.int16]
 
-    def information(self) -> npt.NDArray[np.int64]:
+    def information(self) -> npt.NDArray[np.int32]:
         """Expected information in 1/256 bit, ``(latents,)``; 0 where pruned."""
-        return np.append(_INFORMATION, 0)[self.deviation]
+        return _INFORMATION[self.deviation]
 
-    def deviations(self) -> Array:
-        """In units of the noise's deviation, ``(latents,)``; 0 where pruned."""
-        return (np.append(_DEVIATIONS, 0) * 2.0**-DEVIATION_BITS)[self.deviation]
+    def deviations(self, which: npt.NDArray[np.int64]) -> Array:
+        """In units of the noise's deviation, of some latents."""
+        found: Array = _DEVIATIONS[self.deviation[which]] * 2.0**-DEVIATION_BITS
+        return found
 
-    def values(self, z: Array) -> Array:
-        """Coefficients in whole steps of candidates ``(latents,)`` that are multiples of 2^-20; exact."""
-        scaled = np.append(_DEVIATIONS, 0)[self.deviation] * (z * 2.0**CANDIDATE_BITS)
-        found: Array = self.mean + np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
+    def values(self, which: npt.NDArray[np.int64], z: Array) -> Array:
+        """Coefficients of all latents in whole steps, ``(latents,)``.
+
+        Args:
+            which: latents that have a candidate; all others are their means.
+            z: their candidates, multiples of 2^-20.
+        """
+        found: Array = self.mean.copy()
+        scaled = _DEVIATIONS[self.deviation[which]] * (z.astype(np.float64) * 2.0**CANDIDATE_BITS)
+        found[which] += np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
         return found
 
 
-_DEVIATIONS, _INFORMATION = _deviations(), _information()
+# the last entry is that of a pruned latent, whose number is -1
+_DEVIATIONS = np.append(_deviations(), 0)
+_INFORMATION = np.append(_information(), 0).astype(np.int32)
 _POWERS = np.rint(np.exp2(np.arange(_LOWEST_LOGIT, 1) / _LOGIT_UNIT + FREQUENCY_BITS))
 
 
@@ -104,7 +113,7 @@ class Source(Protocol):
     """Where the weights of a picture come from: a file, a search, or chance."""
 
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
-        """Classes of all units ``(units,)``, given their frequencies ``(7, units)`` and the expected details in steps
+        """Classes of all units ``(units,)``, given their frequencies ``(9, units)`` and the expected details in steps
         ``(4 or 8 · 3, units)``: colour after colour and band after band at each of the four positions of a unit."""
 
     def details(self, name: StageName, own: Level | None, moments: Moments) -> Array:
@@ -205,15 +214,15 @@ class PyramidPrior:
         if self.restoration is None:
             found: Array = picture[0]
             return found
-        after = pyramid.level(-1, finest.code, picture, finest)
-        restored: Array = picture[0].copy()
+        after = pyramid.level(-1, finest.code, picture, finest)  # has a copy of the picture
+        restored: Array = picture[0]
         for rows in _strips(after):
             features, contrast = pyramid.restoration_features(after, rows)
             pyramid.add_to_units(restored, rows, _means(self.restoration(features), contrast))
         return restored
 
     def activity(self, own: Level, chroma: bool) -> tuple[Array, Array]:
-        """Frequencies ``(7, units)`` of the classes of all units, which sum to 2^16, and expected details in steps."""
+        """Frequencies ``(9, units)`` of the classes of all units, which sum to 2^16, and expected details in steps."""
         network = pyramid.CHROMA_ACTIVITY if chroma else pyramid.LUMA_ACTIVITY
         features = pyramid.chroma_activity_features if chroma else pyramid.luma_activity_features
         frequencies, means = [], []
@@ -227,7 +236,7 @@ class PyramidPrior:
     def moments(self, own: Level, number: int) -> Moments:
         """Moments of a stage: result after result, phase after phase of a chroma stage, positions in row-major order."""
         network = pyramid.CHROMA[number - 4] if number >= 4 else pyramid.LUMA[number]
-        phases = pyramid.stage_phases(number)
+        phases, (kind, largest) = pyramid.stage_phases(number), pyramid.storage(own.number)
         parts: list[list[tuple[Array, Array]]] = [[] for _ in phases]
         for rows in _strips(own):
             if number >= 4:
@@ -237,16 +246,16 @@ class PyramidPrior:
             results = self.networks[own.kind][network.name](values)
             octaves = np.floor(pyramid.octaves(contrast / UNIT) * OCTAVE)
             deviation = np.floor(results[network.outputs :] * (OCTAVE * 2.0**-whole.RESULT_BITS)) + octaves
-            mean = _means(results[: network.outputs], contrast)
+            numbers = np.clip(deviation, LOWEST - 1, HIGHEST) - LOWEST
+            mean = np.clip(_means(results[: network.outputs], contrast), -largest, largest).astype(kind)
             first = 0
             for part, phase in zip(parts, phases, strict=True):
                 last = first + pyramid.positions(own, phase, rows)
-                part.append((mean[:, first:last], deviation[:, first:last]))
+                part.append((mean[:, first:last], numbers[:, first:last].astype(np.int16)))
                 first = last
-        means = np.concatenate([np.concatenate([m for m, _ in part], axis=1) for part in parts], axis=1)
-        deviations = np.concatenate([np.concatenate([d for _, d in part], axis=1) for part in parts], axis=1)
-        numbers = np.clip(deviations, LOWEST - 1, HIGHEST) - LOWEST
-        return Moments(means.reshape(-1), numbers.astype(np.int16).reshape(-1))
+        pieces = [piece for part in parts for piece in part]
+        means, deviations = (np.concatenate(own, axis=1).reshape(-1) for own in zip(*pieces, strict=True))
+        return Moments(means, deviations)
 
 
 def _strips(own: Level) -> Iterator[slice]:

@@ -32,6 +32,7 @@ CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 9
 REACH = 3.3  # prior deviations that candidates can be relied on to reach
 _SIMULATION_SEED = 1
 _GROUP_INFORMATION = 8 * INFORMATION_UNIT
+_ROWS_AT_ONCE = 64
 _MUCH_RESERVE = 8  # times the reserve are enough groups to come to any size
 
 
@@ -61,23 +62,27 @@ def picture_of(values: Array) -> Picture:
     colours = values.shape[2]
     planes = np.zeros((3, *values.shape[:2]))
     if colours == 3:
-        planes[:] = np.einsum("kc,hwc->khw", pyramid.COLOUR, values)
+        np.einsum("kc,hwc->khw", pyramid.COLOUR, values, out=planes)
     else:
-        planes[0] = values[:, :, 0] * math.sqrt(3)
+        np.multiply(values[:, :, 0], math.sqrt(3), out=planes[0])
     details = []
     for _ in pyramid.sizes(values.shape[:2])[1:]:
         planes, found = pyramid.analyse(planes)
-        details.append(found)
+        details.append(found.astype(np.float32))
     return Picture((values.shape[0], values.shape[1]), colours, planes, tuple(details))
 
 
 def values_of(picture: Array, colours: int, code: int) -> Array:
     """The inverse of :func:`picture_of` for a decoded picture ``(3, height, width)`` in steps."""
-    scale = noise_deviation(code) / UNIT
-    if colours == 1:
-        found: Array = (picture[0] * (scale / math.sqrt(3)))[:, :, None]
-        return found
-    return np.einsum("kc,khw->hwc", pyramid.COLOUR, picture) * scale
+    found = np.empty((*picture.shape[1:], colours), dtype=np.float32)
+    matrix = (pyramid.COLOUR if colours == 3 else np.full((3, 1), 1 / math.sqrt(3))) * (noise_deviation(code) / UNIT)
+    for first in range(0, len(found), _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        if colours == 3:
+            np.einsum("khw,kc->hwc", picture[:, rows], matrix, out=found[rows], casting="same_kind")
+        else:
+            np.multiply(picture[0, rows, :, None], matrix[0, 0], out=found[rows], casting="same_kind")
+    return found
 
 
 @dataclass(eq=False)
@@ -111,7 +116,7 @@ class _Encoding:
         """Prior deviations and whitened posterior means and deviations of the latents of a stage that are coded, and
         which those are."""
         coded = np.flatnonzero(moments.deviation >= 0)
-        prior = moments.deviations()[coded]
+        prior = moments.deviations(coded)
         residual = self.target(name, own)[coded] - moments.mean[coded] / UNIT
         whole = 1 + prior**2
         return coded, prior, residual * prior / whole, 1 / np.sqrt(whole)
@@ -136,13 +141,12 @@ class ChanceSource(_Encoding):
     def details(self, name: StageName, own: Level | None, moments: Moments) -> Array:
         coded, prior, mean, deviation = self.posterior(name, own, moments)
         mean = np.clip(mean, -REACH, REACH)
-        z = np.zeros(len(moments.mean))
         drawn = mean + deviation * self.generator.standard_normal(len(coded), dtype=np.float32)
-        z[coded] = np.rint(drawn * 2.0**20) * 2.0**-20
+        z = np.rint(drawn * 2.0**20) * 2.0**-20
         divergence = float((0.5 * (deviation**2 + mean**2 - 1) - np.log(deviation)).sum()) / math.log(2)
         self.bits += divergence
         self.information[density_number(name)] += float(moments.information().sum())
-        return moments.values(z)
+        return moments.values(coded, z)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,19 +197,19 @@ class SearchSource(_Encoding):
         writer = self.writer
         writer.adjust(name, moments, self)
         part = hierarchy_groups.partition(writer.share, name, moments, writer.key)
-        z = np.zeros(len(moments.mean))
+        z = np.zeros(0, dtype=np.float32)
         if part.groups:
             coded, _, mean, deviation = self.posterior(name, own, moments)
-            means, deviations = np.zeros((2, len(z)))
+            means, deviations = np.zeros((2, len(moments.mean)))
             means[coded], deviations[coded] = mean, deviation
             target = search.target(part, means, deviations, part.groups)
             found = search.search(
                 target, writer.chaining, writer.key, writer.indices[None], writer.method, writer.generator
             )
             writer.indices = np.append(writer.indices, found[0])
-            z[part.order] = hierarchy_groups.look_up(writer.indices, part, writer.chaining, writer.key)
+            z = hierarchy_groups.look_up(writer.indices, part, writer.chaining, writer.key)
         writer.latents.append(z)
-        return moments.values(z)
+        return moments.values(part.order, z)
 
 
 @dataclass(eq=False)
@@ -224,7 +228,7 @@ class _Writer:
         classes: of all units so far, activity after activity.
         frequencies: that go with them.
         indices: of all groups so far, ``(groups,)``.
-        latents: whitened latents of all stages so far.
+        latents: candidates of the latents that are coded, stage after stage.
     """
 
     share: Share
@@ -297,7 +301,7 @@ class Coded:
         chains: of groups.
         classes: the stream of classes.
         indices: of all groups, ``(groups,)`` int64.
-        latents: whitened latents of all stages of all planes.
+        latents: candidates of all coded latents of all planes.
         squared_error: sum over all samples, in 255ths squared.
     """
 

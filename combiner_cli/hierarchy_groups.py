@@ -73,7 +73,8 @@ class Share:
         if self.left is not None and name == self.final:
             count = min(self.left, information)
         else:
-            density = self.densities[density_number(name)] + _LOWEST
+            # planes before the last one are coded before the size of the file is known: they have one density
+            density = self.densities[density_number(name) if self.final else 0] + _LOWEST
             count, self.pending = divmod(self.pending + information * density, _GROUP * _UNIT)
             count = min(count, information) if self.left is None else min(count, information, self.left)
         if self.left is not None:
@@ -92,7 +93,7 @@ class FileSource:
         decoder: of the classes.
         indices: of all groups, ``(groups,)``.
         first: the next stage's first group.
-        latents: whitened latents of all stages so far.
+        latents: candidates of the latents that are coded, stage after stage.
         classes: of all units so far.
     """
 
@@ -111,18 +112,18 @@ class FileSource:
             found: Array = self.decoder.decode(class_model(), probabilities(frequencies))
         except (AssertionError, ValueError) as error:
             raise DamagedFileError("the classes of the file cannot be read; it is damaged") from error
-        self.classes.append(found)
+        self.classes.append(found.astype(np.int8))
         return found
 
     def details(self, name: StageName, own: Level | None, moments: Moments) -> Array:
         del own
         part = partition(self.share, name, moments, self.key)
-        z = np.zeros(len(moments.mean))
+        z = np.zeros(0, dtype=np.float32)
         if part.groups:
-            z[part.order] = look_up(self.indices[: self.first + part.groups], part, self.chaining, self.key)
             self.first += part.groups
+            z = look_up(self.indices[: self.first], part, self.chaining, self.key)
         self.latents.append(z)
-        return moments.values(z)
+        return moments.values(part.order, z)
 
 
 def partition(share: Share, name: StageName, moments: Moments, key: int) -> Partition:
@@ -154,7 +155,7 @@ def class_model() -> Any:
 
 
 def probabilities(frequencies: Array) -> npt.NDArray[np.float32]:
-    """Frequencies ``(7, units)`` as the range coder takes them, ``(units, 7)``: exact."""
+    """Frequencies ``(9, units)`` as the range coder takes them, ``(units, 9)``: exact."""
     return np.ascontiguousarray(frequencies.T * 2.0**-FREQUENCY_BITS, dtype=np.float32)
 
 

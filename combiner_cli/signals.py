@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from .errors import InputError
 
+_ROWS_AT_ONCE = 64  # of an image, so that no copy of the whole is made
+
 Kind = Literal["image", "sound"]
 FloatArray = npt.NDArray[np.floating]
 
@@ -93,10 +95,13 @@ def from_values(values: FloatArray, kind: Kind, sample_rate: int | None, bit_dep
     if kind == "sound":
         steps = 2.0 ** (bit_depth - 1)
         rounded = np.clip(np.rint(values * steps), -steps, steps - 1) / steps
-    else:
-        peak = 2**bit_depth - 1
-        rounded = np.rint((np.clip(values, -1, 1) + 1) * (peak / 2))
-    return Signal(kind, rounded.astype(sample_type(kind, bit_depth)), sample_rate, bit_depth)
+        return Signal(kind, rounded.astype(sample_type(kind, bit_depth)), sample_rate, bit_depth)
+    peak = 2**bit_depth - 1
+    samples = np.empty(values.shape, dtype=sample_type(kind, bit_depth))
+    for first in range(0, len(values), _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        samples[rows] = np.rint((np.clip(values[rows], -1, 1) + 1) * (peak / 2))
+    return Signal(kind, samples, sample_rate, bit_depth)
 
 
 def coordinates(extent: tuple[int, ...], scale: int = 1) -> FloatArray:

@@ -35,6 +35,9 @@ COARSE = 3  # levels from this one on share their networks
 _LEVEL_LIMIT = 5
 _CENTRE_CODE = 48
 _LARGEST_ROOT = 4
+LARGEST_VALUE = 2.0**28  # of coefficients and samples in steps; what is beyond is clipped
+_LARGEST_FINE_VALUE = 2.0**21  # in the finest levels, whose sums of four fit float32
+_FINE = 1  # levels up to this one are kept in float32
 
 PHASES: Offsets = ((0, 0), (1, 1), (0, 1), (1, 0))
 COLOUR = np.array(
@@ -258,6 +261,11 @@ class Level:
         return slice(2 * rows.start + phase[0], last, 2), slice(phase[1], self.size[1], 2)
 
 
+def storage(number: int) -> tuple[type[np.floating[Any]], float]:
+    """How the coefficients and the coarser picture of a level are kept, and the largest of them."""
+    return (np.float32, _LARGEST_FINE_VALUE) if number <= _FINE else (np.float64, LARGEST_VALUE)
+
+
 def level(number: int, code: Array, picture: Array, parent: Level | None = None) -> Level:
     """A level of which nothing but the coarser picture is decoded.
 
@@ -268,10 +276,16 @@ def level(number: int, code: Array, picture: Array, parent: Level | None = None)
         parent: the level before, if there is one.
     """
     count, colours, height, width = picture.shape
-    padded = np.pad(picture, [(0, 0), (0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)], mode="edge")
-    details = np.zeros((count, colours, BANDS, height + 2 * MARGIN, width + 2 * MARGIN), dtype=picture.dtype)
+    kind, largest = storage(number)
+    padded = np.empty((count, colours, height + 2 * MARGIN, width + 2 * MARGIN), dtype=kind)
+    np.clip(picture, -largest, largest, out=padded[..., MARGIN:-MARGIN, MARGIN:-MARGIN], casting="same_kind")
+    for axis in (2, 3):  # the edge is repeated
+        ours = np.moveaxis(padded, axis, 0)
+        ours[:MARGIN], ours[-MARGIN:] = ours[MARGIN], ours[-MARGIN - 1]
+    room = (height + 2 * MARGIN, width + 2 * MARGIN) if number >= 0 else (0, 0)  # none follow the finest level
+    details = np.zeros((count, colours, BANDS, *room), dtype=kind)
     units = -(-height // 2), -(-width // 2)
-    activity = np.zeros((count, 2, units[0] + 2, units[1] + 2), dtype=np.int8)
+    activity = np.zeros((count, 2, units[0] + 2, units[1] + 2), dtype=np.int16)
     found = Level(number, code, (height, width), padded, details, activity, np.zeros_like(activity))
     if parent is not None:
         # a unit of this level lies in one position of the level before, four units in one unit there
@@ -308,13 +322,13 @@ def put(own: Level, number: int, values: Array) -> None:
     """Put the details of a stage, band after band of colour after colour, into their places."""
     details = own.own_details[:, 1:] if number >= 4 else own.own_details[:, :1]
     pictures, colours = details.shape[:2]
-    values = values.reshape(colours, BANDS, -1)
+    values, largest = values.reshape(colours, BANDS, -1), storage(own.number)[1]
     first = 0
     for place in stage_places(own, number):
         part = details[(slice(None), slice(None), slice(None), *place)]
         last = first + pictures * part.shape[3] * part.shape[4]
         shaped = values[..., first:last].reshape(colours, BANDS, pictures, *part.shape[3:])
-        part[...] = np.moveaxis(shaped, 2, 0)
+        np.clip(np.moveaxis(shaped, 2, 0), -largest, largest, out=part, casting="same_kind")
         first = last
 
 
