@@ -160,7 +160,9 @@ def _header(fields: list[object]) -> Header:
     version = fields[0]
     assert isinstance(version, int)
     if len(fields) != _FIELDS[version]:
-        raise DamagedFileError(f"the header has {len(fields)} fields instead of {_FIELDS[version]}; the file is damaged")
+        raise DamagedFileError(
+            f"the header has {len(fields)} fields instead of {_FIELDS[version]}; the file is damaged"
+        )
     last = fields[5] if isinstance(fields[5], list) and version == 1 else [fields[5]]
     prior_id, code, first, second, *counts = (_natural(field) for field in (*fields[1:5], *last))
     if prior_id > 0xFFFFFFFF or code > 15 or not counts:

@@ -133,7 +133,7 @@ class Content:
     classes: npt.NDArray[np.int64]
     noise: int
     indices: tuple[npt.NDArray[np.int64], ...]
-    z: tuple[npt.NDArray[np.float64], ...]
+    z: tuple[npt.NDArray[np.floating], ...]
     values: npt.NDArray[np.floating] | None = None
 
 
@@ -301,7 +301,9 @@ def read(data: bytes, prior: AnyPrior) -> Content:
         )
     layout = prior.tiling(header.shape, header.channels)
     if (header.version == 3) != isinstance(prior, PyramidPrior):
-        raise DamagedFileError(f"the file has version {header.version}, which its prior does not go with; it is damaged")
+        raise DamagedFileError(
+            f"the file has version {header.version}, which its prior does not go with; it is damaged"
+        )
     if isinstance(prior, PyramidPrior):
         found = pyramid_codec.read(header, payload, prior)
         return Content(header, layout, found.classes, header.noise or 0, found.indices, found.latents, found.values)
@@ -478,7 +480,17 @@ def _encode_pyramid(signals: Sequence[Signal], prior: PyramidPrior, settings: Se
     files = _Files([], [], {})
     for signal in signals:
         header = _header(signal, prior, 0, _CHAINED)
-        written = pyramid_codec.encode(signal, header, prior, settings.rate, settings.size, settings.psnr, settings.effort, _method(settings), settings.seed)
+        written = pyramid_codec.encode(
+            signal,
+            header,
+            prior,
+            settings.rate,
+            settings.size,
+            settings.psnr,
+            settings.effort,
+            _method(settings),
+            settings.seed,
+        )
         files.data.append(written.data)
         files.values.append(written.latents)
         for phase, seconds in written.seconds.items():

@@ -15,8 +15,8 @@ groups) is made of whole numbers here. That moments depend on what is decoded is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from . import groups, identity
 from .mixtures import NOISE_CODES, noise_level, variance_of
 from .models import pyramid, whole
-from .models.pyramid import BANDS, CLASSES, COARSE, FAMILY, UNIT, Level
+from .models.pyramid import CLASSES, COARSE, FAMILY, UNIT, Level
 from .models.whole import WholeNetwork
 from .signals import Kind, Tiling, tiling
 
@@ -53,7 +53,8 @@ def _deviations() -> Array:
 def _information() -> npt.NDArray[np.int64]:
     """Expected information in 1/256 bit, half of log2(1 + t), by the number of the deviation less ``LOWEST``."""
     variance = np.exp2(np.arange(LOWEST, HIGHEST + 1) * (2 / OCTAVE))
-    return np.maximum(np.rint(groups.INFORMATION_UNIT / 2 * np.log2(1 + variance)), 1).astype(np.int64)
+    found: npt.NDArray[np.int64] = np.maximum(np.rint(groups.INFORMATION_UNIT / 2 * np.log2(1 + variance)), 1)
+    return found.astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Moments:
 
     def information(self) -> npt.NDArray[np.int32]:
         """Expected information in 1/256 bit, ``(latents,)``; 0 where pruned."""
-        return _INFORMATION[self.deviation]
+        found: npt.NDArray[np.int32] = _INFORMATION[self.deviation]
+        return found
 
     def deviations(self, which: npt.NDArray[np.int64]) -> Array:
         """In units of the noise's deviation, of some latents."""
@@ -234,7 +236,7 @@ class PyramidPrior:
         return np.concatenate(frequencies, axis=1), np.concatenate(means, axis=1)
 
     def moments(self, own: Level, number: int) -> Moments:
-        """Moments of a stage: result after result, phase after phase of a chroma stage, positions in row-major order."""
+        """Moments of a stage: result after result, phase after phase of a chroma stage, positions row by row."""
         network = pyramid.CHROMA[number - 4] if number >= 4 else pyramid.LUMA[number]
         phases, (kind, largest) = pyramid.stage_phases(number), pyramid.storage(own.number)
         parts: list[list[tuple[Array, Array]]] = [[] for _ in phases]
@@ -278,7 +280,7 @@ def _frequencies(logits: Array) -> Array:
     relative = np.maximum(whole_logits - whole_logits.max(axis=0), _LOWEST_LOGIT).astype(np.int64)
     powers = _POWERS[relative - _LOWEST_LOGIT]
     room = (1 << FREQUENCY_BITS) - CLASSES
-    found = 1 + np.floor(powers * room / powers.sum(axis=0))
+    found: Array = 1 + np.floor(powers * room / powers.sum(axis=0))
     top = powers.argmax(axis=0)
     found[top, np.arange(found.shape[1])] += (1 << FREQUENCY_BITS) - found.sum(axis=0)
     return found
@@ -289,9 +291,7 @@ def noise_deviation(code: int) -> float:
     return float(np.sqrt(variance_of(noise_level(code, "image")))) * 127.5
 
 
-def descend(
-    prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int, source: Source
-) -> Array:
+def descend(prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int, source: Source) -> Array:
     """The weights of a picture from the root down, and the values that they render: ``(3, height, width)`` in steps.
 
     Encoder and decoder go the same way; they differ in the source.

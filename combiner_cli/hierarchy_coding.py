@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from .coder import Chaining
 from .groups import INFORMATION_UNIT
 from .hierarchy import FREQUENCY_BITS, Moments, PyramidPrior, StageName, descend, noise_deviation
 from .hierarchy_groups import DENSITIES, LAST_STAGE, Share, density_number, density_of
-from .mixtures import NOISE_CODES
 from .models import pyramid
 from .models.pyramid import UNIT, Level
 
@@ -112,14 +111,13 @@ class _Encoding:
         found: Array = pyramid.get(self.picture.details[own.number][None], own, name.number).reshape(-1)
         return found * self.scale
 
-    def posterior(self, name: StageName, own: Level | None, moments: Moments) -> tuple[Array, Array, Array, Array]:
-        """Prior deviations and whitened posterior means and deviations of the latents of a stage that are coded, and
-        which those are."""
+    def posterior(self, name: StageName, own: Level | None, moments: Moments) -> tuple[Array, Array, Array]:
+        """Which latents of a stage are coded, and their whitened posterior means and deviations."""
         coded = np.flatnonzero(moments.deviation >= 0)
         prior = moments.deviations(coded)
         residual = self.target(name, own)[coded] - moments.mean[coded] / UNIT
         whole = 1 + prior**2
-        return coded, prior, residual * prior / whole, 1 / np.sqrt(whole)
+        return coded, residual * prior / whole, 1 / np.sqrt(whole)
 
 
 @dataclass(eq=False)
@@ -139,7 +137,7 @@ class ChanceSource(_Encoding):
     )
 
     def details(self, name: StageName, own: Level | None, moments: Moments) -> Array:
-        coded, prior, mean, deviation = self.posterior(name, own, moments)
+        coded, mean, deviation = self.posterior(name, own, moments)
         mean = np.clip(mean, -REACH, REACH)
         drawn = mean + deviation * self.generator.standard_normal(len(coded), dtype=np.float32)
         z = np.rint(drawn * 2.0**20) * 2.0**-20
@@ -199,7 +197,7 @@ class SearchSource(_Encoding):
         part = hierarchy_groups.partition(writer.share, name, moments, writer.key)
         z = np.zeros(0, dtype=np.float32)
         if part.groups:
-            coded, _, mean, deviation = self.posterior(name, own, moments)
+            coded, mean, deviation = self.posterior(name, own, moments)
             means, deviations = np.zeros((2, len(moments.mean)))
             means[coded], deviations[coded] = mean, deviation
             target = search.target(part, means, deviations, part.groups)
@@ -283,7 +281,8 @@ def best_classes(energy: Array, octaves: Array, details: int) -> npt.NDArray[np.
     """
     variances = CLASS_VARIANCES[:, None]
     coding = np.log2(variances) + energy / (variances * math.log(2))
-    return (0.5 * details * coding - octaves).argmin(axis=0)
+    found: npt.NDArray[np.int64] = (0.5 * details * coding - octaves).argmin(axis=0)
+    return found
 
 
 def _class_bits(classes: Array, frequencies: Array) -> float:
@@ -338,7 +337,9 @@ def encode_planes(
         reserve: bytes of the total that are kept back for what is not foreseen.
     """
     code = expected[0].code
-    about = sum(float(one.information.sum()) for one in expected) * ratio / _GROUP_INFORMATION if total is None else total
+    about = (
+        sum(float(one.information.sum()) for one in expected) * ratio / _GROUP_INFORMATION if total is None else total
+    )
     chaining = Chaining(8, coder.chains_of(int(about)))
     writer = _Writer(
         Share([density_of(ratio)] * DENSITIES, None),

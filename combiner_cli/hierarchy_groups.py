@@ -26,20 +26,19 @@ Array = npt.NDArray[Any]
 
 DENSITIES = 8  # coarse levels, the second finest level, six stages of the finest level
 _GROUP = 8 * groups.INFORMATION_UNIT
-_UNIT = 128  # of a density: groups per 8 bits of information
-_LOWEST = 48
+_UNIT = 96  # of a density: groups per 8 bits of information
 MOST_DENSITY = 127
 LAST_STAGE = {1: StageName(0, 3), 3: StageName(0, 5)}  # by colours
 
 
 def density_of(ratio: float) -> int:
     """The density nearest to a number of groups per 8 bits of information."""
-    return min(max(round(ratio * _UNIT) - _LOWEST, 0), MOST_DENSITY)
+    return min(max(round(ratio * _UNIT), 0), MOST_DENSITY)
 
 
 def ratio_of(density: int) -> float:
     """Groups per 8 bits of information."""
-    return (density + _LOWEST) / _UNIT
+    return density / _UNIT
 
 
 def density_number(name: StageName) -> int:
@@ -74,7 +73,7 @@ class Share:
             count = min(self.left, information)
         else:
             # planes before the last one are coded before the size of the file is known: they have one density
-            density = self.densities[density_number(name) if self.final else 0] + _LOWEST
+            density = self.densities[density_number(name) if self.final else 0]
             count, self.pending = divmod(self.pending + information * density, _GROUP * _UNIT)
             count = min(count, information) if self.left is None else min(count, information, self.left)
         if self.left is not None:
@@ -128,7 +127,7 @@ class FileSource:
 
 def partition(share: Share, name: StageName, moments: Moments, key: int) -> Partition:
     """The partition of a stage's latents into the groups that it gets."""
-    information = moments.information()
+    information = moments.information().astype(np.int64)
     count = share.take(name, int(information.sum()))
     return groups.partition(information, count, key) if count else EMPTY
 
@@ -166,8 +165,9 @@ def class_decoder(data: bytes) -> Any:
 
 
 def class_bytes(classes: Sequence[Array], frequencies: Sequence[Array]) -> bytes:
-    """The stream of classes: 32-bit words of the range coder, least significant byte first, without zeros at its end."""
+    """The stream of classes: words of the range coder, least significant byte first, without zeros at its end."""
     encoder = constriction.stream.queue.RangeEncoder()
     for own, table in zip(classes, frequencies, strict=True):
         encoder.encode(own.astype(np.int32), class_model(), probabilities(table))
-    return encoder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+    words: npt.NDArray[np.uint32] = encoder.get_compressed()
+    return words.astype("<u4").tobytes().rstrip(b"\0")

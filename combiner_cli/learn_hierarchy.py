@@ -167,7 +167,7 @@ def learn(
     fingerprint = _fingerprint(plan, training)
     learner = _learner(plan).to(device)
     optimiser = torch.optim.Adam(learner.parameters(), lr=_LEARNING_RATE, betas=(0.9, 0.98))
-    done, reports = 0, []
+    done, reports = 0, list[PyramidReport]()
     if checkpoint is not None and checkpoint.exists():
         done, reports = _load(checkpoint, fingerprint, learner, optimiser)
     saved, costs = time.monotonic(), []
@@ -179,9 +179,8 @@ def learn(
             group["lr"] = _rate(*((number - plan.steps, plan.restoration_steps) if restoring else (number, plan.steps)))
         optimiser.zero_grad()  # networks without a gradient stay as they are
         costs.append(_Descent(learner, generator, device, restoring).run(*_crops(plan, training, generator)))
-        for one in learner.values():
-            for network in one.values():
-                torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
+        for network in (part for part in learner.modules() if isinstance(part, _Learner)):
+            torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
         optimiser.step()
         if (number + 1) % _REPORT_STEPS == 0 or number + 1 in (plan.steps, total):
             reports.append(PyramidReport(number + 1, total, float(np.mean(costs))))
@@ -214,10 +213,9 @@ def _learner(plan: PyramidPlan) -> torch.nn.ModuleDict:
         for network in pyramid.NETWORKS:
             hidden = activity if network.activity else chroma if network.chroma else luma
             networks[network.name] = _Learner(network, hidden, generator)
+        if kind == 0 and plan.restoration_steps:
+            networks[pyramid.RESTORATION.name] = _Learner(pyramid.RESTORATION, plan.restoration, generator)
         found[str(kind)] = networks
-    if plan.restoration_steps:
-        networks = found["0"]
-        networks[pyramid.RESTORATION.name] = _Learner(pyramid.RESTORATION, plan.restoration, generator)
     return found
 
 
@@ -227,7 +225,7 @@ def _crops(
     """Pictures of a step, ``(pictures, 3, crop, crop)`` in 255ths with 0 in the middle, and their noise codes."""
     found = []
     for _ in range(plan.pictures):
-        picture = training[generator.integers(len(training))]
+        picture = training[int(generator.integers(len(training)))]
         top, left = (generator.integers(size - plan.crop + 1) for size in picture.shape[:2])
         crop = picture[top : top + plan.crop, left : left + plan.crop]
         for axis in (0, 1):

@@ -35,7 +35,10 @@ LARGEST_NETWORK = 2**20
 _LARGEST_TILE = 2**22  # points
 _LARGEST_FEATURES = 2**28  # features · points of a tile
 _LARGEST_FACTOR = 1e6
-_LOWEST_QUALITY, _HIGHEST_QUALITY = 0.1, 0.85  # places of qualities 1 and 10 between a pyramid's lowest and highest rate
+_LOWEST_QUALITY, _HIGHEST_QUALITY = (
+    0.1,
+    0.85,
+)  # places of qualities 1 and 10 between a pyramid's lowest and highest rate
 _SMALLEST_COVERAGE = 16  # a tile is given at least 1/16 of its expected information
 
 
@@ -273,7 +276,8 @@ def suitable_priors(kind: Kind, shape: tuple[int, ...]) -> list[AnyPrior]:
     """The shipped priors for a signal, by increasing rate.
 
     Pyramids and mixtures come first; of those, the ones count that were learned from signals of the nearest size in
-    proportion, and where a pyramid is among them, only pyramids. Without any, those count whose tiles are the largest that the signal's longer side holds.
+    proportion, and where a pyramid is among them, only pyramids. Without any, those count whose tiles are the largest
+    that the signal's longer side holds.
 
     Raises:
         PriorError: no prior of that kind is shipped.
@@ -287,9 +291,10 @@ def suitable_priors(kind: Kind, shape: tuple[int, ...]) -> list[AnyPrior]:
         size = min((stated["size"] for _, stated in mixed), key=lambda size: abs(math.log(max(shape) / size)))
         mixed = [(path, stated) for path, stated in mixed if stated["size"] == size]
         whole = [(path, stated) for path, stated in mixed if stated["family"] == pyramid.FAMILY]
-        found = [load(path) for path, _ in whole or mixed]
+        found: list[AnyPrior] = [load(path) for path, _ in whole or mixed]
     else:
-        shipped = [load(path) for path, _ in candidates]
+        loaded = [load(path) for path, _ in candidates]
+        shipped = [prior for prior in loaded if not isinstance(prior, PyramidPrior)]
         extents = sorted({max(prior.network.extent) for prior in shipped})
         extent = max([extents[0], *(extent for extent in extents if extent <= max(shape))])
         found = [prior for prior in shipped if max(prior.network.extent) == extent]

@@ -28,6 +28,7 @@ _HALF_RANGE = 127.5
 _CODES_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
 _SMALLEST_ERROR = 1e-6
 _MOST_TRIALS = 8
+_MOST_CODES = 16  # that an image's noise code is away from the usual one of a quality
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +59,8 @@ class Read:
 
     classes: npt.NDArray[np.int64]
     indices: tuple[npt.NDArray[np.int64], ...]
-    latents: tuple[npt.NDArray[np.float64], ...]
-    values: npt.NDArray[np.float64]
+    latents: tuple[npt.NDArray[np.float32], ...]
+    values: npt.NDArray[np.float32]
 
 
 def planes_of(channels: int) -> list[list[int]]:
@@ -145,8 +146,7 @@ def _written(
 ) -> tuple[bytes, Coded]:
     """A file, of exactly a size where there is one."""
 
-    def attempt(total: int | None, reserve: int) -> tuple[bytes, Coded]:
-        ratio = OVERHEAD if total is None else min(OVERHEAD, OVERHEAD * max(total, 1) / _bytes_of(expected))
+    def attempt(ratio: float, total: int | None, reserve: int) -> tuple[bytes, Coded]:
         coded = encode_planes(prior, planes, expected, ratio, method, seed, total, reserve)
         whole = replace(
             header, noise=coded.code, class_bytes=len(coded.classes), densities=coded.densities, chains=coded.chains
@@ -154,19 +154,24 @@ def _written(
         return bitstream.pack(whole, coded.classes + coded.indices.astype(np.uint8).tobytes()), coded
 
     if size is None:
-        return attempt(None, 0)
+        return attempt(OVERHEAD, None, 0)
     # the header is as long as its numbers are large, and is known afterwards only; so is what the last stages hold
     around = len(bitstream.pack(replace(header, noise=0, class_bytes=size, densities=(0,) * 8), b""))
     reserve = max(1, size // 500)
+    classes = sum(one.class_bits for one in expected) / 8
+    information = sum(float(one.information.sum()) for one in expected) / 2048
+    ratio = min(OVERHEAD, max(size - around - classes, 0) / max(information, 1))
     for _ in range(_MOST_TRIALS):
-        data, coded = attempt(size - around, reserve)
+        data, coded = attempt(ratio, size - around, reserve)
         if len(data) == size:
             return data, coded
-        more = len(data) - len(coded.classes) - len(coded.indices) - around
-        around += more
-        if len(data) - more > size:
+        used = len(coded.indices)
+        around = len(data) - len(coded.classes) - used
+        over = around + len(coded.classes) + used - size
+        if over > 0:
             reserve *= 4
-    raise UsageError(f"a file of {size} bytes cannot be made of this image; ask for more")
+            ratio *= max(used - over - reserve, 0) / max(used, 1)
+    raise UsageError(f"a file of {size} bytes cannot be made of this {header.kind}; ask for more than that")
 
 
 def _of_equal_slope(foretell: Callable[[int], list[Forecast]], start: float, error: float, samples: int) -> int:
@@ -180,7 +185,8 @@ def _of_equal_slope(foretell: Callable[[int], list[Forecast]], start: float, err
         found = sum(one.squared_error for one in foretell(code)) / samples
         return (code - start) / 8 + math.log2(max(found, _SMALLEST_ERROR) / error)
 
-    return _root(excess, start)
+    # where the error is nothing but the noise, or there is none, no code is better than another
+    return int(min(max(_root(excess, start), start - _MOST_CODES), start + _MOST_CODES))
 
 
 def _of_error(foretell: Callable[[int], list[Forecast]], error: float, samples: int) -> int:
@@ -271,7 +277,7 @@ def resampled(values: Array, size: tuple[int, ...]) -> Array:
     from PIL import Image
 
     parts = [
-        np.asarray(Image.fromarray(plane.astype(np.float32)).resize(size[::-1], Image.Resampling.LANCZOS))
+        np.asarray(Image.fromarray(plane.astype(np.float32)).resize((size[1], size[0]), Image.Resampling.LANCZOS))
         for plane in np.moveaxis(values, 2, 0)
     ]
     return np.stack(parts, axis=2)

@@ -258,7 +258,7 @@ class Share:
     def take(self, information, density, last):
         found = self.left
         if not last:
-            found, self.pending = divmod(self.pending + information * (self.densities[density] + 48), 262144)
+            found, self.pending = divmod(self.pending + information * self.densities[density], 196608)
         found = min(found, self.left, information)
         self.left -= found
         return found
@@ -319,7 +319,10 @@ class Decoder:
         places = [place for phase in phases for place in own.positions(phase)]
         foretold = [self.foretold(own, name, place) for place in places]
         moments = [
-            (limited(found[n] * contrast // 2**22, own.number), found[means + n] * 16 // 2**22 + logarithm(contrast, 16))
+            (
+                limited(found[n] * contrast // 2**22, own.number),
+                found[means + n] * 16 // 2**22 + logarithm(contrast, 16),
+            )
             for n in range(3 * len(colours))
             for found, means, contrast in foretold
         ]
@@ -434,7 +437,7 @@ def decoded(data, prior):
     np.testing.assert_allclose(values, content.values, rtol=0, atol=1e-6 * (1 + np.abs(values).max()))
     samples = np.rint((np.clip(values, -1, 1) + 1) * peak / 2)
     difference = np.abs(codec.decode(data, lambda _: prior).samples - samples)
-    assert difference.max() <= (peak > 255) and (difference > 0).mean() < 0.01
+    assert difference.max() <= (peak > 255) and (difference > 0).sum() <= 2 + 0.01 * difference.size
     return own
 
 
@@ -537,5 +540,5 @@ def test_the_worked_example():
     decoder = RangeDecoder(payload[:4])
     assert [decoder.decode([32768] + [4096] * 8) for _ in range(8)] == [3, 0, 0, 5, 1, 0, 0, 2]
     share, stages = Share(list(range(80, 88)), 5), enumerate([3000, 2000, 1500, 900, 800, 1000, 600], 1)
-    assert [share.take(information, density, density == 7) for density, information in stages] == [1, 1, 1, 0, 1, 0, 1]
+    assert [share.take(information, density, density == 7) for density, information in stages] == [1, 1, 0, 1, 0, 0, 2]
     assert list(payload[4:]) == [18, 255, 7, 64, 200]

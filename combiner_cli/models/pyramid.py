@@ -516,10 +516,15 @@ def _chroma_features(own: Level, half: int, phase: tuple[int, int], rows: slice,
     found.details((0,), _AROUND)
     luma = found.magnitude(around, around + BANDS * len(_AROUND))
     contrast = UNIT + np.floor(found.magnitude(0, 2 * len(_NEAR)) / 16 + luma / 128)
-    found.energies(range(8), range(8, 16), range(16, 24), *(range(around + band, around + 27, BANDS) for band in range(BANDS)))
+    found.energies(
+        range(8), range(8, 16), range(16, 24), *(range(around + band, around + 27, BANDS) for band in range(BANDS))
+    )
     if half:
         found.details((1, 2), _SIDES)
-        ends = [[around + 27 + BANDS * (2 * side + colour) + band for side in range(4) for band in range(BANDS)] for colour in (0, 1)]
+        ends = [
+            [around + 27 + BANDS * (2 * side + colour) + band for side in range(4) for band in range(BANDS)]
+            for colour in (0, 1)
+        ]
         found.energies(*ends)
     contrast = found.relative_to(contrast)
     found.classes(1)
@@ -552,7 +557,7 @@ def restoration_features(own: Level, rows: slice, kind: Any = np.float64) -> tup
 
 
 def unit_samples(pictures: Array) -> Array:
-    """Samples of all units of pictures ``(pictures, 3, even height, even width)``: ``(4 samples · 3 colours, units)``."""
+    """Samples of all units of pictures ``(pictures, 3, even height, even width)``: ``(4 · 3 colours, units)``."""
     parts = [np.moveaxis(pictures[..., row::2, column::2], 1, 0).reshape(3, -1) for row, column in _CORNERS]
     return np.concatenate(parts)
 

@@ -1,0 +1,472 @@
+"""The pyramid: transform, context, whole-number networks, moments, coding, learning."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+
+import numpy as np
+import pytest
+from conftest import smooth_image
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from combiner_cli import codec, hierarchy, hierarchy_coding, learn_hierarchy, metrics, priors, pyramid_codec
+from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
+from combiner_cli.hierarchy import PyramidPrior
+from combiner_cli.hierarchy_coding import ChanceSource, best_classes, forecast, picture_of, values_of
+from combiner_cli.hierarchy_groups import Share, class_bytes, class_decoder, class_model, density_of, probabilities
+from combiner_cli.models import pyramid, whole
+from combiner_cli.signals import Signal
+
+
+def plan(**changed):
+    usual = {"steps": 150, "restoration_steps": 6, "pictures": 2, "crop": 40, "seed": 1, "size": 64}
+    small = ((12, 8), (8, 8), (8, 8))
+    usual |= {"fine": small, "coarse": small, "restoration": (8, 8), "noise_codes": (20, 60)}
+    return learn_hierarchy.PyramidPlan("tiny", **{**usual, **changed})
+
+
+def pictures(count, seed=0):
+    generator = np.random.default_rng(seed)
+    made = [smooth_image(56, 64, seed=seed + n).samples.astype(float) for n in range(count)]
+    return [np.clip(picture + generator.normal(0, 4, picture.shape), 0, 255).astype(np.uint8) for picture in made]
+
+
+@functools.cache
+def tiny_pyramid():
+    """A pyramid prior with small networks, learned once from a few smooth pictures."""
+    return learn_hierarchy.learn(plan(), pictures(6), pictures(2, 50)).prior
+
+
+# transform
+
+
+@given(st.integers(1, 23), st.integers(1, 23), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_synthesis_undoes_analysis_up_to_the_rounding(height, width, seed):
+    picture = np.random.default_rng(seed).integers(-(10**5), 10**5, (2, 3, height, width)).astype(float)
+    coarse, details = pyramid.analyse(picture)
+    back = pyramid.synthesise(coarse, details, (height, width))
+    assert back.shape == picture.shape
+    assert np.abs(back - picture).max() <= 1e-6
+
+
+def test_the_transform_is_orthonormal_on_even_sizes():
+    picture = np.random.default_rng(0).normal(size=(3, 16, 24))
+    coarse, details = pyramid.analyse(picture)
+    assert (coarse**2).sum() + (details**2).sum() == pytest.approx((picture**2).sum(), rel=1e-12)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_levels_halve_until_the_root(height, width):
+    found = pyramid.sizes((height, width))
+    assert found[0] == (height, width)
+    assert max(found[-1]) <= 4
+    for fine, coarse in itertools.pairwise(found):
+        assert coarse == (math.ceil(fine[0] / 2), math.ceil(fine[1] / 2))
+
+
+def test_colours_are_orthonormal():
+    assert pytest.approx(np.eye(3), abs=1e-12) == pyramid.COLOUR @ pyramid.COLOUR.T
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 5), (12, 17)])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_values_survive_the_way_down_and_up(shape, colours):
+    """Rendering the weights of the whole pyramid gives the image that they were made from."""
+    values = np.random.default_rng(1).uniform(-127, 127, (*shape, colours))
+    picture, code = picture_of(values), 100
+    unit = pyramid.UNIT / hierarchy.noise_deviation(code)
+    planes = np.rint(picture.root * unit)[None]
+    for size, details in zip(pyramid.sizes(shape)[-2::-1], picture.details[::-1], strict=True):
+        planes = pyramid.synthesise(planes, np.rint(details * unit)[None], size)
+    assert np.abs(values_of(planes[0], colours, code) - values).max() < 0.2
+
+
+# context
+
+
+def drawn_level(size, seed=0, number=1):
+    generator = np.random.default_rng(seed)
+    picture = generator.integers(-5000, 5000, (1, 3, *size)).astype(float)
+    own = pyramid.level(number, np.array([40]), picture)
+    own.own_details[...] = generator.integers(-500, 500, own.own_details.shape)
+    own.own_activity[...] = generator.integers(0, pyramid.CLASSES, own.own_activity.shape)
+    return own
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (5, 7), (8, 8)])
+def test_all_positions_of_a_level_are_in_exactly_one_luma_and_one_chroma_stage(size):
+    own = drawn_level(size)
+    for numbers in (range(4), range(4, 6)):
+        seen = np.zeros(size, dtype=int)
+        for number in numbers:
+            for place in pyramid.stage_places(own, number):
+                seen[place] += 1
+        assert (seen == 1).all()
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_put_undoes_get(number):
+    own = drawn_level((5, 8))
+    before = own.own_details.copy()
+    values = pyramid.get(before.astype(float), own, number)
+    pyramid.put(own, number, np.zeros(values.size))
+    assert not np.array_equal(own.own_details, before)
+    pyramid.put(own, number, values.reshape(-1))
+    assert np.array_equal(own.own_details, before)
+
+
+def features_of(own, number):
+    rows = slice(0, own.units[0])
+    if number >= 4:
+        return pyramid.chroma_features(own, number - 4, rows)
+    return pyramid.luma_features(own, number, rows)
+
+
+@pytest.mark.parametrize("stage", range(6))
+def test_the_context_of_a_stage_is_made_of_earlier_stages_only(stage):
+    """Change every detail of this stage and of later ones: nothing that the stage depends on moves."""
+    own = drawn_level((6, 7))
+    features, contrast = features_of(own, stage)
+    for later in range(stage, 6):
+        values = pyramid.get(own.own_details.astype(float), own, later)
+        pyramid.put(own, later, (values + 77).reshape(-1))
+    again, same = features_of(own, stage)
+    assert np.array_equal(features, again)
+    assert np.array_equal(contrast, same)
+    if stage:
+        values = pyramid.get(own.own_details.astype(float), own, 0)
+        pyramid.put(own, 0, (values + 77).reshape(-1))
+        assert not np.array_equal(features_of(own, stage)[0], features)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_features_of_strips_are_those_of_the_whole(number):
+    own = drawn_level((9, 6))
+    whole_features, _ = features_of(own, number)
+    gather = pyramid.chroma_features if number >= 4 else pyramid.luma_features
+    halves = [gather(own, number - 4 if number >= 4 else number, rows)[0] for rows in (slice(0, 2), slice(2, 5))]
+    assert {tuple(column) for half in halves for column in half.T} == {tuple(column) for column in whole_features.T}
+
+
+@pytest.mark.parametrize("network", pyramid.NETWORKS, ids=lambda network: network.name)
+def test_features_are_whole_and_bounded(network):
+    own = drawn_level((6, 6))
+    rows = slice(0, 3)
+    gather = {"luma_activity": pyramid.luma_activity_features, "chroma_activity": pyramid.chroma_activity_features}
+    if network.activity:
+        features, _ = gather[network.name](own, rows)
+    else:
+        features, _ = features_of(own, [n.name for n in (*pyramid.LUMA, *pyramid.CHROMA)].index(network.name))
+    assert features.shape[0] == network.features
+    assert np.array_equal(features, np.floor(features))
+    assert np.abs(features[: network.relative]).max() <= pyramid.FEATURE_LIMIT
+
+
+# networks in whole numbers
+
+
+def test_a_network_in_whole_numbers_is_the_network_in_floating_point():
+    generator = np.random.default_rng(3)
+    tensors = {
+        "first": generator.normal(0, 0.3, (8, 5)),
+        "first_bias": generator.normal(0, 0.3, 8),
+        "second": generator.normal(0, 0.3, (6, 8)),
+        "second_bias": generator.normal(0, 0.3, 6),
+        "third": generator.normal(0, 0.3, (4, 6)),
+        "third_bias": generator.normal(0, 0.3, 4),
+        "linear": generator.normal(0, 0.3, (2, 3)),
+    }
+    stored = whole.quantised(tensors)
+    assert whole.fits(stored, 5, 4, 2, 3)
+    network = whole.WholeNetwork(
+        **{name: t.astype(float)[:, None] if name.endswith("bias") else t.astype(float) for name, t in stored.items()}
+    )
+    features = generator.integers(-400, 400, (5, 50)).astype(float)
+    x = features / 128
+    hidden = np.clip(tensors["first"] @ x + tensors["first_bias"][:, None], 0, 16)
+    hidden = np.clip(tensors["second"] @ hidden + tensors["second_bias"][:, None], 0, 16)
+    expected = tensors["third"] @ hidden + tensors["third_bias"][:, None]
+    expected[:2] += tensors["linear"] @ x[:3]
+    results = network(features)
+    assert np.array_equal(results, np.floor(results))
+    assert results / 2**22 == pytest.approx(expected, abs=0.02)
+    order = generator.permutation(50)
+    assert np.array_equal(network(features[:, order]), results[:, order])
+
+
+def test_tensors_of_another_shape_or_type_do_not_fit():
+    stored = whole.quantised({part: np.zeros((3, 3)) for part in whole.TENSORS})
+    assert not whole.fits(stored, 3, 3, 3, 3)
+    assert not whole.fits(dict.fromkeys(whole.TENSORS), 3, 3, 3, 3)
+
+
+# classes
+
+
+def test_frequencies_sum_up_and_none_is_zero():
+    logits = np.random.default_rng(0).normal(0, 8, (pyramid.CLASSES, 200)) * 2**22
+    found = hierarchy._frequencies(logits)
+    assert (found.sum(axis=0) == 2**16).all()
+    assert found.min() >= 1
+    shares = np.exp2(logits / 2**22)
+    likely = shares / shares.sum(axis=0) > 0.01
+    assert (found / 2**16)[likely] == pytest.approx((shares / shares.sum(axis=0))[likely], rel=0.06)
+
+
+@given(st.integers(0, 300), st.integers(0, 9))
+@settings(max_examples=25, deadline=None)
+def test_classes_come_back_from_their_stream(count, seed):
+    generator = np.random.default_rng(seed)
+    frequencies = hierarchy._frequencies(generator.normal(0, 3, (pyramid.CLASSES, count)) * 2**22)
+    classes = generator.integers(0, pyramid.CLASSES, count)
+    data = class_bytes([classes], [frequencies])
+    decoder = class_decoder(data)
+    halves = [slice(0, count // 3), slice(count // 3, count)]
+    found = [decoder.decode(class_model(), probabilities(frequencies[:, half])) for half in halves]
+    assert np.concatenate(found).tolist() == classes.tolist()
+    bits = sum(16 - math.log2(frequencies[own, n]) for n, own in enumerate(classes))
+    assert 8 * len(data) <= bits + 64
+
+
+def test_a_class_is_chosen_for_what_it_saves():
+    even = np.full((pyramid.CLASSES, 3), -math.log2(pyramid.CLASSES))
+    assert best_classes(np.array([0.5, 2.5, 21.0]), even, 12).tolist() == [0, 1, 3]
+    rare = even.copy()
+    rare[1:] = -20.0  # bits: more than a small variance saves
+    assert best_classes(np.array([0.5, 2.5, 21.0]), rare, 12).tolist() == [0, 0, 3]
+
+
+# groups
+
+
+def test_groups_are_dealt_by_information_and_the_last_stage_takes_the_rest():
+    share = Share([density_of(1.0)] * 8, 100, hierarchy.StageName(0, 5))
+    first = share.take(hierarchy.StageName(3, 0), 8 * 256 * 10 + 1000)
+    second = share.take(hierarchy.StageName(2, 0), 8 * 256 * 5 + 1100)
+    assert (first, second) == (10, 16 - 10 + 0)  # what did not fill a group goes on
+    assert share.take(hierarchy.StageName(0, 5), 10**6) == 100 - first - second
+    assert share.left == 0
+
+
+def test_a_stage_takes_no_more_groups_than_are_left():
+    share = Share([127] * 8, 3, hierarchy.StageName(0, 5))
+    assert share.take(hierarchy.StageName(1, 0), 10**7) == 3
+    assert share.take(hierarchy.StageName(0, 5), 10**7) == 0
+
+
+# moments and evidence
+
+
+def test_the_evidence_is_least_at_the_closed_form_update():
+    """Of data of variance v around the mean the best prior variance is max(v − s2, 0), with s2 = 1."""
+    import torch
+
+    for variance in (0.5, 3.0, 40.0):
+        residual = torch.from_numpy(np.random.default_rng(0).normal(0, math.sqrt(variance), (1, 100_000)))
+        octaves = torch.arange(-5, 5, 1 / 32)
+        costs = torch.stack([learn_hierarchy._evidence(residual, own.expand(residual.shape)).mean() for own in octaves])
+        best = float(torch.exp2(2 * octaves[costs.argmin()]))
+        assert best == pytest.approx(max(variance - 1, 2**-10), rel=0.08)
+
+
+def test_values_of_moments_by_hand():
+    moments = hierarchy.Moments(np.array([100.0, -7.0, 5.0]), np.array([-hierarchy.LOWEST, -1, 16 - hierarchy.LOWEST]))
+    # numbers 0 and 16 are one and two deviations of the noise, 64 and 128 steps
+    found = moments.values(np.array([0, 2]), np.array([1.5, -0.25]))
+    assert found.tolist() == [100 + 96, -7, 5 - 32]
+    assert moments.information().tolist() == [128, 0, round(128 * math.log2(5))]
+
+
+def test_simulated_coding_counts_what_it_should():
+    prior = tiny_pyramid()
+    values = pictures(1, 9)[0].astype(float) - 127.5
+    coarse, fine = (forecast(prior, values, code) for code in (24, 56))
+    assert fine.bits > 2 * coarse.bits
+    assert fine.squared_error < 0.5 * coarse.squared_error
+    assert coarse.information.sum() > 0 and coarse.class_bits > 0
+
+
+# files
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "channels", "depth"),
+    [
+        (1, 1, 3, 8),
+        (1, 1, 1, 8),
+        (4, 3, 3, 8),
+        (1, 40, 3, 8),
+        (33, 18, 1, 8),
+        (21, 30, 2, 8),
+        (17, 16, 4, 8),
+        (24, 25, 3, 16),
+    ],
+)
+def test_what_is_encoded_decodes(height, width, channels, depth):
+    prior, signal = tiny_pyramid(), smooth_image(height, width, channels, depth)
+    result = codec.encode(signal, prior)
+    decoded = codec.decode(result.data, lambda _: prior)
+    assert np.array_equal(decoded.samples, result.decoded.samples)
+    assert decoded.samples.shape == signal.samples.shape
+    assert decoded.bit_depth == depth
+    assert metrics.psnr(signal, decoded) > 18
+    again = codec.encode(signal, prior)
+    assert again.data == result.data
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("size", [150, 151, 333, 900])
+def test_a_size_is_met_exactly(size, channels):
+    prior, signal = tiny_pyramid(), smooth_image(40, 37, channels)
+    result = codec.encode(signal, prior, codec.Settings(size=size))
+    assert len(result.data) == size
+    decoded = codec.decode(result.data, lambda _: prior)
+    assert np.array_equal(decoded.samples, result.decoded.samples)
+
+
+def test_a_size_that_is_too_small_is_refused():
+    with pytest.raises(UsageError, match="20 bytes"):
+        codec.encode(smooth_image(40, 37), tiny_pyramid(), codec.Settings(size=20))
+
+
+def test_a_psnr_is_reached():
+    signal = smooth_image(40, 37)
+    result = codec.encode(signal, tiny_pyramid(), codec.Settings(psnr=33.0))
+    assert 33.0 <= metrics.psnr(signal, result.decoded) < 34.5
+
+
+def test_more_bytes_give_a_better_picture():
+    signal = Signal("image", pictures(1, 3)[0])
+    sizes = (150, 400, 1200)
+    found = [codec.encode(signal, tiny_pyramid(), codec.Settings(size=size)) for size in sizes]
+    psnrs = [metrics.psnr(signal, result.decoded) for result in found]
+    assert psnrs == sorted(psnrs)
+    assert psnrs[-1] > psnrs[0] + 3
+
+
+def test_the_search_does_better_than_the_quick_way():
+    signal = Signal("image", pictures(1, 3)[0])
+    slow, quick = (
+        codec.encode(signal, tiny_pyramid(), codec.Settings(size=700, search=method)) for method in ("viterbi", "best")
+    )
+    assert metrics.psnr(signal, slow.decoded) > metrics.psnr(signal, quick.decoded) + 0.3
+
+
+@pytest.mark.parametrize("where", ["classes", "streams", "version"])
+def test_files_that_do_not_fit_their_prior_are_refused(where):
+    from dataclasses import replace
+
+    from combiner_cli import bitstream
+
+    prior = tiny_pyramid()
+    header, payload = bitstream.unpack(codec.encode(smooth_image(20, 20), prior).data)
+    changed = {
+        "classes": replace(header, class_bytes=len(payload) + 1),
+        "streams": replace(header, densities=header.densities[:7]),
+        "version": replace(header, class_bytes=None, densities=()),
+    }[where]
+    with pytest.raises(DamagedFileError):
+        codec.decode(bitstream.pack(changed, payload), lambda _: prior)
+
+
+# rendering
+
+
+def test_another_size_keeps_what_is_constant_and_the_own_size_keeps_everything():
+    values = np.random.default_rng(0).uniform(-1, 1, (9, 7, 3))
+    assert np.array_equal(pyramid_codec.resampled(values, (9, 7)), values)
+    flat = pyramid_codec.resampled(np.full((9, 7, 3), 0.3), (31, 20))  # weights of the interpolation sum to one
+    assert flat.shape == (31, 20, 3)
+    assert flat == pytest.approx(0.3, abs=1e-5)
+
+
+def test_a_larger_picture_is_the_smaller_one_between_its_samples():
+    prior, signal = tiny_pyramid(), smooth_image(24, 26)
+    data = codec.encode(signal, prior).data
+    usual, large = (codec.decode(data, lambda _: prior, scale).samples.astype(float) for scale in (1, 3))
+    assert large.shape == (72, 78, 3)
+    assert np.abs(large[1::3, 1::3] - usual).mean() < 2
+
+
+# priors and learning
+
+
+def test_a_prior_survives_its_file(tmp_path):
+    prior = tiny_pyramid()
+    path = tmp_path / "tiny.safetensors"
+    priors.save(prior, path)
+    again = priors.load(path)
+    assert isinstance(again, PyramidPrior)
+    assert again.id == prior.id
+    data = codec.encode(smooth_image(16, 16), prior).data
+    assert np.array_equal(codec.decode(data, lambda _: again).samples, codec.decode(data, lambda _: prior).samples)
+
+
+@pytest.mark.parametrize("change", ["missing", "shape", "type", "more", "codes"])
+def test_a_damaged_prior_is_refused(tmp_path, change):
+    from dataclasses import replace
+
+    prior = tiny_pyramid()
+    stored = dict(prior.stored)
+    name = "1.luma_2.first"
+    if change == "missing":
+        del stored[name]
+    elif change == "shape":
+        stored[name] = stored[name][:, :-1]
+    elif change == "type":
+        stored[name] = stored[name].astype(np.int32)
+    elif change == "more":
+        stored["other"] = stored[name]
+    changed = replace(prior, stored=stored, noise_codes=(60, 20) if change == "codes" else prior.noise_codes)
+    path = tmp_path / "tiny.safetensors"
+    priors.save(changed, path)
+    with pytest.raises(DamagedFileError):
+        priors.load(path)
+
+
+def test_learning_pays_and_goes_on_where_it_was_stopped(tmp_path):
+    class StoppedError(Exception):
+        pass
+
+    training, held_out = pictures(6), pictures(2, 50)
+    whole_run = learn_hierarchy.learn(plan(), training, held_out)
+    checkpoint = tmp_path / "x.checkpoint"
+    steps = itertools.count()
+
+    def interrupted(*arguments):
+        if next(steps) == 117:
+            raise StoppedError
+        return usual(*arguments)
+
+    usual = learn_hierarchy._crops
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StoppedError):
+        patch.setattr(learn_hierarchy, "_crops", interrupted)
+        learn_hierarchy.learn(plan(), training, held_out, checkpoint=checkpoint, checkpoint_seconds=0)
+    resumed = learn_hierarchy.learn(plan(), training, held_out, checkpoint=checkpoint, checkpoint_seconds=0)
+    assert resumed.prior.id == whole_run.prior.id
+    assert [report.number for report in resumed.reports] == [100, 150, 156]
+    with pytest.raises(DatasetError):
+        learn_hierarchy.learn(plan(seed=2), training, held_out, checkpoint=checkpoint)
+    untrained = learn_hierarchy.learn(plan(steps=1, restoration_steps=1), training, held_out).prior
+    values = held_out[0].astype(float) - 127.5
+    one, other = (forecast(prior, values, 50) for prior in (whole_run.prior, untrained))
+    assert one.bits + one.class_bits < 0.8 * (other.bits + other.class_bits)
+    assert one.squared_error < 1.2 * other.squared_error
+
+
+def test_qualities_go_up_in_rate():
+    prior = tiny_pyramid()
+    rates = [priors.quality_rate(prior, quality) for quality in range(1, 11)]
+    assert rates == sorted(rates)
+    assert rates[9] > 2 * rates[0]
+
+
+def test_the_simulation_is_the_same_every_time():
+    values = pictures(1, 4)[0].astype(float) - 127.5
+    one, other = (forecast(tiny_pyramid(), values, 40) for _ in range(2))
+    assert one.bits == other.bits
+    assert isinstance(ChanceSource(picture_of(values), 40), hierarchy_coding._Encoding)
