@@ -72,9 +72,9 @@ SETTINGS: dict[str, list[Options]] = {
         {**JPEG_2000, "quality_layers": [round(24 / bpp, 2)]}
         for bpp in (0.045, 0.06, 0.075, 0.1, 0.13, 0.18, 0.25, 0.316, 0.4, 0.488, 0.6, 0.75, 0.972, 1.25, 1.567, 1.8)
     ],
-    "WebP": at_qualities(WEBP, (0, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 88)),
-    "AVIF iq": at_qualities(AVIF_IQ, (0, 5, 10, 16, 22, 30, 38, 46, 54, 62, 70, 76, 82)),
-    "AVIF psnr": at_qualities(AVIF_PSNR, (0, 1, 3, 6, 10, 18, 25, 32, 40, 48, 56, 64, 72, 78)),
+    "WebP": at_qualities(WEBP, (0, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 88, 92, 95)),
+    "AVIF iq": at_qualities(AVIF_IQ, (0, 5, 10, 16, 22, 30, 38, 46, 54, 62, 70, 76, 82, 88, 91)),
+    "AVIF psnr": at_qualities(AVIF_PSNR, (0, 1, 3, 6, 10, 18, 25, 32, 40, 48, 56, 64, 72, 78, 84, 88)),
 }
 # what the tables show: at every rate the best of a codec's ways
 FAMILIES = {
@@ -378,7 +378,9 @@ def write_rates(
         "codecs at the same weighed rate, linear in the logarithm of the rate between their points (mean rate and mean "
         "PSNR over images for a fixed setting); – is outside their range. JPEG (optimised tables), JPEG 2000, WebP "
         f"(method 6) and AVIF (4:4:4, speed {AVIF['speed']}) were run here through Pillow, whole files; JPEG is the "
-        "better of 4:2:0 and 4:4:4 at each rate, AVIF the better of the tunings iq and psnr. "
+        "better of 4:2:0 and 4:4:4 at each rate, AVIF the better of the tunings iq and psnr. The same rate for every "
+        "image, as here and with JPEG 2000, gives a higher mean PSNR at a mean rate than the same quality setting for "
+        "every image does, as with JPEG, WebP and AVIF: some tenths of a dB are in favour of the former. "
     )
     notes += "The columns after AVIF are published curves." if peers else ""
     write_table(f"{name}.md", name.capitalize(), notes.strip(), table)

@@ -137,11 +137,10 @@ A prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:08x}`, {
 
 - Data: {data}.
 - Command: `{command}`
-- Networks that foretell moments and activity, two hidden layers each: {_widths(plan.fine)} units in the two finest
-  levels, {_widths(plan.coarse)} in the others (luma, chroma, activity),
-  {_widths([plan.restoration])} for restoration.
-- Learned with {plan.steps} steps, and {plan.restoration_steps} of the restoration alone, of {plan.pictures} crops of
-  {plan.crop}x{plan.crop}, noise codes {plan.noise_codes[0]} to {plan.noise_codes[1]}; {spent}.
+- Networks that foretell moments and activity, two hidden layers each: {_widths(plan.fine)} units
+  in the two finest levels, {_widths(plan.coarse)} in the others (luma, chroma, activity).
+- Learned with {plan.steps} steps of {plan.pictures} crops of {plan.crop}x{plan.crop}, noise codes
+  {plan.noise_codes[0]} to {plan.noise_codes[1]}; {spent}.
 
 Rate (bits per pixel, KL and classes) and PSNR (dB) of posterior samples of held-out pictures, before coding:
 

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from . import __version__, display, options
-from .errors import CombinerError, LimitError, PriorError
+from .errors import CombinerError, LimitError, PriorError, UsageError
 from .learn_command import learn_prior
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -180,6 +180,7 @@ def encode(
 @click.option(
     "--scale", type=click.IntRange(1, 64), default=1, show_default=True, help="Render at this many times the size."
 )
+@click.option("--resize", metavar="WxH", help="Render an image at this width and height instead of --scale.")
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
@@ -193,6 +194,7 @@ def decode(
     force: bool,
     prior_name: str | None,
     scale: int,
+    resize: str | None,
     max_pixels: int | None,
     as_json: bool,
 ) -> None:
@@ -202,10 +204,14 @@ def decode(
     Examples:
       combiner decode photo.cmb
       combiner decode photo.cmb -o large.png --scale 2
+      combiner decode photo.cmb -o small.png --resize 640x480
     """
     from . import bitstream, codec, files, media, priors
 
     clock = time.perf_counter()
+    size = _size(resize)
+    if size is not None and scale != 1:
+        raise UsageError("--scale and --resize exclude each other; give one of them")
     data = files.read_bytes(source, _LARGEST_FILE)
     with _naming(source):
         header, _ = bitstream.unpack(data)
@@ -215,7 +221,7 @@ def decode(
         chosen = priors.find(prior_name) if prior_name else None
         with _naming(source):
             decoded = codec.decode(
-                data, lambda prior_id: chosen or priors.find_id(prior_id), scale, max_pixels or codec.MOST_POINTS
+                data, lambda prior_id: chosen or priors.find_id(prior_id), scale, max_pixels or codec.MOST_POINTS, size
             )
         media.write_signal(decoded, partial)
         seconds = time.perf_counter() - clock
@@ -271,6 +277,16 @@ def info(source: Path, as_json: bool) -> None:
     counts = "unknown without the prior" if groups is None else ", ".join(f"{n:,}" for n in groups)
     click.echo(f"  groups   {counts}")
     click.echo(f"  payload  {len(payload):,} bytes, {around} around them")
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Height and width of a size as it is typed, ``WxH``."""
+    if text is None:
+        return None
+    width, _, height = text.lower().partition("x")
+    if not all(number.isascii() and number.isdigit() and 0 < int(number) < 2**31 for number in (width, height)):
+        raise UsageError(f"--resize takes a width and a height like 640x480, not {text}")
+    return int(height), int(width)
 
 
 @contextmanager

@@ -256,7 +256,11 @@ def _results(files: _Files, prior: AnyPrior) -> list[EncodeResult]:
 
 
 def decode(
-    data: bytes, find_prior: Callable[[int], AnyPrior], scale: int = 1, most_points: int = MOST_POINTS
+    data: bytes,
+    find_prior: Callable[[int], AnyPrior],
+    scale: int = 1,
+    most_points: int = MOST_POINTS,
+    size: tuple[int, int] | None = None,
 ) -> Signal:
     """Decode a file.
 
@@ -265,6 +269,7 @@ def decode(
         find_prior: gives the prior with the id that the file names.
         scale: samples per native sample and axis: the network is a function and renders at any resolution.
         most_points: refuse to render more pixels or sample instants than this.
+        size: height and width that an image is rendered at, instead of a scale.
 
     Raises:
         DamagedFileError: not a file of this program, or truncated or changed.
@@ -273,6 +278,10 @@ def decode(
         PriorError: the prior is missing, or not for this kind of signal.
     """
     header, _ = bitstream.unpack(data)
+    if size is not None:
+        if header.kind != "image":
+            raise UsageError("only an image can be resized; give --scale for a sound")
+        scale = max(1, *(-(-new // old) for new, old in zip(size, header.shape, strict=True)))
     _limit(math.prod(header.shape) * scale ** len(header.shape), header, most_points)
     if header.sample_rate is not None and header.sample_rate * scale >= 2**32:
         raise UsageError(
@@ -283,7 +292,7 @@ def decode(
     layout = prior.tiling(header.shape, header.channels)
     # tiles are rendered whole, and what is beyond the signal is cut off afterwards
     _limit(layout.tiles * math.prod(layout.extent) * scale ** len(layout.extent), header, most_points)
-    return _render(read(data, prior), prior, scale)
+    return _render(read(data, prior), prior, scale, size)
 
 
 def read(data: bytes, prior: AnyPrior) -> Content:
@@ -356,15 +365,16 @@ def _look_up(
     return tuple(np.split(indices, ends)), tuple(found)
 
 
-def _render(content: Content, prior: AnyPrior, scale: int) -> Signal:
+def _render(content: Content, prior: AnyPrior, scale: int, size: tuple[int, int] | None = None) -> Signal:
     header = content.header
     if content.values is not None:
-        size = tuple(length * scale for length in header.shape)
-        return from_values(pyramid_codec.resampled(content.values, size), header.kind, None, header.bit_depth)
+        wanted = size or tuple(length * scale for length in header.shape)
+        return from_values(pyramid_codec.resampled(content.values, wanted), header.kind, None, header.bit_depth)
     assert not isinstance(prior, PyramidPrior)
     weights = prior.network_weights(content.z, content.layout, content.classes, content.noise)
     values = join(prior.render(weights, scale), content.layout, scale)
     sample_rate = None if header.sample_rate is None else header.sample_rate * scale
+    values = values if size is None else pyramid_codec.resampled(values, size)
     return from_values(values, header.kind, sample_rate, header.bit_depth)
 
 

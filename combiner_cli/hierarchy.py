@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
@@ -196,32 +197,9 @@ class PyramidPrior:
             for kind in range(COARSE + 1)
         )
 
-    @cached_property
-    def restoration(self) -> WholeNetwork | None:
-        """The network that foretells the errors of the finished picture, if the prior has one."""
-        begin = f"0.{pyramid.RESTORATION.name}."
-        return self._network(begin) if begin + whole.TENSORS[0] in self.stored else None
-
     def _network(self, begin: str) -> WholeNetwork:
         tensors = {part: self.stored[begin + part].astype(np.float64) for part in whole.TENSORS}
         return WholeNetwork(**{part: own[:, None] if part.endswith("_bias") else own for part, own in tensors.items()})
-
-    def restore(self, finest: Level, picture: Array) -> Array:
-        """The finished picture without the errors that can be foretold, ``(3, height, width)`` in whole steps.
-
-        Args:
-            finest: level 0 as decoded.
-            picture: that it leads to, ``(1, 3, height, width)``.
-        """
-        if self.restoration is None:
-            found: Array = picture[0]
-            return found
-        after = pyramid.level(-1, finest.code, picture, finest)  # has a copy of the picture
-        restored: Array = picture[0]
-        for rows in _strips(after):
-            features, contrast = pyramid.restoration_features(after, rows)
-            pyramid.add_to_units(restored, rows, _means(self.restoration(features), contrast))
-        return restored
 
     def activity(self, own: Level, chroma: bool) -> tuple[Array, Array]:
         """Frequencies ``(9, units)`` of the classes of all units, which sum to 2^16, and expected details in steps."""
@@ -314,9 +292,7 @@ def descend(prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int
         for chroma in (False, True)[: 1 + (colours == 3)]:
             _descend_half(prior, own, chroma, source)
         picture, parent = own.refined(sizes[number]), own
-    found: Array = picture[0] if parent is None else prior.restore(parent, picture)
-    if colours == 1:
-        found[1:] = 0
+    found: Array = picture[0]
     return found
 
 
@@ -354,11 +330,8 @@ def problem(prior: PyramidPrior) -> str | None:
     )
     if not possible:
         return "its configuration is out of range"
-    networks = [(kind, network) for kind in range(COARSE + 1) for network in pyramid.NETWORKS]
-    if f"0.{pyramid.RESTORATION.name}.{whole.TENSORS[0]}" in prior.stored:
-        networks.append((0, pyramid.RESTORATION))
     wanted = set()
-    for kind, network in networks:
+    for kind, network in product(range(COARSE + 1), pyramid.NETWORKS):
         begin = f"{kind}.{network.name}."
         wanted |= {begin + part for part in whole.TENSORS}
         own = {part: prior.stored.get(begin + part) for part in whole.TENSORS}

@@ -230,12 +230,10 @@ def _pyramid(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
     plan = learn_hierarchy.PyramidPlan(
         name=asked.name,
         steps=asked.steps or 6_000,
-        restoration_steps=(asked.steps or 6_000) // 8,
         pictures=6,
         crop=crop,
         fine=((96, 64), (48, 48), (64, 48)),
         coarse=((160, 96), (96, 64), (96, 64)),
-        restoration=(64, 48),
         noise_codes=(4, 88),
         seed=asked.seed,
         size=sample.size,

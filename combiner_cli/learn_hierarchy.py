@@ -51,13 +51,11 @@ class PyramidPlan:
     Attributes:
         name: of the prior.
         steps: gradient steps.
-        restoration_steps: further ones for the network that restores finished pictures, while the others are done.
         pictures: of a step.
         crop: side of a picture of a step, in samples.
         fine: units of the hidden layers of the networks of the two finest levels: of the luma, the chroma, and those
             that foretell activity.
         coarse: of all other levels.
-        restoration: of the network that restores.
         noise_codes: lowest and highest noise code.
         seed: of all random numbers.
         size: longer side of a typical signal.
@@ -65,12 +63,10 @@ class PyramidPlan:
 
     name: str
     steps: int
-    restoration_steps: int
     pictures: int
     crop: int
     fine: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
     coarse: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-    restoration: tuple[int, int]
     noise_codes: tuple[int, int]
     seed: int
     size: int
@@ -84,7 +80,7 @@ class PyramidReport:
         number: steps finished.
         steps: of all.
         cost: KL + class bits + squared error / (2 · s2) of the steps since the last report, in bits per picture
-            element, weighted as in the loss. In the last part, the squared error after restoration over that before.
+            element, weighted as in the loss.
     """
 
     number: int
@@ -171,22 +167,20 @@ def learn(
     if checkpoint is not None and checkpoint.exists():
         done, reports = _load(checkpoint, fingerprint, learner, optimiser)
     saved, costs = time.monotonic(), []
-    total = plan.steps + plan.restoration_steps
-    for number in range(done, total):
-        restoring = number >= plan.steps
+    for number in range(done, plan.steps):
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([plan.seed, number])))
         for group in optimiser.param_groups:
-            group["lr"] = _rate(*((number - plan.steps, plan.restoration_steps) if restoring else (number, plan.steps)))
-        optimiser.zero_grad()  # networks without a gradient stay as they are
-        costs.append(_Descent(learner, generator, device, restoring).run(*_crops(plan, training, generator)))
+            group["lr"] = _rate(number, plan.steps)
+        optimiser.zero_grad()
+        costs.append(_Descent(learner, generator, device).run(*_crops(plan, training, generator)))
         for network in (part for part in learner.modules() if isinstance(part, _Learner)):
             torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
         optimiser.step()
-        if (number + 1) % _REPORT_STEPS == 0 or number + 1 in (plan.steps, total):
-            reports.append(PyramidReport(number + 1, total, float(np.mean(costs))))
+        if (number + 1) % _REPORT_STEPS == 0 or number + 1 == plan.steps:
+            reports.append(PyramidReport(number + 1, plan.steps, float(np.mean(costs))))
             costs = []
             report(reports[-1])
-        if checkpoint is not None and (time.monotonic() - saved > checkpoint_seconds or number + 1 == total):
+        if checkpoint is not None and (time.monotonic() - saved > checkpoint_seconds or number + 1 == plan.steps):
             _save(checkpoint, fingerprint, learner, optimiser, number + 1, reports)
             saved = time.monotonic()
     low, high = plan.noise_codes
@@ -213,8 +207,6 @@ def _learner(plan: PyramidPlan) -> torch.nn.ModuleDict:
         for network in pyramid.NETWORKS:
             hidden = activity if network.activity else chroma if network.chroma else luma
             networks[network.name] = _Learner(network, hidden, generator)
-        if kind == 0 and plan.restoration_steps:
-            networks[pyramid.RESTORATION.name] = _Learner(pyramid.RESTORATION, plan.restoration, generator)
         found[str(kind)] = networks
     return found
 
@@ -239,18 +231,15 @@ def _crops(
 class _Descent:
     """One step's way down the pyramid; the gradients of every network are added up on the way."""
 
-    def __init__(
-        self, learner: torch.nn.ModuleDict, generator: np.random.Generator, device: str, restoring: bool = False
-    ) -> None:
-        self._learner, self._generator, self._device, self._restoring = learner, generator, device, restoring
+    def __init__(self, learner: torch.nn.ModuleDict, generator: np.random.Generator, device: str) -> None:
+        self._learner, self._generator, self._device = learner, generator, device
         self._cost = 0.0
 
     def run(self, pictures: Array, codes: Array) -> float:
-        """Take pictures ``(pictures, 3, height, width)`` down; their cost in bits per element, weighted, or the share
-        of the squared error that restoration leaves."""
+        """Take pictures ``(pictures, 3, height, width)`` down; their cost in bits per element, weighted."""
         scale = UNIT / np.array([noise_deviation(int(code)) for code in codes])
         planes = np.einsum("kc,bchw->bkhw", pyramid.COLOUR, pictures) * scale[:, None, None, None]
-        sizes, details, original = pyramid.sizes(pictures.shape[2:]), [], planes
+        sizes, details = pyramid.sizes(pictures.shape[2:]), []
         for _ in sizes[1:]:
             planes, found = pyramid.analyse(planes)
             details.append(found)
@@ -259,27 +248,14 @@ class _Descent:
         for number in range(len(details) - 1, -1, -1):
             own, true = pyramid.level(number, codes, planes, parent), details[number]
             if number == 0:
-                own, true, original = self._cropped(own, true, original)
-            with torch.set_grad_enabled(not self._restoring):
-                self._level(own, true)
+                own, true = self._cropped(own, true)
+            self._level(own, true)
             if number:
                 planes, parent = own.refined(sizes[number]), own
-        return self._restore(own, original) if self._restoring else self._cost / pictures.size
+        return self._cost / pictures.size
 
-    def _restore(self, finest: Level, original: Array) -> float:
-        """Add the gradients of the squared error of restored pictures; the share of it that is left."""
-        picture = finest.refined((original.shape[2], original.shape[3]))
-        after = pyramid.level(-1, finest.code, picture, finest)
-        features, contrast = pyramid.restoration_features(after, slice(0, after.units[0]), np.float32)
-        foretold, _ = self._results(after, pyramid.RESTORATION, features)
-        errors = self._tensor(pyramid.unit_samples(original - picture) / UNIT)
-        left = (errors - foretold * self._tensor(contrast / UNIT)) ** 2
-        weights = self._tensor(np.repeat(_weights(finest.code), len(contrast) // len(finest.code)))
-        (left.sum(dim=0) * weights).mean().backward()  # type: ignore[no-untyped-call]
-        return float((left.detach().sum(dim=0) * weights).sum() / ((errors**2).sum(dim=0) * weights).sum())
-
-    def _cropped(self, own: Level, true: Array, original: Array) -> tuple[Level, Array, Array]:
-        """A part of the finest level, of its details, and of the picture that it leads to."""
+    def _cropped(self, own: Level, true: Array) -> tuple[Level, Array]:
+        """A part of the finest level, and of its details."""
         side = [2 * max(1, round(size * _FINEST_CROP / 2)) for size in own.size]
         room = [(size - length) // 2 + 1 for size, length in zip(own.size, side, strict=True)]
         first = [2 * int(self._generator.integers(places)) for places in room]
@@ -287,8 +263,7 @@ class _Descent:
         found = pyramid.level(0, own.code, own.coarse[..., rows, columns])
         units = (slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2))
         found.own_parents[...] = own.own_parents[(slice(None), slice(None), *units)]
-        finer = (slice(2 * rows.start, 2 * rows.stop), slice(2 * columns.start, 2 * columns.stop))
-        return found, true[..., rows, columns], original[(..., *finer)]
+        return found, true[..., rows, columns]
 
     def _level(self, own: Level, true: Array) -> None:
         """All stages of a level; true details ``(pictures, 3, 3, rows, columns)`` in steps."""
@@ -314,8 +289,7 @@ class _Descent:
             counted: the part that a file pays for, if not all.
         """
         weights = self._tensor(np.concatenate([np.repeat(_weights(own.code), count) for count in counts]))
-        if costs.requires_grad:
-            (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
+        (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
         self._cost += float(((costs if counted is None else counted).detach() * weights).sum())
 
     def _tensor(self, values: Array) -> torch.Tensor:

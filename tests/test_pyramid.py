@@ -22,9 +22,9 @@ from combiner_cli.signals import Signal
 
 
 def plan(**changed):
-    usual = {"steps": 150, "restoration_steps": 6, "pictures": 2, "crop": 40, "seed": 1, "size": 64}
+    usual = {"steps": 150, "pictures": 2, "crop": 40, "seed": 1, "size": 64}
     small = ((12, 8), (8, 8), (8, 8))
-    usual |= {"fine": small, "coarse": small, "restoration": (8, 8), "noise_codes": (20, 60)}
+    usual |= {"fine": small, "coarse": small, "noise_codes": (20, 60)}
     return learn_hierarchy.PyramidPlan("tiny", **{**usual, **changed})
 
 
@@ -392,6 +392,16 @@ def test_a_larger_picture_is_the_smaller_one_between_its_samples():
     assert np.abs(large[1::3, 1::3] - usual).mean() < 2
 
 
+@pytest.mark.parametrize("size", [(24, 26), (50, 31), (7, 60), (12, 13)])
+def test_any_size_can_be_rendered(size):
+    prior, signal = tiny_pyramid(), smooth_image(24, 26)
+    data = codec.encode(signal, prior).data
+    usual = codec.decode(data, lambda _: prior).samples.astype(float)
+    found = codec.decode(data, lambda _: prior, size=size).samples
+    assert found.shape == (*size, 3)
+    assert np.abs(found.mean(axis=(0, 1)) - usual.mean(axis=(0, 1))).max() < 4
+
+
 # priors and learning
 
 
@@ -448,10 +458,10 @@ def test_learning_pays_and_goes_on_where_it_was_stopped(tmp_path):
         learn_hierarchy.learn(plan(), training, held_out, checkpoint=checkpoint, checkpoint_seconds=0)
     resumed = learn_hierarchy.learn(plan(), training, held_out, checkpoint=checkpoint, checkpoint_seconds=0)
     assert resumed.prior.id == whole_run.prior.id
-    assert [report.number for report in resumed.reports] == [100, 150, 156]
+    assert [report.number for report in resumed.reports] == [100, 150]
     with pytest.raises(DatasetError):
         learn_hierarchy.learn(plan(seed=2), training, held_out, checkpoint=checkpoint)
-    untrained = learn_hierarchy.learn(plan(steps=1, restoration_steps=1), training, held_out).prior
+    untrained = learn_hierarchy.learn(plan(steps=1), training, held_out).prior
     values = held_out[0].astype(float) - 127.5
     one, other = (forecast(prior, values, 50) for prior in (whole_run.prior, untrained))
     assert one.bits + one.class_bits < 0.8 * (other.bits + other.class_bits)

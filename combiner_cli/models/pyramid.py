@@ -107,12 +107,9 @@ class Network:
     @property
     def values(self) -> int:
         """Number of results."""
-        if self.name == _RESTORATION:
-            return self.outputs
         return self.outputs + (CLASSES if self.activity else self.outputs)
 
 
-_RESTORATION = "restoration"
 _SCALARS = 3  # contrast, noise code, level
 _CLASS_FEATURES = 9 + CLASSES
 
@@ -140,7 +137,6 @@ CHROMA = tuple(
     )
     for half in range(2)
 )
-RESTORATION = Network(_RESTORATION, 35 + 2 * 15, _SCALARS + 6 + 9, 4 * 3, False, False)
 HALVES = (PHASES[:2], PHASES[2:])
 NETWORKS = (LUMA_ACTIVITY, *LUMA, CHROMA_ACTIVITY, *CHROMA)
 
@@ -229,7 +225,7 @@ class Level:
     @property
     def kind(self) -> int:
         """Which of the sets of networks it has."""
-        return min(max(self.number, 0), COARSE)
+        return min(self.number, COARSE)
 
     @property
     def coarse(self) -> Array:
@@ -282,8 +278,7 @@ def level(number: int, code: Array, picture: Array, parent: Level | None = None)
     for axis in (2, 3):  # the edge is repeated
         ours = np.moveaxis(padded, axis, 0)
         ours[:MARGIN], ours[-MARGIN:] = ours[MARGIN], ours[-MARGIN - 1]
-    room = (height + 2 * MARGIN, width + 2 * MARGIN) if number >= 0 else (0, 0)  # none follow the finest level
-    details = np.zeros((count, colours, BANDS, *room), dtype=kind)
+    details = np.zeros((count, colours, BANDS, *padded.shape[2:]), dtype=kind)
     units = -(-height // 2), -(-width // 2)
     activity = np.zeros((count, 2, units[0] + 2, units[1] + 2), dtype=np.int16)
     found = Level(number, code, (height, width), padded, details, activity, np.zeros_like(activity))
@@ -530,42 +525,3 @@ def _chroma_features(own: Level, half: int, phase: tuple[int, int], rows: slice,
     found.classes(1)
     found.unit_value(own.own_activity[:, 0])
     return found.matrix(), contrast.reshape(-1)
-
-
-def restoration_features(own: Level, rows: slice, kind: Any = np.float64) -> tuple[Array, Array]:
-    """What the errors of the finished picture are foretold from, two by two samples at a time.
-
-    Args:
-        own: the level that would follow the finest one, number −1: its coarser picture is the finished one, its units
-            are two by two samples.
-        rows: of units.
-        kind: type of the features.
-
-    Returns:
-        As :func:`luma_activity_features`.
-    """
-    found = _Features(own, RESTORATION, (0, 0), rows, kind)
-    offsets = _block(-2, 3)
-    found.picture(0, offsets)
-    for colour in (1, 2):
-        found.picture(colour, _block(-1, 2))
-    contrast = UNIT + np.floor(found.magnitude(0, 35) / 32)
-    found.energies(*_places(offsets, _ACROSS, _DOWN, _SLANTED, _FAR), range(35, 50), range(50, 65))
-    contrast = found.relative_to(contrast)
-    found.classes_around(own.parents[:, 0])
-    return found.matrix(), contrast.reshape(-1)
-
-
-def unit_samples(pictures: Array) -> Array:
-    """Samples of all units of pictures ``(pictures, 3, even height, even width)``: ``(4 · 3 colours, units)``."""
-    parts = [np.moveaxis(pictures[..., row::2, column::2], 1, 0).reshape(3, -1) for row, column in _CORNERS]
-    return np.concatenate(parts)
-
-
-def add_to_units(picture: Array, rows: slice, values: Array) -> None:
-    """Add values ``(4 samples · 3 colours, units)`` to the samples of units of one picture ``(3, height, width)``."""
-    columns = -(-picture.shape[2] // 2)
-    shaped = values.reshape(4, 3, rows.stop - rows.start, columns)
-    for (row, column), own in zip(_CORNERS, shaped, strict=True):
-        part = picture[:, 2 * rows.start + row : 2 * rows.stop : 2, column::2]
-        part += own[:, : part.shape[1], : part.shape[2]]
