@@ -160,7 +160,7 @@ def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, 
     size = _size(signal, goal)
     if size is not None:
         chosen = prior or priors.nearest_prior(
-            priors.suitable_priors(signal.kind, signal.shape), size * 8 / signal.points
+            priors.suitable_priors(signal.kind, signal.shape), max(size, 1) * 8 / signal.points
         )
         return chosen, Settings(size=size)
     if goal.psnr is not None:

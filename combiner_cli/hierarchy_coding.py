@@ -28,6 +28,7 @@ Array = npt.NDArray[Any]
 
 # variance of the details of a unit over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 90000.0])
+COARSE_CLASS_VARIANCES = np.array([1.0, 2.7, 8.0, 30.0, 150.0, 1000.0, 10_000.0, 150_000.0, 2_000_000.0])
 REACH = 3.3  # prior deviations that candidates can be relied on to reach
 _SIMULATION_SEED = 1
 _GROUP_INFORMATION = 8 * INFORMATION_UNIT
@@ -100,7 +101,7 @@ class _Encoding:
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
         details = pyramid.unit_details(self.picture.details[own.number][None], chroma) * self.scale
         energy = ((details - means / UNIT) ** 2).mean(axis=0)
-        found = best_classes(energy, np.log2(frequencies) - FREQUENCY_BITS, len(details))
+        found = best_classes(energy, np.log2(frequencies) - FREQUENCY_BITS, len(details), own.kind)
         self.class_bits += _class_bits(found, frequencies)
         return found
 
@@ -270,7 +271,7 @@ class _Writer:
         self.share.densities[number] = density_of(max(left, 0) * _GROUP_INFORMATION / max(own + later, 1))
 
 
-def best_classes(energy: Array, octaves: Array, details: int) -> npt.NDArray[np.int64]:
+def best_classes(energy: Array, octaves: Array, details: int, kind: int) -> npt.NDArray[np.int64]:
     """The class of least cost of each unit: its own bits, and KL + squared error / (2 · s2) of the details if they all
     had the variance that the class stands for.
 
@@ -278,8 +279,9 @@ def best_classes(energy: Array, octaves: Array, details: int) -> npt.NDArray[np.
         energy: mean squared residual over the noise variance, ``(units,)``.
         octaves: logarithms of the classes' probabilities to base 2, ``(classes, units)``.
         details: of a unit.
+        kind: of level.
     """
-    variances = CLASS_VARIANCES[:, None]
+    variances = (COARSE_CLASS_VARIANCES if kind == pyramid.COARSE else CLASS_VARIANCES)[:, None]
     coding = np.log2(variances) + energy / (variances * math.log(2))
     found: npt.NDArray[np.int64] = (0.5 * details * coding - octaves).argmin(axis=0)
     return found

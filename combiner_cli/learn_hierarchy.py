@@ -304,7 +304,7 @@ class _Descent:
         energy = (residual**2).mean(dim=0)
         octaves = torch.log_softmax(logits * math.log(2), dim=0) / math.log(2)
         classes = hierarchy_coding.best_classes(
-            energy.detach().cpu().numpy(), octaves.detach().cpu().numpy(), network.outputs
+            energy.detach().cpu().numpy(), octaves.detach().cpu().numpy(), network.outputs, own.kind
         )
         own.own_activity[:, int(chroma)] = classes.reshape(len(own.code), *own.units)
         entropy = -octaves.gather(0, torch.from_numpy(classes).to(self._device)[None])[0]

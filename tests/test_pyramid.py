@@ -234,10 +234,10 @@ def test_classes_come_back_from_their_stream(count, seed):
 
 def test_a_class_is_chosen_for_what_it_saves():
     even = np.full((pyramid.CLASSES, 3), -math.log2(pyramid.CLASSES))
-    assert best_classes(np.array([0.5, 2.5, 21.0]), even, 12).tolist() == [0, 1, 3]
+    assert best_classes(np.array([0.5, 2.5, 21.0]), even, 12, 0).tolist() == [0, 1, 3]
     rare = even.copy()
     rare[1:] = -20.0  # bits: more than a small variance saves
-    assert best_classes(np.array([0.5, 2.5, 21.0]), rare, 12).tolist() == [0, 0, 3]
+    assert best_classes(np.array([0.5, 2.5, 21.0]), rare, 12, 0).tolist() == [0, 0, 3]
 
 
 # groups
