@@ -33,6 +33,7 @@ REACH = 3.3  # prior deviations that candidates can be relied on to reach
 _SIMULATION_SEED = 1
 _GROUP_INFORMATION = 8 * INFORMATION_UNIT
 _ROWS_AT_ONCE = 64
+_MOST_WIDENINGS = 4
 _MUCH_RESERVE = 8  # times the reserve are enough groups to come to any size
 
 
@@ -87,8 +88,16 @@ def values_of(picture: Array, colours: int, code: int) -> Array:
 
 @dataclass(eq=False)
 class _Encoding:
-    """What the sources of the encoder share: the true weights, and the activity that follows from them."""
+    """What the sources of the encoder share: the true weights, and the activity that follows from them.
 
+    Attributes:
+        prior: of the picture.
+        picture: its weights.
+        code: of the noise variance.
+        class_bits: of all classes so far.
+    """
+
+    prior: PyramidPrior
     picture: Picture
     code: int
     class_bits: float = 0.0
@@ -102,8 +111,33 @@ class _Encoding:
         details = pyramid.unit_details(self.picture.details[own.number][None], chroma) * self.scale
         energy = ((details - means / UNIT) ** 2).mean(axis=0)
         found = best_classes(energy, np.log2(frequencies) - FREQUENCY_BITS, len(details), own.kind)
+        if own.kind == pyramid.COARSE:
+            found = self._widened(own, chroma, found)
         self.class_bits += _class_bits(found, frequencies)
         return found
+
+    def _widened(self, own: Level, chroma: bool, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Classes with which the candidates reach all details of their units, as far as higher classes help.
+
+        In coarse levels, which are small, that is tried out with the true details as context: what is out of reach
+        there would stay as an error over many samples.
+        """
+        trial = pyramid.level(own.number, own.code, own.coarse)
+        trial.parents[...], trial.activity[...], trial.details[...] = own.parents, own.activity, own.details
+        for _ in range(_MOST_WIDENINGS):
+            trial.own_activity[0, int(chroma)] = classes.reshape(own.units)
+            beyond = np.zeros(own.units, dtype=bool)
+            for number in range(4, 6) if chroma else range(4):
+                moments = self.prior.moments(trial, number)
+                true = self.target(StageName(own.number, number), own)
+                deviations = np.sqrt(1 + moments.deviations(np.arange(len(true))) ** 2)
+                outside = np.abs(true - moments.mean / UNIT) > REACH * deviations
+                pyramid.mark_units(trial, number, outside, beyond)
+                pyramid.put(trial, number, np.rint(true * UNIT))
+            if not beyond.any():
+                break
+            classes = np.minimum(classes + beyond.reshape(-1), pyramid.CLASSES - 1)
+        return classes
 
     def target(self, name: StageName, own: Level | None) -> Array:
         """The true coefficients of a stage in units of the noise's deviation, ``(latents,)``."""
@@ -170,7 +204,7 @@ class Forecast:
 def forecast(prior: PyramidPrior, values: Array, code: int) -> Forecast:
     """Simulate the coding of a plane ``(height, width, 1 or 3)``."""
     picture = picture_of(values)
-    source = ChanceSource(picture, code)
+    source = ChanceSource(prior, picture, code)
     decoded = descend(prior, picture.shape, picture.colours, code, source)
     error = float(((np.clip(values_of(decoded, picture.colours, code), -127.5, 127.5) - values) ** 2).sum())
     return Forecast(code, source.bits, source.class_bits, source.information, error)
@@ -358,7 +392,7 @@ def encode_planes(
         writer.expected = own
         if values is planes[-1]:
             writer.share.final = LAST_STAGE[picture.colours] if max(picture.shape) > 4 else StageName(0, 0)
-        source = SearchSource(picture, code, writer=writer)
+        source = SearchSource(prior, picture, code, writer=writer)
         decoded = values_of(descend(prior, picture.shape, picture.colours, code, source), picture.colours, code)
         error += float(((np.clip(decoded, -127.5, 127.5) - values) ** 2).sum())
     classes = writer.class_stream()

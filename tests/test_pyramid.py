@@ -240,6 +240,19 @@ def test_a_class_is_chosen_for_what_it_saves():
     assert best_classes(np.array([0.5, 2.5, 21.0]), rare, 12, 0).tolist() == [0, 0, 3]
 
 
+def test_units_of_a_stage_are_marked_where_their_details_are():
+    own = drawn_level((5, 4))
+    for number in range(6):
+        for row, column in ((0, 0), (4, 2), (3, 3), (1, 2)):
+            details = np.zeros((1, 3, 3, 5, 4))
+            details[0, 2 if number >= 4 else 0, 1, row, column] = 1
+            units = np.zeros(own.units, dtype=bool)
+            pyramid.mark_units(own, number, pyramid.get(details, own, number).reshape(-1) > 0, units)
+            phase = pyramid.PHASES.index((row % 2, column % 2))
+            mine = phase // 2 == number - 4 if number >= 4 else phase == number
+            assert np.argwhere(units).tolist() == ([[row // 2, column // 2]] if mine else [])
+
+
 # groups
 
 
@@ -479,4 +492,4 @@ def test_the_simulation_is_the_same_every_time():
     values = pictures(1, 4)[0].astype(float) - 127.5
     one, other = (forecast(tiny_pyramid(), values, 40) for _ in range(2))
     assert one.bits == other.bits
-    assert isinstance(ChanceSource(picture_of(values), 40), hierarchy_coding._Encoding)
+    assert isinstance(ChanceSource(tiny_pyramid(), picture_of(values), 40), hierarchy_coding._Encoding)

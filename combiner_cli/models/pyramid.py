@@ -337,6 +337,28 @@ def get(details: Array, own: Level, number: int) -> Array:
     return np.concatenate(parts, axis=1)
 
 
+def mark_units(own: Level, number: int, marked: Array, units: Array) -> None:
+    """Mark the units of one picture in which a detail of a stage is marked.
+
+    Args:
+        own: the level.
+        number: of the stage.
+        marked: of each latent, ``(latents,)``.
+        units: that are marked so far, ``(unit rows, unit columns)``; changed.
+    """
+    any_detail: npt.NDArray[np.bool_] = np.any(marked.reshape(-1, _latents_per_detail(own, number)), axis=0)
+    first = 0
+    for rows, columns in stage_places(own, number):
+        height, width = _length(rows, own.size[0]), _length(columns, own.size[1])
+        units[:height, :width] |= any_detail[first : first + height * width].reshape(height, width)
+        first += height * width
+
+
+def _latents_per_detail(own: Level, number: int) -> int:
+    """Positions of a stage: so many latents has each of its colours' bands."""
+    return sum(positions(own, phase, slice(0, own.units[0])) for phase in stage_phases(number))
+
+
 def unit_details(details: Array, chroma: bool) -> Array:
     """Details of all units, ``(4 positions · colours · 3, units)``; positions beyond an odd edge are 0.
 
