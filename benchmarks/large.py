@@ -39,8 +39,8 @@ def main() -> None:
                 print(table[-1], flush=True)
     notes = (
         f"On {os.cpu_count()} cores of {processor()}, no GPU, one run; mosaics of one photograph at {BPP} bits per "
-        "pixel, PNG in and out, start-up included. Fit: simulations that choose the noise variance. Search: the path of "
-        "candidates. Decode: the encoder's check of its own file."
+        "pixel, PNG in and out, start-up included. Fit: simulations that choose the noise variance. Search: the path "
+        "of candidates. Decode: the encoder's check of its own file."
     )
     write_table("large.md", "Large photographs, and efforts", notes, table)
 

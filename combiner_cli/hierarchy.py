@@ -36,6 +36,7 @@ Array = npt.NDArray[Any]
 OCTAVE = 16  # deviations are coded in sixteenths of an octave
 LOWEST = -37  # of a deviation that is coded, about a fifth of the noise's
 HIGHEST = 20 * OCTAVE
+LOWEST_CODE, HIGHEST_CODE = -16, 111  # of the noise variance; a file holds their number less the lowest
 DEVIATION_BITS = 12  # of the fraction of a deviation
 CANDIDATE_BITS = 20  # of the fraction of a candidate
 FREQUENCY_BITS = 16  # of the probabilities of classes
@@ -265,7 +266,7 @@ def _frequencies(logits: Array) -> Array:
 
 
 def noise_deviation(code: int) -> float:
-    """Deviation of an image's noise in 255ths of the range of samples."""
+    """Deviation of an image's noise in 255ths of the range of samples; codes below 0 go on below those of mixtures."""
     return float(np.sqrt(variance_of(noise_level(code, "image")))) * 127.5
 
 

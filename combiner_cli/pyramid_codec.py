@@ -15,10 +15,9 @@ from . import bitstream, hierarchy_groups
 from .bitstream import Header
 from .coder import Chaining
 from .errors import DamagedFileError, UsageError
-from .hierarchy import PyramidPrior, StageName, descend
+from .hierarchy import HIGHEST_CODE, LOWEST_CODE, PyramidPrior, StageName, descend
 from .hierarchy_coding import Coded, Forecast, encode_planes, forecast, values_of
 from .hierarchy_groups import LAST_STAGE, FileSource, Share
-from .mixtures import NOISE_CODES
 from .signals import Signal, to_values
 
 Array = npt.NDArray[Any]
@@ -28,6 +27,7 @@ _HALF_RANGE = 127.5
 _CODES_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
 _SMALLEST_ERROR = 1e-6
 _MOST_TRIALS = 8
+_MIDDLE_CODE = 40
 _MOST_CODES = 16  # that an image's noise code is away from the usual one of a quality
 
 
@@ -132,7 +132,7 @@ def encode(
 def _trials(code: int, effort: int) -> list[int]:
     around = _CODES_AROUND[effort]
     codes = sorted(range(code - around, code + around + 1), key=lambda other: abs(other - code))
-    return [other for other in codes if 0 <= other < NOISE_CODES]
+    return [other for other in codes if LOWEST_CODE <= other <= HIGHEST_CODE]
 
 
 def _written(
@@ -149,7 +149,11 @@ def _written(
     def attempt(ratio: float, total: int | None, reserve: int) -> tuple[bytes, Coded]:
         coded = encode_planes(prior, planes, expected, ratio, method, seed, total, reserve)
         whole = replace(
-            header, noise=coded.code, class_bytes=len(coded.classes), densities=coded.densities, chains=coded.chains
+            header,
+            noise=coded.code - LOWEST_CODE,
+            class_bytes=len(coded.classes),
+            densities=coded.densities,
+            chains=coded.chains,
         )
         return bitstream.pack(whole, coded.classes + coded.indices.astype(np.uint8).tobytes()), coded
 
@@ -196,7 +200,7 @@ def _of_error(foretell: Callable[[int], list[Forecast]], error: float, samples: 
         found = sum(one.squared_error for one in foretell(code)) / samples
         return math.log2(error / max(found, _SMALLEST_ERROR))
 
-    return _root(excess, NOISE_CODES / 3)
+    return _root(excess, _MIDDLE_CODE)
 
 
 def _of_size(foretell: Callable[[int], list[Forecast]], start: float, size: int) -> int:
@@ -215,8 +219,8 @@ def _bytes_of(expected: Sequence[Forecast]) -> float:
 
 def _root(excess: Callable[[int], float], start: float) -> int:
     """The code at which a function that grows with it is nearest to 0: secants within a bracket."""
-    low, high = -1, NOISE_CODES  # not enough, too much
-    code, found = min(max(round(start), 0), NOISE_CODES - 1), {}
+    low, high = LOWEST_CODE - 1, HIGHEST_CODE + 1  # not enough, too much
+    code, found = min(max(round(start), LOWEST_CODE), HIGHEST_CODE), {}
     slope = 1 / 12
     while code not in found:
         found[code] = excess(code)
@@ -243,6 +247,7 @@ def read(header: Header, payload: bytes, prior: PyramidPrior) -> Read:
     if header.class_bytes > len(payload):
         raise DamagedFileError("the file declares more classes than its payload holds; it is damaged")
     indices = bitstream.indices_from_bytes(payload[header.class_bytes :], len(payload) - header.class_bytes, 8)
+    code = header.noise + LOWEST_CODE
     source = FileSource(
         Share(list(header.densities), len(indices)),
         Chaining(8, header.chains),
@@ -256,7 +261,7 @@ def read(header: Header, payload: bytes, prior: PyramidPrior) -> Read:
         colours = len(channels)
         if channels is planes[-1]:
             source.share.final = LAST_STAGE[colours] if max(header.shape) > 4 else StageName(0, 0)
-        decoded = values_of(descend(prior, header.shape, colours, header.noise, source), colours, header.noise)
+        decoded = values_of(descend(prior, header.shape, colours, code, source), colours, code)
         np.divide(decoded, _HALF_RANGE, out=decoded)
         values[:, :, channels] = decoded
     classes = np.concatenate([np.zeros(0, dtype=np.int8), *source.classes]).astype(np.int64)

@@ -267,6 +267,7 @@ class Decoder:
             digest.update(tensors[name].astype(tensors[name].dtype.newbyteorder("<")).tobytes())
         fields, payload = parsed(data)
         version, prior_id, self.form, *self.size, self.code, length, (*densities, self.chains) = fields
+        self.code -= 16
         assert version == 3
         assert prior_id == int.from_bytes(digest.digest()[:4], "big")
         whole = int.from_bytes(digest.digest()[:8], "big")

@@ -346,6 +346,8 @@ def mark_units(own: Level, number: int, marked: Array, units: Array) -> None:
         marked: of each latent, ``(latents,)``.
         units: that are marked so far, ``(unit rows, unit columns)``; changed.
     """
+    if not marked.size:
+        return
     any_detail: npt.NDArray[np.bool_] = np.any(marked.reshape(-1, _latents_per_detail(own, number)), axis=0)
     first = 0
     for rows, columns in stage_places(own, number):
