@@ -20,7 +20,7 @@ from . import coder, hierarchy_groups, search
 from .coder import Chaining
 from .groups import INFORMATION_UNIT
 from .hierarchy import FREQUENCY_BITS, Moments, PyramidPrior, StageName, descend, noise_deviation
-from .hierarchy_groups import DENSITIES, LAST_STAGE, Share, density_number, density_of
+from .hierarchy_groups import DENSITIES, LAST_STAGE, Share, density_number, density_of, ratio_of
 from .models import pyramid
 from .models.pyramid import UNIT, Level
 
@@ -34,6 +34,8 @@ _SIMULATION_SEED = 1
 _GROUP_INFORMATION = 8 * INFORMATION_UNIT
 _ROWS_AT_ONCE = 64
 _MOST_WIDENINGS = 4
+_TRIED_LEVEL = 5
+_RATIOS, _RATIO_STEP = 8, 1 / 96
 _MUCH_RESERVE = 8  # times the reserve are enough groups to come to any size
 
 
@@ -216,11 +218,17 @@ class SearchSource(_Encoding):
 
     Attributes:
         writer: of the file that they go into.
+        until: the finest level to be coded.
+        squared_error: of all coefficients so far, over the noise variance, where not all levels are to be coded.
     """
 
     writer: _Writer = field(kw_only=True)
+    until: int = 0
+    squared_error: float = 0.0
 
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
+        if own.number < self.until:
+            raise _EnoughError
         found = super().activity(own, chroma, frequencies, means)
         self.writer.classes.append(found)
         self.writer.frequencies.append(frequencies)
@@ -242,7 +250,14 @@ class SearchSource(_Encoding):
             writer.indices = np.append(writer.indices, found[0])
             z = hierarchy_groups.look_up(writer.indices, part, writer.chaining, writer.key)
         writer.latents.append(z)
-        return moments.values(part.order, z)
+        values = moments.values(part.order, z)
+        if self.until:
+            self.squared_error += float(((self.target(name, own) - values / UNIT) ** 2).sum())
+        return values
+
+
+class _EnoughError(Exception):
+    """All levels that were to be coded are."""
 
 
 @dataclass(eq=False)
@@ -349,6 +364,35 @@ class Coded:
     squared_error: float
 
 
+def _best_ratio(prior: PyramidPrior, values: Array, code: int, ratio: float, method: str, seed: int) -> float:
+    """A number of groups per 8 bits, near the one asked for, with which the coarsest levels come out well.
+
+    A weight of the coarsest levels stands for many samples and has as much information as a group or more, so that
+    there are few candidates for it. Another number of groups deals it other candidates: some are tried.
+    """
+    picture = picture_of(values)
+    costs = {}
+    for step in range(_RATIOS):
+        tried = density_of(ratio * (1 + _RATIO_STEP * step))
+        writer = _Writer(
+            Share([tried] * DENSITIES, None, LAST_STAGE[picture.colours]),
+            Chaining(8, 1),
+            prior.key,
+            method,
+            np.random.Generator(np.random.Philox(seed)),
+            None,
+            0,
+        )
+        source = SearchSource(prior, picture, code, writer=writer, until=_TRIED_LEVEL)
+        try:
+            descend(prior, picture.shape, picture.colours, code, source)
+        except _EnoughError:
+            costs[tried] = source.squared_error / (2 * math.log(2)) + 8 * len(writer.indices) + source.class_bits
+        else:
+            return ratio  # so small a picture that nothing is coarse
+    return ratio_of(min(costs, key=lambda density: costs[density]))
+
+
 def encode_planes(
     prior: PyramidPrior,
     planes: Sequence[Array],
@@ -372,13 +416,15 @@ def encode_planes(
             too little was kept in reserve.
         reserve: bytes of the total that are kept back for what is not foreseen.
     """
-    code = expected[0].code
+    code, asked = expected[0].code, ratio
+    if len(planes) == 1:
+        ratio = _best_ratio(prior, planes[0], code, ratio, method, seed)
     about = (
-        sum(float(one.information.sum()) for one in expected) * ratio / _GROUP_INFORMATION if total is None else total
+        sum(float(one.information.sum()) for one in expected) * asked / _GROUP_INFORMATION if total is None else total
     )
     chaining = Chaining(8, coder.chains_of(int(about)))
     writer = _Writer(
-        Share([density_of(ratio)] * DENSITIES, None),
+        Share([density_of(ratio)] + [density_of(asked)] * (DENSITIES - 1), None),
         chaining,
         prior.key,
         method,
