@@ -163,4 +163,5 @@ def test_shipped_priors_load_and_cover_every_quality():
         rates = [prior.bits_per_point * rate for prior, rate in chosen]
         assert all(prior.kind == kind for prior, _ in chosen)
         assert (np.diff(rates) > 0).all()
-        assert all(0.5 < rate < 2 for _, rate in chosen)
+        # a pyramid is for all rates, any other prior for some around its own
+        assert all(0.5 < rate < 2 or prior.family == "pyramid" for prior, rate in chosen)
