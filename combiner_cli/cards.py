@@ -131,6 +131,7 @@ def pyramid_card(plan: PyramidPlan, learned: LearnedPyramid, command: str, data:
     curve = "\n".join(f"| {code} | {rate:.4f} | {psnr:.2f} |" for code, rate, psnr in learned.curve)
     every = max(1, len(learned.reports) // 20)
     costs = "\n".join(f"| {r.number} | {r.cost:.4f} |" for r in learned.reports[every - 1 :: every])
+    before = "" if plan.start is None else f" on from the prior {plan.start:08x}"
     return f"""# {prior.name}
 
 A prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:08x}`, {size / 1e6:.1f} MB.
@@ -139,7 +140,7 @@ A prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:08x}`, {
 - Command: `{command}`
 - Networks that foretell moments and activity, two hidden layers each: {_widths(plan.fine)} units
   in the two finest levels, {_widths(plan.coarse)} in the others (luma, chroma, activity).
-- Learned with {plan.steps} steps of {plan.pictures} crops of {plan.crop}x{plan.crop}, noise codes
+- Learned{before} with {plan.steps} steps of {plan.pictures} crops of {plan.crop}x{plan.crop}, noise codes
   {plan.noise_codes[0]} to {plan.noise_codes[1]}; {spent}.
 
 Rate (bits per pixel, KL and classes) and PSNR (dB) of posterior samples of held-out pictures, before coding:

@@ -6,7 +6,8 @@ entropy code whose probabilities are foretold as well: it tells how large the re
 left is close to Gaussian. Small networks in whole numbers (:mod:`combiner_cli.models.whole`) do the foretelling. With
 noise variance s2 as the unit, a detail whose prior variance is t has the evidence N(mean, t + 1); the networks were
 learned by maximising it, which minimises KL + squared error / (2 · s2). Details of a variance far under the noise are
-pruned and cost nothing.
+pruned and cost nothing. A detail with more information than a group can hold is a sum of several weights, from the one
+with the widest prior to the one with the narrowest: each is coded when those before it are, and mends what they missed.
 
 Everything that a decoder's structure depends on (classes, which details are pruned, information, the partition into
 groups) is made of whole numbers here. That moments depend on what is decoded is therefore safe.
@@ -15,7 +16,7 @@ groups) is made of whole numbers here. That moments depend on what is decoded is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -24,7 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from . import groups, identity
+from . import groups, identity, workers
 from .mixtures import NOISE_CODES, noise_level, variance_of
 from .models import pyramid, whole
 from .models.pyramid import CLASSES, COARSE, FAMILY, UNIT, Level
@@ -43,7 +44,11 @@ FREQUENCY_BITS = 16  # of the probabilities of classes
 _LOGIT_UNIT = 16
 _LOWEST_LOGIT = -12 * _LOGIT_UNIT
 _ROOT_DEVIATION = (150.0, 60.0, 40.0)  # of the root's colours, times 2^levels, in 255ths of the range
-_UNITS_AT_ONCE = 1 << 13
+_FEWEST_UNITS, _MOST_UNITS = 512, 1 << 13  # at once
+_PART_OCTAVES = 4  # that the deviation of a detail shrinks by when a part of it is coded
+_PART_INFORMATION = _PART_OCTAVES * groups.INFORMATION_UNIT
+MOST_PARTS_FROM = 20
+PARTS_FROM = 6  # of the priors that are learned today
 RANGES = ("noise_codes", "rates", "errors")
 
 
@@ -78,15 +83,27 @@ class Moments:
 
     Attributes:
         mean: in steps of coefficients, whole numbers, ``(latents,)``, as the level keeps its coefficients.
-        deviation: numbers of the deviations less ``LOWEST``, ``(latents,)`` int16; −1 where pruned.
+        deviation: numbers of the deviations less ``LOWEST``, ``(latents,)`` int16; −1 where pruned, and where this part
+            of a detail is not coded.
+        last: whether this is the last part of the details.
     """
 
     mean: Array
     deviation: npt.NDArray[np.int16]
+    last: bool = True
 
     def information(self) -> npt.NDArray[np.int32]:
         """Expected information in 1/256 bit, ``(latents,)``; 0 where pruned."""
+        if not self.last:
+            return np.where(self.deviation >= 0, _PART_INFORMATION, 0).astype(np.int32)
         found: npt.NDArray[np.int32] = _INFORMATION[self.deviation]
+        return found
+
+    def rest(self, which: npt.NDArray[np.int64]) -> Array:
+        """Variance over the noise's of what the parts after this one have to mend and the noise, of some latents."""
+        if self.last:
+            return np.ones(len(which))
+        found: Array = 1 + (self.deviations(which) * 2.0**-_PART_OCTAVES) ** 2
         return found
 
     def deviations(self, which: npt.NDArray[np.int64]) -> Array:
@@ -105,6 +122,29 @@ class Moments:
         scaled = _DEVIATIONS[self.deviation[which]] * (z.astype(np.float64) * 2.0**CANDIDATE_BITS)
         found[which] += np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
         return found
+
+
+def in_parts(moments: Moments, parts_from: int, coded: Callable[[Moments], tuple[Array, bool]]) -> Array:
+    """Code the details of a stage, those of a large deviation in parts.
+
+    Args:
+        moments: of the details.
+        parts_from: octaves of a deviation over the noise's from which a detail is coded in parts; 0 means never.
+        coded: gives the coefficients ``(latents,)`` when it is given the moments of a part, and whether another part
+            like it follows.
+    """
+    least = parts_from * OCTAVE - LOWEST
+    while parts_from and (divided := moments.deviation >= least).any():
+        values, again = coded(
+            Moments(moments.mean, np.where(divided, moments.deviation, -1).astype(np.int16), last=False)
+        )
+        fewer = moments.deviation - (0 if again else _PART_OCTAVES * OCTAVE) * divided
+        moments = Moments(values, fewer.astype(np.int16))
+    again = True
+    while again:
+        values, again = coded(moments)
+        moments = Moments(values, moments.deviation)
+    return values
 
 
 # the last entry is that of a pruned latent, whose number is -1
@@ -136,6 +176,7 @@ class PyramidPrior:
         errors: mean squared error at these codes on values in [-1, 1], geometric average of the signals of learning.
         size: longer side of a typical signal of learning, in samples.
         stored: tensors of the networks by ``level.network.tensor``, int16 and int32.
+        parts_from: octaves of a deviation over the noise's from which a detail is coded in parts; 0 means never.
         family: name of the family.
     """
 
@@ -146,6 +187,7 @@ class PyramidPrior:
     errors: tuple[float, float]
     size: int
     stored: dict[str, Array]
+    parts_from: int = 0
     family: str = FAMILY
 
     @cached_property
@@ -171,6 +213,8 @@ class PyramidPrior:
     def configuration(self) -> dict[str, Any]:
         """Everything but the tensors that decides how a file decodes, as JSON has it."""
         fields = {"kind": self.kind, "family": self.family, "size": self.size}
+        if self.parts_from:  # priors of before there was such a thing keep their ids
+            fields["parts_from"] = self.parts_from
         return {**fields, **{name: list(getattr(self, name)) for name in RANGES}}
 
     def tensors(self) -> dict[str, Array]:
@@ -206,20 +250,21 @@ class PyramidPrior:
         """Frequencies ``(9, units)`` of the classes of all units, which sum to 2^16, and expected details in steps."""
         network = pyramid.CHROMA_ACTIVITY if chroma else pyramid.LUMA_ACTIVITY
         features = pyramid.chroma_activity_features if chroma else pyramid.luma_activity_features
-        frequencies, means = [], []
-        for rows in _strips(own):
+
+        def strip(rows: slice) -> tuple[Array, Array]:
             values, contrast = features(own, rows)
             results = self.networks[own.kind][network.name](values)
-            frequencies.append(_frequencies(results[network.outputs :]))
-            means.append(_means(results[: network.outputs], contrast))
+            return _frequencies(results[network.outputs :]), _means(results[: network.outputs], contrast)
+
+        frequencies, means = zip(*workers.mapped(strip, _strips(own)), strict=True)
         return np.concatenate(frequencies, axis=1), np.concatenate(means, axis=1)
 
     def moments(self, own: Level, number: int) -> Moments:
         """Moments of a stage: result after result, phase after phase of a chroma stage, positions row by row."""
         network = pyramid.CHROMA[number - 4] if number >= 4 else pyramid.LUMA[number]
         phases, (kind, largest) = pyramid.stage_phases(number), pyramid.storage(own.number)
-        parts: list[list[tuple[Array, Array]]] = [[] for _ in phases]
-        for rows in _strips(own):
+
+        def strip(rows: slice) -> list[tuple[Array, Array]]:
             if number >= 4:
                 values, contrast = pyramid.chroma_features(own, number - 4, rows)
             else:
@@ -229,22 +274,21 @@ class PyramidPrior:
             deviation = np.floor(results[network.outputs :] * (OCTAVE * 2.0**-whole.RESULT_BITS)) + octaves
             numbers = np.clip(deviation, LOWEST - 1, HIGHEST) - LOWEST
             mean = np.clip(_means(results[: network.outputs], contrast), -largest, largest).astype(kind)
-            first = 0
-            for part, phase in zip(parts, phases, strict=True):
-                last = first + pyramid.positions(own, phase, rows)
-                part.append((mean[:, first:last], numbers[:, first:last].astype(np.int16)))
-                first = last
-        pieces = [piece for part in parts for piece in part]
+            ends = np.cumsum([pyramid.positions(own, phase, rows) for phase in phases])[:-1]
+            return list(zip(*(np.split(one, ends, axis=1) for one in (mean, numbers.astype(np.int16))), strict=True))
+
+        strips = workers.mapped(strip, _strips(own))
+        pieces = [piece for phase in zip(*strips, strict=True) for piece in phase]
         means, deviations = (np.concatenate(own, axis=1).reshape(-1) for own in zip(*pieces, strict=True))
         return Moments(means, deviations)
 
 
-def _strips(own: Level) -> Iterator[slice]:
-    """Rows of units, some thousand units at a time."""
+def _strips(own: Level) -> list[slice]:
+    """Rows of units, some hundred to some thousand units at a time, an even number of strips where there are many."""
     rows, columns = own.units
-    step = max(1, _UNITS_AT_ONCE // columns)
-    for first in range(0, rows, step):
-        yield slice(first, min(first + step, rows))
+    pairs = -(-rows * columns // (2 * _MOST_UNITS))
+    step = max(1, -(-rows // (2 * pairs)), _FEWEST_UNITS // columns)
+    return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
 
 
 def _means(results: Array, contrast: Array) -> Array:
@@ -323,6 +367,8 @@ def problem(prior: PyramidPrior) -> str | None:
         and prior.kind == "image"
         and type(prior.size) is int
         and 0 < prior.size < 2**32
+        and type(prior.parts_from) is int
+        and prior.parts_from in (0, *range(_PART_OCTAVES, MOST_PARTS_FROM + 1))
         and all(len(getattr(prior, name)) == 2 for name in RANGES)
         and all(type(code) is int and 0 <= code < NOISE_CODES for code in prior.noise_codes)
         and all(type(value) is float and 0 < value < 64 for value in (*prior.rates, *prior.errors))

@@ -19,8 +19,8 @@ import numpy.typing as npt
 from . import coder, hierarchy_groups, search
 from .coder import Chaining
 from .groups import INFORMATION_UNIT
-from .hierarchy import FREQUENCY_BITS, Moments, PyramidPrior, StageName, descend, noise_deviation
-from .hierarchy_groups import DENSITIES, LAST_STAGE, Share, density_number, density_of, ratio_of
+from .hierarchy import FREQUENCY_BITS, Moments, PyramidPrior, StageName, descend, in_parts, noise_deviation
+from .hierarchy_groups import AGAIN, DENSITIES, LAST_STAGE, Share, density_number, density_of
 from .models import pyramid
 from .models.pyramid import UNIT, Level
 
@@ -30,12 +30,14 @@ Array = npt.NDArray[Any]
 CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 90000.0])
 COARSE_CLASS_VARIANCES = np.array([1.0, 2.7, 8.0, 30.0, 150.0, 1000.0, 10_000.0, 150_000.0, 2_000_000.0])
 REACH = 3.3  # prior deviations that candidates can be relied on to reach
+LEAST_REACH, REACH_PER_BIT, MOST_REACH = 3.0, 0.3, 4.2  # what they reach as a rule, by the information of a weight
 _SIMULATION_SEED = 1
-_GROUP_INFORMATION = 8 * INFORMATION_UNIT
+_GROUP_BITS = 8
+_GROUP_INFORMATION = _GROUP_BITS * INFORMATION_UNIT
+_GOOD_SHARE, _GOOD_DEVIATIONS = 0.55, 1.0  # of the expected squared error, where candidates are very good
 _ROWS_AT_ONCE = 64
 _MOST_WIDENINGS = 4
-_TRIED_LEVEL = 5
-_RATIOS, _RATIO_STEP = 8, 1 / 96
+_WIDENED = 2  # kinds of levels from this one on, which are small
 _MUCH_RESERVE = 8  # times the reserve are enough groups to come to any size
 
 
@@ -113,7 +115,7 @@ class _Encoding:
         details = pyramid.unit_details(self.picture.details[own.number][None], chroma) * self.scale
         energy = ((details - means / UNIT) ** 2).mean(axis=0)
         found = best_classes(energy, np.log2(frequencies) - FREQUENCY_BITS, len(details), own.kind)
-        if own.kind == pyramid.COARSE:
+        if own.kind >= _WIDENED:
             found = self._widened(own, chroma, found)
         self.class_bits += _class_bits(found, frequencies)
         return found
@@ -121,7 +123,7 @@ class _Encoding:
     def _widened(self, own: Level, chroma: bool, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Classes with which the candidates reach all details of their units, as far as higher classes help.
 
-        In coarse levels, which are small, that is tried out with the true details as context: what is out of reach
+        In coarse levels that is tried out with the true details as context: what is out of reach
         there would stay as an error over many samples.
         """
         trial = pyramid.level(own.number, own.code, own.coarse)
@@ -151,10 +153,10 @@ class _Encoding:
     def posterior(self, name: StageName, own: Level | None, moments: Moments) -> tuple[Array, Array, Array]:
         """Which latents of a stage are coded, and their whitened posterior means and deviations."""
         coded = np.flatnonzero(moments.deviation >= 0)
-        prior = moments.deviations(coded)
+        prior, rest = moments.deviations(coded), moments.rest(coded)
         residual = self.target(name, own)[coded] - moments.mean[coded] / UNIT
-        whole = 1 + prior**2
-        return coded, residual * prior / whole, 1 / np.sqrt(whole)
+        whole = rest + prior**2
+        return coded, residual * prior / whole, np.sqrt(rest / whole)
 
 
 @dataclass(eq=False)
@@ -175,7 +177,9 @@ class ChanceSource(_Encoding):
 
     def details(self, name: StageName, own: Level | None, moments: Moments) -> Array:
         coded, mean, deviation = self.posterior(name, own, moments)
-        mean = np.clip(mean, -REACH, REACH)
+        if not (self.prior.parts_from and name.level >= pyramid.COARSE):  # there nothing is too far away
+            reach = np.minimum(LEAST_REACH - REACH_PER_BIT * np.log2(deviation), MOST_REACH)
+            mean = np.clip(mean, -reach, reach)
         drawn = mean + deviation * self.generator.standard_normal(len(coded), dtype=np.float32)
         z = np.rint(drawn * 2.0**20) * 2.0**-20
         divergence = float((0.5 * (deviation**2 + mean**2 - 1) - np.log(deviation)).sum()) / math.log(2)
@@ -218,46 +222,86 @@ class SearchSource(_Encoding):
 
     Attributes:
         writer: of the file that they go into.
-        until: the finest level to be coded.
-        squared_error: of all coefficients so far, over the noise variance, where not all levels are to be coded.
     """
 
     writer: _Writer = field(kw_only=True)
-    until: int = 0
-    squared_error: float = 0.0
 
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
-        if own.number < self.until:
-            raise _EnoughError
         found = super().activity(own, chroma, frequencies, means)
         self.writer.classes.append(found)
         self.writer.frequencies.append(frequencies)
         return found
 
     def details(self, name: StageName, own: Level | None, moments: Moments) -> Array:
-        writer = self.writer
-        writer.adjust(name, moments, self)
-        part = hierarchy_groups.partition(writer.share, name, moments, writer.key)
-        z = np.zeros(0, dtype=np.float32)
+        self.writer.adjust(name, moments, self)
+        return in_parts(moments, self.prior.parts_from, lambda own_moments: self._searched(name, own, own_moments))
+
+    def _searched(self, name: StageName, own: Level | None, moments: Moments) -> tuple[Array, bool]:
+        """Coefficients of a part of a stage, from the candidates that are found, and whether it has to come again."""
+        writer, information = self.writer, int(moments.information().sum())
+        count = writer.share.take(name, information, moments.last)
+        best, more = self._tried(name, own, moments, count, 0), 0
+        if hierarchy_groups.takes_more(name, count, self.prior.parts_from):
+            least = _least_cost(len(best.z))
+            for other in range(1, 1 + writer.share.most_more(information, count)):
+                if best.cost <= _GROUP_BITS * (count + other) + least:
+                    break  # not even the best candidates would be worth that many groups
+                found = self._tried(name, own, moments, count + other, other)
+                best, more = (found, other) if found.cost < best.cost else (best, more)
+            writer.share.take_more(more)
+            writer.classes.append(np.array([more]))
+            writer.frequencies.append(hierarchy_groups.MORE_FREQUENCIES)
+            self.class_bits += _class_bits(writer.classes[-1], writer.frequencies[-1])
+        writer.indices = np.append(writer.indices, best.indices)
+        writer.latents.append(best.z)
+        return best.values, more == AGAIN
+
+    def _tried(self, name: StageName, own: Level | None, moments: Moments, count: int, more: int) -> _Found:
+        """What a part of a stage comes to in some groups, of which so many are beyond its share."""
+        writer, part = self.writer, hierarchy_groups.partition(moments, count, self.writer.key, more)
+        indices, z = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        coded, mean, deviation = self.posterior(name, own, moments)
         if part.groups:
-            coded, mean, deviation = self.posterior(name, own, moments)
             means, deviations = np.zeros((2, len(moments.mean)))
             means[coded], deviations[coded] = mean, deviation
             target = search.target(part, means, deviations, part.groups)
-            found = search.search(
-                target, writer.chaining, writer.key, writer.indices[None], writer.method, writer.generator
-            )
-            writer.indices = np.append(writer.indices, found[0])
-            z = hierarchy_groups.look_up(writer.indices, part, writer.chaining, writer.key)
-        writer.latents.append(z)
+            before = writer.indices[None]
+            indices = search.search(target, writer.chaining, writer.key, before, writer.method, writer.generator)[0]
+            z = hierarchy_groups.look_up(np.append(writer.indices, indices), part, writer.chaining, writer.key)
         values = moments.values(part.order, z)
-        if self.until:
-            self.squared_error += float(((self.target(name, own) - values / UNIT) ** 2).sum())
-        return values
+        error = np.abs(self.target(name, own)[coded] - values[coded] / UNIT)
+        cost = float(_GROUP_BITS * count)
+        if more == AGAIN:
+            rest = 1 + moments.deviations(coded) ** 2
+            cost += _GROUP_BITS * count + _least_cost(len(coded))
+        else:
+            rest = moments.rest(coded)
+        squared = float((error**2 / rest).sum())
+        if more == AGAIN or not moments.last:  # what the parts to come cannot reach stays
+            squared += float((np.maximum(error - REACH * np.sqrt(rest), 0) ** 2).sum())
+        return _Found(indices, z, values, cost + squared / (2 * math.log(2)))
 
 
-class _EnoughError(Exception):
-    """All levels that were to be coded are."""
+def _least_cost(latents: int) -> float:
+    """Bits of the squared error of some latents that candidates hardly fall short of."""
+    return max(_GOOD_SHARE * latents, latents - _GOOD_DEVIATIONS * math.sqrt(2 * latents)) / (2 * math.log(2))
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Candidates of a part of a stage.
+
+    Attributes:
+        indices: of the groups.
+        z: the candidates.
+        values: coefficients of all latents in whole steps.
+        cost: in bits; KL + squared error / (2 · s2) as the groups have it.
+    """
+
+    indices: npt.NDArray[np.int64]
+    z: Array
+    values: Array
+    cost: float
 
 
 @dataclass(eq=False)
@@ -364,35 +408,6 @@ class Coded:
     squared_error: float
 
 
-def _best_ratio(prior: PyramidPrior, values: Array, code: int, ratio: float, method: str, seed: int) -> float:
-    """A number of groups per 8 bits, near the one asked for, with which the coarsest levels come out well.
-
-    A weight of the coarsest levels stands for many samples and has as much information as a group or more, so that
-    there are few candidates for it. Another number of groups deals it other candidates: some are tried.
-    """
-    picture = picture_of(values)
-    costs = {}
-    for step in range(_RATIOS):
-        tried = density_of(ratio * (1 + _RATIO_STEP * step))
-        writer = _Writer(
-            Share([tried] * DENSITIES, None, LAST_STAGE[picture.colours]),
-            Chaining(8, 1),
-            prior.key,
-            method,
-            np.random.Generator(np.random.Philox(seed)),
-            None,
-            0,
-        )
-        source = SearchSource(prior, picture, code, writer=writer, until=_TRIED_LEVEL)
-        try:
-            descend(prior, picture.shape, picture.colours, code, source)
-        except _EnoughError:
-            costs[tried] = source.squared_error / (2 * math.log(2)) + 8 * len(writer.indices) + source.class_bits
-        else:
-            return ratio  # so small a picture that nothing is coarse
-    return ratio_of(min(costs, key=lambda density: costs[density]))
-
-
 def encode_planes(
     prior: PyramidPrior,
     planes: Sequence[Array],
@@ -416,15 +431,13 @@ def encode_planes(
             too little was kept in reserve.
         reserve: bytes of the total that are kept back for what is not foreseen.
     """
-    code, asked = expected[0].code, ratio
-    if len(planes) == 1:
-        ratio = _best_ratio(prior, planes[0], code, ratio, method, seed)
+    code = expected[0].code
     about = (
-        sum(float(one.information.sum()) for one in expected) * asked / _GROUP_INFORMATION if total is None else total
+        sum(float(one.information.sum()) for one in expected) * ratio / _GROUP_INFORMATION if total is None else total
     )
     chaining = Chaining(8, coder.chains_of(int(about)))
     writer = _Writer(
-        Share([density_of(ratio)] + [density_of(asked)] * (DENSITIES - 1), None),
+        Share([density_of(ratio)] * DENSITIES, None),
         chaining,
         prior.key,
         method,

@@ -19,8 +19,8 @@ from . import coder, groups
 from .coder import Chaining
 from .errors import DamagedFileError
 from .groups import EMPTY, Partition
-from .hierarchy import FREQUENCY_BITS, Moments, StageName
-from .models.pyramid import Level
+from .hierarchy import FREQUENCY_BITS, Moments, StageName, in_parts
+from .models.pyramid import COARSE, Level
 
 Array = npt.NDArray[Any]
 
@@ -28,17 +28,16 @@ DENSITIES = 8  # coarse levels, the second finest level, six stages of the fines
 _GROUP = 8 * groups.INFORMATION_UNIT
 _UNIT = 96  # of a density: groups per 8 bits of information
 MOST_DENSITY = 127
+_FEW_GROUPS = 256
+AGAIN = 8  # groups more than a share, after which another part like this one follows
+# of 0 to 8 groups more than a share, in 65536ths
+MORE_FREQUENCIES = np.array([49152, 5632, 3584, 2304, 1664, 1280, 896, 640, 384], dtype=np.float64)[:, None]
 LAST_STAGE = {1: StageName(0, 3), 3: StageName(0, 5)}  # by colours
 
 
 def density_of(ratio: float) -> int:
     """The density nearest to a number of groups per 8 bits of information."""
     return min(max(round(ratio * _UNIT), 0), MOST_DENSITY)
-
-
-def ratio_of(density: int) -> float:
-    """Groups per 8 bits of information."""
-    return density / _UNIT
 
 
 def density_number(name: StageName) -> int:
@@ -62,23 +61,36 @@ class Share:
     final: StageName | None = None
     pending: int = 0
 
-    def take(self, name: StageName, information: int) -> int:
+    def take(self, name: StageName, information: int, last: bool = True) -> int:
         """The number of groups of the next stage.
 
         Args:
             name: of the stage.
             information: of all its latents, in 1/256 bit.
+            last: whether no further part of the stage's details comes later.
         """
-        if self.left is not None and name == self.final:
+        if self.left is not None and name == self.final and last:
             count = min(self.left, information)
         else:
             # planes before the last one are coded before the size of the file is known: they have one density
             density = self.densities[density_number(name) if self.final else 0]
             count, self.pending = divmod(self.pending + information * density, _GROUP * _UNIT)
+            if not last:
+                count = max(count, 1)  # or else the parts to come had to mend what they cannot
             count = min(count, information) if self.left is None else min(count, information, self.left)
         if self.left is not None:
             self.left -= count
         return count
+
+    def most_more(self, information: int, count: int) -> int:
+        """How many groups a part of a stage can have beyond those that it took."""
+        most = min(len(MORE_FREQUENCIES) - 1, information - count)
+        return most if self.left is None else min(most, self.left)
+
+    def take_more(self, more: int) -> None:
+        """Take groups beyond a share."""
+        if self.left is not None:
+            self.left -= more
 
 
 @dataclass(eq=False)
@@ -89,6 +101,7 @@ class FileSource:
         share: of the groups.
         chaining: of the groups.
         key: of the prior.
+        parts_from: of the prior.
         decoder: of the classes.
         indices: of all groups, ``(groups,)``.
         first: the next stage's first group.
@@ -99,6 +112,7 @@ class FileSource:
     share: Share
     chaining: Chaining
     key: int
+    parts_from: int
     decoder: Any
     indices: npt.NDArray[np.int64]
     first: int = 0
@@ -107,29 +121,56 @@ class FileSource:
 
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
         del own, chroma, means
+        found = self._symbols(frequencies)
+        self.classes.append(found.astype(np.int8))
+        return found
+
+    def _symbols(self, frequencies: Array) -> Array:
         try:
             found: Array = self.decoder.decode(class_model(), probabilities(frequencies))
         except (AssertionError, ValueError) as error:
             raise DamagedFileError("the classes of the file cannot be read; it is damaged") from error
-        self.classes.append(found.astype(np.int8))
         return found
 
     def details(self, name: StageName, own: Level | None, moments: Moments) -> Array:
         del own
-        part = partition(self.share, name, moments, self.key)
+        return in_parts(moments, self.parts_from, lambda own_moments: self._part(name, own_moments))
+
+    def _part(self, name: StageName, moments: Moments) -> tuple[Array, bool]:
+        information = int(moments.information().sum())
+        count, more = self.share.take(name, information, moments.last), 0
+        if takes_more(name, count, self.parts_from):
+            more = min(int(self._symbols(MORE_FREQUENCIES)[0]), self.share.most_more(information, count))
+            self.share.take_more(more)
+            count += more
+        part = partition(moments, count, self.key, more)
         z = np.zeros(0, dtype=np.float32)
         if part.groups:
             self.first += part.groups
             z = look_up(self.indices[: self.first], part, self.chaining, self.key)
         self.latents.append(z)
-        return moments.values(part.order, z)
+        return moments.values(part.order, z), more == AGAIN
 
 
-def partition(share: Share, name: StageName, moments: Moments, key: int) -> Partition:
-    """The partition of a stage's latents into the groups that it gets."""
-    information = moments.information().astype(np.int64)
-    count = share.take(name, int(information.sum()))
-    return groups.partition(information, count, key) if count else EMPTY
+def partition(moments: Moments, count: int, key: int, more: int = 0) -> Partition:
+    """The partition of a part of a stage's latents into some groups.
+
+    Args:
+        moments: of the part.
+        count: of groups.
+        key: of the prior.
+        more: how many of the groups are beyond its share; with each number the latents are dealt anew.
+    """
+    return groups.partition(moments.information().astype(np.int64), count, (key + more) % 2**64) if count else EMPTY
+
+
+def takes_more(name: StageName, count: int, parts_from: int) -> bool:
+    """Whether the file says of a part of a stage how many groups more than its share it has.
+
+    A few latents that stand for many samples each may have no good candidates in their share of the groups; with more
+    they are dealt anew. Those that no candidates reach are coded once again.
+    """
+    return bool(parts_from) and name.level >= COARSE and 0 < count <= _FEW_GROUPS
 
 
 def look_up(indices: npt.NDArray[np.int64], part: Partition, chaining: Chaining, key: int) -> Array:

@@ -47,6 +47,7 @@ class Request:
     rounds: int | None
     turns: int
     steps: int | None
+    start: str | None
     points: int
     tiles: int | None
     held_out: int
@@ -143,6 +144,9 @@ class Request:
     help="Gradient steps: of a pyramid in all, with layers per round. [default: 6000, 40]",
 )
 @click.option(
+    "--start", metavar="PRIOR", help="Pyramid: learn on from this prior, a name or a file. [default: from nothing]"
+)
+@click.option(
     "--points", type=click.IntRange(1), default=256, show_default=True, help="With layers: points per tile and step."
 )
 @click.option(
@@ -210,7 +214,9 @@ _Describe = Callable[[str, str], str]  # the command and what it took -> the tex
 
 def _family(asked: Request) -> str:
     """The family that is meant, where the options go with it."""
-    family = asked.family or ("siren" if asked.layers else "linear")
+    family = asked.family or ("siren" if asked.layers else "pyramid" if asked.start else "linear")
+    if asked.start and family != "pyramid":
+        raise UsageError("--start goes with --family pyramid")
     if (family == "siren") != (asked.layers > 0):
         raise UsageError("--family siren and --layers of at least 1 go together")
     return family
@@ -218,14 +224,18 @@ def _family(asked: Request) -> str:
 
 def _pyramid(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
     """A prior over the weights of pyramids."""
-    from . import cards, datasets, learn_hierarchy
+    from . import cards, datasets, learn_hierarchy, priors
     from .codec import choose_device
+    from .hierarchy import PyramidPrior
 
     if asked.beta is not None or asked.rate is not None:
         raise UsageError("a pyramid prior is for all rates; leave out --rate and --beta")
     crop = asked.tile or 256
     if crop < 16:
         raise UsageError("a pyramid takes crops of at least 16 samples; give a larger --tile")
+    start = priors.find(asked.start) if asked.start else None
+    if start is not None and not isinstance(start, PyramidPrior):
+        raise UsageError(f"--start takes a pyramid prior, and {start.name} is not one")
     sample = datasets.sample_pictures(source, crop, asked.held_out, _MOST_PICTURE_BYTES, asked.seed)
     plan = learn_hierarchy.PyramidPlan(
         name=asked.name,
@@ -237,6 +247,7 @@ def _pyramid(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
         noise_codes=(4, 88),
         seed=asked.seed,
         size=sample.size,
+        start=start.id if start else None,
     )
     with display.pyramid_display(plan.name) as show:
         learned = learn_hierarchy.learn(
@@ -247,6 +258,7 @@ def _pyramid(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
             asked.checkpoint,
             asked.checkpoint_seconds,
             show,
+            start,
         )
     data = f"{asked.describe or source.source.resolve().name}, {sample.signals} images"
     return learned.prior, lambda command, spent: cards.pyramid_card(plan, learned, command, data, spent)

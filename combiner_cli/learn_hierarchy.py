@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ import numpy.typing as npt
 import torch
 
 from . import hierarchy_coding
-from .errors import DamagedFileError, DatasetError, OutputError
-from .hierarchy import LOWEST, OCTAVE, PyramidPrior, noise_deviation
-from .hierarchy_coding import REACH
+from .errors import DamagedFileError, DatasetError, OutputError, UsageError
+from .hierarchy import LOWEST, OCTAVE, PARTS_FROM, PyramidPrior, noise_deviation
+from .hierarchy_coding import LEAST_REACH, MOST_REACH, REACH, REACH_PER_BIT
 from .models import pyramid, whole
 from .models.pyramid import COARSE, FEATURE_UNIT, UNIT, Level, Network
 
@@ -33,6 +33,7 @@ Array = npt.NDArray[Any]
 
 _CHECKPOINT = "combiner-pyramid-checkpoint-1"
 _LEARNING_RATE = 2.5e-3
+_LATER_RATE = 1.5e-3  # of networks that have learned before
 _LAST_RATE = 0.02  # of the learning rate, at the end
 _WARM_UP = 100  # steps
 _MOST_GRADIENT = 1.0
@@ -59,6 +60,7 @@ class PyramidPlan:
         noise_codes: lowest and highest noise code.
         seed: of all random numbers.
         size: longer side of a typical signal.
+        start: id of the prior whose networks are learned on, if any.
     """
 
     name: str
@@ -70,6 +72,7 @@ class PyramidPlan:
     noise_codes: tuple[int, int]
     seed: int
     size: int
+    start: int | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ def learn(
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
     report: Callable[[PyramidReport], None] = lambda _: None,
+    start: PyramidPrior | None = None,
 ) -> LearnedPyramid:
     """Learn a pyramid prior.
 
@@ -154,15 +158,20 @@ def learn(
         checkpoint: file to go on from, and to keep up to date.
         checkpoint_seconds: time between two states in it.
         report: called now and then.
+        start: prior whose networks are learned on; the plan has its id.
 
     Raises:
+        UsageError: the networks of that prior have other sizes than the plan's.
         DatasetError: the checkpoint is of other data or settings.
         DamagedFileError: it cannot be read.
         OutputError: it cannot be written.
     """
     fingerprint = _fingerprint(plan, training)
     learner = _learner(plan).to(device)
-    optimiser = torch.optim.Adam(learner.parameters(), lr=_LEARNING_RATE, betas=(0.9, 0.98))
+    if start is not None:
+        _go_on_from(learner, start)
+    highest_rate = _LEARNING_RATE if start is None else _LATER_RATE
+    optimiser = torch.optim.Adam(learner.parameters(), lr=highest_rate, betas=(0.9, 0.98))
     done, reports = 0, list[PyramidReport]()
     if checkpoint is not None and checkpoint.exists():
         done, reports = _load(checkpoint, fingerprint, learner, optimiser)
@@ -170,7 +179,7 @@ def learn(
     for number in range(done, plan.steps):
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([plan.seed, number])))
         for group in optimiser.param_groups:
-            group["lr"] = _rate(number, plan.steps)
+            group["lr"] = highest_rate * _relative_rate(number, plan.steps)
         optimiser.zero_grad()
         costs.append(_Descent(learner, generator, device).run(*_crops(plan, training, generator)))
         for network in (part for part in learner.modules() if isinstance(part, _Learner)):
@@ -185,17 +194,17 @@ def learn(
             saved = time.monotonic()
     low, high = plan.noise_codes
     stored = _stored(learner)
-    prior = PyramidPrior(plan.name, "image", (low, high), (1.0, 2.0), (1.0, 1.0), plan.size, stored)
+    prior = PyramidPrior(plan.name, "image", (low, high), (1.0, 2.0), (1.0, 1.0), plan.size, stored, PARTS_FROM)
     curve = _curve(prior, held_out)
     rates, errors = zip(*((curve[n][1], 4 * 10 ** (-curve[n][2] / 10)) for n in (0, -1)), strict=True)
-    prior = PyramidPrior(plan.name, "image", (curve[0][0], curve[-1][0]), rates, errors, plan.size, stored)
+    prior = replace(prior, noise_codes=(curve[0][0], curve[-1][0]), rates=rates, errors=errors)
     return LearnedPyramid(prior, tuple(reports), curve)
 
 
-def _rate(number: int, steps: int) -> float:
-    """The learning rate of a step of some: a short rise, then half a wave down."""
+def _relative_rate(number: int, steps: int) -> float:
+    """The learning rate of a step of some over the highest one: a short rise, then half a wave down."""
     falling = 0.5 * (1 + math.cos(math.pi * number / steps))
-    return _LEARNING_RATE * min(1.0, (number + 1) / _WARM_UP) * (falling * (1 - _LAST_RATE) + _LAST_RATE)
+    return min(1.0, (number + 1) / _WARM_UP) * (falling * (1 - _LAST_RATE) + _LAST_RATE)
 
 
 def _learner(plan: PyramidPlan) -> torch.nn.ModuleDict:
@@ -209,6 +218,18 @@ def _learner(plan: PyramidPlan) -> torch.nn.ModuleDict:
             networks[network.name] = _Learner(network, hidden, generator)
         found[str(kind)] = networks
     return found
+
+
+def _go_on_from(learner: torch.nn.ModuleDict, start: PyramidPrior) -> None:
+    """Put the networks of a prior into a learner."""
+    state = learner.state_dict()
+    for name, tensor in start.stored.items():
+        own = torch.from_numpy(whole.dequantised(name.rpartition(".")[2], tensor))
+        own = own[:, None] if name.endswith("_bias") else own
+        if own.shape != state[name].shape:
+            raise UsageError(f"the networks of {start.name} have other sizes than those to be learned")
+        state[name] = own.float()
+    learner.load_state_dict(state)
 
 
 def _crops(
@@ -354,9 +375,12 @@ def _evidence(residual: torch.Tensor, octaves: torch.Tensor) -> torch.Tensor:
     """KL + squared error / (2 · s2) of the exact posterior in bits, up to a constant, with noise variance 1.
 
     What is beyond the reach of the candidates stays as an error; compare :func:`combiner_cli.mixtures.class_costs`.
+    How far they reach, and what is lost beyond that, was measured on coded pictures: further, the more bits there are.
     """
     whole_variance = torch.exp2(2 * octaves) + 1
-    beyond = (residual.abs() - REACH * torch.sqrt(whole_variance)).clamp(min=0)
+    bits = 0.5 * torch.log2(whole_variance.detach())
+    reach = (LEAST_REACH + REACH_PER_BIT * bits).clamp(max=MOST_REACH)
+    beyond = (residual.abs() - reach * torch.sqrt(whole_variance)).clamp(min=0)
     nats = torch.log(whole_variance) + residual**2 / whole_variance + beyond**2 * (1 - 1 / whole_variance)
     return nats * (0.5 / math.log(2))
 

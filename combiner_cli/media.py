@@ -93,7 +93,8 @@ _IMAGE_FORMATS = {
     ".jpeg": _JPEG,
     ".jpg": _JPEG,
     ".pgm": _NETPBM,
-    ".png": _ImageFormat("PNG", _EIGHT_BIT | {"I;16", "16"}),
+    # of natural images, level 3 makes files as small as the usual 6 does in a third of the time
+    ".png": _ImageFormat("PNG", _EIGHT_BIT | {"I;16", "16"}, {"compress_level": 3}),
     ".pnm": _NETPBM,
     ".ppm": _NETPBM,
     ".tif": _TIFF,

@@ -27,6 +27,7 @@ from .signals import Kind, Tiling, coverage, tiling
 
 FORMATS = ("combiner-prior-1", "combiner-prior-2", "combiner-prior-3")  # factorised, with covariances, pyramids
 SUFFIX = ".safetensors"
+_OLDER = "older"
 SEARCH_VARIABLE = "COMBINER_PRIORS"
 GROUP_BITS = (8, 16)
 
@@ -307,9 +308,12 @@ def relative_rate(quality: int) -> float:
 
 
 def search_path() -> tuple[Path, ...]:
-    """Folders in which priors are looked for: those of ``$COMBINER_PRIORS``, then the shipped ones."""
+    """Folders in which priors are looked for: those of ``$COMBINER_PRIORS``, then the shipped ones.
+
+    The last one has the priors that better ones took the place of: for the files that were written with them.
+    """
     user = [Path(folder) for folder in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if folder]
-    return (*user, shipped_folder())
+    return (*user, shipped_folder(), shipped_folder() / _OLDER)
 
 
 def shipped_folder() -> Path:

@@ -22,12 +22,14 @@ from .signals import Signal, to_values
 
 Array = npt.NDArray[Any]
 
-OVERHEAD = 1.07  # groups per 8 bits of information
+OVERHEAD = 1.05  # groups per 8 bits of information
 _HALF_RANGE = 127.5
 _CODES_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
 _SMALLEST_ERROR = 1e-6
 _MOST_TRIALS = 8
 _MIDDLE_CODE = 40
+_LEAST_SLOPE = 1 / 64
+_NEAREST = 0.55  # steps to 0, with which a code is the nearest or as good
 _MOST_CODES = 16  # that an image's noise code is away from the usual one of a quality
 
 
@@ -160,9 +162,9 @@ def _written(
     if size is None:
         return attempt(OVERHEAD, None, 0)
     # the header is as long as its numbers are large, and is known afterwards only; so is what the last stages hold
-    around = len(bitstream.pack(replace(header, noise=0, class_bytes=size, densities=(0,) * 8), b""))
-    reserve = max(1, size // 500)
     classes = sum(one.class_bits for one in expected) / 8
+    around = len(bitstream.pack(replace(header, noise=0, class_bytes=round(classes), densities=(0,) * 8), b""))
+    reserve = max(1, size // 500)
     information = sum(float(one.information.sum()) for one in expected) / 2048
     ratio = min(OVERHEAD, max(size - around - classes, 0) / max(information, 1))
     for _ in range(_MOST_TRIALS):
@@ -190,7 +192,7 @@ def _of_equal_slope(foretell: Callable[[int], list[Forecast]], start: float, err
         return (code - start) / 8 + math.log2(max(found, _SMALLEST_ERROR) / error)
 
     # where the error is nothing but the noise, or there is none, no code is better than another
-    return int(min(max(_root(excess, start), start - _MOST_CODES), start + _MOST_CODES))
+    return int(min(max(_root(excess, start, 1 / 20), start - _MOST_CODES), start + _MOST_CODES))
 
 
 def _of_error(foretell: Callable[[int], list[Forecast]], error: float, samples: int) -> int:
@@ -200,7 +202,7 @@ def _of_error(foretell: Callable[[int], list[Forecast]], error: float, samples: 
         found = sum(one.squared_error for one in foretell(code)) / samples
         return math.log2(error / max(found, _SMALLEST_ERROR))
 
-    return _root(excess, _MIDDLE_CODE)
+    return _root(excess, _MIDDLE_CODE, 1 / 11)
 
 
 def _of_size(foretell: Callable[[int], list[Forecast]], start: float, size: int) -> int:
@@ -209,7 +211,7 @@ def _of_size(foretell: Callable[[int], list[Forecast]], start: float, size: int)
     def excess(code: int) -> float:
         return math.log2(_bytes_of(foretell(code)) / max(size, 1))
 
-    return _root(excess, start)
+    return _root(excess, start, 1 / 13)
 
 
 def _bytes_of(expected: Sequence[Forecast]) -> float:
@@ -217,20 +219,29 @@ def _bytes_of(expected: Sequence[Forecast]) -> float:
     return 1.0 + sum(float(one.information.sum()) * OVERHEAD / 2048 + one.class_bits / 8 for one in expected)
 
 
-def _root(excess: Callable[[int], float], start: float) -> int:
-    """The code at which a function that grows with it is nearest to 0: secants within a bracket."""
+def _root(excess: Callable[[int], float], start: float, slope: float) -> int:
+    """The code at which a function that grows with it is nearest to 0: secants within a bracket.
+
+    Args:
+        excess: of a code.
+        start: about where it is 0.
+        slope: about how much it grows by with each code.
+    """
     low, high = LOWEST_CODE - 1, HIGHEST_CODE + 1  # not enough, too much
     code, found = min(max(round(start), LOWEST_CODE), HIGHEST_CODE), {}
-    slope = 1 / 12
     while code not in found:
         found[code] = excess(code)
         if found[code] > 0:
             high = code
         else:
             low = code
-        if low in found and high in found:
-            slope = (found[high] - found[low]) / (high - low)
-        step = -found[code] / max(slope, 1 / 64)
+        if len(found) > 1:
+            one, other = sorted(found, key=lambda known: abs(found[known]))[:2]
+            slope = (found[one] - found[other]) / (one - other)
+        slope = min(max(slope, _LEAST_SLOPE), 1.0)
+        step = -found[code] / slope
+        if abs(step) < _NEAREST and len(found) > 1:
+            break
         code = min(max(round(code + step), low + 1), high - 1)
         if low + 1 >= high:
             break
@@ -252,6 +263,7 @@ def read(header: Header, payload: bytes, prior: PyramidPrior) -> Read:
         Share(list(header.densities), len(indices)),
         Chaining(8, header.chains),
         prior.key,
+        prior.parts_from,
         hierarchy_groups.class_decoder(payload[: header.class_bytes]),
         indices,
     )

@@ -22,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from . import coder, long_memory, sampler
+from . import coder, long_memory, sampler, workers
 from .coder import STATES, Chaining
 from .errors import UsageError
 from .groups import Partition
@@ -107,18 +107,24 @@ def search(
     kind = _Independent if chaining.bits == 16 else _Trellis
     walks = [kind(chaining.chains, groups, before) for before in coded]
     at_once = _FEW if groups <= _FEW else _MANY
-    energies, scratch = (np.empty((at_once, STATES, STATES), dtype=np.float32) for _ in range(2))
-    for begin in range(0, groups, at_once):
-        block = slice(begin, min(begin + at_once, groups))
-        noise = None
+    buffers = [np.empty((2, at_once, STATES, STATES), dtype=np.float32) for _ in range(2)]
+    blocks = [slice(begin, min(begin + at_once, groups)) for begin in range(0, groups, at_once)]
+
+    def energies(item: tuple[slice, int], buffer: int) -> npt.NDArray[np.float32]:
+        block, signal = item
+        found, scratch = buffers[buffer]
+        _energies(coefficients[signal][block], features, found, scratch)
+        costs: npt.NDArray[np.float32] = found[: block.stop - block.start]
+        return costs
+
+    items = [(block, signal) for block in blocks for signal in range(len(walks))]
+    for (block, signal), costs in zip(items, workers.ahead(energies, items), strict=True):
         if method == "astar":
-            noise = gumbel_noise(block.stop - begin, sampler.TABLE_ROWS, generator).reshape(-1, STATES, STATES)
-        for walk, table in zip(walks, coefficients, strict=True):
-            _energies(table[block], features, energies, scratch)
-            costs = energies[: block.stop - begin]
-            if noise is not None:
-                costs -= noise
-            walk.advance(costs, begin)
+            if signal == 0:
+                shape = (block.stop - block.start, STATES, STATES)
+                noise = gumbel_noise(shape[0], sampler.TABLE_ROWS, generator).reshape(shape)
+            costs -= noise
+        walks[signal].advance(costs, block.start)
     return np.stack([walk.chosen() for walk in walks])
 
 

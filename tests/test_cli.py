@@ -359,6 +359,22 @@ def _start(*arguments):
     )
 
 
+def test_learn_prior_learns_a_pyramid_and_goes_on_from_it(tmp_path, dataset):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    common = ("--tile", "16", "--steps", "2", "--held-out", "20")
+    done = run("learn-prior", dataset, "-o", first, "--family", "pyramid", *common)
+    assert done.exit_code == 0, done.output
+    done = run("learn-prior", dataset, "-o", second, "--start", first, *common)
+    assert done.exit_code == 0, done.output
+    start, prior = priors.load(first), priors.load(second)
+    assert start.id != prior.id and start.parts_from == prior.parts_from > 0
+    card = second.with_suffix(".md").read_text()
+    assert f"on from the prior {start.id:08x}" in card and f"id `{prior.id:08x}`" in card
+    assert "on from" not in first.with_suffix(".md").read_text()
+    refused(run("learn-prior", dataset, "-o", second, "-f", "--start", "cifar10-1", *common), 2, "not one")
+    refused(run("learn-prior", dataset, "-o", second, "-f", "--start", first, "--family", "linear"), 2, "--start")
+
+
 def _rounds_in(checkpoint):
     """Number of finished rounds that a checkpoint holds; 0 if there is none."""
     if not checkpoint.exists():

@@ -25,6 +25,7 @@ LEVELS = {
     "models.whole": 1,
     "neighbourhood": 1,
     "identity": 0,
+    "workers": 0,
     "groups": 2,
     "mixtures": 2,
     "covariances": 2,
@@ -63,6 +64,7 @@ LEVELS = {
 ORDER = [
     "errors",
     "identity",
+    "workers",
     "ops",
     "signals",
     "bitstream",

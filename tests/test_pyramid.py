@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -294,6 +295,47 @@ def test_values_of_moments_by_hand():
     assert moments.information().tolist() == [128, 0, round(128 * math.log2(5))]
 
 
+def test_a_detail_of_much_information_is_coded_in_parts_by_hand():
+    octaves = (0, 6, 13)
+    moments = hierarchy.Moments(np.array([1.0, 2.0, 3.0]), np.array([16 * k - hierarchy.LOWEST for k in octaves]))
+    asked, again = [], ()
+
+    def coded(part):
+        asked.append(part)
+        return part.mean + 10, len(asked) in again
+
+    assert hierarchy.in_parts(moments, 6, coded).tolist() == [31, 32, 33]
+    # 13 octaves come in parts of 4 until fewer than 6 are left, 6 in one part
+    assert [(part.deviation + hierarchy.LOWEST).tolist()[1:] for part in asked] == [[96, 208], [-38, 144], [32, 80]]
+    assert [part.deviation[0] for part in asked] == [-1, -1, -hierarchy.LOWEST]
+    assert [part.information().tolist() for part in asked[:2]] == [[0, 1024, 1024], [0, 0, 1024]]
+    # what a part leaves over is a sixteenth of its deviation, and the noise
+    assert asked[0].rest(np.array([1, 2])).tolist() == [1 + 4.0**2, 1 + 512.0**2]
+    assert asked[2].last and asked[2].rest(np.arange(3)).tolist() == [1, 1, 1]
+    asked, again = [], (1, 4)
+    assert hierarchy.in_parts(moments, 6, coded).tolist() == [51, 52, 53]
+    firsts = [(part.deviation + hierarchy.LOWEST).tolist()[2] for part in asked]
+    assert firsts == [208, 208, 144, 80, 80]
+    assert [part.last for part in asked] == [False, False, False, True, True]
+    asked, again = [], ()
+    hierarchy.in_parts(moments, 0, coded)
+    assert len(asked) == 1
+
+
+def test_no_detail_of_a_coarse_level_is_left_behind():
+    # 8 bits in one group are 256 candidates, one of which is near the right one or is not
+    prior = replace(tiny_pyramid(), parts_from=hierarchy.PARTS_FROM)
+    image = smooth_image(64, 60, seed=11)
+    code = 88
+    values = image.samples.astype(float) - 127.5
+    worst = []
+    for own in (prior, replace(prior, parts_from=0)):
+        coded = hierarchy_coding.encode_planes(own, [values], [forecast(own, values, code)], 1.07, "viterbi", 0)
+        assert coded.squared_error > 0
+        worst.append(coded.squared_error)
+    assert worst[0] < 0.8 * worst[1]
+
+
 def test_simulated_coding_counts_what_it_should():
     prior = tiny_pyramid()
     values = pictures(1, 9)[0].astype(float) - 127.5
@@ -479,6 +521,22 @@ def test_learning_pays_and_goes_on_where_it_was_stopped(tmp_path):
     one, other = (forecast(prior, values, 50) for prior in (whole_run.prior, untrained))
     assert one.bits + one.class_bits < 0.8 * (other.bits + other.class_bits)
     assert one.squared_error < 1.2 * other.squared_error
+
+
+def test_learning_goes_on_from_a_prior():
+    training, held_out = pictures(6), pictures(2, 50)
+    start = tiny_pyramid()
+    unchanged = learn_hierarchy._learner(plan())
+    learn_hierarchy._go_on_from(unchanged, start)
+    assert all(
+        np.array_equal(tensor, start.stored[name]) for name, tensor in learn_hierarchy._stored(unchanged).items()
+    )
+    more = learn_hierarchy.learn(plan(steps=5, start=start.id), training, held_out, start=start)
+    assert more.prior.id != start.id
+    first = learn_hierarchy.learn(plan(steps=5), training, held_out)
+    assert more.reports[-1].cost < 0.8 * first.reports[-1].cost
+    with pytest.raises(UsageError, match="other sizes"):
+        learn_hierarchy.learn(plan(fine=((8, 8),) * 3, start=start.id), training, held_out, start=start)
 
 
 def test_qualities_go_up_in_rate():

@@ -16,6 +16,7 @@ from combiner_cli import bitstream, codec, hierarchy
 from combiner_cli.bitstream import Header
 from combiner_cli.errors import DamagedFileError
 from combiner_cli.hierarchy import PyramidPrior
+from combiner_cli.signals import Signal
 
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))
 SIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))
@@ -249,11 +250,11 @@ class Share:
     def __init__(self, densities, groups):
         self.densities, self.left, self.pending = densities, groups, 0
 
-    def take(self, information, density, last):
+    def take(self, information, density, last, least=0):
         found = self.left
         if not last:
             found, self.pending = divmod(self.pending + information * self.densities[density], 196608)
-        found = min(found, self.left, information)
+        found = min(max(found, least), self.left, information)
         self.left -= found
         return found
 
@@ -274,17 +275,42 @@ class Decoder:
         self.key, self.tensors = (whole % 2**32, whole // 2**32), tensors
         self.range_decoder, self.indices = RangeDecoder(payload[:length]), payload[length:]
         self.share = Share(densities, len(self.indices))
-        self.coded, self.pruned, self.classes = 0, 0, []
+        self.parts_from = configuration.get("parts_from")
+        self.coded, self.pruned, self.classes, self.parts, self.more, self.again = 0, 0, [], 0, [], 0
 
-    def stage(self, moments, density, last):
+    def stage(self, moments, density, last, level):
         """Coefficients from means and numbers of deviations."""
+        least = 16 * self.parts_from if self.parts_from else math.inf
+        while any(k >= least for _, k in moments):
+            self.parts += 1
+            information = [1024 * (k >= least) for _, k in moments]
+            found, again = self.part(moments, information, density, False, level, 1)
+            less = 0 if again else 64
+            moments = [(value, k - less * (k >= least)) for value, (_, k) in zip(found, moments, strict=True)]
+            self.again += again
         information = [max(1, round(128 * math.log2(1 + 2 ** (min(k, 320) / 8)))) * (k >= -37) for _, k in moments]
+        again = True
+        while again:
+            found, again = self.part(moments, information, density, last, level, 0)
+            moments = [(value, k) for value, (_, k) in zip(found, moments, strict=True)]
+            self.again += again
+        return found
+
+    def part(self, moments, information, density, last, level, least):
+        """Coefficients once the latents that have information are added to."""
         coded = [place for place, bits in enumerate(information) if bits]
         self.coded, self.pruned = self.coded + len(coded), self.pruned + len(moments) - len(coded)
         first = len(self.indices) - self.share.left
-        count = self.share.take(sum(information), density, last)
+        count, more = self.share.take(sum(information), density, last, least), 0
+        if self.parts_from and level >= 3 and 1 <= count <= 256:
+            more = self.range_decoder.decode([49152, 5632, 3584, 2304, 1664, 1280, 896, 640, 384])
+            more = min(more, self.share.left, sum(information) - count)
+            self.more.append(more)
+            self.share.left -= more
+            count += more
         found = [mean for mean, _ in moments]
-        words = [philox((j, len(coded), 1, 0), self.key)[0] for j in range(len(coded))]
+        dealing = (self.key[0] + 2**32 * self.key[1] + more) % 2**64
+        words = [philox((j, len(coded), 1, 0), (dealing % 2**32, dealing // 2**32))[0] for j in range(len(coded))]
         before, total, columns = 0, sum(information), {}
         for j in sorted(range(len(coded)), key=lambda j: 2**32 * (words[j] // 2) + j) if count else ():
             place, group = coded[j], before * count // total
@@ -294,7 +320,7 @@ class Decoder:
             z = int(candidate(256 * earlier + self.indices[number], columns[group], self.key) * 2**20)
             found[place] += round(2 ** (min(moments[place][1], 320) / 16 + 12)) * z // 2**26
             before += information[place]
-        return found
+        return found, more == 8
 
     def foretold(self, own, name, place):
         """Results of a network at a position, how many of them are means, and the contrast."""
@@ -322,7 +348,7 @@ class Decoder:
             for found, means, contrast in foretold
         ]
         density = (2 + number, 1)[own.number] if own.number < 2 and self.final else 0
-        values = iter(self.stage(moments, density, last))
+        values = iter(self.stage(moments, density, last, own.number))
         for colour in colours:
             for band in range(3):
                 for place in places:
@@ -336,7 +362,7 @@ class Decoder:
         levels, (high, wide) = len(sizes) - 1, sizes[-1]
         numbers = [round(16 * math.log2(a / 63.75)) + 16 * levels + self.code for a in (150, 60, 40)[:colours]]
         moments = [(0, clipped(number, -37, 320)) for number in numbers for _ in range(high * wide)]
-        values = self.stage(moments, (2, 1)[levels] if levels < 2 and final else 0, final and levels == 0)
+        values = self.stage(moments, (2, 1)[levels] if levels < 2 and final else 0, final and levels == 0, levels)
         values += [0] * (3 * high * wide - len(values))
         picture, parent = np.array(values, dtype=object).reshape(3, high, wide).tolist(), None
         for number in range(levels - 1, -1, -1):
@@ -376,7 +402,7 @@ SHAPES = {  # features, relative ones among them, means and further results of e
 }
 
 
-def some_prior():
+def some_prior(parts_from):
     """A prior of small random networks, whose deviations are about a sixth of the contrast."""
     generator = np.random.default_rng(3)
 
@@ -399,10 +425,11 @@ def some_prior():
             "linear": drawn(200, means, relative),
         }
         stored |= {f"{kind}.{name}.{part}": tensor for part, tensor in tensors.items()}
-    return PyramidPrior("some", "image", (10, 60), (0.5, 4.0), (0.01, 0.0005), 32, stored)
+    return PyramidPrior("some", "image", (10, 60), (0.5, 4.0), (0.01, 0.0005), 32, stored, parts_from)
 
 
-PRIOR = some_prior()
+PRIOR, IN_PARTS = some_prior(0), some_prior(4)
+PRIORS = pytest.mark.parametrize("prior", [PRIOR, IN_PARTS], ids=["whole", "in parts"])
 
 
 def decoded(data, prior):
@@ -419,17 +446,18 @@ def decoded(data, prior):
     return own
 
 
-def any_file(seed, shape, channels, groups, chains, noise):
+def any_file(prior, seed, shape, channels, groups, chains, noise):
     """A file of random classes and indices, which no encoder would write."""
     generator = np.random.default_rng(seed)
     classes, indices = (generator.integers(0, 256, count).astype(np.uint8).tobytes() for count in (30, groups))
     densities = tuple(generator.integers(0, 128, 8).tolist())
-    header = Header(PRIOR.id, "image", shape, channels, 16, None, (), noise, len(classes), densities, chains)
+    header = Header(prior.id, "image", shape, channels, 16, None, (), noise, len(classes), densities, chains)
     return bitstream.pack(header, classes + indices)
 
 
 def test_the_priors_are_possible():
-    assert hierarchy.problem(PRIOR) is None
+    assert hierarchy.problem(PRIOR) is None and hierarchy.problem(IN_PARTS) is None
+    assert "parts_from" not in PRIOR.configuration()
 
 
 @pytest.mark.parametrize(
@@ -447,10 +475,24 @@ def test_the_priors_are_possible():
         ((1, 1, 3, 8), codec.Settings(size=36)),
     ],
 )
-def test_the_description_is_enough_to_decode_what_the_encoder_writes(shape, settings):
-    data = codec.encode(smooth_image(*shape), PRIOR, settings).data
+@PRIORS
+def test_the_description_is_enough_to_decode_what_the_encoder_writes(prior, shape, settings):
+    data = codec.encode(smooth_image(*shape), prior, settings).data
     assert settings.size in (None, len(data))
-    assert decoded(data, PRIOR).coded
+    assert decoded(data, prior).coded
+
+
+def test_an_encoder_codes_large_details_in_parts_and_takes_more_groups_where_they_pay():
+    own = decoded(codec.encode(smooth_image(40, 34, 3, 8), IN_PARTS, codec.Settings(rate=2.0)).data, IN_PARTS)
+    assert own.parts > 3
+    assert any(own.more) and not all(own.more)
+
+
+def test_what_no_candidate_reaches_is_coded_again():
+    samples = np.full((34, 40, 3), 20, np.uint8)
+    samples[:, 20:] = 250
+    own = decoded(codec.encode(Signal("image", samples), IN_PARTS, codec.Settings(size=2500)).data, IN_PARTS)
+    assert own.again
 
 
 @pytest.mark.parametrize(
@@ -461,15 +503,17 @@ def test_the_description_is_enough_to_decode_what_the_encoder_writes(shape, sett
         ((4, 4), 4, 40, 2, 30),
         ((17, 5), 2, 30, 64, 4),
         ((9, 8), 3, 0, 1, 90),
+        ((40, 34), 1, 900, 2, 100),
     ],
 )
 @pytest.mark.parametrize("seed", range(2))
-def test_the_description_is_enough_to_decode_any_file(seed, shape, channels, groups, chains, noise):
-    decoded(any_file(seed, shape, channels, groups, chains, noise), PRIOR)
+@PRIORS
+def test_the_description_is_enough_to_decode_any_file(prior, seed, shape, channels, groups, chains, noise):
+    decoded(any_file(prior, seed, shape, channels, groups, chains, noise), prior)
 
 
 def test_the_tests_meet_pruned_latents_and_all_classes():
-    own = decoded(any_file(0, (19, 26), 3, 900, 5, 50), PRIOR)
+    own = decoded(any_file(PRIOR, 0, (19, 26), 3, 900, 5, 50), PRIOR)
     assert own.pruned
     assert set(own.classes) == set(range(9))
 

@@ -23,7 +23,16 @@ LINEAR_BITS = WEIGHT_BITS + HIDDEN_BITS - FEATURE_BITS
 RESULT_BITS = WEIGHT_BITS + HIDDEN_BITS
 LARGEST_ACTIVATION = 16
 LARGEST_RESULT = 2.0**27  # in units of 2^-RESULT_BITS
-TENSORS = ("first", "first_bias", "second", "second_bias", "third", "third_bias", "linear")
+_BITS = {
+    "first": WEIGHT_BITS,
+    "first_bias": FEATURE_BITS + WEIGHT_BITS,
+    "second": WEIGHT_BITS,
+    "second_bias": RESULT_BITS,
+    "third": WEIGHT_BITS,
+    "third_bias": RESULT_BITS,
+    "linear": LINEAR_BITS,
+}
+TENSORS = tuple(_BITS)
 MOST_HIDDEN = 1024  # units of a layer, so that sums stay exact
 _AT_ONCE = 4096  # columns whose activations stay in a core's cache
 
@@ -76,21 +85,18 @@ def _activated(sums: Array, bias: Array, shift: int) -> Array:
 
 def quantised(tensors: dict[str, Array]) -> dict[str, Array]:
     """Float tensors of a network of the same shape as they are stored: int16 weights and int32 biases."""
-    bits = {
-        "first": WEIGHT_BITS,
-        "first_bias": FEATURE_BITS + WEIGHT_BITS,
-        "second": WEIGHT_BITS,
-        "second_bias": RESULT_BITS,
-        "third": WEIGHT_BITS,
-        "third_bias": RESULT_BITS,
-        "linear": LINEAR_BITS,
-    }
     found = {}
     for name, tensor in tensors.items():
         kind = np.int32 if name.endswith("bias") else np.int16
         limits = np.iinfo(kind)
-        scaled = np.rint(tensor.astype(np.float64) * 2.0 ** bits[name])
+        scaled = np.rint(tensor.astype(np.float64) * 2.0 ** _BITS[name])
         found[name] = np.clip(scaled, -limits.max, limits.max).astype(kind)
+    return found
+
+
+def dequantised(name: str, tensor: Array) -> Array:
+    """The inverse of :func:`quantised` for one tensor."""
+    found: Array = tensor.astype(np.float64) * 2.0 ** -_BITS[name]
     return found
 
 

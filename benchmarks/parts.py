@@ -1,0 +1,121 @@
+"""What the parts of coding photographs bring: each is taken away alone, at the same size of the file.
+
+python benchmarks/parts.py photographs/ --images 6
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from common import write_csv, write_table
+from phases import processor
+
+from combiner_cli import codec, hierarchy_coding, hierarchy_groups, media, metrics, priors
+from combiner_cli.codec import Settings
+from combiner_cli.hierarchy import PyramidPrior
+from combiner_cli.priors import AnyPrior
+from combiner_cli.signals import Signal
+
+RATES = (0.1, 0.3, 1.0)
+Variant = tuple[str, AnyPrior, str, Callable[[], AbstractContextManager[object]]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of images")
+    parser.add_argument("--images", type=int, default=6)
+    parser.add_argument("--prior", default="photo-6")
+    parser.add_argument("--tiles", default="photo-4", help="prior of the linear family to compare with")
+    arguments = parser.parse_args()
+    sources = sorted(path for path in arguments.data.iterdir() if path.suffix in media.IMAGE_SUFFIXES)
+    images = [media.read_signal(path) for path in sources[: arguments.images]]
+    prior = priors.find(arguments.prior)
+    if not isinstance(prior, PyramidPrior):
+        raise SystemExit(f"{prior.name} is no pyramid")
+    rows = []
+    for name, own, method, without in variants(prior, priors.find(arguments.tiles)):
+        for rate in RATES:
+            with without():
+                found = [measured(image, own, rate, method) for image in images]
+            psnr, bpp, seconds = np.mean(found, axis=0)
+            rows.append({"variant": name, "rate": rate, "bpp": bpp, "psnr": psnr, "seconds": seconds})
+            print(rows[-1], flush=True)
+    write_csv("parts.csv", rows)
+    write_table(
+        "parts.md",
+        "What the parts bring",
+        f"The first {len(images)} images of a folder that no prior has seen, whole files of exactly the size, "
+        f"{prior.name}; PSNR in dB of decoded files and its difference to the program as it is, and seconds to encode "
+        f"an image without start-up, on {os.cpu_count()} cores of {processor()}.",
+        list(lines(rows)),
+    )
+
+
+def variants(prior: PyramidPrior, tiles: AnyPrior) -> Iterator[Variant]:
+    """Name, prior, search, and what is changed meanwhile."""
+    yield "all", prior, "viterbi", nullcontext
+    yield "the likeliest classes, not the cheapest", prior, "viterbi", likeliest_classes
+    yield "coarse classes not widened", prior, "viterbi", narrow_classes
+    yield "no groups beyond a stage's share", prior, "viterbi", no_more_groups
+    yield "details of much information in one part", replace(prior, parts_from=0), "viterbi", nullcontext
+    yield "best candidate of each group, not the best path", prior, "best", nullcontext
+    yield "A* coding", prior, "astar", nullcontext
+    yield f"tiles and a mixture, {tiles.name}", tiles, "viterbi", nullcontext
+
+
+@contextmanager
+def likeliest_classes() -> Iterator[None]:
+    def likeliest(_energy: np.ndarray, octaves: np.ndarray, _details: int, _kind: int) -> np.ndarray:
+        return octaves.argmax(axis=0)
+
+    with mock.patch.object(hierarchy_coding, "best_classes", likeliest):
+        yield
+
+
+@contextmanager
+def narrow_classes() -> Iterator[None]:
+    def same(_self: object, _own: object, _chroma: bool, classes: np.ndarray) -> np.ndarray:
+        return classes
+
+    with mock.patch.object(hierarchy_coding._Encoding, "_widened", same):
+        yield
+
+
+@contextmanager
+def no_more_groups() -> Iterator[None]:
+    with mock.patch.object(hierarchy_groups, "takes_more", lambda *_: False):
+        yield
+
+
+def measured(image: Signal, prior: AnyPrior, rate: float, method: str) -> tuple[float, float, float]:
+    """PSNR, bits per pixel and seconds of an image."""
+    size = round(rate * image.points / 8)
+    clock = time.perf_counter()
+    result = codec.encode(image, prior, Settings(size=size, search=method))
+    seconds = time.perf_counter() - clock
+    decoded = codec.decode(result.data, lambda _: prior)
+    return metrics.psnr(image, decoded), 8 * len(result.data) / image.points, seconds
+
+
+def lines(rows: list[dict[str, object]]) -> Iterator[dict[str, str]]:
+    """A line for each variant."""
+    whole = {row["rate"]: row["psnr"] for row in rows if row["variant"] == "all"}
+    for name in dict.fromkeys(str(row["variant"]) for row in rows):
+        line = {"with": name}
+        for row in (row for row in rows if row["variant"] == name):
+            difference = "" if name == "all" else f" ({row['psnr'] - whole[row['rate']]:+.2f})"  # type: ignore[operator]
+            line[f"{row['rate']} bpp, dB"] = f"{row['psnr']:.2f}{difference}"
+            line[f"{row['rate']} bpp, s"] = f"{row['seconds']:.1f}"
+        yield line
+
+
+if __name__ == "__main__":
+    main()
