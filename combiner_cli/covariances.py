@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ _SMALLEST_COVERAGE = 16  # a tile is given at least 1/16 of its expected informa
 
 
 @dataclass(frozen=True, eq=False)
-class CovariancePrior:
+class CovariancePrior(identity.Identified):
     """A mixture of Gaussians with covariances over the weights of the network of one tile.
 
     Attributes:
@@ -55,21 +54,6 @@ class CovariancePrior:
     basis: npt.NDArray[np.float16]
     information: npt.NDArray[np.int32]
     family: str = FAMILY
-
-    @cached_property
-    def digest(self) -> bytes:
-        """SHA-256 of everything that decides how a file decodes."""
-        return identity.digest(self.configuration(), self.tensors())
-
-    @property
-    def id(self) -> int:
-        """The 32 bits that a file carries."""
-        return int.from_bytes(self.digest[:4], "big")
-
-    @property
-    def key(self) -> int:
-        """The 64-bit key of the shared sampler."""
-        return int.from_bytes(self.digest[:8], "big")
 
     @property
     def classes(self) -> int:

@@ -165,7 +165,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class PyramidPrior:
+class PyramidPrior(identity.ForManyRates):
     """A prior over the weights of a pyramid.
 
     Attributes:
@@ -190,21 +190,6 @@ class PyramidPrior:
     parts_from: int = 0
     family: str = FAMILY
 
-    @cached_property
-    def digest(self) -> bytes:
-        """SHA-256 of everything that decides how a file decodes."""
-        return identity.digest(self.configuration(), self.tensors())
-
-    @property
-    def id(self) -> int:
-        """The 32 bits that a file carries."""
-        return int.from_bytes(self.digest[:4], "big")
-
-    @property
-    def key(self) -> int:
-        """The 64-bit key of the shared sampler."""
-        return int.from_bytes(self.digest[:8], "big")
-
     @property
     def bits_per_point(self) -> float:
         """The prior's own rate, in the middle of those that it was learned for."""
@@ -224,15 +209,6 @@ class PyramidPrior:
     def tiling(self, shape: tuple[int, ...], channels: int) -> Tiling:
         """One tile for each plane, of the signal's own size."""
         return tiling(shape, channels, shape, 3)
-
-    def typical(self, bits_per_point: float) -> tuple[float, float]:
-        """Code of the noise variance at which a typical signal takes a rate, and its mean squared error there.
-
-        The rate, the noise variance and the error are about exponential in each other.
-        """
-        place = math.log(bits_per_point / self.rates[0]) / math.log(self.rates[1] / self.rates[0])
-        code = self.noise_codes[0] + place * (self.noise_codes[1] - self.noise_codes[0])
-        return code, self.errors[0] * (self.errors[1] / self.errors[0]) ** place
 
     @cached_property
     def networks(self) -> tuple[dict[str, WholeNetwork], ...]:

@@ -190,7 +190,7 @@ def class_costs(residual: Array, outside: Array, phase: PhaseMixture, noise: int
 
 
 @dataclass(frozen=True, eq=False)
-class MixturePrior:
+class MixturePrior(identity.ForManyRates):
     """A mixture prior over the weights of linear networks, one mixture per phase of tiles.
 
     Attributes:
@@ -230,21 +230,6 @@ class MixturePrior:
     levels: npt.NDArray[np.int16]
     family: str = FAMILY
 
-    @cached_property
-    def digest(self) -> bytes:
-        """SHA-256 of everything that decides how a file decodes."""
-        return identity.digest(self.configuration(), self.tensors())
-
-    @property
-    def id(self) -> int:
-        """The 32 bits that a file carries."""
-        return int.from_bytes(self.digest[:4], "big")
-
-    @property
-    def key(self) -> int:
-        """The 64-bit key of the shared sampler."""
-        return int.from_bytes(self.digest[:8], "big")
-
     @property
     def classes(self) -> int:
         """Number of classes of a phase."""
@@ -264,15 +249,6 @@ class MixturePrior:
     def bits_per_point(self) -> float:
         """The prior's own rate, in the middle of those that it was learned for."""
         return math.sqrt(self.rates[0] * self.rates[1])
-
-    def typical(self, bits_per_point: float) -> tuple[float, float]:
-        """Code of the noise variance at which a typical signal takes a rate, and its mean squared error there.
-
-        The rate, the noise variance and the error are about exponential in each other.
-        """
-        place = math.log(bits_per_point / self.rates[0]) / math.log(self.rates[1] / self.rates[0])
-        code = self.noise_codes[0] + place * (self.noise_codes[1] - self.noise_codes[0])
-        return code, self.errors[0] * (self.errors[1] / self.errors[0]) ** place
 
     @cached_property
     def phases(self) -> tuple[PhaseMixture, ...]:

@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ _SMALLEST_COVERAGE = 16  # a tile is given at least 1/16 of its expected informa
 
 
 @dataclass(frozen=True, eq=False)
-class Prior:
+class Prior(identity.Identified):
     """A factorised Gaussian over the weights of the network of one tile.
 
     Attributes:
@@ -68,21 +67,6 @@ class Prior:
     group_bits: int
     beta: float
     family: str = FAMILY
-
-    @cached_property
-    def digest(self) -> bytes:
-        """SHA-256 of everything that decides how a file decodes."""
-        return identity.digest(self.configuration(), self.tensors())
-
-    @property
-    def id(self) -> int:
-        """The 32 bits that a file carries."""
-        return int.from_bytes(self.digest[:4], "big")
-
-    @property
-    def key(self) -> int:
-        """The 64-bit key of the shared sampler."""
-        return int.from_bytes(self.digest[:8], "big")
 
     @property
     def bits_per_point(self) -> float:

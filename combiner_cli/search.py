@@ -15,6 +15,7 @@ shape, small enough that the library behind numpy does not divide it among threa
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -293,7 +294,7 @@ def _last_indices(chains: int, coded: npt.NDArray[np.int64]) -> npt.NDArray[np.i
     return last
 
 
-class _Walk:
+class _Walk(ABC):
     """The search through the groups of one signal, some groups at a time."""
 
     def __init__(self, chains: int, groups: int, coded: npt.NDArray[np.int64]) -> None:
@@ -301,9 +302,9 @@ class _Walk:
         self._last = _last_indices(chains, coded)
         self._chosen = np.zeros(groups, dtype=np.int64)
 
+    @abstractmethod
     def advance(self, costs: npt.NDArray[np.float32], begin: int) -> None:
         """Go on to the groups from ``begin`` on; costs ``(groups, 256 current, 256 previous)`` may be overwritten."""
-        raise NotImplementedError
 
     def chosen(self) -> npt.NDArray[np.int64]:
         """The indices of all groups, ``(groups,)``."""
