@@ -55,7 +55,7 @@ def mosaic(image: np.ndarray, megapixels: float) -> np.ndarray:
 
 def measured(source: Path, coded: Path, megapixels: float, effort: int) -> dict[str, object]:
     facts, seconds, memory = timed("encode", source, "-o", coded, "-f", "--bpp", BPP, "-e", effort)
-    _, decode_seconds, decode_memory = timed("decode", coded, "-f")
+    _, decode_seconds, decode_memory = timed("decode", coded, "-o", coded.with_name("decoded.png"), "-f")
     return {
         "megapixels": megapixels,
         "effort": effort,

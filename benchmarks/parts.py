@@ -6,7 +6,6 @@ python benchmarks/parts.py photographs/ --images 6
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,7 +17,7 @@ import numpy as np
 from common import write_csv, write_table
 from phases import processor
 
-from combiner_cli import codec, hierarchy_coding, hierarchy_groups, media, metrics, priors
+from combiner_cli import codec, hierarchy_coding, hierarchy_groups, media, metrics, priors, workers
 from combiner_cli.codec import Settings
 from combiner_cli.hierarchy import PyramidPrior
 from combiner_cli.priors import AnyPrior
@@ -54,7 +53,7 @@ def main() -> None:
         "What the parts bring",
         f"The first {len(images)} images of a folder that no prior has seen, whole files of exactly the size, "
         f"{prior.name}; PSNR in dB of decoded files and its difference to the program as it is, and seconds to encode "
-        f"an image without start-up, on {os.cpu_count()} cores of {processor()}.",
+        f"an image without start-up, on {processor()} with {workers.count()} thread(s).",
         list(lines(rows)),
     )
 

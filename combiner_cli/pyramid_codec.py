@@ -28,8 +28,9 @@ _CODES_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise variances tri
 _SMALLEST_ERROR = 1e-6
 _MOST_TRIALS = 8
 _MIDDLE_CODE = 40
+_HASTY = 2  # efforts up to this one save time
 _LEAST_SLOPE = 1 / 64
-_NEAREST = 0.55  # steps to 0, with which a code is the nearest or as good
+_NEAREST, _NEAR = 0.55, 2.0  # steps to 0 with which a code is the nearest or as good, and with which it will do
 _MOST_CODES = 16  # that an image's noise code is away from the usual one of a quality
 
 
@@ -118,7 +119,8 @@ def encode(
         chosen = _of_equal_slope(foretell, code, error * _HALF_RANGE**2, values.size)
     else:
         code, _ = prior.typical(max(8 * size / signal.points, 1e-3))
-        chosen = _of_size(foretell, code, size - around)
+        # exactly the size comes of the densities: a code nearby loses little
+        chosen = _of_size(foretell, code, size - around, _NEAR if effort <= _HASTY else _NEAREST)
     seconds = {"fit": time.perf_counter() - clock}
     clock = time.perf_counter()
     best: tuple[Coded, bytes] | None = None
@@ -205,13 +207,13 @@ def _of_error(foretell: Callable[[int], list[Forecast]], error: float, samples: 
     return _root(excess, _MIDDLE_CODE, 1 / 11)
 
 
-def _of_size(foretell: Callable[[int], list[Forecast]], start: float, size: int) -> int:
-    """The noise code at which classes and groups take so many bytes."""
+def _of_size(foretell: Callable[[int], list[Forecast]], start: float, size: int, near: float) -> int:
+    """The noise code at which classes and groups take so many bytes, or one so near."""
 
     def excess(code: int) -> float:
         return math.log2(_bytes_of(foretell(code)) / max(size, 1))
 
-    return _root(excess, start, 1 / 13)
+    return _root(excess, start, 1 / 13, near)
 
 
 def _bytes_of(expected: Sequence[Forecast]) -> float:
@@ -219,13 +221,14 @@ def _bytes_of(expected: Sequence[Forecast]) -> float:
     return 1.0 + sum(float(one.information.sum()) * OVERHEAD / 2048 + one.class_bits / 8 for one in expected)
 
 
-def _root(excess: Callable[[int], float], start: float, slope: float) -> int:
+def _root(excess: Callable[[int], float], start: float, slope: float, near: float = _NEAREST) -> int:
     """The code at which a function that grows with it is nearest to 0: secants within a bracket.
 
     Args:
         excess: of a code.
         start: about where it is 0.
         slope: about how much it grows by with each code.
+        near: codes from the 0 that are near enough.
     """
     low, high = LOWEST_CODE - 1, HIGHEST_CODE + 1  # not enough, too much
     code, found = min(max(round(start), LOWEST_CODE), HIGHEST_CODE), {}
@@ -240,7 +243,7 @@ def _root(excess: Callable[[int], float], start: float, slope: float) -> int:
             slope = (found[one] - found[other]) / (one - other)
         slope = min(max(slope, _LEAST_SLOPE), 1.0)
         step = -found[code] / slope
-        if abs(step) < _NEAREST and len(found) > 1:
+        if abs(step) < near and len(found) > 1:
             break
         code = min(max(round(code + step), low + 1), high - 1)
         if low + 1 >= high:

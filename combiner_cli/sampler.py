@@ -24,6 +24,7 @@ LANES = 8  # 16-bit lanes in the four 32-bit words of a Philox block
 
 TABLE_STREAM = 0
 PERMUTATION_STREAM = 1
+_POSITIONS_AT_ONCE = 1 << 18  # of a permutation, so that what it is made from takes little memory
 
 TABLE_ROWS = 1 << 16
 _ROWS_AT_ONCE = 1 << 13  # whose words stay in a core's cache
@@ -148,10 +149,13 @@ def permutation(count: int, key: int) -> npt.NDArray[np.int64]:
     Args:
         count: at most 2**32.
     """
-    positions = np.arange(count, dtype=np.int64)
-    zero = np.zeros_like(positions)
-    words = philox((positions, zero + count, zero + PERMUTATION_STREAM, zero), split_key(key))
-    return np.argsort(((words[0] >> 1) << 32) | positions)
+    order = np.empty(count, dtype=np.int64)
+    for begin in range(0, count, _POSITIONS_AT_ONCE):
+        positions = np.arange(begin, min(begin + _POSITIONS_AT_ONCE, count), dtype=np.int64)
+        zero = np.zeros_like(positions)
+        words = philox((positions, zero + count, zero + PERMUTATION_STREAM, zero), split_key(key))
+        order[begin : begin + len(positions)] = ((words[0] >> 1) << 32) | positions
+    return np.argsort(order)
 
 
 def split_key(key: int) -> tuple[int, int]:
