@@ -84,7 +84,7 @@ def partitions(stages: Sequence[Stage], groups: int, key: int) -> tuple[Partitio
     )
 
 
-def partition(information: npt.NDArray[np.int64], groups: int, key: int) -> Partition:
+def partition(information: npt.NDArray[np.integer], groups: int, key: int) -> Partition:
     """Permute the latents pseudo-randomly and cut them into ``groups`` parts of equal expected information.
 
     Group g holds the latents before which between g/groups and (g+1)/groups of all expected information lies. The

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -154,7 +154,13 @@ _POWERS = np.rint(np.exp2(np.arange(_LOWEST_LOGIT, 1) / _LOGIT_UNIT + FREQUENCY_
 
 
 class Source(Protocol):
-    """Where the weights of a picture come from: a file, a search, or chance."""
+    """Where the weights of a picture come from: a file, a search, or chance.
+
+    Attributes:
+        expects: whether it has use for the expected details of units.
+    """
+
+    expects: ClassVar[bool]
 
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
         """Classes of all units ``(units,)``, given their frequencies ``(9, units)`` and the expected details in steps
@@ -222,15 +228,19 @@ class PyramidPrior(identity.ForManyRates):
         tensors = {part: self.stored[begin + part].astype(np.float64) for part in whole.TENSORS}
         return WholeNetwork(**{part: own[:, None] if part.endswith("_bias") else own for part, own in tensors.items()})
 
-    def activity(self, own: Level, chroma: bool) -> tuple[Array, Array]:
-        """Frequencies ``(9, units)`` of the classes of all units, which sum to 2^16, and expected details in steps."""
+    def activity(self, own: Level, chroma: bool, expected: bool = True) -> tuple[Array, Array]:
+        """Frequencies ``(9, units)`` of the classes of all units, which sum to 2^16, and expected details in steps.
+
+        Where the latter are not wanted there are none of them: they are the larger part.
+        """
         network = pyramid.CHROMA_ACTIVITY if chroma else pyramid.LUMA_ACTIVITY
         features = pyramid.chroma_activity_features if chroma else pyramid.luma_activity_features
 
         def strip(rows: slice) -> tuple[Array, Array]:
             values, contrast = features(own, rows)
             results = self.networks[own.kind][network.name](values)
-            return _frequencies(results[network.outputs :]), _means(results[: network.outputs], contrast)
+            means = results[: network.outputs if expected else 0]
+            return _frequencies(results[network.outputs :]), _means(means, contrast)
 
         frequencies, means = zip(*workers.mapped(strip, _strips(own)), strict=True)
         return np.concatenate(frequencies, axis=1), np.concatenate(means, axis=1)
@@ -319,7 +329,7 @@ def descend(prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int
 
 def _descend_half(prior: PyramidPrior, own: Level, chroma: bool, source: Source) -> None:
     """The luma or the chroma of a level."""
-    frequencies, means = prior.activity(own, chroma)
+    frequencies, means = prior.activity(own, chroma, source.expects)
     own.own_activity[:, int(chroma)] = source.activity(own, chroma, frequencies, means).reshape(1, *own.units)
     for number in range(4, 6) if chroma else range(4):
         moments = prior.moments(own, number)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +101,7 @@ class _Encoding:
         class_bits: of all classes so far.
     """
 
+    expects: ClassVar[bool] = True
     prior: PyramidPrior
     picture: Picture
     code: int

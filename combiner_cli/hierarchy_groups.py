@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import constriction
 import numpy as np
@@ -109,6 +109,7 @@ class FileSource:
         classes: of all units so far.
     """
 
+    expects: ClassVar[bool] = False
     share: Share
     chaining: Chaining
     key: int
@@ -161,7 +162,7 @@ def partition(moments: Moments, count: int, key: int, more: int = 0) -> Partitio
         key: of the prior.
         more: how many of the groups are beyond its share; with each number the latents are dealt anew.
     """
-    return groups.partition(moments.information().astype(np.int64), count, (key + more) % 2**64) if count else EMPTY
+    return groups.partition(moments.information(), count, (key + more) % 2**64) if count else EMPTY
 
 
 def takes_more(name: StageName, count: int, parts_from: int) -> bool:

@@ -270,15 +270,18 @@ def read(header: Header, payload: bytes, prior: PyramidPrior) -> Read:
         hierarchy_groups.class_decoder(payload[: header.class_bytes]),
         indices,
     )
-    values = np.empty((*header.shape, header.channels), dtype=np.float32)
     planes = planes_of(header.channels)
+    values = np.empty((*header.shape, header.channels if len(planes) > 1 else 0), dtype=np.float32)
     for channels in planes:
         colours = len(channels)
         if channels is planes[-1]:
             source.share.final = LAST_STAGE[colours] if max(header.shape) > 4 else StageName(0, 0)
         decoded = values_of(descend(prior, header.shape, colours, code, source), colours, code)
         np.divide(decoded, _HALF_RANGE, out=decoded)
-        values[:, :, channels] = decoded
+        if len(planes) == 1:
+            values = decoded  # a copy would be the largest thing in memory
+        else:
+            values[:, :, channels] = decoded
     classes = np.concatenate([np.zeros(0, dtype=np.int8), *source.classes]).astype(np.int64)
     return Read(classes, (indices,), (np.concatenate(source.latents),), values)
 
