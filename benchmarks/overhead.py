@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from common import write_csv, write_table
 
-from combiner_cli import media, priors, pyramid_codec
+from combiner_cli import media, priors, rates
 from combiner_cli.hierarchy import PyramidPrior
 from combiner_cli.hierarchy_coding import encode_planes, forecast
 
@@ -71,7 +71,7 @@ def measure(prior: PyramidPrior, path: Path, code: int) -> dict[str, float]:
     }
     for method in METHODS:
         clock = time.perf_counter()
-        coded = encode_planes(prior, [values], [expected], pyramid_codec.OVERHEAD, method, 0)
+        coded = encode_planes(prior, [values], [expected], rates.OVERHEAD, method, 0)
         found[f"{method} s"] = time.perf_counter() - clock
         found[f"{method} bpp"] = 8 * (len(coded.classes) + len(coded.indices)) / pixels
         found[f"{method} psnr"] = psnr(coded.squared_error, values.size)

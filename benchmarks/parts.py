@@ -84,7 +84,7 @@ def narrow_classes() -> Iterator[None]:
     def same(_self: object, _own: object, _chroma: bool, classes: np.ndarray) -> np.ndarray:
         return classes
 
-    with mock.patch.object(hierarchy_coding._Encoding, "_widened", same):
+    with mock.patch.object(hierarchy_coding._Pictured, "_widened", same):
         yield
 
 

@@ -26,6 +26,7 @@ _FIELDS = {1: 6, 2: 6, 3: 8}
 _DENSITIES = 8
 _LARGEST_DENSITY = 127
 _MOST_CHAINS = 64
+_TRANSFORM = (9, 64)  # hops of a prior, angles
 _LARGEST_EXTENT = 2**32 - 1
 _LARGEST_NOISE = 127
 _IMAGE_DEPTHS = (8, 16)
@@ -48,6 +49,7 @@ class Header:
         class_bytes: length of the stream of classes in version 3, else ``None``.
         densities: groups per information of the stages, eight numbers from 0 to 127, in version 3.
         chains: of groups, 1 to 64, in version 3.
+        transform: of a sound in version 3: the number of the hop, and the angle of the channels; else empty.
     """
 
     prior_id: int
@@ -61,6 +63,7 @@ class Header:
     class_bytes: int | None = None
     densities: tuple[int, ...] = ()
     chains: int = 1
+    transform: tuple[int, ...] = ()
 
     @property
     def version(self) -> int:
@@ -80,7 +83,7 @@ def pack(header: Header, payload: bytes) -> bytes:
         last = header.groups[0]
     fields = [header.version, header.prior_id, _format_code(header), *_extent(header), last]
     if header.class_bytes is not None:
-        fields += [header.class_bytes, [*header.densities, header.chains]]
+        fields += [header.class_bytes, [*header.densities, header.chains, *header.transform]]
     packed: bytes = msgpack.packb(fields)
     if len(packed) > _LARGEST_HEADER:
         raise ValueError(f"{len(header.groups)} stages do not fit a header")
@@ -183,12 +186,15 @@ def _header(fields: list[object]) -> Header:
 
 def _with_streams(header: Header, length: object, streams: object) -> Header:
     """What a header of version 3 says besides: the length of the classes, densities and chains."""
-    if not isinstance(streams, list) or len(streams) != _DENSITIES + 1:
+    limits = _TRANSFORM if header.kind == "sound" else ()
+    if not isinstance(streams, list) or len(streams) != _DENSITIES + 1 + len(limits):
         raise DamagedFileError("the header does not say how its groups are dealt; the file is damaged")
-    *densities, chains = (_natural(field) for field in streams)
-    if max(densities) > _LARGEST_DENSITY or not 1 <= chains <= _MOST_CHAINS:
+    numbers = tuple(_natural(field) for field in streams)
+    densities, chains, transform = numbers[:_DENSITIES], numbers[_DENSITIES], numbers[_DENSITIES + 1 :]
+    beyond = any(number >= limit for number, limit in zip(transform, limits, strict=True))
+    if max(densities) > _LARGEST_DENSITY or not 1 <= chains <= _MOST_CHAINS or beyond:
         raise DamagedFileError("the header holds a value out of range; the file is damaged")
-    return replace(header, class_bytes=_natural(length), densities=tuple(densities), chains=chains)
+    return replace(header, class_bytes=_natural(length), densities=densities, chains=chains, transform=transform)
 
 
 def _natural(field: object) -> int:

@@ -14,6 +14,7 @@ from .priors import Prior
 if TYPE_CHECKING:
     from .learn import Plan, RoundReport
     from .learn_hierarchy import LearnedPyramid, PyramidPlan
+    from .learn_recordings import LappedPlan, LearnedLapped
 
 
 def card(
@@ -150,6 +151,45 @@ Rate (bits per pixel, KL and classes) and PSNR (dB) of posterior samples of held
 {curve}
 
 Cost of a training picture (KL + class bits + squared error / (2 · s2), weighted, bits per picture element):
+
+| step | cost |
+|---|---|
+{costs}
+"""
+
+
+def lapped_card(plan: LappedPlan, learned: LearnedLapped, command: str, data: str, spent: str) -> str:
+    """The text of a lapped prior's card; for the arguments see :func:`pyramid_card`."""
+    prior = learned.prior
+    size = sum(tensor.nbytes for tensor in prior.tensors().values())
+    curve = "\n".join(
+        f"| {code} | {rate:.4f} | {rate * prior.sample_rate / 1000:.2f} | {psnr:.2f} |"
+        for code, rate, psnr in learned.curve
+    )
+    every = max(1, len(learned.reports) // 20)
+    costs = "\n".join(f"| {r.number} | {r.cost:.4f} |" for r in learned.reports[every - 1 :: every])
+    before = "" if plan.start is None else f" on from the prior {plan.start:08x}"
+    hops = " or ".join(str(hop) for hop in prior.hops)
+    channels = "single channels and pairs" if prior.channels > 1 else "single channels"
+    return f"""# {prior.name}
+
+A prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:08x}`, {size / 1e6:.1f} MB.
+
+- Data: {data}; {channels} at {prior.sample_rate} Hz.
+- Command: `{command}`
+- Frames of {hops} samples. Networks that foretell moments and activity, two hidden layers each:
+  {_widths([plan.detail, plan.activity])} units.
+- Learned{before} with {plan.steps} steps of {plan.stretches} stretches of {plan.length} samples, noise codes
+  {plan.noise_codes[0]} to {plan.noise_codes[1]}; {spent}.
+
+Rate (bits per sample instant, kbit/s; KL and classes) and PSNR (dB) of posterior samples of held-out recordings,
+before coding:
+
+| noise code | rate | kbit/s | PSNR |
+|---|---|---|---|
+{curve}
+
+Cost of a training stretch (KL + class bits + squared error / (2 · s2), bits per weight):
 
 | step | cost |
 |---|---|

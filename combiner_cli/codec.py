@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from . import bitstream, coder, groups, metrics, mixtures, priors, pyramid_codec
+from . import bitstream, coder, groups, metrics, mixtures, priors, pyramid_codec, recording_files
 from .bitstream import Header
 from .coder import Chaining
 from .covariances import CovariancePrior
 from .errors import DamagedFileError, InputError, LimitError, PriorError, UsageError, VerificationError
 from .groups import Stage
-from .hierarchy import PyramidPrior
 from .mixtures import MixturePrior
-from .priors import AnyPrior, Prior, check_kind
+from .priors import AnyPrior, ByStages, Prior, check_kind
+from .recordings import LappedPrior
 from .signals import Kind, Signal, Tiling, coordinates, coverage, from_values, inside_mask, join, split, to_values
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ class Content:
         noise: level of the noise variance; 0 where the prior has no use for it.
         indices: of the groups of each stage.
         z: whitened latents of each stage, ``(stage latents,)`` float64, pruned ones 0.
-        values: the whole signal in [-1, 1] at its own resolution, ``(*shape, channels)``, where it comes with the
-            latents; else ``None``.
+        values: the whole signal in [-1, 1], ``(*shape, channels)``, an image at its own resolution, where it comes
+            with the latents; else ``None``.
     """
 
     header: Header
@@ -160,16 +160,18 @@ def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, 
     size = _size(signal, goal)
     if size is not None:
         chosen = prior or priors.nearest_prior(
-            priors.suitable_priors(signal.kind, signal.shape), max(size, 1) * 8 / signal.points
+            priors.suitable_priors(signal.kind, signal.shape, signal.sample_rate), max(size, 1) * 8 / signal.points
         )
         return chosen, Settings(size=size)
     if goal.psnr is not None:
         # values span 2 for images, and for sounds, whose PSNR counts from a peak of 1 on samples mapped to [0, 1]
-        chosen = prior or priors.prior_for_psnr(priors.suitable_priors(signal.kind, signal.shape), goal.psnr)
+        chosen = prior or priors.prior_for_psnr(
+            priors.suitable_priors(signal.kind, signal.shape, signal.sample_rate), goal.psnr
+        )
         return chosen, Settings(psnr=goal.psnr)
     if prior is not None:
         return prior, Settings(rate=priors.quality_rate(prior, goal.quality or _USUAL_QUALITY))
-    chosen, rate = priors.choose(signal.kind, signal.shape, goal.quality or _USUAL_QUALITY)
+    chosen, rate = priors.choose(signal.kind, signal.shape, goal.quality or _USUAL_QUALITY, signal.sample_rate)
     return chosen, Settings(rate=rate)
 
 
@@ -227,8 +229,8 @@ def encode_batch(
     if settings.psnr is not None:
         return [_encode_to_psnr(signal, prior, settings, report) for signal in signals]
     clock = time.perf_counter()
-    if isinstance(prior, PyramidPrior):
-        files = _encode_pyramid(signals, prior, settings)
+    if isinstance(prior, ByStages):
+        files = _encode_by_stages(signals, prior, settings)
     elif isinstance(prior, MixturePrior):
         files = _encode_mixture(signals, layout, prior, settings)
     elif isinstance(prior, CovariancePrior):
@@ -292,11 +294,16 @@ def decode(
     layout = prior.tiling(header.shape, header.channels)
     # tiles are rendered whole, and what is beyond the signal is cut off afterwards
     _limit(layout.tiles * math.prod(layout.extent) * scale ** len(layout.extent), header, most_points)
-    return _render(read(data, prior), prior, scale, size)
+    return _render(read(data, prior, scale), prior, scale, size)
 
 
-def read(data: bytes, prior: AnyPrior) -> Content:
+def read(data: bytes, prior: AnyPrior, scale: int = 1) -> Content:
     """The latents that a file stands for.
+
+    Args:
+        data: the whole file.
+        prior: that it was made with.
+        scale: samples per native sample of values that come with the latents of a sound.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
@@ -309,12 +316,15 @@ def read(data: bytes, prior: AnyPrior) -> Content:
             f"the file needs prior {header.prior_id:08x}, not {prior.name} (id {prior.id:08x}); leave out --prior"
         )
     layout = prior.tiling(header.shape, header.channels)
-    if (header.version == 3) != isinstance(prior, PyramidPrior):
+    if (header.version == 3) != isinstance(prior, ByStages):
         raise DamagedFileError(
             f"the file has version {header.version}, which its prior does not go with; it is damaged"
         )
-    if isinstance(prior, PyramidPrior):
-        found = pyramid_codec.read(header, payload, prior)
+    if isinstance(prior, ByStages):
+        if isinstance(prior, LappedPrior):
+            found = recording_files.read(header, payload, prior, scale)
+        else:
+            found = pyramid_codec.read(header, payload, prior)
         return Content(header, layout, found.classes, header.noise or 0, found.indices, found.latents, found.values)
     if not isinstance(prior, Prior):
         return _read_mixture(header, payload, layout, prior)
@@ -367,13 +377,16 @@ def _look_up(
 
 def _render(content: Content, prior: AnyPrior, scale: int, size: tuple[int, int] | None = None) -> Signal:
     header = content.header
+    sample_rate = None if header.sample_rate is None else header.sample_rate * scale
+    if isinstance(prior, LappedPrior):
+        assert content.values is not None
+        return from_values(content.values, header.kind, sample_rate, header.bit_depth)
     if content.values is not None:
         wanted = size or tuple(length * scale for length in header.shape)
         return from_values(pyramid_codec.resampled(content.values, wanted), header.kind, None, header.bit_depth)
-    assert not isinstance(prior, PyramidPrior)
+    assert not isinstance(prior, ByStages)
     weights = prior.network_weights(content.z, content.layout, content.classes, content.noise)
     values = join(prior.render(weights, scale), content.layout, scale)
-    sample_rate = None if header.sample_rate is None else header.sample_rate * scale
     values = values if size is None else pyramid_codec.resampled(values, size)
     return from_values(values, header.kind, sample_rate, header.bit_depth)
 
@@ -483,24 +496,21 @@ def _encode_mixture(signals: Sequence[Signal], layout: Tiling, prior: MixturePri
     return _Files(data, [one.z for one in coded], seconds)
 
 
-def _encode_pyramid(signals: Sequence[Signal], prior: PyramidPrior, settings: Settings) -> _Files:
-    """Files of images with a pyramid prior."""
+def _encode_by_stages(signals: Sequence[Signal], prior: ByStages, settings: Settings) -> _Files:
+    """Files of images with a pyramid prior, or of sounds with a lapped one."""
+    from . import rates, recording_codec
+
     if settings.group_bits != _CHAINED:
         raise UsageError(f"prior {prior.name} goes with groups of {_CHAINED} bits only")
+    wanted = rates.Wanted(settings.rate, settings.size, settings.psnr)
     files = _Files([], [], {})
     for signal in signals:
         header = _header(signal, prior, 0, _CHAINED)
-        written = pyramid_codec.encode(
-            signal,
-            header,
-            prior,
-            settings.rate,
-            settings.size,
-            settings.psnr,
-            settings.effort,
-            _method(settings),
-            settings.seed,
-        )
+        how = (settings.effort, _method(settings), settings.seed)
+        if isinstance(prior, LappedPrior):
+            written = recording_codec.encode(signal, header, prior, wanted, *how)
+        else:
+            written = pyramid_codec.encode(signal, header, prior, wanted, *how)
         files.data.append(written.data)
         files.values.append(written.latents)
         for phase, seconds in written.seconds.items():
@@ -511,7 +521,7 @@ def _encode_pyramid(signals: Sequence[Signal], prior: PyramidPrior, settings: Se
 def _smallest_file(layout: Tiling, prior: AnyPrior, header: Header, group_bits: int) -> int:
     """Bytes of a file with as few groups as there can be."""
     around = len(bitstream.pack(header, b""))
-    if isinstance(prior, PyramidPrior):
+    if isinstance(prior, ByStages):
         return around + 1
     if isinstance(prior, MixturePrior):
         return around + mixtures.class_bytes(layout.tiles, prior.class_bits) + 1
@@ -551,8 +561,8 @@ def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report:
     above: tuple[float, EncodeResult] | None = None
     header = _header(signal, prior, 1, settings.group_bits)
     smallest = _smallest_file(prior.tiling(signal.shape, signal.channels), prior, header, settings.group_bits)
-    # a pyramid's first file is expected to reach it, that of any other prior is as good a beginning as any
-    first = _encode_pyramid([signal], prior, settings) if isinstance(prior, PyramidPrior) else None
+    # the first file stage by stage is expected to reach it, that of any other prior is as good a beginning as any
+    first = _encode_by_stages([signal], prior, settings) if isinstance(prior, ByStages) else None
     attempt = _results(first, prior)[0] if first else encode(signal, prior, replace(settings, psnr=None), report)
     for _ in range(_MOST_ATTEMPTS):
         reached = metrics.psnr(signal, attempt.decoded) - settings.psnr

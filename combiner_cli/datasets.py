@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 from . import media
 from .errors import CombinerError, DatasetError
+from .models.lapped import CHANNELS
+from .recordings import principal_angle, rotation
+from .resampling import resampled
 from .signals import Kind, Signal, split, tiling, to_values
 
 _PREFERRED_ARRAY = "train"
@@ -240,6 +243,57 @@ def sample_pictures(dataset: Dataset, side: int, held_out: int, most_bytes: int,
             f"{dataset.source} holds {len(sizes)} images of at least {side}x{side} samples; it takes two or more"
         )
     return PictureSample(*kept, len(sizes), sorted(sizes)[len(sizes) // 2])
+
+
+@dataclass(frozen=True, eq=False)
+class RecordingSample:
+    """Whole recordings of a data set, some of them held out.
+
+    Attributes:
+        training: ``(channels, samples)`` float32 each, pairs as they are coded.
+        held_out: likewise.
+        signals: number of both.
+        size: length of the typical one, in samples.
+        sample_rate: of all of them.
+    """
+
+    training: list[npt.NDArray[np.float32]]
+    held_out: list[npt.NDArray[np.float32]]
+    signals: int
+    size: int
+    sample_rate: int
+
+
+def sample_recordings(dataset: Dataset, sample_rate: int | None, held_out: int, most_bytes: int) -> RecordingSample:
+    """Recordings at one sample rate, as many as there is room for.
+
+    Args:
+        dataset: where from.
+        sample_rate: in Hz, that of the first recording where it is left out. Others are resampled.
+        held_out: percent of the recordings that are held out, 1 to 50.
+        most_bytes: of the recordings.
+
+    Raises:
+        DatasetError: the data set holds images, or fewer than two recordings.
+    """
+    if dataset.kind != "sound":
+        raise DatasetError(f"{dataset.source} holds images; a lapped prior is for sounds")
+    kept: tuple[list[npt.NDArray[np.float32]], list[npt.NDArray[np.float32]]] = ([], [])
+    sizes: list[int] = []
+    for signal in dataset.signals():
+        assert signal.sample_rate is not None
+        sample_rate = sample_rate or signal.sample_rate
+        samples = resampled(signal.samples, signal.sample_rate, sample_rate)
+        if signal.channels == CHANNELS:
+            samples = samples @ rotation(principal_angle(samples)).T
+        kept[_kept_out(len(sizes), held_out)].append(np.ascontiguousarray(samples.T, dtype=np.float32))
+        sizes.append(len(samples))
+        if sum(own.nbytes for part in kept for own in part) > most_bytes and all(kept):
+            break
+    if not all(kept):
+        raise DatasetError(f"{dataset.source} holds {len(sizes)} sounds; it takes two or more")
+    assert sample_rate is not None
+    return RecordingSample(*kept, len(sizes), sorted(sizes)[len(sizes) // 2], sample_rate)
 
 
 def _kept_out(number: int, percent: int) -> bool:

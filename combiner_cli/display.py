@@ -15,8 +15,8 @@ import click
 if TYPE_CHECKING:
     from .codec import EncodeResult
     from .learn import RoundReport
-    from .learn_hierarchy import PyramidReport
     from .learn_mixture import MixtureReport
+    from .learner import StepReport
     from .refine import Progress
     from .signals import Signal
 
@@ -85,11 +85,11 @@ def mixture_display(name: str) -> Iterator[Callable[[MixtureReport], None]]:
 
 
 @contextmanager
-def pyramid_display(name: str) -> Iterator[Callable[[PyramidReport], None]]:
+def step_display(name: str) -> Iterator[Callable[[StepReport], None]]:
     """A bar on a terminal, a line for every hundred steps elsewhere, both on stderr."""
     if not sys.stderr.isatty():
 
-        def line(result: PyramidReport) -> None:
+        def line(result: StepReport) -> None:
             click.echo(f"{name}: step {result.number}/{result.steps}, cost {result.cost:.4f} bits", err=True)
 
         yield line
@@ -101,7 +101,7 @@ def pyramid_display(name: str) -> Iterator[Callable[[PyramidReport], None]]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task: Any = None
 
-        def show(result: PyramidReport) -> None:
+        def show(result: StepReport) -> None:
             nonlocal task
             if task is None:  # a resumption begins where it begins
                 task = bar.add_task(name, total=result.steps, completed=result.number, state="")

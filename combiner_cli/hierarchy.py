@@ -15,7 +15,6 @@ groups) is made of whole numbers here. That moments depend on what is decoded is
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +27,7 @@ import numpy.typing as npt
 from . import groups, identity, workers
 from .mixtures import NOISE_CODES, noise_level, variance_of
 from .models import pyramid, whole
-from .models.pyramid import CLASSES, COARSE, FAMILY, UNIT, Level
+from .models.pyramid import COARSE, FAMILY, UNIT, Level
 from .models.whole import WholeNetwork
 from .signals import Kind, Tiling, tiling
 
@@ -47,7 +46,7 @@ _ROOT_DEVIATION = (150.0, 60.0, 40.0)  # of the root's colours, times 2^levels, 
 _FEWEST_UNITS, _MOST_UNITS = 512, 1 << 13  # at once
 _PART_OCTAVES = 4  # that the deviation of a detail shrinks by when a part of it is coded
 _PART_INFORMATION = _PART_OCTAVES * groups.INFORMATION_UNIT
-MOST_PARTS_FROM = 20
+FEWEST_PARTS_FROM, MOST_PARTS_FROM = _PART_OCTAVES, 20
 PARTS_FROM = 6  # of the priors that are learned today
 RANGES = ("noise_codes", "rates", "errors")
 
@@ -196,11 +195,6 @@ class PyramidPrior(identity.ForManyRates):
     parts_from: int = 0
     family: str = FAMILY
 
-    @property
-    def bits_per_point(self) -> float:
-        """The prior's own rate, in the middle of those that it was learned for."""
-        return math.sqrt(self.rates[0] * self.rates[1])
-
     def configuration(self) -> dict[str, Any]:
         """Everything but the tensors that decides how a file decodes, as JSON has it."""
         fields = {"kind": self.kind, "family": self.family, "size": self.size}
@@ -240,7 +234,7 @@ class PyramidPrior(identity.ForManyRates):
             values, contrast = features(own, rows)
             results = self.networks[own.kind][network.name](values)
             means = results[: network.outputs if expected else 0]
-            return _frequencies(results[network.outputs :]), _means(means, contrast)
+            return frequencies_of(results[network.outputs :]), _means(means, contrast)
 
         frequencies, means = zip(*workers.mapped(strip, _strips(own)), strict=True)
         return np.concatenate(frequencies, axis=1), np.concatenate(means, axis=1)
@@ -283,12 +277,12 @@ def _means(results: Array, contrast: Array) -> Array:
     return found
 
 
-def _frequencies(logits: Array) -> Array:
+def frequencies_of(logits: Array) -> Array:
     """Whole numbers that sum to 2^16 and are in about the proportion of 2^logit, none of them 0."""
     whole_logits = np.floor(logits * (_LOGIT_UNIT * 2.0**-whole.RESULT_BITS))
     relative = np.maximum(whole_logits - whole_logits.max(axis=0), _LOWEST_LOGIT).astype(np.int64)
     powers = _POWERS[relative - _LOWEST_LOGIT]
-    room = (1 << FREQUENCY_BITS) - CLASSES
+    room = (1 << FREQUENCY_BITS) - len(logits)
     found: Array = 1 + np.floor(powers * room / powers.sum(axis=0))
     top = powers.argmax(axis=0)
     found[top, np.arange(found.shape[1])] += (1 << FREQUENCY_BITS) - found.sum(axis=0)
@@ -354,7 +348,7 @@ def problem(prior: PyramidPrior) -> str | None:
         and type(prior.size) is int
         and 0 < prior.size < 2**32
         and type(prior.parts_from) is int
-        and prior.parts_from in (0, *range(_PART_OCTAVES, MOST_PARTS_FROM + 1))
+        and prior.parts_from in (0, *range(FEWEST_PARTS_FROM, MOST_PARTS_FROM + 1))
         and all(len(getattr(prior, name)) == 2 for name in RANGES)
         and all(type(code) is int and 0 <= code < NOISE_CODES for code in prior.noise_codes)
         and all(type(value) is float and 0 < value < 64 for value in (*prior.rates, *prior.errors))

@@ -28,6 +28,7 @@ DENSITIES = 8  # coarse levels, the second finest level, six stages of the fines
 _GROUP = 8 * groups.INFORMATION_UNIT
 _UNIT = 96  # of a density: groups per 8 bits of information
 MOST_DENSITY = 127
+STRAIGHT = 4
 _FEW_GROUPS = 256
 AGAIN = 8  # groups more than a share, after which another part like this one follows
 # of 0 to 8 groups more than a share, in 65536ths
@@ -82,6 +83,10 @@ class Share:
             self.left -= count
         return count
 
+    def steer(self, digit: int) -> None:
+        """Change the density of what is coded before the size of the file is known, 4 meaning not at all."""
+        self.densities[0] = min(max(self.densities[0] + digit - STRAIGHT, 0), MOST_DENSITY)
+
     def most_more(self, information: int, count: int) -> int:
         """How many groups a part of a stage can have beyond those that it took."""
         most = min(len(MORE_FREQUENCIES) - 1, information - count)
@@ -91,6 +96,23 @@ class Share:
         """Take groups beyond a share."""
         if self.left is not None:
             self.left -= more
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """What a file holds.
+
+    Attributes:
+        classes: of all units or bands, ``(classes,)``.
+        indices: of all groups in one array.
+        latents: whitened latents of all stages in one array.
+        values: the signal in [-1, 1], ``(*shape, channels)``.
+    """
+
+    classes: npt.NDArray[np.int64]
+    indices: tuple[npt.NDArray[np.int64], ...]
+    latents: tuple[npt.NDArray[np.float32], ...]
+    values: npt.NDArray[np.float32]
 
 
 @dataclass(eq=False)
@@ -122,11 +144,12 @@ class FileSource:
 
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
         del own, chroma, means
-        found = self._symbols(frequencies)
+        found = self.symbols(frequencies)
         self.classes.append(found.astype(np.int8))
         return found
 
-    def _symbols(self, frequencies: Array) -> Array:
+    def symbols(self, frequencies: Array) -> Array:
+        """The next symbols of the stream of classes, given their frequencies."""
         try:
             found: Array = self.decoder.decode(class_model(), probabilities(frequencies))
         except (AssertionError, ValueError) as error:
@@ -141,7 +164,7 @@ class FileSource:
         information = int(moments.information().sum())
         count, more = self.share.take(name, information, moments.last), 0
         if takes_more(name, count, self.parts_from):
-            more = min(int(self._symbols(MORE_FREQUENCIES)[0]), self.share.most_more(information, count))
+            more = min(int(self.symbols(MORE_FREQUENCIES)[0]), self.share.most_more(information, count))
             self.share.take_more(more)
             count += more
         part = partition(moments, count, self.key, more)

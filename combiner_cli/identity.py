@@ -62,6 +62,11 @@ class ForManyRates(Identified):
     rates: tuple[float, float]
     errors: tuple[float, float]
 
+    @property
+    def bits_per_point(self) -> float:
+        """The prior's own rate, in the middle of those that it was learned for."""
+        return math.sqrt(self.rates[0] * self.rates[1])
+
     def typical(self, bits_per_point: float) -> tuple[float, float]:
         """Code of the noise variance at which a typical signal takes a rate, and its mean squared error there.
 

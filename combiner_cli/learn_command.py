@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .priors import AnyPrior
 
 _MOST_PICTURE_BYTES = 2**31
+_MOST_RECORDING_BYTES = 2**31
 _NOT_IN_THE_COMMAND = ("--threads", "--device", "--checkpoint", "--checkpoint-seconds")
 
 
@@ -57,6 +58,8 @@ class Request:
     seed: int
     describe: str | None
     device: str
+    hop: tuple[int, ...]
+    sample_rate: int | None
 
 
 @click.command("learn-prior")
@@ -72,8 +75,9 @@ class Request:
 )
 @click.option(
     "--family",
-    type=click.Choice(["linear", "pyramid", "siren"]),
-    help="linear: tiles in closed form. pyramid: whole photographs, by gradient. siren: with hidden layers. "
+    type=click.Choice(["lapped", "linear", "pyramid", "siren"]),
+    help="linear: tiles in closed form. pyramid: whole photographs, and lapped: whole recordings, by gradient. "
+    "siren: with hidden layers. "
     "[default: linear, with layers siren]",
 )
 @click.option(
@@ -141,10 +145,23 @@ class Request:
 @click.option(
     "--steps",
     type=click.IntRange(1),
-    help="Gradient steps: of a pyramid in all, with layers per round. [default: 6000, 40]",
+    help="Gradient steps: of a pyramid or a lapped prior in all, with layers per round. [default: 6000, 40]",
 )
 @click.option(
-    "--start", metavar="PRIOR", help="Pyramid: learn on from this prior, a name or a file. [default: from nothing]"
+    "--start",
+    metavar="PRIOR",
+    help="Pyramid, lapped: learn on from this prior, a name or a file. [default: from nothing]",
+)
+@click.option(
+    "--hop",
+    type=click.IntRange(16, 4096),
+    multiple=True,
+    help="Lapped: samples between frames; several let the encoder choose. [default: 256]",
+)
+@click.option(
+    "--sample-rate",
+    type=click.IntRange(1000, 768_000),
+    help="Lapped: in Hz; what has another one is resampled. [default: that of the first recording]",
 )
 @click.option(
     "--points", type=click.IntRange(1), default=256, show_default=True, help="With layers: points per tile and step."
@@ -215,8 +232,10 @@ _Describe = Callable[[str, str], str]  # the command and what it took -> the tex
 def _family(asked: Request) -> str:
     """The family that is meant, where the options go with it."""
     family = asked.family or ("siren" if asked.layers else "pyramid" if asked.start else "linear")
-    if asked.start and family != "pyramid":
-        raise UsageError("--start goes with --family pyramid")
+    if asked.start and family not in ("pyramid", "lapped"):
+        raise UsageError("--start goes with --family pyramid or lapped")
+    if (asked.hop or asked.sample_rate) and family != "lapped":
+        raise UsageError("--hop and --sample-rate go with --family lapped")
     if (family == "siren") != (asked.layers > 0):
         raise UsageError("--family siren and --layers of at least 1 go together")
     return family
@@ -249,7 +268,7 @@ def _pyramid(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
         size=sample.size,
         start=start.id if start else None,
     )
-    with display.pyramid_display(plan.name) as show:
+    with display.step_display(plan.name) as show:
         learned = learn_hierarchy.learn(
             plan,
             sample.training,
@@ -262,6 +281,51 @@ def _pyramid(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
         )
     data = f"{asked.describe or source.source.resolve().name}, {sample.signals} images"
     return learned.prior, lambda command, spent: cards.pyramid_card(plan, learned, command, data, spent)
+
+
+def _lapped(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
+    """A prior over the weights of lapped transforms."""
+    from . import cards, datasets, learn_recordings, priors
+    from .codec import choose_device
+    from .recordings import LappedPrior
+
+    if asked.beta is not None or asked.rate is not None:
+        raise UsageError("a lapped prior is for all rates; leave out --rate and --beta")
+    hops = asked.hop or (256,)
+    learn_recordings.check_hops(hops)
+    start = priors.find(asked.start) if asked.start else None
+    if start is not None and not isinstance(start, LappedPrior):
+        raise UsageError(f"--start takes a lapped prior, and {start.name} is not one")
+    sample = datasets.sample_recordings(source, asked.sample_rate, asked.held_out, _MOST_RECORDING_BYTES)
+    length = sample.sample_rate * 128 // 125  # about a second; 64 frames of 256 samples at 16 kHz
+    plan = learn_recordings.LappedPlan(
+        name=asked.name,
+        steps=asked.steps or 6_000,
+        stretches=max(6, 12 * 16_384 // length),
+        length=length,
+        hops=hops,
+        detail=(64, 32),
+        activity=(32, 32),
+        noise_codes=(8, 88),
+        seed=asked.seed,
+        sample_rate=sample.sample_rate,
+        channels=max(len(own) for own in sample.training),
+        size=sample.size,
+        start=start.id if start else None,
+    )
+    with display.step_display(plan.name) as show:
+        learned = learn_recordings.learn(
+            plan,
+            sample.training,
+            sample.held_out,
+            choose_device(asked.device),
+            asked.checkpoint,
+            asked.checkpoint_seconds,
+            show,
+            start,
+        )
+    data = f"{asked.describe or source.source.resolve().name}, {sample.signals} sounds"
+    return learned.prior, lambda command, spent: cards.lapped_card(plan, learned, command, data, spent)
 
 
 def _mixture(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
@@ -364,6 +428,7 @@ def _network(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
 _LEARNERS: dict[str, Callable[[Dataset, Request], tuple[AnyPrior, _Describe]]] = {
     "linear": _mixture,
     "pyramid": _pyramid,
+    "lapped": _lapped,
     "siren": _network,
 }
 

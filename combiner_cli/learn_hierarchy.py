@@ -23,19 +23,28 @@ import numpy.typing as npt
 import torch
 
 from . import hierarchy_coding
-from .errors import DamagedFileError, DatasetError, OutputError, UsageError
-from .hierarchy import LOWEST, OCTAVE, PARTS_FROM, PyramidPrior, noise_deviation
-from .hierarchy_coding import LEAST_REACH, MOST_REACH, REACH, REACH_PER_BIT
-from .models import pyramid, whole
+from .hierarchy import PARTS_FROM, PyramidPrior, noise_deviation
+from .learner import (
+    Learner,
+    Shape,
+    StepReport,
+    evidence,
+    go_on_from,
+    load_checkpoint,
+    relative_rate,
+    sampled,
+    save_checkpoint,
+    stored,
+)
+from .models import pyramid
 from .models.pyramid import COARSE, FEATURE_UNIT, UNIT, Level, Network
+from .stage_coding import best_classes
 
 Array = npt.NDArray[Any]
 
 _CHECKPOINT = "combiner-pyramid-checkpoint-1"
 _LEARNING_RATE = 2.5e-3
 _LATER_RATE = 1.5e-3  # of networks that have learned before
-_LAST_RATE = 0.02  # of the learning rate, at the end
-_WARM_UP = 100  # steps
 _MOST_GRADIENT = 1.0
 _USUAL_CODE = 48  # whose pictures have weight 1; the cost of a picture is about inverse to its noise deviation ...
 _WEIGHT_OCTAVES = 0.7 / 16  # ... and so is its weight, nearly
@@ -76,22 +85,6 @@ class PyramidPlan:
 
 
 @dataclass(frozen=True)
-class PyramidReport:
-    """State after some steps.
-
-    Attributes:
-        number: steps finished.
-        steps: of all.
-        cost: KL + class bits + squared error / (2 · s2) of the steps since the last report, in bits per picture
-            element, weighted as in the loss.
-    """
-
-    number: int
-    steps: int
-    cost: float
-
-
-@dataclass(frozen=True)
 class LearnedPyramid:
     """A finished prior, and what was measured on the way.
 
@@ -102,40 +95,8 @@ class LearnedPyramid:
     """
 
     prior: PyramidPrior
-    reports: tuple[PyramidReport, ...]
+    reports: tuple[StepReport, ...]
     curve: tuple[tuple[int, float, float], ...]
-
-
-class _Learner(torch.nn.Module):
-    """A network in floating point; see :class:`combiner_cli.models.whole.WholeNetwork`."""
-
-    def __init__(self, network: Network, hidden: tuple[int, int], generator: torch.Generator) -> None:
-        super().__init__()
-        self.network = network
-
-        def drawn(rows: int, columns: int, gain: float) -> torch.nn.Parameter:
-            scale = gain / math.sqrt(columns)
-            return torch.nn.Parameter(torch.randn(rows, columns, generator=generator) * scale)
-
-        self.first = drawn(hidden[0], network.features, 1.2)
-        self.first_bias = torch.nn.Parameter(torch.zeros(hidden[0], 1))
-        self.second = drawn(hidden[1], hidden[0], 1.4)
-        self.second_bias = torch.nn.Parameter(torch.zeros(hidden[1], 1))
-        self.third = torch.nn.Parameter(torch.zeros(network.values, hidden[1]))
-        bias = torch.zeros(network.values, 1)
-        if not network.activity:
-            bias[network.outputs :] = -1.0  # octaves of the deviations, relative to the contrast
-        self.third_bias = torch.nn.Parameter(bias)
-        self.linear = torch.nn.Parameter(torch.zeros(network.outputs, network.relative))
-
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Means and the rest, ``(outputs, columns)`` and ``(values - outputs, columns)``."""
-        largest = float(whole.LARGEST_ACTIVATION)
-        hidden = torch.addmm(self.first_bias, self.first, features).clamp(0, largest)
-        hidden = torch.addmm(self.second_bias, self.second, hidden).clamp(0, largest)
-        results = torch.addmm(self.third_bias, self.third, hidden)
-        outputs, relative = self.linear.shape
-        return results[:outputs] + self.linear @ features[:relative], results[outputs:]
 
 
 def learn(
@@ -145,7 +106,7 @@ def learn(
     device: str = "cpu",
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
-    report: Callable[[PyramidReport], None] = lambda _: None,
+    report: Callable[[StepReport], None] = lambda _: None,
     start: PyramidPrior | None = None,
 ) -> LearnedPyramid:
     """Learn a pyramid prior.
@@ -169,42 +130,37 @@ def learn(
     fingerprint = _fingerprint(plan, training)
     learner = _learner(plan).to(device)
     if start is not None:
-        _go_on_from(learner, start)
+        go_on_from(learner, start.stored, start.name)
     highest_rate = _LEARNING_RATE if start is None else _LATER_RATE
     optimiser = torch.optim.Adam(learner.parameters(), lr=highest_rate, betas=(0.9, 0.98))
-    done, reports = 0, list[PyramidReport]()
+    done, reports = 0, list[StepReport]()
     if checkpoint is not None and checkpoint.exists():
-        done, reports = _load(checkpoint, fingerprint, learner, optimiser)
+        done, reports = load_checkpoint(checkpoint, _CHECKPOINT, fingerprint, learner, optimiser)
     saved, costs = time.monotonic(), []
     for number in range(done, plan.steps):
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([plan.seed, number])))
         for group in optimiser.param_groups:
-            group["lr"] = highest_rate * _relative_rate(number, plan.steps)
+            group["lr"] = highest_rate * relative_rate(number, plan.steps)
         optimiser.zero_grad()
         costs.append(_Descent(learner, generator, device).run(*_crops(plan, training, generator)))
-        for network in (part for part in learner.modules() if isinstance(part, _Learner)):
+        for network in (part for part in learner.modules() if isinstance(part, Learner)):
             torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
         optimiser.step()
         if (number + 1) % _REPORT_STEPS == 0 or number + 1 == plan.steps:
-            reports.append(PyramidReport(number + 1, plan.steps, float(np.mean(costs))))
+            reports.append(StepReport(number + 1, plan.steps, float(np.mean(costs))))
             costs = []
             report(reports[-1])
         if checkpoint is not None and (time.monotonic() - saved > checkpoint_seconds or number + 1 == plan.steps):
-            _save(checkpoint, fingerprint, learner, optimiser, number + 1, reports)
+            save_checkpoint(checkpoint, _CHECKPOINT, fingerprint, learner, optimiser, number + 1, reports)
             saved = time.monotonic()
     low, high = plan.noise_codes
-    stored = _stored(learner)
-    prior = PyramidPrior(plan.name, "image", (low, high), (1.0, 2.0), (1.0, 1.0), plan.size, stored, PARTS_FROM)
+    prior = PyramidPrior(
+        plan.name, "image", (low, high), (1.0, 2.0), (1.0, 1.0), plan.size, stored(learner), PARTS_FROM
+    )
     curve = _curve(prior, held_out)
     rates, errors = zip(*((curve[n][1], 4 * 10 ** (-curve[n][2] / 10)) for n in (0, -1)), strict=True)
     prior = replace(prior, noise_codes=(curve[0][0], curve[-1][0]), rates=rates, errors=errors)
     return LearnedPyramid(prior, tuple(reports), curve)
-
-
-def _relative_rate(number: int, steps: int) -> float:
-    """The learning rate of a step of some over the highest one: a short rise, then half a wave down."""
-    falling = 0.5 * (1 + math.cos(math.pi * number / steps))
-    return min(1.0, (number + 1) / _WARM_UP) * (falling * (1 - _LAST_RATE) + _LAST_RATE)
 
 
 def _learner(plan: PyramidPlan) -> torch.nn.ModuleDict:
@@ -215,21 +171,15 @@ def _learner(plan: PyramidPlan) -> torch.nn.ModuleDict:
         networks = torch.nn.ModuleDict()
         for network in pyramid.NETWORKS:
             hidden = activity if network.activity else chroma if network.chroma else luma
-            networks[network.name] = _Learner(network, hidden, generator)
+            networks[network.name] = Learner(_shape(network, hidden), generator)
         found[str(kind)] = networks
     return found
 
 
-def _go_on_from(learner: torch.nn.ModuleDict, start: PyramidPrior) -> None:
-    """Put the networks of a prior into a learner."""
-    state = learner.state_dict()
-    for name, tensor in start.stored.items():
-        own = torch.from_numpy(whole.dequantised(name.rpartition(".")[2], tensor))
-        own = own[:, None] if name.endswith("_bias") else own
-        if own.shape != state[name].shape:
-            raise UsageError(f"the networks of {start.name} have other sizes than those to be learned")
-        state[name] = own.float()
-    learner.load_state_dict(state)
+def _shape(network: Network, hidden: tuple[int, int]) -> Shape:
+    # octaves of the deviations begin at -1, relative to the contrast
+    bias = [0.0] * network.outputs + [0.0 if network.activity else -1.0] * (network.values - network.outputs)
+    return Shape(network.features, network.values, network.outputs, network.relative, hidden, tuple(bias))
 
 
 def _crops(
@@ -324,8 +274,11 @@ class _Descent:
         residual = self._tensor(pyramid.unit_details(true, chroma) / UNIT) - means * self._tensor(contrast / UNIT)
         energy = (residual**2).mean(dim=0)
         octaves = torch.log_softmax(logits * math.log(2), dim=0) / math.log(2)
-        classes = hierarchy_coding.best_classes(
-            energy.detach().cpu().numpy(), octaves.detach().cpu().numpy(), network.outputs, own.kind
+        classes = best_classes(
+            energy.detach().cpu().numpy(),
+            octaves.detach().cpu().numpy(),
+            network.outputs,
+            hierarchy_coding.class_variances(own.kind),
         )
         own.own_activity[:, int(chroma)] = classes.reshape(len(own.code), *own.units)
         entropy = -octaves.gather(0, torch.from_numpy(classes).to(self._device)[None])[0]
@@ -350,50 +303,16 @@ class _Descent:
         residual = self._tensor(pyramid.get(true, own, number) / UNIT) - means
         phases = pyramid.stage_phases(number)
         counts = [pyramid.positions(own, phase, rows) // len(own.code) for phase in phases]
-        self._backward(own, counts, _evidence(residual, octaves).sum(dim=0))
+        self._backward(own, counts, evidence(residual, octaves).sum(dim=0))
+        noise = self._generator.standard_normal(residual.shape, dtype=np.float32)
         with torch.no_grad():
-            values = means + self._sampled(residual, octaves)
+            values = means + sampled(residual, octaves, self._tensor(noise))
         pyramid.put(own, number, np.floor(values.cpu().numpy().astype(np.float64) * UNIT))
-
-    def _sampled(self, residual: torch.Tensor, octaves: torch.Tensor) -> torch.Tensor:
-        """A sample of the posterior of residuals, as coding would find it."""
-        variance = torch.exp2(2 * octaves)
-        variance = torch.where(octaves * OCTAVE < LOWEST, torch.zeros_like(variance), variance)
-        share = variance / (variance + 1)
-        reach = REACH * torch.sqrt(variance)
-        mean = torch.minimum(torch.maximum(share * residual, -reach), reach)
-        noise = self._tensor(self._generator.standard_normal(residual.shape, dtype=np.float32))
-        return mean + torch.sqrt(share) * noise
 
 
 def _weights(code: Array) -> Array:
     """Weights of pictures of noise codes, ``(pictures,)``."""
     return np.exp2(-(code - _USUAL_CODE) * _WEIGHT_OCTAVES).clip(0.1, 8.0)
-
-
-def _evidence(residual: torch.Tensor, octaves: torch.Tensor) -> torch.Tensor:
-    """KL + squared error / (2 · s2) of the exact posterior in bits, up to a constant, with noise variance 1.
-
-    What is beyond the reach of the candidates stays as an error; compare :func:`combiner_cli.mixtures.class_costs`.
-    How far they reach, and what is lost beyond that, was measured on coded pictures: further, the more bits there are.
-    """
-    whole_variance = torch.exp2(2 * octaves) + 1
-    bits = 0.5 * torch.log2(whole_variance.detach())
-    reach = (LEAST_REACH + REACH_PER_BIT * bits).clamp(max=MOST_REACH)
-    beyond = (residual.abs() - reach * torch.sqrt(whole_variance)).clamp(min=0)
-    nats = torch.log(whole_variance) + residual**2 / whole_variance + beyond**2 * (1 - 1 / whole_variance)
-    return nats * (0.5 / math.log(2))
-
-
-def _stored(learner: torch.nn.ModuleDict) -> dict[str, Array]:
-    """The networks in whole numbers by ``kind.network.tensor``."""
-    found: dict[str, Array] = {}
-    for kind, networks in learner.items():
-        for name, network in networks.items():  # type: ignore[operator]
-            tensors = {part: getattr(network, part).detach().cpu().numpy() for part in whole.TENSORS}
-            tensors = {part: own[:, 0] if part.endswith("bias") else own for part, own in tensors.items()}
-            found |= {f"{kind}.{name}.{part}": own for part, own in whole.quantised(tensors).items()}
-    return found
 
 
 def _curve(prior: PyramidPrior, held_out: Sequence[npt.NDArray[np.uint8]]) -> tuple[tuple[int, float, float], ...]:
@@ -418,57 +337,3 @@ def _fingerprint(plan: PyramidPlan, training: Sequence[npt.NDArray[np.uint8]]) -
     for picture in training:
         content.update(str(picture.shape).encode() + np.ascontiguousarray(picture).tobytes())
     return content.hexdigest()
-
-
-def _save(
-    path: Path,
-    fingerprint: str,
-    learner: torch.nn.ModuleDict,
-    optimiser: torch.optim.Optimizer,
-    done: int,
-    reports: Sequence[PyramidReport],
-) -> None:
-    """Write a checkpoint, replacing the last one in one step."""
-    from safetensors.torch import save
-
-    tensors = {f"weight.{name}": value.contiguous() for name, value in learner.state_dict().items()}
-    for number, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"adam.{number}.{name}": value.contiguous() for name, value in state.items()}
-    facts = json.dumps({"done": done, "reports": [asdict(report) for report in reports]})
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(save(tensors, {"format": _CHECKPOINT, "fingerprint": fingerprint, "facts": facts}))
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"checkpoint {path} cannot be written ({error}); choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _load(
-    path: Path, fingerprint: str, learner: torch.nn.ModuleDict, optimiser: torch.optim.Optimizer
-) -> tuple[int, list[PyramidReport]]:
-    """Put a checkpoint's state into the learner and the optimiser; steps done, and their reports."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as content:
-            metadata = content.metadata() or {}
-            if metadata.get("format") != _CHECKPOINT:
-                raise DamagedFileError(f"{path} is not a checkpoint of this learning; remove it to start anew")
-            if metadata["fingerprint"] != fingerprint:
-                raise DatasetError(f"{path} belongs to other data or settings; remove it to start anew")
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
-            facts = json.loads(metadata["facts"])
-        learner.load_state_dict(
-            {name.removeprefix("weight."): own for name, own in tensors.items() if name.startswith("weight.")}
-        )
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, own in tensors.items():
-            if name.startswith("adam."):
-                _, number, part = name.split(".")
-                state.setdefault(int(number), {})[part] = own
-        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-        return int(facts["done"]), [PyramidReport(**one) for one in facts["reports"]]
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DamagedFileError(f"checkpoint {path} cannot be read ({error}); remove it to start anew") from error

@@ -13,18 +13,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import covariances, groups, hierarchy, identity, mixtures
+from . import covariances, groups, hierarchy, identity, mixtures, recordings
 from .covariances import CovariancePrior
 from .errors import CombinerError, DamagedFileError, InputError, PriorError, UnsupportedVersionError
 from .groups import Stage
 from .hierarchy import PyramidPrior
 from .mixtures import MixturePrior
-from .models import linear, pyramid
+from .models import lapped, linear, pyramid
 from .models.linear import Linear
 from .models.siren import FAMILY, Siren
+from .recordings import LappedPrior
 from .signals import Kind, Tiling, coverage, tiling
 
-FORMATS = ("combiner-prior-1", "combiner-prior-2", "combiner-prior-3")  # factorised, with covariances, pyramids
+# factorised, with covariances, pyramids, lapped transforms
+FORMATS = ("combiner-prior-1", "combiner-prior-2", "combiner-prior-3", "combiner-prior-4")
 SUFFIX = ".safetensors"
 _OLDER = "older"
 SEARCH_VARIABLE = "COMBINER_PRIORS"
@@ -112,7 +114,8 @@ class Prior(identity.Identified):
         return {"deviation": self.deviation, "information": self.information, "mean": self.mean}
 
 
-AnyPrior = Prior | CovariancePrior | MixturePrior | PyramidPrior
+AnyPrior = Prior | CovariancePrior | MixturePrior | PyramidPrior | LappedPrior
+ByStages = PyramidPrior | LappedPrior  # whole signals, stage after stage, for all rates
 
 
 def check_kind(prior: AnyPrior, kind: Kind) -> None:
@@ -142,6 +145,8 @@ def save(prior: AnyPrior, path: Path) -> None:
 
 
 def _format_of(prior: AnyPrior) -> str:
+    if isinstance(prior, LappedPrior):
+        return FORMATS[3]
     if isinstance(prior, PyramidPrior):
         return FORMATS[2]
     return FORMATS[0] if isinstance(prior, Prior) else FORMATS[1]
@@ -180,12 +185,17 @@ def load(path: Path) -> AnyPrior:
 
 
 def _problem(prior: AnyPrior) -> str | None:
+    if isinstance(prior, LappedPrior):
+        return recordings.problem(prior)
     if isinstance(prior, PyramidPrior):
         return hierarchy.problem(prior)
     return mixtures.problem(prior) if isinstance(prior, MixturePrior) else problem(prior)
 
 
 def _from_stored(name: str, version: str, configuration: dict[str, Any], tensors: dict[str, Any]) -> AnyPrior:
+    if version == FORMATS[3]:
+        lists = {field: tuple(configuration[field]) for field in (*recordings.RANGES, "hops")}
+        return LappedPrior(name=name, stored=tensors, **{**configuration, **lists})
     if version == FORMATS[2]:
         ranges = {field: tuple(configuration[field]) for field in hierarchy.RANGES}
         return PyramidPrior(name=name, stored=tensors, **{**configuration, **ranges})
@@ -208,7 +218,7 @@ def _check_format(version: str, path: Path) -> None:
     raise DamagedFileError(f"{path} is not a combiner prior")
 
 
-def choose(kind: Kind, shape: tuple[int, ...], quality: int) -> tuple[AnyPrior, float]:
+def choose(kind: Kind, shape: tuple[int, ...], quality: int, sample_rate: int | None = None) -> tuple[AnyPrior, float]:
     """The shipped prior for a signal and a quality, and the rate relative to the prior's own.
 
     The rate is logarithmic in the quality: with several priors, qualities 2 and 9 are the rates of the lowest and the
@@ -218,11 +228,12 @@ def choose(kind: Kind, shape: tuple[int, ...], quality: int) -> tuple[AnyPrior, 
         kind: of the signal.
         shape: of the signal.
         quality: 1 to 10.
+        sample_rate: of a sound, in Hz.
 
     Raises:
         PriorError: no prior of that kind is shipped.
     """
-    suitable = suitable_priors(kind, shape)
+    suitable = suitable_priors(kind, shape, sample_rate)
     if len(suitable) == 1:
         return suitable[0], quality_rate(suitable[0], quality)
     lowest, highest = suitable[0].bits_per_point, suitable[-1].bits_per_point
@@ -234,10 +245,10 @@ def choose(kind: Kind, shape: tuple[int, ...], quality: int) -> tuple[AnyPrior, 
 def quality_rate(prior: AnyPrior, quality: int) -> float:
     """The rate that a quality of 1 to 10 stands for with one prior, relative to the prior's own.
 
-    A pyramid prior is for all rates: its qualities go from near the lowest to near the highest in equal steps of the
-    noise code.
+    A pyramid or lapped prior is for all rates: its qualities go from near the lowest to near the highest in equal
+    steps of the noise code.
     """
-    if not isinstance(prior, PyramidPrior):
+    if not isinstance(prior, ByStages):
         return relative_rate(quality)
     place = _LOWEST_QUALITY + (_HIGHEST_QUALITY - _LOWEST_QUALITY) * (quality - 1) / 9
     return float(prior.rates[0] * (prior.rates[1] / prior.rates[0]) ** place) / prior.bits_per_point
@@ -250,19 +261,25 @@ def nearest_prior(suitable: Sequence[AnyPrior], bits_per_point: float) -> AnyPri
 
 def prior_for_psnr(suitable: Sequence[AnyPrior], psnr: float) -> AnyPrior:
     """The prior that is meant for a PSNR (dB, peak-to-peak 2); the one of the highest rate if none says so."""
-    mixed = [prior for prior in suitable if isinstance(prior, MixturePrior | PyramidPrior)]
+    mixed = [prior for prior in suitable if isinstance(prior, MixturePrior | ByStages)]
     wanted = math.log(4) - psnr * math.log(10) / 10
     if not mixed:
         return suitable[-1]
     return min(mixed, key=lambda prior: abs(math.log(prior.errors[0] * prior.errors[1]) / 2 - wanted))
 
 
-def suitable_priors(kind: Kind, shape: tuple[int, ...]) -> list[AnyPrior]:
+def suitable_priors(kind: Kind, shape: tuple[int, ...], sample_rate: int | None = None) -> list[AnyPrior]:
     """The shipped priors for a signal, by increasing rate.
 
-    Pyramids and mixtures come first; of those, the ones count that were learned from signals of the nearest size in
-    proportion, and where a pyramid is among them, only pyramids. Without any, those count whose tiles are the largest
-    that the signal's longer side holds.
+    Of the lapped priors, the one counts whose sample rate is the nearest in proportion. Without any, pyramids and
+    mixtures come first; of those, the ones count that were learned from signals of the nearest size in proportion, and
+    where a pyramid is among them, only pyramids. Without any, those count whose tiles are the largest that the
+    signal's longer side holds.
+
+    Args:
+        kind: of the signal.
+        shape: of the signal.
+        sample_rate: of a sound, in Hz.
 
     Raises:
         PriorError: no prior of that kind is shipped.
@@ -271,19 +288,31 @@ def suitable_priors(kind: Kind, shape: tuple[int, ...]) -> list[AnyPrior]:
     candidates = [(path, stated) for path, stated in candidates if stated.get("kind") == kind]
     if not candidates:
         raise PriorError(f"no prior for {kind}s is installed; name one with --prior")
-    mixed = [(path, stated) for path, stated in candidates if stated["family"] in (linear.FAMILY, pyramid.FAMILY)]
-    if mixed:
-        size = min((stated["size"] for _, stated in mixed), key=lambda size: abs(math.log(max(shape) / size)))
-        mixed = [(path, stated) for path, stated in mixed if stated["size"] == size]
-        whole = [(path, stated) for path, stated in mixed if stated["family"] == pyramid.FAMILY]
-        found: list[AnyPrior] = [load(path) for path, _ in whole or mixed]
+    families: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    for path, stated in candidates:
+        families.setdefault(stated["family"], []).append((path, stated))
+    if sample_rate is not None and lapped.FAMILY in families:
+        found = [load(_nearest(families[lapped.FAMILY], "sample_rate", sample_rate)[0][0])]
+    elif linear.FAMILY in families or pyramid.FAMILY in families:
+        sized = families.get(linear.FAMILY, []) + families.get(pyramid.FAMILY, [])
+        nearest = _nearest(sized, "size", max(shape))
+        whole = [path for path, stated in nearest if stated["family"] == pyramid.FAMILY]
+        found = [load(path) for path in whole or [path for path, _ in nearest]]
     else:
-        loaded = [load(path) for path, _ in candidates]
-        shipped = [prior for prior in loaded if not isinstance(prior, PyramidPrior)]
+        loaded = [load(path) for path, _ in families.get(FAMILY, [])]
+        shipped = [prior for prior in loaded if isinstance(prior, Prior | CovariancePrior)]
         extents = sorted({max(prior.network.extent) for prior in shipped})
         extent = max([extents[0], *(extent for extent in extents if extent <= max(shape))])
         found = [prior for prior in shipped if max(prior.network.extent) == extent]
     return sorted(found, key=lambda prior: prior.bits_per_point)
+
+
+def _nearest(
+    candidates: Sequence[tuple[Path, dict[str, Any]]], field: str, value: int
+) -> list[tuple[Path, dict[str, Any]]]:
+    """Those of some priors that state the nearest number in proportion."""
+    nearest = min((stated[field] for _, stated in candidates), key=lambda own: abs(math.log(value / own)))
+    return [(path, stated) for path, stated in candidates if stated[field] == nearest]
 
 
 def relative_rate(quality: int) -> float:

@@ -2,68 +2,29 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import bitstream, hierarchy_groups
+from . import bitstream, hierarchy_groups, rates
 from .bitstream import Header
 from .coder import Chaining
-from .errors import DamagedFileError, UsageError
+from .errors import DamagedFileError
 from .hierarchy import HIGHEST_CODE, LOWEST_CODE, PyramidPrior, StageName, descend
-from .hierarchy_coding import Coded, Forecast, encode_planes, forecast, values_of
-from .hierarchy_groups import LAST_STAGE, FileSource, Share
+from .hierarchy_coding import encode_planes, forecast, values_of
+from .hierarchy_groups import LAST_STAGE, FileSource, Read, Share
 from .signals import Signal, to_values
+from .stage_coding import Coded, Forecast
 
 Array = npt.NDArray[Any]
 
-OVERHEAD = 1.05  # groups per 8 bits of information
 _HALF_RANGE = 127.5
 _CODES_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
-_SMALLEST_ERROR = 1e-6
-_MOST_TRIALS = 8
-_MIDDLE_CODE = 40
-_HASTY = 2  # efforts up to this one save time
-_LEAST_SLOPE = 1 / 64
-_NEAREST, _NEAR = 0.55, 2.0  # steps to 0 with which a code is the nearest or as good, and with which it will do
-_MOST_CODES = 16  # that an image's noise code is away from the usual one of a quality
-
-
-@dataclass(frozen=True, eq=False)
-class Written:
-    """A finished file.
-
-    Attributes:
-        data: the file.
-        latents: whitened latents of all stages of all planes.
-        seconds: wall time by phase.
-    """
-
-    data: bytes
-    latents: Array
-    seconds: dict[str, float]
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """What a file holds.
-
-    Attributes:
-        classes: of all units, ``(units,)``.
-        indices: of all groups in one array.
-        latents: whitened latents of all stages in one array.
-        values: the image in [-1, 1], ``(height, width, channels)``.
-    """
-
-    classes: npt.NDArray[np.int64]
-    indices: tuple[npt.NDArray[np.int64], ...]
-    latents: tuple[npt.NDArray[np.float32], ...]
-    values: npt.NDArray[np.float32]
+_CODES = rates.Codes(LOWEST_CODE, HIGHEST_CODE, 40, 1 / 8, _HALF_RANGE, 16)
 
 
 def planes_of(channels: int) -> list[list[int]]:
@@ -73,25 +34,15 @@ def planes_of(channels: int) -> list[list[int]]:
 
 
 def encode(
-    signal: Signal,
-    header: Header,
-    prior: PyramidPrior,
-    rate: float,
-    size: int | None,
-    psnr: float | None,
-    effort: int,
-    method: str,
-    seed: int,
-) -> Written:
+    signal: Signal, header: Header, prior: PyramidPrior, wanted: rates.Wanted, effort: int, method: str, seed: int
+) -> rates.Written:
     """Encode an image.
 
     Args:
         signal: the image.
         header: of its file, without streams.
         prior: of its weights.
-        rate: bits per pixel over the prior's own that a typical image takes at the quality wanted.
-        size: of the file in bytes, or ``None``.
-        psnr: dB that the decoded image is expected to reach, or ``None``; not together with a size.
+        wanted: of the file.
         effort: 1 to 9.
         method: one of ``search.METHODS``.
         seed: of the encoder's random numbers.
@@ -110,27 +61,17 @@ def encode(
             known[code] = [forecast(prior, plane, code) for plane in planes]
         return known[code]
 
-    if psnr is not None:
-        chosen = _of_error(foretell, 127.5**2 * 4 * 10 ** (-psnr / 10), values.size)
-    elif size is None:
-        if not (math.isfinite(rate) and rate > 0):
-            raise UsageError(f"the rate must be positive, not {rate}")
-        code, error = prior.typical(rate * prior.bits_per_point)
-        chosen = _of_equal_slope(foretell, code, error * _HALF_RANGE**2, values.size)
-    else:
-        code, _ = prior.typical(max(8 * size / signal.points, 1e-3))
-        # exactly the size comes of the densities: a code nearby loses little
-        chosen = _of_size(foretell, code, size - around, _NEAR if effort <= _HASTY else _NEAREST)
+    chosen = rates.choose(foretell, _CODES, prior, wanted, signal.points, values.size, around, effort)
     seconds = {"fit": time.perf_counter() - clock}
     clock = time.perf_counter()
     best: tuple[Coded, bytes] | None = None
-    for trial in _trials(chosen, effort if size is not None else 0):
-        data, coded = _written(prior, header, planes, foretell(trial), size, method, seed)
+    for trial in _trials(chosen, effort if wanted.size is not None else 0):
+        data, coded = _written(prior, header, planes, foretell(trial), wanted.size, method, seed)
         if best is None or coded.squared_error < best[0].squared_error:
             best = coded, data
     assert best is not None
     seconds["search"] = time.perf_counter() - clock
-    return Written(best[1], best[0].latents, seconds)
+    return rates.Written(best[1], best[0].latents, seconds)
 
 
 def _trials(code: int, effort: int) -> list[int]:
@@ -161,94 +102,7 @@ def _written(
         )
         return bitstream.pack(whole, coded.classes + coded.indices.astype(np.uint8).tobytes()), coded
 
-    if size is None:
-        return attempt(OVERHEAD, None, 0)
-    # the header is as long as its numbers are large, and is known afterwards only; so is what the last stages hold
-    classes = sum(one.class_bits for one in expected) / 8
-    around = len(bitstream.pack(replace(header, noise=0, class_bytes=round(classes), densities=(0,) * 8), b""))
-    reserve = max(1, size // 500)
-    information = sum(float(one.information.sum()) for one in expected) / 2048
-    ratio = min(OVERHEAD, max(size - around - classes, 0) / max(information, 1))
-    for _ in range(_MOST_TRIALS):
-        data, coded = attempt(ratio, size - around, reserve)
-        if len(data) == size:
-            return data, coded
-        used = len(coded.indices)
-        around = len(data) - len(coded.classes) - used
-        over = around + len(coded.classes) + used - size
-        if over > 0:
-            reserve *= 4
-            ratio *= max(used - over - reserve, 0) / max(used, 1)
-    raise UsageError(f"a file of {size} bytes cannot be made of this {header.kind}; ask for more than that")
-
-
-def _of_equal_slope(foretell: Callable[[int], list[Forecast]], start: float, error: float, samples: int) -> int:
-    """The noise code at which the noise variance is to the error as it is for a typical image.
-
-    Every signal pays the same for a dB that way, which gives the best average PSNR of many signals at their average
-    rate (the derivative of the PSNR by the bits of a signal is s2 / error).
-    """
-
-    def excess(code: int) -> float:
-        found = sum(one.squared_error for one in foretell(code)) / samples
-        return (code - start) / 8 + math.log2(max(found, _SMALLEST_ERROR) / error)
-
-    # where the error is nothing but the noise, or there is none, no code is better than another
-    return int(min(max(_root(excess, start, 1 / 20), start - _MOST_CODES), start + _MOST_CODES))
-
-
-def _of_error(foretell: Callable[[int], list[Forecast]], error: float, samples: int) -> int:
-    """The noise code with a mean squared error in 255ths squared."""
-
-    def excess(code: int) -> float:
-        found = sum(one.squared_error for one in foretell(code)) / samples
-        return math.log2(error / max(found, _SMALLEST_ERROR))
-
-    return _root(excess, _MIDDLE_CODE, 1 / 11)
-
-
-def _of_size(foretell: Callable[[int], list[Forecast]], start: float, size: int, near: float) -> int:
-    """The noise code at which classes and groups take so many bytes, or one so near."""
-
-    def excess(code: int) -> float:
-        return math.log2(_bytes_of(foretell(code)) / max(size, 1))
-
-    return _root(excess, start, 1 / 13, near)
-
-
-def _bytes_of(expected: Sequence[Forecast]) -> float:
-    """Bytes that classes and groups are expected to take."""
-    return 1.0 + sum(float(one.information.sum()) * OVERHEAD / 2048 + one.class_bits / 8 for one in expected)
-
-
-def _root(excess: Callable[[int], float], start: float, slope: float, near: float = _NEAREST) -> int:
-    """The code at which a function that grows with it is nearest to 0: secants within a bracket.
-
-    Args:
-        excess: of a code.
-        start: about where it is 0.
-        slope: about how much it grows by with each code.
-        near: codes from the 0 that are near enough.
-    """
-    low, high = LOWEST_CODE - 1, HIGHEST_CODE + 1  # not enough, too much
-    code, found = min(max(round(start), LOWEST_CODE), HIGHEST_CODE), {}
-    while code not in found:
-        found[code] = excess(code)
-        if found[code] > 0:
-            high = code
-        else:
-            low = code
-        if len(found) > 1:
-            one, other = sorted(found, key=lambda known: abs(found[known]))[:2]
-            slope = (found[one] - found[other]) / (one - other)
-        slope = min(max(slope, _LEAST_SLOPE), 1.0)
-        step = -found[code] / slope
-        if abs(step) < near and len(found) > 1:
-            break
-        code = min(max(round(code + step), low + 1), high - 1)
-        if low + 1 >= high:
-            break
-    return min(found, key=lambda own: abs(found[own]))
+    return rates.written(attempt, header, expected, size)
 
 
 def read(header: Header, payload: bytes, prior: PyramidPrior) -> Read:

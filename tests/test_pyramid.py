@@ -13,13 +13,14 @@ from conftest import smooth_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from combiner_cli import codec, hierarchy, hierarchy_coding, learn_hierarchy, metrics, priors, pyramid_codec
+from combiner_cli import codec, hierarchy, hierarchy_coding, learn_hierarchy, learner, metrics, priors, pyramid_codec
 from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
 from combiner_cli.hierarchy import PyramidPrior
-from combiner_cli.hierarchy_coding import ChanceSource, best_classes, forecast, picture_of, values_of
+from combiner_cli.hierarchy_coding import forecast, picture_of, values_of
 from combiner_cli.hierarchy_groups import Share, class_bytes, class_decoder, class_model, density_of, probabilities
 from combiner_cli.models import pyramid, whole
 from combiner_cli.signals import Signal
+from combiner_cli.stage_coding import best_classes
 
 
 def plan(**changed):
@@ -210,7 +211,7 @@ def test_tensors_of_another_shape_or_type_do_not_fit():
 
 def test_frequencies_sum_up_and_none_is_zero():
     logits = np.random.default_rng(0).normal(0, 8, (pyramid.CLASSES, 200)) * 2**22
-    found = hierarchy._frequencies(logits)
+    found = hierarchy.frequencies_of(logits)
     assert (found.sum(axis=0) == 2**16).all()
     assert found.min() >= 1
     shares = np.exp2(logits / 2**22)
@@ -222,7 +223,7 @@ def test_frequencies_sum_up_and_none_is_zero():
 @settings(max_examples=25, deadline=None)
 def test_classes_come_back_from_their_stream(count, seed):
     generator = np.random.default_rng(seed)
-    frequencies = hierarchy._frequencies(generator.normal(0, 3, (pyramid.CLASSES, count)) * 2**22)
+    frequencies = hierarchy.frequencies_of(generator.normal(0, 3, (pyramid.CLASSES, count)) * 2**22)
     classes = generator.integers(0, pyramid.CLASSES, count)
     data = class_bytes([classes], [frequencies])
     decoder = class_decoder(data)
@@ -235,10 +236,10 @@ def test_classes_come_back_from_their_stream(count, seed):
 
 def test_a_class_is_chosen_for_what_it_saves():
     even = np.full((pyramid.CLASSES, 3), -math.log2(pyramid.CLASSES))
-    assert best_classes(np.array([0.5, 2.5, 21.0]), even, 12, 0).tolist() == [0, 1, 3]
+    assert best_classes(np.array([0.5, 2.5, 21.0]), even, 12, hierarchy_coding.CLASS_VARIANCES).tolist() == [0, 1, 3]
     rare = even.copy()
     rare[1:] = -20.0  # bits: more than a small variance saves
-    assert best_classes(np.array([0.5, 2.5, 21.0]), rare, 12, 0).tolist() == [0, 0, 3]
+    assert best_classes(np.array([0.5, 2.5, 21.0]), rare, 12, hierarchy_coding.CLASS_VARIANCES).tolist() == [0, 0, 3]
 
 
 def test_units_of_a_stage_are_marked_where_their_details_are():
@@ -282,7 +283,7 @@ def test_the_evidence_is_least_at_the_closed_form_update():
     for variance in (0.5, 3.0, 40.0):
         residual = torch.from_numpy(np.random.default_rng(0).normal(0, math.sqrt(variance), (1, 100_000)))
         octaves = torch.arange(-5, 5, 1 / 32)
-        costs = torch.stack([learn_hierarchy._evidence(residual, own.expand(residual.shape)).mean() for own in octaves])
+        costs = torch.stack([learner.evidence(residual, own.expand(residual.shape)).mean() for own in octaves])
         best = float(torch.exp2(2 * octaves[costs.argmin()]))
         assert best == pytest.approx(max(variance - 1, 2**-10), rel=0.08)
 
@@ -527,10 +528,8 @@ def test_learning_goes_on_from_a_prior():
     training, held_out = pictures(6), pictures(2, 50)
     start = tiny_pyramid()
     unchanged = learn_hierarchy._learner(plan())
-    learn_hierarchy._go_on_from(unchanged, start)
-    assert all(
-        np.array_equal(tensor, start.stored[name]) for name, tensor in learn_hierarchy._stored(unchanged).items()
-    )
+    learner.go_on_from(unchanged, start.stored, start.name)
+    assert all(np.array_equal(tensor, start.stored[name]) for name, tensor in learner.stored(unchanged).items())
     more = learn_hierarchy.learn(plan(steps=5, start=start.id), training, held_out, start=start)
     assert more.prior.id != start.id
     first = learn_hierarchy.learn(plan(steps=5), training, held_out)
@@ -550,4 +549,3 @@ def test_the_simulation_is_the_same_every_time():
     values = pictures(1, 4)[0].astype(float) - 127.5
     one, other = (forecast(tiny_pyramid(), values, 40) for _ in range(2))
     assert one.bits == other.bits
-    assert isinstance(ChanceSource(tiny_pyramid(), picture_of(values), 40), hierarchy_coding._Encoding)

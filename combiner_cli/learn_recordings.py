@@ -1,0 +1,334 @@
+"""Learning a lapped prior: the networks that foretell the moments, by gradient steps on the evidence.
+
+A step takes stretches of recordings through the levels the way a decoder goes, each at a noise variance of its own,
+with samples of the posteriors in the place of coded candidates; every network is trained on the context that it will
+meet. See :mod:`combiner_cli.learner` for the loss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from . import recording_coding
+from .errors import UsageError
+from .learner import (
+    Learner,
+    Shape,
+    StepReport,
+    evidence,
+    go_on_from,
+    load_checkpoint,
+    relative_rate,
+    sampled,
+    save_checkpoint,
+    stored,
+)
+from .models import lapped
+from .models.lapped import BAND, LEVELS, PARITIES, PHASES, Segment
+from .models.pyramid import FEATURE_UNIT, UNIT
+from .recordings import LIMITS, LappedPrior, limit_bins, noise_deviation
+from .stage_coding import best_classes
+
+Array = npt.NDArray[Any]
+
+_CHECKPOINT = "combiner-lapped-checkpoint-1"
+_LEARNING_RATE = 2.5e-3
+_LATER_RATE = 1.5e-3  # of networks that have learned before
+_MOST_GRADIENT = 1.0
+_FEWEST_FRAMES = 16  # of a stretch
+_REPORT_STEPS = 100
+_CURVE_STEP = 8  # noise codes between measurements
+_MOST_GAIN = 2.0  # that the loudness of a stretch is varied by, up and down
+_USUAL_CODE = 40  # whose stretches have weight 1; the cost of a stretch is about linear in its noise code
+_WEIGHT_OCTAVES = 0.5 / 8
+_MORE_THAN_NEEDED = 0.2  # share of the steps
+
+
+@dataclass(frozen=True)
+class LappedPlan:
+    """Settings of a lapped prior's learning.
+
+    Attributes:
+        name: of the prior.
+        steps: gradient steps.
+        stretches: of a step.
+        length: of a stretch, in samples.
+        hops: samples between frames, one of them drawn for each step.
+        detail: units of the hidden layers of the networks that foretell moments.
+        activity: of those that foretell activity.
+        noise_codes: lowest and highest noise code.
+        seed: of all random numbers.
+        sample_rate: of the recordings, in Hz.
+        channels: 2 where second channels are learned.
+        size: length of a typical recording, in samples.
+        start: id of the prior whose networks are learned on, if any.
+    """
+
+    name: str
+    steps: int
+    stretches: int
+    length: int
+    hops: tuple[int, ...]
+    detail: tuple[int, int]
+    activity: tuple[int, int]
+    noise_codes: tuple[int, int]
+    seed: int
+    sample_rate: int
+    channels: int
+    size: int
+    start: int | None = None
+
+
+@dataclass(frozen=True)
+class LearnedLapped:
+    """A finished prior, and what was measured on the way.
+
+    Attributes:
+        prior: to save.
+        reports: of all steps, those before a resumption included.
+        curve: noise code, bits per sample instant and PSNR (peak-to-peak 2) of simulated coding of the held-out
+            recordings.
+    """
+
+    prior: LappedPrior
+    reports: tuple[StepReport, ...]
+    curve: tuple[tuple[int, float, float], ...]
+
+
+def learn(
+    plan: LappedPlan,
+    training: Sequence[Array],
+    held_out: Sequence[Array],
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    report: Callable[[StepReport], None] = lambda _: None,
+    start: LappedPrior | None = None,
+) -> LearnedLapped:
+    """Learn a lapped prior.
+
+    Args:
+        plan: settings.
+        training: recordings, ``(channels, samples)`` float32 in [-1, 1], pairs as their first and second channel are
+            coded.
+        held_out: recordings to measure.
+        device: of torch.
+        checkpoint: file to go on from, and to keep up to date.
+        checkpoint_seconds: time between two states in it.
+        report: called now and then.
+        start: prior whose networks are learned on; the plan has its id.
+
+    Raises:
+        UsageError: the networks of that prior have other sizes than the plan's.
+        DatasetError: the checkpoint is of other data or settings.
+        DamagedFileError: it cannot be read.
+        OutputError: it cannot be written.
+    """
+    prior = LappedPrior(
+        plan.name,
+        "sound",
+        plan.sample_rate,
+        plan.hops,
+        plan.channels,
+        plan.noise_codes,
+        (1.0, 2.0),
+        (1.0, 1.0),
+        plan.size,
+        {},
+    )
+    fingerprint = _fingerprint(plan, training)
+    learner = _learner(plan, prior).to(device)
+    if start is not None:
+        go_on_from(learner, start.stored, start.name)
+    highest_rate = _LEARNING_RATE if start is None else _LATER_RATE
+    optimiser = torch.optim.Adam(learner.parameters(), lr=highest_rate, betas=(0.9, 0.98))
+    done, reports = 0, list[StepReport]()
+    if checkpoint is not None and checkpoint.exists():
+        done, reports = load_checkpoint(checkpoint, _CHECKPOINT, fingerprint, learner, optimiser)
+    saved, costs = time.monotonic(), []
+    for number in range(done, plan.steps):
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([plan.seed, number])))
+        for group in optimiser.param_groups:
+            group["lr"] = highest_rate * relative_rate(number, plan.steps)
+        optimiser.zero_grad()
+        costs.append(_Descent(learner, generator, device).run(*_stretches(plan, training, generator)))
+        for network in (part for part in learner.modules() if isinstance(part, Learner)):
+            torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
+        optimiser.step()
+        if (number + 1) % _REPORT_STEPS == 0 or number + 1 == plan.steps:
+            reports.append(StepReport(number + 1, plan.steps, float(np.mean(costs))))
+            costs = []
+            report(reports[-1])
+        if checkpoint is not None and (time.monotonic() - saved > checkpoint_seconds or number + 1 == plan.steps):
+            save_checkpoint(checkpoint, _CHECKPOINT, fingerprint, learner, optimiser, number + 1, reports)
+            saved = time.monotonic()
+    prior = replace(prior, stored=stored(learner))
+    curve = _curve(prior, held_out)
+    rates, errors = zip(*((curve[n][1], 4 * 10 ** (-curve[n][2] / 10)) for n in (0, -1)), strict=True)
+    prior = replace(prior, noise_codes=(curve[0][0], curve[-1][0]), rates=rates, errors=errors)
+    return LearnedLapped(prior, tuple(reports), curve)
+
+
+def _learner(plan: LappedPlan, prior: LappedPrior) -> torch.nn.ModuleDict:
+    generator = torch.Generator().manual_seed(plan.seed)
+    found = torch.nn.ModuleDict()
+    for level in range(LEVELS):
+        known, networks = lapped.networks(level), torch.nn.ModuleDict()
+        for name in prior.network_names(level):
+            own = known[name]
+            activity = own.values > 1
+            hidden = plan.activity if activity else plan.detail
+            bias = (0.0,) * own.values if activity else (-1.0,)
+            networks[name] = Learner(Shape(own.features, own.values, own.values, own.relative, hidden, bias), generator)
+            if not activity:  # an octave per class
+                networks[name].linear.data[0, 0] = 0.5  # type: ignore[operator]
+        found[str(level)] = networks
+    return found
+
+
+def _stretches(plan: LappedPlan, training: Sequence[Array], generator: np.random.Generator) -> tuple[Array, Array]:
+    """Weights of stretches of a step, ``(stretches, channels, frames, hop)``, and their noise codes."""
+    hop = plan.hops[int(generator.integers(len(plan.hops)))]
+    lengths = np.array([own.shape[1] for own in training], dtype=np.float64)
+    # recordings by their length; a step is of single recordings or of pairs only
+    first = training[int(generator.choice(len(training), p=lengths / lengths.sum()))]
+    alike = [own for own in training if len(own) == len(first)]
+    chances = np.array([own.shape[1] for own in alike], dtype=np.float64)
+    length = (max(plan.length // hop, _FEWEST_FRAMES) + 1) * hop
+    found = []
+    for number in generator.choice(len(alike), plan.stretches, p=chances / chances.sum()):
+        own = alike[int(number)]
+        begin = int(generator.integers(-hop, max(own.shape[1] - length, 0) + hop))
+        part = np.zeros((len(own), length), dtype=np.float32)
+        taken = own[:, max(begin, 0) : max(begin + length, 0)]
+        part[:, max(-begin, 0) : max(-begin, 0) + taken.shape[1]] = taken[:, : length - max(-begin, 0)]
+        found.append(part * np.float32(_MOST_GAIN ** generator.uniform(-1, 1)) * generator.choice((-1, 1)))
+    codes = generator.integers(plan.noise_codes[0], plan.noise_codes[1] + 1, plan.stretches)
+    return lapped.analyse(np.stack(found), hop), codes
+
+
+class _Descent:
+    """One step's way through the levels; the gradients of every network are added up on the way."""
+
+    def __init__(self, learner: torch.nn.ModuleDict, generator: np.random.Generator, device: str) -> None:
+        self._learner, self._generator, self._device = learner, generator, device
+        self._cost = 0.0
+
+    def run(self, weights: Array, codes: Array) -> float:
+        """Take weights ``(stretches, channels, frames, hop)`` through; their cost in bits per weight."""
+        deviations = np.array([noise_deviation(int(code)) for code in codes])
+        scaled = weights / deviations[:, None, None, None]
+        limit = max(recording_coding.limit_of(own) for own in scaled)
+        hop = scaled.shape[3]
+        # often more than the loudest stretch needs, as the others of a file may
+        if self._generator.random() < _MORE_THAN_NEEDED:
+            limit = int(self._generator.integers(limit, LIMITS))
+        bins = limit_bins(max(limit, 1), hop)
+        own = lapped.segment(codes, hop, scaled.shape[1], scaled.shape[2], bins)
+        true = scaled[..., :bins]
+        for level in range(LEVELS - 1, -1, -1):
+            for channel, parity in product(range(own.channels), range(PARITIES)):
+                if lapped.band_latents(own, level, parity):
+                    self._activity(own, true, level, parity, channel)
+            for phase, channel in product(range(PHASES), range(own.channels)):
+                if lapped.latents(own, level, phase):
+                    self._stage(own, true, level, phase, channel)
+        return self._cost / float(true.size)
+
+    def _results(self, level: int, name: str, features: Array) -> torch.Tensor:
+        values = torch.from_numpy(features).to(self._device) / FEATURE_UNIT
+        found: torch.Tensor = self._learner[str(level)][name](values)[0]  # type: ignore[index]
+        return found
+
+    def _backward(self, own: Segment, stretch: Array, costs: torch.Tensor) -> None:
+        """Add the gradients of the average cost of columns, and the cost itself to the sum.
+
+        Args:
+            own: the segment.
+            stretch: of each column, ``(columns,)``.
+            costs: ``(columns,)``.
+        """
+        weights = self._tensor(_weights(own.code)[stretch])
+        (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
+        self._cost += float(costs.detach().sum())
+
+    def _tensor(self, values: Array) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(self._device)
+
+    def _activity(self, own: Segment, true: Array, level: int, parity: int, channel: int) -> None:
+        features = lapped.activity_features(own, level, parity, channel, np.float32)
+        logits = self._results(level, lapped.activity_name(parity, channel), features)
+        octaves = torch.log_softmax(logits * math.log(2), dim=0) / math.log(2)
+        energy = (lapped.band_target(true[:, channel], level, parity) ** 2).mean(axis=1)
+        classes = best_classes(energy, octaves.detach().cpu().numpy(), BAND, recording_coding.CLASS_VARIANCES)
+        lapped.put_activity(own, level, parity, channel, classes)
+        stretch = np.repeat(np.arange(len(own.code)), len(classes) // len(own.code))
+        self._backward(own, stretch, -octaves.gather(0, torch.from_numpy(classes).to(self._device)[None])[0])
+
+    def _stage(self, own: Segment, true: Array, level: int, phase: int, channel: int) -> None:
+        which = lapped.coded(own, level, phase, channel)
+        true = lapped.target(true[:, channel], level, phase).reshape(-1)
+        values = np.zeros(len(true))
+        if len(which):
+            features = lapped.detail_features(own, level, phase, channel, which, np.float32)
+            octaves = self._results(level, lapped.detail_name(phase, channel), features)[0].clamp(-6, 20)
+            residual = self._tensor(true[which])
+            self._backward(own, which // (len(true) // len(own.code)), evidence(residual, octaves))
+            noise = self._tensor(self._generator.standard_normal(len(which), dtype=np.float32))
+            with torch.no_grad():
+                values[which] = sampled(residual, octaves, noise).cpu().numpy()
+        pruned = np.delete(true, which)
+        self._cost += float((pruned**2).sum()) / (2 * math.log(2))
+        lapped.put(own, level, phase, channel, np.floor(values * UNIT))
+
+
+def _weights(code: Array) -> Array:
+    """Weights of stretches of noise codes, ``(stretches,)``."""
+    return np.exp2(-(code - _USUAL_CODE) * _WEIGHT_OCTAVES).clip(0.25, 4.0)
+
+
+def _curve(prior: LappedPrior, held_out: Sequence[Array]) -> tuple[tuple[int, float, float], ...]:
+    """Noise code, bits per sample instant and PSNR of simulated coding."""
+    low, high = prior.noise_codes
+    found = []
+    for code in sorted({*range(low, high + 1, _CURVE_STEP), high}):
+        rates, errors = [], []
+        for samples in held_out:
+            recording = recording_coding.Recording(samples, prior.hops[0])
+            parts = [recording_coding.forecast(prior, recording.weights(own), code) for own in recording.segments]
+            bits = sum(one.bits + one.class_bits for one in parts)
+            rates.append(bits / samples.shape[1])
+            errors.append(math.log(max(sum(one.squared_error for one in parts), 1e-9) / samples.size))
+        found.append((code, float(np.mean(rates)), 10 * math.log10(4 / math.exp(float(np.mean(errors))))))
+    return tuple(found)
+
+
+def check_hops(hops: Sequence[int]) -> None:
+    """Refuse hops that a transform cannot have.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for hop in hops:
+        if hop % (2 * BAND) or not 2 * BAND <= hop <= 4096:
+            raise UsageError(f"a hop is a multiple of {2 * BAND} up to 4096, unlike {hop}")
+
+
+def _fingerprint(plan: LappedPlan, training: Sequence[Array]) -> str:
+    """Of everything that must not change between a checkpoint and its resumption."""
+    content = hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode())
+    for samples in training:
+        content.update(str(samples.shape).encode() + np.ascontiguousarray(samples).tobytes())
+    return content.hexdigest()

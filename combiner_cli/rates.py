@@ -1,0 +1,206 @@
+"""From what a user wants to a noise variance, and to a file of exactly a size.
+
+What a file at a noise code comes to is foretold by simulation; how a signal is coded does not matter here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy.typing as npt
+
+from . import bitstream
+from .bitstream import Header
+from .errors import UsageError
+from .identity import ForManyRates
+from .stage_coding import Coded, Forecast
+
+OVERHEAD = 1.05  # groups per 8 bits of information
+_SMALLEST_ERROR = 1e-6 / 127.5**2
+_MOST_TRIALS = 8
+_HASTY = 2  # efforts up to this one save time
+_LEAST_SLOPE = 1 / 64
+_NEAREST, _NEAR = 0.55, 2.0  # steps to 0 with which a code is the nearest or as good, and with which it will do
+
+Array = npt.NDArray[Any]
+Foretell = Callable[[int], Sequence[Forecast]]
+Attempt = Callable[[float, int | None, int], tuple[bytes, Coded]]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The noise codes of a kind of signal.
+
+    Attributes:
+        lowest: of all.
+        highest: of all.
+        middle: where to begin if nothing is known.
+        octaves: of variance per code.
+        unit: of the square root of the errors that are foretold, on values in [-1, 1].
+        most: codes that a signal's is away from the usual one of a quality.
+    """
+
+    lowest: int
+    highest: int
+    middle: int
+    octaves: float
+    unit: float
+    most: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a file is to be.
+
+    Attributes:
+        rate: bits per point over the prior's own that a typical signal takes at the quality wanted.
+        size: of the file in bytes, or ``None``.
+        psnr: dB that the decoded signal is expected to reach (peak-to-peak 2), or ``None``; not together with a size.
+    """
+
+    rate: float
+    size: int | None
+    psnr: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """A finished file.
+
+    Attributes:
+        data: the file.
+        latents: whitened latents of all stages of all parts.
+        seconds: wall time by phase.
+    """
+
+    data: bytes
+    latents: Array
+    seconds: dict[str, float]
+
+
+def choose(
+    foretell: Foretell,
+    codes: Codes,
+    prior: ForManyRates,
+    wanted: Wanted,
+    points: int,
+    samples: int,
+    around: int,
+    effort: int,
+) -> int:
+    """The noise code.
+
+    Args:
+        foretell: what the parts of the signal come to at a code.
+        codes: that there are.
+        prior: of the signal.
+        wanted: of the file.
+        points: of the signal.
+        samples: that the errors are of.
+        around: bytes of a file besides classes and groups.
+        effort: 1 to 9.
+
+    Raises:
+        UsageError: the rate is not positive.
+    """
+
+    def error(code: int) -> float:
+        found = sum(one.squared_error for one in foretell(code)) / (samples * codes.unit**2)
+        return max(found, _SMALLEST_ERROR)
+
+    def octaves_over_size(code: int) -> float:
+        return math.log2(_bytes_of(foretell(code)) / max(size - around, 1))
+
+    if wanted.psnr is not None:
+        allowed = 4 * 10 ** (-wanted.psnr / 10)
+        return _root(lambda code: math.log2(allowed / error(code)), codes, codes.middle, 0.73 * codes.octaves)
+    if wanted.size is None:
+        if not (math.isfinite(wanted.rate) and wanted.rate > 0):
+            raise UsageError(f"the rate must be positive, not {wanted.rate}")
+        start, usual = prior.typical(wanted.rate * prior.bits_per_point)
+
+        # Every signal pays the same for a dB that way, which gives the best average PSNR of many signals at their
+        # average rate (the derivative of the PSNR by the bits of a signal is s2 / error).
+        def excess(code: int) -> float:
+            return (code - start) * codes.octaves + math.log2(error(code) / usual)
+
+        # where the error is nothing but the noise, or there is none, no code is better than another
+        found = _root(excess, codes, start, 0.4 * codes.octaves)
+        return int(min(max(found, start - codes.most), start + codes.most))
+    size = wanted.size
+    start, _ = prior.typical(max(8 * size / points, 1e-3))
+    # exactly the size comes of the densities: a code nearby loses little
+    return _root(octaves_over_size, codes, start, 1 / 13, _NEAR if effort <= _HASTY else _NEAREST)
+
+
+def written(attempt: Attempt, header: Header, expected: Sequence[Forecast], size: int | None) -> tuple[bytes, Coded]:
+    """A file, of exactly a size where there is one.
+
+    Args:
+        attempt: writes a file, given groups per 8 bits of information, and where there is a size the bytes of classes
+            and groups and of those how many to keep in reserve.
+        header: of the file, without streams.
+        expected: what the parts of the signal were foretold to come to.
+        size: of the file in bytes, or ``None``.
+
+    Raises:
+        UsageError: the size is too small.
+    """
+    if size is None:
+        return attempt(OVERHEAD, None, 0)
+    # the header is as long as its numbers are large, and is known afterwards only; so is what the last stages hold
+    classes = sum(one.class_bits for one in expected) / 8
+    around = len(bitstream.pack(replace(header, noise=0, class_bytes=round(classes), densities=(0,) * 8), b""))
+    reserve = max(1, size // 500)
+    information = sum(float(one.information.sum()) for one in expected) / 2048
+    ratio = min(OVERHEAD, max(size - around - classes, 0) / max(information, 1))
+    for _ in range(_MOST_TRIALS):
+        data, coded = attempt(ratio, size - around, reserve)
+        if len(data) == size:
+            return data, coded
+        used = len(coded.indices)
+        around = len(data) - len(coded.classes) - used
+        over = around + len(coded.classes) + used - size
+        if over > 0:
+            reserve *= 4
+            ratio *= max(used - over - reserve, 0) / max(used, 1)
+    raise UsageError(f"a file of {size} bytes cannot be made of this {header.kind}; ask for more than that")
+
+
+def _bytes_of(expected: Sequence[Forecast]) -> float:
+    """Bytes that classes and groups are expected to take."""
+    return 1.0 + sum(float(one.information.sum()) * OVERHEAD / 2048 + one.class_bits / 8 for one in expected)
+
+
+def _root(excess: Callable[[int], float], codes: Codes, start: float, slope: float, near: float = _NEAREST) -> int:
+    """The code at which a function that grows with it is nearest to 0: secants within a bracket.
+
+    Args:
+        excess: of a code.
+        codes: that there are.
+        start: about where it is 0.
+        slope: about how much it grows by with each code.
+        near: codes from the 0 that are near enough.
+    """
+    low, high = codes.lowest - 1, codes.highest + 1  # not enough, too much
+    code, found = min(max(round(start), codes.lowest), codes.highest), {}
+    while code not in found:
+        found[code] = excess(code)
+        if found[code] > 0:
+            high = code
+        else:
+            low = code
+        if len(found) > 1:
+            one, other = sorted(found, key=lambda known: abs(found[known]))[:2]
+            slope = (found[one] - found[other]) / (one - other)
+        slope = min(max(slope, _LEAST_SLOPE), 1.0)
+        step = -found[code] / slope
+        if abs(step) < near and len(found) > 1:
+            break
+        code = min(max(round(code + step), low + 1), high - 1)
+        if low + 1 >= high:
+            break
+    return min(found, key=lambda own: abs(found[own]))

@@ -1,0 +1,149 @@
+"""Recordings to files with a lapped prior: choose hop and noise variance, and write."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import bitstream, rates
+from .bitstream import Header
+from .models.lapped import CHANNELS
+from .recording_coding import Recording, encode_segments, forecast
+from .recordings import HIGHEST_CODE, LappedPrior, noise_deviation, principal_angle, rotation
+from .resampling import resampled
+from .signals import Signal
+from .stage_coding import Coded, Forecast
+
+Array = npt.NDArray[Any]
+
+_CODES = rates.Codes(0, HIGHEST_CODE, 48, 1 / 4, 1.0, 48)
+_LISTENED = (0, 4, 4, 6, 6, 8, 12, 16, 24, 32)  # segments that choices are made by, by effort
+_CODES_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
+
+
+def encode(
+    signal: Signal, header: Header, prior: LappedPrior, wanted: rates.Wanted, effort: int, method: str, seed: int
+) -> rates.Written:
+    """Encode a sound.
+
+    Args:
+        signal: the sound.
+        header: of its file, without streams.
+        prior: of its weights.
+        wanted: of the file.
+        effort: 1 to 9.
+        method: one of ``search.METHODS``.
+        seed: of the encoder's random numbers.
+
+    Raises:
+        UsageError: the size is too small.
+    """
+    clock = time.perf_counter()
+    assert signal.sample_rate is not None
+    samples = resampled(signal.samples, signal.sample_rate, prior.coded_rate(signal.sample_rate))
+    angle = principal_angle(samples) if signal.channels == CHANNELS else 0
+    coded_channels = samples @ rotation(angle).T.astype(np.float32) if signal.channels == CHANNELS else samples
+    coded_channels = np.ascontiguousarray(coded_channels.T)
+    streams = replace(header, class_bytes=2**16, densities=(127,) * 8, chains=1, transform=(0, angle))
+    around = len(bitstream.pack(streams, b""))
+    listeners = [_Listener(prior, Recording(coded_channels, hop), _LISTENED[effort]) for hop in prior.hops]
+
+    def chosen(listener: _Listener) -> int:
+        return rates.choose(
+            listener.foretell, _CODES, prior, wanted, signal.points, coded_channels.size, around, effort
+        )
+
+    usual = len(listeners) // 2
+    code = chosen(listeners[usual])
+    number = min(range(len(listeners)), key=lambda place: listeners[place].cost(code))
+    listener = listeners[number]
+    code = code if number == usual else chosen(listener)
+    seconds = {"fit": time.perf_counter() - clock}
+    clock = time.perf_counter()
+    best: tuple[Coded, bytes] | None = None
+    for trial in _trials(code, effort if wanted.size is not None else 0):
+        whole = replace(header, noise=trial, transform=(number, angle))
+        data, coded = _written(prior, whole, listener, wanted.size, method, seed)
+        if best is None or coded.squared_error < best[0].squared_error:
+            best = coded, data
+    assert best is not None
+    seconds["search"] = time.perf_counter() - clock
+    return rates.Written(best[1], best[0].latents, seconds)
+
+
+def _trials(code: int, effort: int) -> list[int]:
+    around = _CODES_AROUND[effort]
+    codes = sorted(range(code - around, code + around + 1), key=lambda other: abs(other - code))
+    return [other for other in codes if 0 <= other <= HIGHEST_CODE]
+
+
+def _written(
+    prior: LappedPrior, header: Header, listener: _Listener, size: int | None, method: str, seed: int
+) -> tuple[bytes, Coded]:
+    """A file at the header's noise code, of exactly a size where there is one."""
+    assert header.noise is not None
+    expected = listener.all_parts(header.noise)
+
+    def attempt(ratio: float, total: int | None, reserve: int) -> tuple[bytes, Coded]:
+        coded = encode_segments(prior, listener.recording, expected, ratio, method, seed, total, reserve)
+        whole = replace(header, class_bytes=len(coded.classes), densities=coded.densities, chains=coded.chains)
+        return bitstream.pack(whole, coded.classes + coded.indices.astype(np.uint8).tobytes()), coded
+
+    return rates.written(attempt, header, expected, size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Listener:
+    """Simulates the coding of a recording, by some of its segments where there are many.
+
+    Attributes:
+        prior: of the weights.
+        recording: to be coded.
+        most: segments that are listened to.
+        known: what segments came to, by noise code and number.
+    """
+
+    prior: LappedPrior
+    recording: Recording
+    most: int
+    known: dict[tuple[int, int], Forecast] = field(default_factory=dict)
+
+    def _part(self, code: int, number: int) -> Forecast:
+        if (code, number) not in self.known:
+            weights = self.recording.weights(self.recording.segments[number])
+            self.known[code, number] = forecast(self.prior, weights, code)
+        return self.known[code, number]
+
+    def foretell(self, code: int) -> Sequence[Forecast]:
+        """What the recording is expected to come to."""
+        count = len(self.recording.segments)
+        if count <= self.most:
+            return self.all_parts(code)
+        numbers = [(2 * place + 1) * count // (2 * self.most) for place in range(self.most)]
+        parts, factor = [self._part(code, number) for number in numbers], count / self.most
+        return [
+            replace(
+                part,
+                bits=part.bits * factor,
+                class_bits=part.class_bits * factor,
+                information=part.information * factor,
+                squared_error=part.squared_error * factor,
+            )
+            for part in parts
+        ]
+
+    def all_parts(self, code: int) -> list[Forecast]:
+        """What each segment is expected to come to."""
+        return [self._part(code, number) for number in range(len(self.recording.segments))]
+
+    def cost(self, code: int) -> float:
+        """Bits, and the squared error in bits, of what is listened to."""
+        parts = self.foretell(code)
+        error = sum(part.squared_error for part in parts) / (2 * math.log(2) * noise_deviation(code) ** 2)
+        return error + sum(part.bits + part.class_bits for part in parts)

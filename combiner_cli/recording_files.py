@@ -1,0 +1,115 @@
+"""What a file of a recording with a lapped prior holds, and how it sounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import bitstream, hierarchy_groups
+from .bitstream import Header
+from .coder import Chaining
+from .errors import DamagedFileError
+from .hierarchy_groups import FileSource, Read, Share
+from .models import lapped
+from .models.lapped import CHANNELS, Segment
+from .models.pyramid import UNIT
+from .recordings import (
+    DIGITS,
+    LappedPrior,
+    descend,
+    last_stage,
+    noise_deviation,
+    number_frequencies,
+    rendered,
+    rotation,
+    segments,
+)
+from .resampling import length_at, resampled
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(eq=False)
+class RecordingSource:
+    """The weights of a recording that a file names.
+
+    Attributes:
+        file: where they are.
+    """
+
+    file: FileSource
+
+    def steer(self) -> None:
+        self.file.share.steer(self._digit())
+
+    def limit(self) -> int:
+        return self._digit() * DIGITS + self._digit()
+
+    def _digit(self) -> int:
+        return int(self.file.symbols(number_frequencies())[0])
+
+    def activity(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
+        del own, level, parity, channel
+        found = self.file.symbols(frequencies)
+        self.file.classes.append(found.astype(np.int8))
+        return found
+
+    def details(self, name: Any, own: Segment, moments: Any) -> Array:
+        del own
+        return self.file.details(name, None, moments)
+
+
+def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1) -> Read:
+    """What a file of version 3 holds of a recording.
+
+    Args:
+        header: of the file.
+        payload: of the file.
+        prior: that it names.
+        scale: samples that are rendered for each one of the recording.
+
+    Raises:
+        DamagedFileError: the header and the payload do not fit each other.
+    """
+    assert header.class_bytes is not None and header.noise is not None and header.sample_rate is not None
+    if header.class_bytes > len(payload):
+        raise DamagedFileError("the file declares more classes than its payload holds; it is damaged")
+    number, angle = header.transform
+    if number >= len(prior.hops):
+        raise DamagedFileError("the header holds a value out of range; the file is damaged")
+    indices = bitstream.indices_from_bytes(payload[header.class_bytes :], len(payload) - header.class_bytes, 8)
+    file = FileSource(
+        Share(list(header.densities), len(indices)),
+        Chaining(8, header.chains),
+        prior.key,
+        prior.parts_from,
+        hierarchy_groups.class_decoder(payload[: header.class_bytes]),
+        indices,
+    )
+    hop, coded_rate = prior.hops[number], prior.coded_rate(header.sample_rate)
+    length = length_at(header.shape[0], header.sample_rate, coded_rate)
+    weights = _segments(RecordingSource(file), prior, length, header, hop)
+    values = rendered(weights, header.channels, length * scale, hop, hop * scale)
+    if header.channels == CHANNELS:
+        values = values @ rotation(angle).astype(np.float32)
+    values = resampled(values, coded_rate, header.sample_rate, header.shape[0] * scale)
+    classes = np.concatenate([np.zeros(0, dtype=np.int8), *file.classes]).astype(np.int64)
+    latents = np.concatenate([np.zeros(0, dtype=np.float32), *file.latents])
+    return Read(classes, (indices,), (latents,), values)
+
+
+def _segments(source: RecordingSource, prior: LappedPrior, length: int, header: Header, hop: int) -> Iterator[Array]:
+    """Weights ``(channels, frames, bins)`` of one segment after another, on values in [-1, 1]."""
+    assert header.noise is not None
+    parts = segments(lapped.frame_count(length, hop))
+    for number, frames in enumerate(parts):
+        if number:
+            source.steer()
+        if number == len(parts) - 1:
+            source.file.share.final = last_stage(header.channels)
+        decoded = descend(prior, frames.stop - frames.start, header.channels, hop, header.noise, source)
+        yield decoded * (noise_deviation(header.noise) / UNIT)

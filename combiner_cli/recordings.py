@@ -1,0 +1,309 @@
+"""Lapped priors: the moments of every weight of a recording, foretold from the weights that are decoded before it.
+
+A recording is decoded in segments of some hundred frames, and a segment level by level: first the activity of the
+level's bands, one of sixteen classes each, in an entropy code whose probabilities are foretold, then its weights in
+three phases. The second channel of a pair comes after the first one in every step, and its moments depend on that too.
+The means are all 0: the sign of a weight cannot be foretold. The weights of bands of the least activity are pruned.
+What else :mod:`combiner_cli.hierarchy` says of pyramids holds here as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise, product
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from . import hierarchy, identity, workers
+from .hierarchy import HIGHEST, LOWEST, OCTAVE, Moments, StageName, frequencies_of
+from .models import lapped, whole
+from .models.lapped import BAND, CHANNELS, FAMILY, LEVELS, PARITIES, PHASES, Segment
+from .models.whole import WholeNetwork
+from .signals import Kind, Tiling, tiling
+
+Array = npt.NDArray[Any]
+
+HIGHEST_CODE = 127  # of the noise variance
+RANGES = hierarchy.RANGES
+ANGLES = 64  # of half a turn
+LIMITS = 81  # of the weights of a segment's frames that are coded at all
+DIGITS = 9  # of a number that a segment begins with
+MOST_FRAMES = 512  # of a segment
+LARGEST_HOP = 4096
+_CODES_PER_OCTAVE = 8
+_LOUDEST = -2.0  # octave of the deviation of noise code 0, on values in [-1, 1]
+_AT_ONCE = 1 << 14  # columns of features
+_NEAR_RATE = 1.2  # a recording of a sample rate within this factor of a prior's is taken as it is
+
+
+def noise_deviation(code: int) -> float:
+    """Deviation of a recording's noise on values in [-1, 1]: an eighth of an octave (0.75 dB) per code."""
+    return float(2 ** (_LOUDEST - code / _CODES_PER_OCTAVE))
+
+
+@dataclass(frozen=True, eq=False)
+class LappedPrior(identity.ForManyRates):
+    """A prior over the weights of a lapped transform.
+
+    Attributes:
+        name: for people; the id does not depend on it.
+        kind: of the signals, ``"sound"``.
+        sample_rate: that it was learned at, in Hz.
+        hops: samples between frames that a recording can have.
+        channels: 2 where it knows how the second channel of a pair goes with the first, else 1.
+        noise_codes: codes of the lowest and the highest rate that it was learned for.
+        rates: bits per sample instant at these codes, average of the signals of learning.
+        errors: mean squared error at these codes on values in [-1, 1], geometric average of the signals of learning.
+        size: length of a typical signal of learning, in samples.
+        stored: tensors of the networks by ``level.network.tensor``, int16 and int32.
+        parts_from: octaves of a deviation over the noise's from which a weight is coded in parts.
+        family: name of the family.
+    """
+
+    name: str
+    kind: Kind
+    sample_rate: int
+    hops: tuple[int, ...]
+    channels: int
+    noise_codes: tuple[int, int]
+    rates: tuple[float, float]
+    errors: tuple[float, float]
+    size: int
+    stored: dict[str, Array]
+    parts_from: int = hierarchy.PARTS_FROM
+    family: str = FAMILY
+
+    def configuration(self) -> dict[str, Any]:
+        """Everything but the tensors that decides how a file decodes, as JSON has it."""
+        plain = ("kind", "family", "size", "parts_from", "sample_rate", "channels")
+        return {name: getattr(self, name) for name in plain} | {
+            name: list(getattr(self, name)) for name in (*RANGES, "hops")
+        }
+
+    def tensors(self) -> dict[str, Array]:
+        """The stored tensors by name."""
+        return dict(self.stored)
+
+    def tiling(self, shape: tuple[int, ...], channels: int) -> Tiling:
+        """One tile for each channel, of the signal's own length."""
+        return tiling(shape, channels, shape, 1)
+
+    def coded_rate(self, sample_rate: int) -> int:
+        """The sample rate at which a recording is coded: its own where that is near enough to the prior's."""
+        near = max(sample_rate, self.sample_rate) <= _NEAR_RATE * min(sample_rate, self.sample_rate)
+        return sample_rate if near else self.sample_rate
+
+    @cached_property
+    def networks(self) -> tuple[dict[str, WholeNetwork], ...]:
+        """The networks of each level by name."""
+        return tuple(
+            {name: self._network(f"{level}.{name}.") for name in self.network_names(level)} for level in range(LEVELS)
+        )
+
+    def network_names(self, level: int) -> list[str]:
+        """The networks of a level; those of a second channel only where the prior knows pairs."""
+        return [name for name in lapped.networks(level) if self.channels == CHANNELS or name.endswith("_0")]
+
+    def _network(self, begin: str) -> WholeNetwork:
+        tensors = {part: self.stored[begin + part].astype(np.float64) for part in whole.TENSORS}
+        return WholeNetwork(**{part: own[:, None] if part.endswith("_bias") else own for part, own in tensors.items()})
+
+    def activity(self, own: Segment, level: int, parity: int, channel: int) -> Array:
+        """Frequencies ``(16, bands)`` of the classes of the bands of even or odd number, which sum to 2^16."""
+        seen = self._seen(channel)
+        network = self.networks[level][lapped.activity_name(parity, seen)]
+        return frequencies_of(_run(network, lapped.activity_features(_of(own, channel, seen), level, parity, seen)))
+
+    def moments(self, own: Segment, level: int, phase: int, channel: int) -> Moments:
+        """Moments of the weights of a phase of a level, frame by frame."""
+        seen = self._seen(channel)
+        view = _of(own, channel, seen)
+        which = lapped.coded(view, level, phase, seen)
+        network = self.networks[level][lapped.detail_name(phase, seen)]
+        results = _run(network, lapped.detail_features(view, level, phase, seen, which))[0]
+        numbers = np.floor(results * (OCTAVE * 2.0**-whole.RESULT_BITS))
+        deviation = np.full(lapped.latents(own, level, phase), -1, dtype=np.int16)
+        deviation[which] = np.clip(numbers, LOWEST - 1, HIGHEST) - LOWEST
+        return Moments(np.zeros(len(deviation)), deviation)
+
+    def _seen(self, channel: int) -> int:
+        """As which channel the networks see one."""
+        return min(channel, self.channels - 1)
+
+
+def _of(own: Segment, channel: int, seen: int) -> Segment:
+    """A segment as the networks see it: for a prior that knows no pairs, the second channel is one of its own."""
+    if channel == seen:
+        return own
+    arrays = (own.weights, own.loudness, own.smooth, own.activity)
+    return Segment(own.code, own.hop, own.count, own.bins, *(array[:, channel:].copy() for array in arrays))
+
+
+def _run(network: WholeNetwork, features: Array) -> Array:
+    """Results of a network, on several threads where there are many columns."""
+    columns = features.shape[1]
+    strips = [slice(first, min(first + _AT_ONCE, columns)) for first in range(0, columns, _AT_ONCE)]
+    parts = workers.mapped(lambda strip: network(features[:, strip]), strips)
+    return np.concatenate(parts, axis=1) if parts else np.zeros((len(network.third), 0))
+
+
+class Source(Protocol):
+    """Where the weights of a recording come from: a file, a search, or chance."""
+
+    def steer(self) -> None:
+        """Change the density of the groups, before every segment but the first."""
+
+    def limit(self) -> int:
+        """How many 80ths of the bands of a segment are coded at all."""
+
+    def activity(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
+        """Classes of bands ``(bands,)``, given their frequencies ``(16, bands)``."""
+
+    def details(self, name: StageName, own: Any, moments: Moments) -> Array:
+        """Whole weights of all latents of a stage, ``(latents,)``."""
+
+
+def stage_name(level: int, phase: int, channel: int, channels: int) -> StageName:
+    """The name of a stage, by which it gets its groups."""
+    return StageName(level, phase * channels + channel)
+
+
+def place_of(name: StageName, channels: int) -> tuple[int, int, int]:
+    """Level, phase and channel of a stage."""
+    return name.level, name.number // channels, name.number % channels
+
+
+def last_stage(channels: int) -> StageName:
+    """The last stage of a segment."""
+    return stage_name(0, PHASES - 1, channels - 1, channels)
+
+
+def segments(frames: int) -> list[slice]:
+    """The frames of the segments of a recording, about equally many each."""
+    count = -(-frames // MOST_FRAMES)
+    ends = [frames * number // count for number in range(count + 1)]
+    return [slice(first, last) for first, last in pairwise(ends)]
+
+
+def digits_of(number: int) -> tuple[int, int]:
+    """The two digits of a number that a segment begins with."""
+    return divmod(number, DIGITS)
+
+
+def number_frequencies() -> Array:
+    """Frequencies of a digit, ``(9, 1)``: all alike."""
+    return frequencies_of(np.zeros((DIGITS, 1)))
+
+
+def limit_bins(limit: int, hop: int) -> int:
+    """The weights of a frame that are coded at all: so many 80ths of its bands, rounded up."""
+    return -(-limit * (hop // BAND) // (LIMITS - 1)) * BAND
+
+
+def descend(prior: LappedPrior, count: int, channels: int, hop: int, code: int, source: Source) -> Array:
+    """The weights of a segment in steps, ``(channels, frames, bins)``, as many as its limit leaves.
+
+    Encoder and decoder go the same way; they differ in the source.
+
+    Args:
+        prior: of the weights.
+        count: frames.
+        channels: 1 or 2.
+        hop: samples between frames.
+        code: of the noise variance.
+        source: of classes and weights.
+    """
+    bins = limit_bins(source.limit(), hop)
+    own = lapped.segment(np.array([code]), hop, channels, count, bins)
+    for level in range(LEVELS - 1, -1, -1):
+        for channel, parity in product(range(channels), range(PARITIES)):
+            if lapped.band_latents(own, level, parity):
+                frequencies = prior.activity(own, level, parity, channel)
+                classes = source.activity(own, level, parity, channel, frequencies)
+                lapped.put_activity(own, level, parity, channel, classes)
+        for phase, channel in product(range(PHASES), range(channels)):
+            if lapped.latents(own, level, phase):
+                moments = prior.moments(own, level, phase, channel)
+                values = source.details(stage_name(level, phase, channel, channels), own, moments)
+                lapped.put(own, level, phase, channel, values)
+    found: Array = own.weights[0]
+    return found
+
+
+def rotation(angle: int) -> Array:
+    """The orthogonal matrix from the channels of a pair to what is coded, by an angle in 64ths of half a turn."""
+    turn = math.pi * angle / ANGLES
+    return np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+
+
+def principal_angle(samples: Array) -> int:
+    """The angle in 64ths of half a turn at which the first of two coded channels has the most energy.
+
+    Args:
+        samples: ``(samples, 2)``.
+    """
+    left, right = samples[:, 0].astype(np.float64), samples[:, 1].astype(np.float64)
+    turn = 0.5 * math.atan2(2 * float(left @ right), float(left @ left - right @ right))
+    return round(turn * ANGLES / math.pi) % ANGLES
+
+
+def problem(prior: LappedPrior) -> str | None:
+    """Why the values of a prior cannot work, or ``None``."""
+    whole_numbers = (prior.size, prior.sample_rate, prior.parts_from, prior.channels, *prior.hops, *prior.noise_codes)
+    possible = (
+        prior.family == FAMILY
+        and prior.kind == "sound"
+        and all(type(number) is int for number in whole_numbers)
+        and 0 < prior.size < 2**32
+        and 0 < prior.sample_rate < 2**32
+        and prior.channels in (1, CHANNELS)
+        and hierarchy.FEWEST_PARTS_FROM <= prior.parts_from <= hierarchy.MOST_PARTS_FROM
+        and 0 < len(prior.hops) <= DIGITS
+        and all(2 * BAND <= hop <= LARGEST_HOP and hop % (2 * BAND) == 0 for hop in prior.hops)
+        and all(len(getattr(prior, name)) == 2 for name in RANGES)
+        and all(0 <= code <= HIGHEST_CODE for code in prior.noise_codes)
+        and all(type(value) is float and 0 < value < 64 for value in (*prior.rates, *prior.errors))
+        and prior.noise_codes[0] < prior.noise_codes[1]
+        and prior.rates[0] < prior.rates[1]
+    )
+    if not possible:
+        return "its configuration is out of range"
+    wanted = set()
+    for level in range(LEVELS):
+        known = lapped.networks(level)
+        for name in prior.network_names(level):
+            begin, network = f"{level}.{name}.", known[name]
+            wanted |= {begin + part for part in whole.TENSORS}
+            own = {part: prior.stored.get(begin + part) for part in whole.TENSORS}
+            if not whole.fits(own, network.features, network.values, network.values, network.relative):
+                return f"its network {begin[:-1]} has a wrong shape or type"
+    return None if set(prior.stored) == wanted else "it holds tensors that it has no use for"
+
+
+def rendered(weights: Iterator[Array], count: int, length: int, hop: int, at_hop: int) -> Array:
+    """Samples ``(length, channels)`` of the weights of all segments in turn, in [-1, 1] if those are.
+
+    Args:
+        weights: ``(channels, frames, bins)`` of each segment.
+        count: channels.
+        length: samples that come out.
+        hop: samples between the frames of the weights.
+        at_hop: samples between frames of what comes out.
+    """
+    found = np.zeros((length, count), dtype=np.float32)
+    end = np.zeros((count, at_hop))
+    place = -at_hop  # of the next sample: the first frame begins a hop before the recording
+    for own in weights:
+        samples = lapped.synthesise(own, at_hop) * math.sqrt(at_hop / hop)
+        samples[:, :at_hop] += end
+        samples, end = samples[:, :-at_hop], samples[:, -at_hop:].copy()
+        first, last = max(place, 0), min(place + samples.shape[1], length)
+        if first < last:
+            found[first:last] = samples[:, first - place : last - place].T
+        place += samples.shape[1]
+    return found
