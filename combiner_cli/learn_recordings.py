@@ -47,6 +47,8 @@ _CHECKPOINT = "combiner-lapped-checkpoint-1"
 _LEARNING_RATE = 2.5e-3
 _LATER_RATE = 1.5e-3  # of networks that have learned before
 _MOST_GRADIENT = 1.0
+_MOST_BEYOND = 10.0  # bits; it takes about that to give a band a higher class
+_REACH = 8.0  # prior deviations; with a higher class hardly anything is beyond
 _FEWEST_FRAMES = 16  # of a stretch
 _REPORT_STEPS = 100
 _CURVE_STEP = 8  # noise codes between measurements
@@ -285,10 +287,10 @@ class _Descent:
             features = lapped.detail_features(own, level, phase, channel, which, np.float32)
             octaves = self._results(level, lapped.detail_name(phase, channel), features)[0].clamp(-6, 20)
             residual = self._tensor(true[which])
-            self._backward(own, which // (len(true) // len(own.code)), evidence(residual, octaves))
+            self._backward(own, which // (len(true) // len(own.code)), evidence(residual, octaves, _MOST_BEYOND))
             noise = self._tensor(self._generator.standard_normal(len(which), dtype=np.float32))
             with torch.no_grad():
-                values[which] = sampled(residual, octaves, noise).cpu().numpy()
+                values[which] = sampled(residual, octaves, noise, _REACH).cpu().numpy()
         pruned = np.delete(true, which)
         self._cost += float((pruned**2).sum()) / (2 * math.log(2))
         lapped.put(own, level, phase, channel, np.floor(values * UNIT))

@@ -100,26 +100,35 @@ def relative_rate(number: int, steps: int) -> float:
     return min(1.0, (number + 1) / _WARM_UP) * (falling * (1 - _LAST_RATE) + _LAST_RATE)
 
 
-def evidence(residual: torch.Tensor, octaves: torch.Tensor) -> torch.Tensor:
+def evidence(residual: torch.Tensor, octaves: torch.Tensor, most_beyond: float = math.inf) -> torch.Tensor:
     """KL + squared error / (2 · s2) of the exact posterior in bits, up to a constant, with noise variance 1.
 
     What is beyond the reach of the candidates stays as an error; compare :func:`combiner_cli.mixtures.class_costs`.
     How far they reach, and what is lost beyond that, was measured on coded pictures: further, the more bits there are.
+
+    Args:
+        residual: of the weights from their prior means.
+        octaves: of their prior deviations.
+        most_beyond: bits that an error beyond the reach costs at most, where an encoder has a remedy.
     """
     whole_variance = torch.exp2(2 * octaves) + 1
     bits = 0.5 * torch.log2(whole_variance.detach())
     reach = (LEAST_REACH + REACH_PER_BIT * bits).clamp(max=MOST_REACH)
     beyond = (residual.abs() - reach * torch.sqrt(whole_variance)).clamp(min=0)
-    nats = torch.log(whole_variance) + residual**2 / whole_variance + beyond**2 * (1 - 1 / whole_variance)
+    stays = (beyond**2 * (1 - 1 / whole_variance)).clamp(max=most_beyond * 2 * math.log(2))
+    nats = torch.log(whole_variance) + residual**2 / whole_variance + stays
     return nats * (0.5 / math.log(2))
 
 
-def sampled(residual: torch.Tensor, octaves: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """A sample of the posterior of residuals with prior deviations of 2^octaves, as coding would find it."""
+def sampled(residual: torch.Tensor, octaves: torch.Tensor, noise: torch.Tensor, most: float = REACH) -> torch.Tensor:
+    """A sample of the posterior of residuals with prior deviations of 2^octaves, as coding would find it.
+
+    The posterior mean is at most so many deviations of the prior from the prior's.
+    """
     variance = torch.exp2(2 * octaves)
     variance = torch.where(octaves * OCTAVE < LOWEST, torch.zeros_like(variance), variance)
     share = variance / (variance + 1)
-    reach = REACH * torch.sqrt(variance)
+    reach = most * torch.sqrt(variance)
     mean = torch.minimum(torch.maximum(share * residual, -reach), reach)
     return mean + torch.sqrt(share) * noise
 
