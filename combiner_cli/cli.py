@@ -157,7 +157,7 @@ def encode(
     clock = time.perf_counter()
     target = output or files.default_output(source, ".cmb")
     with files.atomic_output(target, force) as partial:
-        original = media.read_signal(source)
+        original = media.read_signal(source, display.note)
         goal = codec.Goal(quality, size, bpp, kbps, psnr)
         prior, settings = codec.plan(original, goal, priors.find(prior_name) if prior_name else None)
         settings = replace(settings, device=device, seed=seed, effort=effort, search=search, refine=refine)

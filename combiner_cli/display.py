@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from .signals import Signal
 
 
+def note(words: str) -> None:
+    """Tell what was changed without having been asked for, beside the result and not in it."""
+    click.echo(f"combiner: note: {words}", err=True)
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
     """A bar on stderr with phase, PSNR so far and time left, if stderr is a terminal."""

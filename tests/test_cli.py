@@ -163,6 +163,23 @@ def test_nan_in_a_sound(quick):
     assert left_in(quick) == ["nan.wav", "photo.png", "priors", "voice.wav"]
 
 
+def test_a_lossy_sound_beyond_full_scale_is_clipped_with_a_note(quick):
+    steps = np.sign(np.sin(np.arange(4000) / 40))
+    soundfile.write("loud.ogg", steps, 16000, "VORBIS", format="OGG")
+    done = run("encode", "loud.ogg", "--prior", "tiny-sound", "--json")
+    assert done.exit_code == 0, done.output
+    assert re.fullmatch(
+        r"combiner: note: loud\.ogg has [\d,]+ samples beyond full scale \(peak 1\.\d+\) that are clipped\n", done.stderr
+    )
+    assert json.loads(done.stdout)["bytes"] == (quick / "loud.cmb").stat().st_size
+
+
+def test_a_sound_that_is_cut_off(quick):
+    (quick / "voice.wav").write_bytes((quick / "voice.wav").read_bytes()[:-100])
+    done = run("encode", "voice.wav", "--prior", "tiny-sound")
+    refused(done, 3, "voice.wav is cut off: 944 of 1,044 bytes are there")
+
+
 def test_a_prior_of_the_wrong_kind(quick):
     refused(run("encode", "photo.png", "--prior", "tiny-sound"), 6, "is for sounds")
     assert "photo.cmb" not in left_in(quick)
