@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError
+from .errors import InputError, UsageError
 
 _ROWS_AT_ONCE = 64  # of an image, so that no copy of the whole is made
 
@@ -102,6 +102,21 @@ def from_values(values: FloatArray, kind: Kind, sample_rate: int | None, bit_dep
         rows = slice(first, first + _ROWS_AT_ONCE)
         samples[rows] = np.rint((np.clip(values[rows], -1, 1) + 1) * (peak / 2))
     return Signal(kind, samples, sample_rate, bit_depth)
+
+
+def at_rate(sound: Signal, sample_rate: int) -> Signal:
+    """A sound at another sample rate, band-limited, its samples rounded to the steps of its bit depth.
+
+    Raises:
+        UsageError: the sound is too short to have a sample at that rate.
+    """
+    import soxr
+
+    assert sound.sample_rate is not None
+    values = soxr.resample(sound.samples.astype(np.float64), sound.sample_rate, sample_rate, "VHQ")
+    if len(values) == 0:
+        raise UsageError(f"the sound is too short to have a sample at {sample_rate} Hz; give a higher rate")
+    return from_values(values, "sound", sample_rate, sound.bit_depth)
 
 
 def coordinates(extent: tuple[int, ...], scale: int = 1) -> FloatArray:
