@@ -1,16 +1,24 @@
-"""What the benchmark scripts share: tables, published curves, and interpolation along a curve."""
+"""What the benchmark scripts share: timed commands, tables, published curves, and comparisons of curves."""
 
 from __future__ import annotations
 
 import csv
 import json
+import math
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import bjontegaard
 import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
 Curve = Sequence[tuple[float, float]]
+LEAST_OVERLAP = 1.0  # dB of quality that two curves share, for a BD-rate
+LEAST_POINTS = 4
 
 
 def write_csv(name: str, rows: Iterable[Mapping[str, object]]) -> Path:
@@ -88,3 +96,48 @@ def rising(curve: Curve) -> Curve:
 
 def text(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def decibels(similarity: float) -> float:
+    """A similarity of at most 1 in dB, in which its curves are about as straight as those of PSNR."""
+    return -10 * math.log10(1 - similarity)
+
+
+def bd_rate(anchor: Curve, own: Curve) -> tuple[float | None, float, float]:
+    """Average difference in rate at equal quality in percent, negative is less rate, and the range that it is over."""
+    anchor, own = rising(anchor), rising(own)
+    if min(len(anchor), len(own)) < LEAST_POINTS:
+        return None, 0, 0
+    low, high = max(anchor[0][1], own[0][1]), min(anchor[-1][1], own[-1][1])
+    if high - low < LEAST_OVERLAP:
+        return None, low, high
+    columns = [*zip(*anchor, strict=True), *zip(*own, strict=True)]
+    delta = bjontegaard.bd_rate(*columns, method="akima", require_matching_points=False, min_overlap=0)
+    return float(delta), low, high
+
+
+def signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.1f}".replace("-", "−")
+
+
+def timed(*arguments: object, threads: int | None) -> tuple[dict[str, object], float]:
+    """What a command printed as JSON, and its wall time; it gets so many threads, or all."""
+    command = [sys.executable, "-m", "combiner_cli", *map(str, arguments), "--json"]
+    # decoding has no option for it
+    limit = {} if threads is None else dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    clock = time.perf_counter()
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | limit)
+    return json.loads(done.stdout), time.perf_counter() - clock
+
+
+def at_once(used: Sequence[Mapping[str, object]]) -> str:
+    """How many of the measured commands ran beside each other, by their column jobs, in words."""
+    jobs = sorted({int(str(row["jobs"])) for row in used})
+    words = [f"{count} at once with a thread each" if count > 1 else "one at a time with all threads" for count in jobs]
+    return " or ".join(words)
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else "this machine"

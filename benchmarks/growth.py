@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from common import write_table
-from phases import processor, timed
+from common import processor, write_table
+from phases import timed
 
 from combiner_cli import codec, media, priors
 from combiner_cli.models.siren import Siren

@@ -13,26 +13,40 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-import json
 import math
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-import bjontegaard
 import numpy as np
 import torch
-from common import RESULTS, Curve, at_rate, better, published, read_csv, rising, text, write_csv, write_table
+from common import (
+    LEAST_OVERLAP,
+    LEAST_POINTS,
+    RESULTS,
+    Curve,
+    at_once,
+    at_rate,
+    bd_rate,
+    better,
+    decibels,
+    processor,
+    published,
+    read_csv,
+    signed,
+    text,
+    timed,
+    write_csv,
+    write_table,
+)
 from matplotlib import pyplot
 from matplotlib.ticker import MultipleLocator
-from phases import processor
 from PIL import Image, ImageDraw, ImageFont
 from pytorch_msssim import ms_ssim
 
@@ -207,16 +221,6 @@ def encode(image: Path, coded: Path, rate: float, threads: int | None) -> tuple[
     return timed("encode", image, "-o", coded, "--bpp", rate, "--device", "cpu", *limit, threads=threads)
 
 
-def timed(*arguments: object, threads: int | None) -> tuple[dict[str, object], float]:
-    """What a command printed as JSON, and its wall time; it gets so many threads, or all."""
-    command = [sys.executable, "-m", "combiner_cli", *map(str, arguments), "--json"]
-    # decoding has no option for it
-    limit = {} if threads is None else dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    clock = time.perf_counter()
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | limit)
-    return json.loads(done.stdout), time.perf_counter() - clock
-
-
 def measured(original: Signal, decoded: Signal, size: int) -> dict[str, float]:
     """Rate and quality of one file."""
     return {
@@ -283,11 +287,6 @@ def family(baselines: Sequence[dict[str, object]], title: str, column: str) -> C
     ways = [[row for row in baselines if row["codec"] == way] for way in FAMILIES[title]]
     scale = decibels if column == "msssim" else float
     return better([[(float(row["bpp"]), scale(float(row[column]))) for row in way] for way in ways])
-
-
-def decibels(similarity: float) -> float:
-    """MS-SSIM in dB, in which its curves are about as straight as those of PSNR."""
-    return -10 * math.log10(1 - similarity)
 
 
 def published_curves(path: Path, name: str) -> dict[str, Curve]:
@@ -386,12 +385,6 @@ def write_rates(
     write_table(f"{name}.md", name.capitalize(), notes.strip(), table)
 
 
-def at_once(used: Sequence[dict[str, object]]) -> str:
-    jobs = sorted({int(str(row["jobs"])) for row in used})
-    words = [f"{count} at once with a thread each" if count > 1 else "one at a time with all threads" for count in jobs]
-    return " or ".join(words)
-
-
 def write_deltas(name: str, own: Sequence[Point], others: dict[str, Curve], similar: dict[str, Curve]) -> None:
     """Write the BD-rates, by PSNR and where it is known by MS-SSIM."""
     psnrs = [(point.bpp, point.psnr) for point in own]
@@ -412,27 +405,6 @@ def write_deltas(name: str, own: Sequence[Point], others: dict[str, Curve], simi
         f"than {LEAST_OVERLAP:g} dB or have fewer than {LEAST_POINTS} points, or where no MS-SSIM is published.",
         table,
     )
-
-
-LEAST_OVERLAP = 1.0  # dB of quality
-LEAST_POINTS = 4
-
-
-def bd_rate(anchor: Curve, own: Curve) -> tuple[float | None, float, float]:
-    """Average difference in rate at equal quality in percent, negative is less rate, and the range that it is over."""
-    anchor, own = rising(anchor), rising(own)
-    if min(len(anchor), len(own)) < LEAST_POINTS:
-        return None, 0, 0
-    low, high = max(anchor[0][1], own[0][1]), min(anchor[-1][1], own[-1][1])
-    if high - low < LEAST_OVERLAP:
-        return None, low, high
-    columns = [*zip(*anchor, strict=True), *zip(*own, strict=True)]
-    delta = bjontegaard.bd_rate(*columns, method="akima", require_matching_points=False, min_overlap=0)
-    return float(delta), low, high
-
-
-def signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.1f}".replace("-", "−")
 
 
 # Pictures

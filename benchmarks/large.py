@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from common import write_table
-from phases import processor, timed
+from common import processor, write_table
+from phases import timed
 
 from combiner_cli import media
 from combiner_cli.signals import Signal

@@ -14,8 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from common import write_csv, write_table
-from phases import processor
+from common import processor, write_csv, write_table
 
 from combiner_cli import codec, hierarchy_coding, hierarchy_groups, media, metrics, priors, workers
 from combiner_cli.codec import Settings

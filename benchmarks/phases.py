@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from common import write_table
+from common import processor, write_table
 from speech import first_seconds
 
 from combiner_cli import media
@@ -77,12 +77,6 @@ def timed(*arguments: object) -> tuple[dict[str, dict[str, float]], float, float
     done = subprocess.run([sys.executable, "-c", script, *command], check=True, capture_output=True, text=True)
     facts, seconds, memory = json.loads(done.stdout)
     return facts, seconds, memory
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "this machine"
 
 
 if __name__ == "__main__":

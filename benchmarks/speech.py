@@ -1,117 +1,75 @@
-"""Speech: real files of the first three seconds of recordings, beside MP3, Vorbis and Opus, and published curves.
+"""Speech: whole files of the command line, of the first three seconds of recordings, beside other codecs.
 
-python benchmarks/speech.py speech/test --published published_curves.json
+    python benchmarks/speech.py speech/test --published published_curves.json --jobs 2
+    python benchmarks/speech.py speech/test --baselines
+    python benchmarks/speech.py speech/test --spectrogram out.png --clip 1688-142285-0001 --rate 16
+
+What is measured, and what is kept for the next time, is described in sound.py.
 """
 
 from __future__ import annotations
 
-import argparse
-import tempfile
-import time
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-import soundfile
-from common import at_rate, published, text, write_csv, write_table
+import pystoi
+import sound
+from common import decibels
 
-from combiner_cli import codec, media, metrics, priors
+from combiner_cli import media
 from combiner_cli.signals import Signal
 
 FRAMES, RATE = 48000, 16000
-QUALITIES = (1, 3, 5, 7, 9)
-BASELINES = {
-    "MP3, lowest constant": {"format": "MP3", "bitrate_mode": "CONSTANT", "compression_level": 0.99},
-    "MP3, lowest variable": {"format": "MP3", "bitrate_mode": "VARIABLE", "compression_level": 0.99},
-    "Vorbis, lowest": {"format": "OGG", "subtype": "VORBIS", "compression_level": 1.0},
-    "Opus, lowest": {"format": "OGG", "subtype": "OPUS", "compression_level": 1.0},
-}
+TEST_CLEAN = "librispeech_full_kbps"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of recordings at 16 kHz")
-    parser.add_argument("--published", type=Path, required=True)
-    parser.add_argument("--every", type=int, default=1, help="take only every so many recordings")
-    arguments = parser.parse_args()
-    clips = [first_seconds(path) for path in sorted(arguments.data.rglob("*.flac"))[:: arguments.every]]
-    signals = [clip for clip in clips if clip is not None]
-    baselines = [measure_baseline(name, signal, options) for name, options in BASELINES.items() for signal in signals]
-    clock = time.perf_counter()
-    mine = [row for quality in QUALITIES for row in measure(signals, quality)]
-    seconds = (time.perf_counter() - clock) / len(QUALITIES)
-    rows = mine + baselines
-    write_csv("speech.csv", rows)
-    table = []
-    for name in dict.fromkeys(row["codec"] for row in rows):
-        mine = [row for row in rows if row["codec"] == name]
-        rate, psnr, snr = (float(np.mean([row[column] for row in mine])) for column in ("kbps", "psnr", "snr"))
-        table.append({"codec": name, "kbit/s": f"{rate:.2f}", "PSNR dB": f"{psnr:.2f}", "SNR dB": f"{snr:.2f}"})
-        if name.startswith("combiner"):
-            for peer in ("COIN++", "RECOMBINER"):
-                value = at_rate(published(arguments.published, peer, "librispeech_full_kbps"), rate)
-                table.append(
-                    {"codec": f"{peer} (test-clean)", "kbit/s": f"{rate:.2f}", "PSNR dB": text(value), "SNR dB": "–"}
-                )
-    write_table(
-        "speech.md",
-        "Speech",
-        f"The first 3 s of {len(signals)} recordings at 16 kHz, whole files, means. PSNR on samples in [0, 1], peak 1, "
-        "against the decoded file. Published rows: their points on another set (LibriSpeech test-clean), linear in the "
-        f"logarithm of the rate. Encoding took {seconds / len(signals):.1f} s per clip in one batch on one core.",
-        table,
-    )
+    sound.run(STUDY, __doc__)
 
 
 def first_seconds(path: Path) -> Signal | None:
+    """The first three seconds of a recording, if it has as many, at 16 kHz."""
     signal = media.read_signal(path)
     if signal.sample_rate != RATE or signal.points < FRAMES:
         return None
     return Signal("sound", signal.samples[:FRAMES, :1], RATE, signal.bit_depth)
 
 
-def measure(signals: list[Signal], quality: int) -> list[dict[str, object]]:
-    rows = []
-    prior, rate = priors.choose("sound", signals[0].shape, quality)
-    with tempfile.TemporaryDirectory() as folder:
-        for number, result in enumerate(codec.encode_batch(signals, prior, codec.Settings(rate=rate))):
-            coded, decoded = Path(folder) / f"{number}.cmb", Path(folder) / f"{number}.wav"
-            coded.write_bytes(result.data)
-            media.write_signal(codec.decode(coded.read_bytes(), priors.find_id), decoded)
-            rows.append(
-                row(f"combiner -q {quality}", signals[number], coded.stat().st_size, media.read_signal(decoded))
-            )
-    return rows
+def clips(folder: Path) -> dict[str, Signal]:
+    """Every recording of three seconds or more."""
+    found = {path.stem: first_seconds(path) for path in sorted(folder.rglob("*.flac"))}
+    return {name: clip for name, clip in found.items() if clip is not None}
 
 
-def measure_baseline(name: str, signal: Signal, options: dict[str, object]) -> dict[str, object]:
-    buffer = BytesIO()
-    soundfile.write(buffer, signal.samples, RATE, **options)
-    size = len(buffer.getvalue())
-    buffer.seek(0)
-    decoded, _ = soundfile.read(buffer, dtype="float32", always_2d=True)
-    best = align(signal.samples[:, 0], decoded[:, 0])
-    return row(name, signal, size, Signal("sound", best[:, None].astype(np.float32), RATE, 16))
+def intelligibility(original: Signal, decoded: Signal) -> float:
+    return float(pystoi.stoi(original.samples[:, 0], decoded.samples[:, 0], RATE, extended=True))
 
 
-def align(original: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    """Undo a codec's delay: the shift of at most 3,000 samples with the highest correlation."""
-    padded = np.concatenate([np.zeros(3000, np.float32), decoded, np.zeros(len(original) + 3000, np.float32)])
-    padded = padded[: len(original) + 6000]
-    size = 1 << (len(padded) + len(original)).bit_length()
-    spectrum = np.fft.rfft(padded, size) * np.conj(np.fft.rfft(original, size))
-    shift = int(np.argmax(np.fft.irfft(spectrum, size)[:6001]))
-    return padded[shift : shift + len(original)]
+def scaled(value: float) -> float:
+    return decibels(min(value, 1 - 1e-6))
 
 
-def row(codec_name: str, signal: Signal, size: int, decoded: Signal) -> dict[str, object]:
-    return {
-        "codec": codec_name,
-        "bytes": size,
-        "kbps": round(metrics.kilobits_per_second(size, FRAMES, RATE), 4),
-        "psnr": round(metrics.psnr(signal, decoded), 4),
-        "snr": round(metrics.signal_to_noise(signal, decoded), 4),
-    }
+STUDY = sound.Study(
+    name="speech",
+    rates=(16, 8, 32, 6, 24, 12, 48, 4, 64),
+    clips=clips,
+    about="The first 3 s of the recordings of LibriSpeech test-other, 16 kHz, mono.",
+    measure=sound.Measure(
+        "estoi",
+        "ESTOI",
+        intelligibility,
+        True,
+        scaled,
+        "ESTOI (package pystoi) foretells from the envelopes of bands up to 4.3 kHz how intelligible speech is, up to "
+        "1. It is no measure of how good it sounds.",
+    ),
+    peers={
+        "RECOMBINER": ("RECOMBINER", TEST_CLEAN),
+        "COIN++": ("COIN++", TEST_CLEAN),
+        "MP3, published": ("MP3_lame3.100", TEST_CLEAN),
+    },
+    anchors={"RECOMBINER": "MP3, published", "COIN++": "MP3, published"},
+    ticks=(4, 6, 8, 12, 16, 24, 32, 48, 64),
+)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import __version__, display, options
 from .errors import CombinerError, LimitError, PriorError, UsageError
 from .learn_command import learn_prior
+
+if TYPE_CHECKING:
+    from .bitstream import Header
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _INTERRUPTED = 130
@@ -102,6 +105,7 @@ def main(ctx: click.Context) -> None:
 @click.option("--bpp", type=_POSITIVE, help="Bits per pixel of an image, at most, instead of -q.")
 @click.option("--kbps", type=_POSITIVE, help="Kilobits per second of a sound, at most, instead of -q.")
 @click.option("--psnr", type=_POSITIVE, help="dB that must be reached, instead of -q.")
+@click.option("--snr", type=_POSITIVE, help="dB of SNR that a sound must reach, instead of -q.")
 @click.option(
     "-e", "--effort", type=click.IntRange(1, 9), default=5, show_default=True, help="1 (fastest) to 9 (best)."
 )
@@ -134,6 +138,7 @@ def encode(
     bpp: float | None,
     kbps: float | None,
     psnr: float | None,
+    snr: float | None,
     effort: int,
     prior_name: str | None,
     device: str,
@@ -144,12 +149,13 @@ def encode(
 ) -> None:
     """Encode an image or a sound to a .cmb file.
 
-    -q, --size, --bpp, --kbps and --psnr exclude each other.
+    -q, --size, --bpp, --kbps, --psnr and --snr exclude each other.
 
     \b
     Examples:
       combiner encode photo.png
       combiner encode -q 8 speech.flac -o speech.cmb
+      combiner encode --kbps 12 speech.flac
       combiner encode --size 20000 -e 9 photo.png
     """
     from . import codec, files, media, priors
@@ -157,8 +163,8 @@ def encode(
     clock = time.perf_counter()
     target = output or files.default_output(source, ".cmb")
     with files.atomic_output(target, force) as partial:
-        original = media.read_signal(source)
-        goal = codec.Goal(quality, size, bpp, kbps, psnr)
+        original = media.read_signal(source, display.note)
+        goal = codec.Goal(quality, size, bpp, kbps, psnr, snr)
         prior, settings = codec.plan(original, goal, priors.find(prior_name) if prior_name else None)
         settings = replace(settings, device=device, seed=seed, effort=effort, search=search, refine=refine)
         with display.progress_bar() as report:
@@ -182,6 +188,9 @@ def encode(
 )
 @click.option("--resize", metavar="WxH", help="Render an image at this width and height instead of --scale.")
 @click.option(
+    "--rate", type=click.IntRange(1, 2**32 - 1), help="Render a sound at this sample rate instead of --scale."
+)
+@click.option(
     "--max-pixels",
     type=click.IntRange(1),
     help="Refuse to render more pixels (or sample instants). [default: 64 Mi]",
@@ -195,6 +204,7 @@ def decode(
     prior_name: str | None,
     scale: int,
     resize: str | None,
+    rate: int | None,
     max_pixels: int | None,
     as_json: bool,
 ) -> None:
@@ -205,32 +215,31 @@ def decode(
       combiner decode photo.cmb
       combiner decode photo.cmb -o large.png --scale 2
       combiner decode photo.cmb -o small.png --resize 640x480
+      combiner decode speech.cmb -o speech.flac --rate 48000
     """
-    from . import bitstream, codec, files, media, priors
+    from . import bitstream, codec, files, media, priors, signals
 
     clock = time.perf_counter()
     size = _size(resize)
-    if size is not None and scale != 1:
-        raise UsageError("--scale and --resize exclude each other; give one of them")
+    given = [name for name, asked in (("--scale", scale != 1), ("--resize", size), ("--rate", rate)) if asked]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} exclude each other; give one of them")
+    most_points = max_pixels or codec.MOST_POINTS
     data = files.read_bytes(source, _LARGEST_FILE)
     with _naming(source):
         header, _ = bitstream.unpack(data)
+        scale = scale if rate is None else _scale_for(header, rate, most_points)
     target = output or files.default_output(source, media.default_suffix(header.kind))
     media.check_writable_suffix(header.kind, target)
     with files.atomic_output(target, force) as partial:
         chosen = priors.find(prior_name) if prior_name else None
         with _naming(source):
-            decoded = codec.decode(
-                data, lambda prior_id: chosen or priors.find_id(prior_id), scale, max_pixels or codec.MOST_POINTS, size
-            )
+            decoded = codec.decode(data, lambda prior_id: chosen or priors.find_id(prior_id), scale, most_points, size)
+            if rate is not None and rate != decoded.sample_rate:
+                decoded = signals.at_rate(decoded, rate)
         media.write_signal(decoded, partial)
         seconds = time.perf_counter() - clock
-    shape = display.shape_text(decoded.kind, decoded.shape, decoded.channels, decoded.sample_rate)
-    if as_json:
-        facts = {"input": str(source), "output": str(target), "kind": decoded.kind, "shape": list(decoded.shape)}
-        click.echo(json.dumps({**facts, "channels": decoded.channels, "seconds": round(seconds, 3)}))
-    else:
-        click.echo(f"{source} -> {target}: {shape}, {seconds:.2f} s")
+    display.report_decoded(source, target, decoded, seconds, as_json)
 
 
 @main.command()
@@ -287,6 +296,24 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if not all(number.isascii() and number.isdigit() and 0 < int(number) < 2**31 for number in (width, height)):
         raise UsageError(f"--resize takes a width and a height like 640x480, not {text}")
     return int(height), int(width)
+
+
+def _scale_for(header: Header, rate: int, most_points: int) -> int:
+    """Samples per native sample at which a sound is rendered for a sample rate; what is not whole, is resampled.
+
+    Raises:
+        UsageError: the file holds an image.
+        LimitError: more sample instants than ``most_points``.
+    """
+    if header.sample_rate is None:
+        raise UsageError("--rate is for sounds; give --scale or --resize for an image")
+    points = header.shape[0] * rate // header.sample_rate
+    if points > most_points:
+        raise LimitError(
+            f"the sound has {points} samples at {rate} Hz, over the limit of {most_points}; "
+            "raise --max-pixels if you trust it"
+        )
+    return 1 if rate % header.sample_rate else rate // header.sample_rate
 
 
 @contextmanager

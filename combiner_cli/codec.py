@@ -87,6 +87,7 @@ class Goal:
         bits_per_pixel: of an image, at most.
         kilobits_per_second: of a sound, at most.
         psnr: dB to reach.
+        snr: dB to reach, of a sound.
     """
 
     quality: int | None = None
@@ -94,6 +95,7 @@ class Goal:
     bits_per_pixel: float | None = None
     kilobits_per_second: float | None = None
     psnr: float | None = None
+    snr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -146,10 +148,10 @@ def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, 
         prior: if the user named one, else the shipped ones are looked at.
 
     Raises:
-        UsageError: goals that exclude each other, or do not go with the kind of signal.
+        UsageError: goals that exclude each other, or do not go with the kind of signal, or with a silent sound.
         PriorError: the prior is for another kind of signal, or none is shipped.
     """
-    names = ("-q", "--size", "--bpp", "--kbps", "--psnr")
+    names = ("-q", "--size", "--bpp", "--kbps", "--psnr", "--snr")
     given = [name for name, value in zip(names, astuple(goal), strict=True) if value is not None]
     if len(given) > 1:
         raise UsageError(f"{given[0]} and {given[1]} exclude each other; give one of them")
@@ -163,12 +165,13 @@ def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, 
             priors.suitable_priors(signal.kind, signal.shape, signal.sample_rate), max(size, 1) * 8 / signal.points
         )
         return chosen, Settings(size=size)
-    if goal.psnr is not None:
+    psnr = _psnr(signal, goal)
+    if psnr is not None:
         # values span 2 for images, and for sounds, whose PSNR counts from a peak of 1 on samples mapped to [0, 1]
         chosen = prior or priors.prior_for_psnr(
-            priors.suitable_priors(signal.kind, signal.shape, signal.sample_rate), goal.psnr
+            priors.suitable_priors(signal.kind, signal.shape, signal.sample_rate), psnr
         )
-        return chosen, Settings(psnr=goal.psnr)
+        return chosen, Settings(psnr=psnr)
     if prior is not None:
         return prior, Settings(rate=priors.quality_rate(prior, goal.quality or _USUAL_QUALITY))
     chosen, rate = priors.choose(signal.kind, signal.shape, goal.quality or _USUAL_QUALITY, signal.sample_rate)
@@ -186,6 +189,18 @@ def _size(signal: Signal, goal: Goal) -> int | None:
             raise UsageError("--kbps is for sounds; give --bpp for an image")
         return math.floor(goal.kilobits_per_second * 1000 * signal.points / signal.sample_rate / 8)
     return goal.size
+
+
+def _psnr(signal: Signal, goal: Goal) -> float | None:
+    """PSNR that a goal asks for, if it does."""
+    if goal.snr is None:
+        return goal.psnr
+    if signal.kind != "sound":
+        raise UsageError("--snr is for sounds; give --psnr for an image")
+    constant = metrics.peak_over_signal(signal)
+    if math.isinf(constant):
+        raise UsageError("the sound is silent, so that it has no SNR to reach; give -q or --psnr")
+    return goal.snr + constant
 
 
 def encode(
@@ -580,9 +595,16 @@ def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report:
             break  # it does not get larger than this
     if above is None:
         assert below is not None
-        best = settings.psnr + below[0]
-        raise UsageError(f"prior {prior.name} reaches {best:.2f} dB here; ask for less than {settings.psnr:g} dB")
+        best, asked = (_decibels_text(signal, round(psnr, 2)) for psnr in (settings.psnr + below[0], settings.psnr))
+        raise UsageError(f"prior {prior.name} reaches {best} here; ask for less than {asked}")
     return above[1]
+
+
+def _decibels_text(signal: Signal, psnr: float) -> str:
+    """A PSNR, and the SNR that is the same of a sound that is not silent."""
+    if signal.kind != "sound" or math.isinf(metrics.peak_over_signal(signal)):
+        return f"{psnr:g} dB"
+    return f"{psnr:g} dB (SNR {psnr - metrics.peak_over_signal(signal):.2f} dB)"
 
 
 def _is_saturated(smaller: tuple[float, EncodeResult], larger: tuple[float, EncodeResult]) -> bool:

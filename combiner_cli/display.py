@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from .signals import Signal
 
 
+def note(words: str) -> None:
+    """Tell what was changed without having been asked for, beside the result and not in it."""
+    click.echo(f"combiner: note: {words}", err=True)
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
     """A bar on stderr with phase, PSNR so far and time left, if stderr is a terminal."""
@@ -130,7 +135,7 @@ def report_encoded(
     quality = metrics.psnr(signal, result.decoded)
     noise = metrics.signal_to_noise(signal, result.decoded) if signal.kind == "sound" else None
     if as_json:
-        facts = {
+        facts: dict[str, object] = {
             "input": str(source),
             "output": str(target),
             "prior": prior_name,
@@ -138,15 +143,40 @@ def report_encoded(
             "bytes": after,
         }
         facts |= {"payload_bytes": result.payload_bytes, rate_name: rate, "psnr": _finite(quality)}
-        facts |= {} if noise is None else {"snr": _finite(noise)}
+        if noise is not None:
+            facts |= {"snr": _finite(noise), "times_real_time": round(times_real_time(signal, seconds), 3)}
         phases = {phase: round(value, 3) for phase, value in result.seconds.items()}
         click.echo(json.dumps({**facts, "seconds": round(seconds, 3), "phases": phases}))
         return
     snr = "" if noise is None else f", SNR {noise:.2f} dB"
     click.echo(
         f"{source} -> {target}: {before:,} -> {after:,} bytes, {rate_text(rate_name, rate)}, "
-        f"PSNR {quality:.2f} dB{snr}, {seconds:.1f} s"
+        f"PSNR {quality:.2f} dB{snr}, {seconds:.1f} s{_speed_text(signal, seconds)}"
     )
+
+
+def report_decoded(source: Path, target: Path, decoded: Signal, seconds: float, as_json: bool) -> None:
+    """Print the line, or the JSON, of a file that was decoded."""
+    if as_json:
+        facts: dict[str, object] = {"input": str(source), "output": str(target), "kind": decoded.kind}
+        facts |= {"shape": list(decoded.shape), "channels": decoded.channels}
+        if decoded.kind == "sound":
+            facts |= {"sample_rate": decoded.sample_rate}
+            facts |= {"times_real_time": round(times_real_time(decoded, seconds), 3)}
+        click.echo(json.dumps({**facts, "seconds": round(seconds, 3)}))
+        return
+    shape = shape_text(decoded.kind, decoded.shape, decoded.channels, decoded.sample_rate)
+    click.echo(f"{source} -> {target}: {shape}, {seconds:.2f} s{_speed_text(decoded, seconds)}")
+
+
+def times_real_time(sound: Signal, seconds: float) -> float:
+    """Seconds of a sound over the seconds that it took."""
+    assert sound.sample_rate is not None
+    return sound.points / sound.sample_rate / seconds
+
+
+def _speed_text(signal: Signal, seconds: float) -> str:
+    return f", {times_real_time(signal, seconds):.2f} times real time" if signal.kind == "sound" else ""
 
 
 def _finite(value: float) -> float | None:

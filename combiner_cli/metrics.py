@@ -43,10 +43,16 @@ def signal_to_noise(reference: Signal, decoded: Signal) -> float:
     Raises:
         InputError: the signals are no sounds or cannot be compared, see :func:`mean_squared_error`.
     """
-    if reference.kind != "sound":
-        raise InputError(f"a signal-to-noise ratio needs sounds, not an {reference.kind}; use PSNR")
-    energy = float(np.mean(np.square(reference.samples.astype(np.float64))))
-    return _decibels(energy, mean_squared_error(reference, decoded))
+    return _decibels(_energy(reference), mean_squared_error(reference, decoded))
+
+
+def peak_over_signal(sound: Signal) -> float:
+    """PSNR less SNR of whatever a sound is decoded to, in dB: a constant of the sound, infinite for a silent one.
+
+    Raises:
+        InputError: the signal is no sound.
+    """
+    return _decibels(4.0, _energy(sound))  # the peak of samples in [-1, 1] is 2, see psnr
 
 
 def bits_per_pixel(size: int, shape: tuple[int, ...]) -> float:
@@ -57,6 +63,13 @@ def bits_per_pixel(size: int, shape: tuple[int, ...]) -> float:
 def kilobits_per_second(size: int, frames: int, sample_rate: int) -> float:
     """Rate of a file of ``size`` bytes that holds ``frames`` sample instants at ``sample_rate`` Hz; kilo is 1000."""
     return 8 * size * sample_rate / frames / 1000
+
+
+def _energy(sound: Signal) -> float:
+    """Mean of the squared samples, in float64."""
+    if sound.kind != "sound":
+        raise InputError(f"a signal-to-noise ratio needs sounds, not an {sound.kind}; use PSNR")
+    return float(np.mean(np.square(sound.samples.astype(np.float64))))
 
 
 def _difference(a: Signal, b: Signal) -> FloatArray:

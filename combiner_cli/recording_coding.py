@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,11 @@ from .recordings import (
     number_frequencies,
     place_of,
     segments,
+    stage_name,
 )
 from .stage_coding import (
     GROUP_INFORMATION,
+    REACH,
     Chance,
     Coded,
     Encoding,
@@ -53,20 +55,60 @@ class _Recorded(Encoding):
     """The true weights of a segment, and the activity that follows from them.
 
     Attributes:
+        prior: of the weights.
         weights: in units of the noise's deviation, ``(channels, frames, hop)``.
+        raised: by how many classes bands of the level at hand are raised, ``(1, frames, bands)``.
     """
 
+    prior: LappedPrior
     weights: Array
+    raised: Array = field(default_factory=lambda: np.zeros((1, 0, 0), dtype=np.int64))
 
     def target(self, name: StageName, own: Segment) -> Array:
         level, phase, channel = place_of(name, own.channels)
         return lapped.target(self.weights[None, channel, :, : own.bins], level, phase).reshape(-1)
 
     def classes(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
-        """The classes of least cost."""
+        """The classes of least cost, raised where candidates would not reach a weight of the band."""
+        found = self._cheapest(own, level, parity, channel, np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS)
+        if parity == 0:
+            self.raised = self._raised(own, level, channel, found)
+        higher = lapped.band_classes(self.raised, level, parity).reshape(-1)
+        raised: Array = np.minimum(found + higher, lapped.CLASSES - 1)
+        return raised
+
+    def _cheapest(self, own: Segment, level: int, parity: int, channel: int, octaves: Array) -> Array:
         bands = lapped.band_target(self.weights[None, channel, :, : own.bins], level, parity)
-        energy = (bands**2).mean(axis=1)
-        return best_classes(energy, np.log2(frequencies) - FREQUENCY_BITS, BAND, CLASS_VARIANCES)
+        return best_classes((bands**2).mean(axis=1), octaves, BAND, CLASS_VARIANCES)
+
+    def _raised(self, own: Segment, level: int, channel: int, even: Array) -> Array:
+        """By how many classes bands have to be raised for their candidates to reach, ``(1, frames, bands)``.
+
+        That is tried out with the true weights as context.
+
+        Args:
+            own: what is decoded so far.
+            level: of the bands.
+            channel: of the bands.
+            even: classes of the bands of even number; of the others they are about what is cheapest.
+        """
+        trial = lapped.copy(own)
+        odd = self._cheapest(own, level, 1, channel, np.zeros((lapped.CLASSES, lapped.band_latents(own, level, 1))))
+        for parity, found in enumerate((even, odd)):
+            lapped.put_activity(trial, level, parity, channel, found)
+        raised = np.zeros((1, own.count, own.bands), dtype=np.int64)
+        for phase in range(lapped.PHASES):
+            moments = self.prior.moments(trial, level, phase, channel)
+            true = self.target(stage_name(level, phase, channel, own.channels), own)
+            coded = np.flatnonzero(moments.deviation >= 0)
+            deviation = np.sqrt(1 + moments.deviations(coded) ** 2)
+            beyond = np.abs(true[coded]) - REACH * deviation
+            far = beyond > math.sqrt(2 * math.log(2) * _BAND_BITS)
+            octaves = np.zeros(len(true), dtype=np.int64)
+            octaves[coded[far]] = np.ceil(np.log2(np.abs(true[coded][far]) / (REACH * deviation[far])))
+            lapped.raise_bands(raised, level, phase, octaves)
+            lapped.put(trial, level, phase, channel, np.rint(true * UNIT))
+        return raised
 
 
 @dataclass(eq=False, kw_only=True)
@@ -137,7 +179,7 @@ def forecast(prior: LappedPrior, weights: Array, code: int) -> Forecast:
     """
     deviation = noise_deviation(code)
     scaled = weights / deviation
-    source = ChanceSource(weights=scaled, code=code, parts_from=prior.parts_from)
+    source = ChanceSource(prior=prior, weights=scaled, code=code, parts_from=prior.parts_from)
     channels, count, hop = weights.shape
     decoded = descend(prior, count, channels, hop, code, source)
     error = squared_error(scaled, decoded) * deviation**2
@@ -223,7 +265,7 @@ def encode_segments(
         weights = recording.weights(frames) / deviation
         channels, count, hop = weights.shape
         writer.expected = own
-        source = SearchSource(weights=weights, code=code, parts_from=prior.parts_from, writer=writer)
+        source = SearchSource(prior=prior, weights=weights, code=code, parts_from=prior.parts_from, writer=writer)
         if number:
             source.steering = _steering(writer, expected[number:], spent)
             source.steer()

@@ -19,20 +19,19 @@ def resampled(samples: Array, sample_rate: int, other: int, length: int | None =
     """A recording at another sample rate.
 
     Args:
-        samples: ``(samples, channels)``.
+        samples: ``(samples, channels)`` float32 or float64.
         sample_rate: of them, in Hz.
         other: that is wanted.
         length: of the result, which is cut or filled up with zeros; as :func:`length_at` has it where it is left out.
 
     Returns:
-        ``(length, channels)`` float32.
+        ``(length, channels)``, same type.
     """
     wanted = length_at(len(samples), sample_rate, other) if length is None else length
-    if sample_rate == other:
-        found = samples.astype(np.float32, copy=False)
-    else:
+    found = samples
+    if sample_rate != other:
         import soxr
 
-        found = soxr.resample(samples.astype(np.float32, copy=False), sample_rate, other, quality="VHQ")
+        found = soxr.resample(samples, sample_rate, other, quality="VHQ")
     missing = wanted - len(found)
     return found[:wanted] if missing <= 0 else np.pad(found, ((0, missing), (0, 0)))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError
+from .resampling import resampled
 
 _ROWS_AT_ONCE = 64  # of an image, so that no copy of the whole is made
 
@@ -102,6 +103,17 @@ def from_values(values: FloatArray, kind: Kind, sample_rate: int | None, bit_dep
         rows = slice(first, first + _ROWS_AT_ONCE)
         samples[rows] = np.rint((np.clip(values[rows], -1, 1) + 1) * (peak / 2))
     return Signal(kind, samples, sample_rate, bit_depth)
+
+
+def at_rate(sound: Signal, sample_rate: int) -> Signal:
+    """A sound at another sample rate, band-limited, its samples rounded to the steps of its bit depth.
+
+    It has as many samples as last the nearest to as long, at least one.
+    """
+    assert sound.sample_rate is not None
+    length = max((2 * sound.points * sample_rate + sound.sample_rate) // (2 * sound.sample_rate), 1)
+    values = resampled(sound.samples.astype(np.float64), sound.sample_rate, sample_rate, length)
+    return from_values(values, "sound", sample_rate, sound.bit_depth)
 
 
 def coordinates(extent: tuple[int, ...], scale: int = 1) -> FloatArray:

@@ -163,6 +163,24 @@ def test_nan_in_a_sound(quick):
     assert left_in(quick) == ["nan.wav", "photo.png", "priors", "voice.wav"]
 
 
+def test_a_lossy_sound_beyond_full_scale_is_clipped_with_a_note(quick):
+    steps = np.sign(np.sin(np.arange(4000) / 40))
+    soundfile.write("loud.ogg", steps, 16000, "VORBIS", format="OGG")
+    done = run("encode", "loud.ogg", "--prior", "tiny-sound", "--json")
+    assert done.exit_code == 0, done.output
+    assert re.fullmatch(
+        r"combiner: note: loud\.ogg has [\d,]+ samples beyond full scale \(peak 1\.\d+\) that are clipped\n",
+        done.stderr,
+    )
+    assert json.loads(done.stdout)["bytes"] == (quick / "loud.cmb").stat().st_size
+
+
+def test_a_sound_that_is_cut_off(quick):
+    (quick / "voice.wav").write_bytes((quick / "voice.wav").read_bytes()[:-100])
+    done = run("encode", "voice.wav", "--prior", "tiny-sound")
+    refused(done, 3, "voice.wav is cut off: 944 of 1,044 bytes are there")
+
+
 def test_a_prior_of_the_wrong_kind(quick):
     refused(run("encode", "photo.png", "--prior", "tiny-sound"), 6, "is for sounds")
     assert "photo.cmb" not in left_in(quick)
@@ -481,7 +499,86 @@ def test_a_psnr_that_was_asked_for_is_reached(mixed):
     assert run("encode", "voice.wav", "--prior", "mixed-sound", "--psnr", "45").exit_code == 0
 
 
-GOALS = (("-q", "3"), ("--size", "99"), ("--bpp", "2"), ("--kbps", "4"), ("--psnr", "20"))
+def test_an_snr_that_was_asked_for_is_reached(mixed):
+    done = run("encode", "voice.wav", "--prior", "mixed-sound", "--snr", "12", "--json")
+    assert done.exit_code == 0, done.output
+    assert 12 <= json.loads(done.stdout)["snr"] < 14
+    done = run("encode", "voice.wav", "-f", "--prior", "mixed-sound", "--snr", "99")
+    refused(done, 2, "(SNR 99.00 dB)")
+    assert re.search(r"reaches [\d.]+ dB \(SNR \d\d\.\d\d dB\) here; ask for less than [\d.]+ dB", done.stderr)
+    refused(run("encode", "photo.png", "--prior", "mixed-image", "--snr", "12"), 2, "--snr is for sounds")
+    soundfile.write("silence.wav", np.zeros(500), 16000, "PCM_16")
+    refused(run("encode", "silence.wav", "--prior", "mixed-sound", "--snr", "12"), 2, "the sound is silent")
+    assert "silence.cmb" not in left_in(mixed)
+
+
+def test_the_line_of_a_sound(mixed):
+    done = run("encode", "voice.wav", "--prior", "mixed-sound", "--kbps", "32")
+    decibels = r"PSNR \d\d\.\d\d dB, SNR \d+\.\d\d dB"
+    line = rf"voice\.wav -> voice\.cmb: 1,044 -> 125 bytes, 32\.00 kbit/s, {decibels}, \d+\.\d s, "
+    assert re.fullmatch(line + r"\d+\.\d\d times real time\n", done.stdout)
+    done = run("decode", "voice.cmb", "-o", "back.wav")
+    line = r"voice\.cmb -> back\.wav: 0\.03 s mono at 16000 Hz, \d+\.\d\d s, \d+\.\d\d times real time\n"
+    assert re.fullmatch(line, done.stdout)
+
+
+def test_speed_in_json_is_that_of_the_seconds(mixed):
+    facts = json.loads(run("encode", "voice.wav", "--prior", "mixed-sound", "--kbps", "32", "--json").stdout)
+    assert facts["times_real_time"] == pytest.approx(500 / 16000 / facts["seconds"], rel=0.05)
+    facts = json.loads(run("decode", "voice.cmb", "-f", "--json").stdout)
+    assert facts["times_real_time"] == pytest.approx(500 / 16000 / facts["seconds"], rel=0.2)
+    assert (facts["sample_rate"], facts["shape"]) == (16000, [500])
+
+
+@pytest.fixture
+def voice(mixed):
+    """The folder of ``mixed`` with a coded sound of 500 samples at 16,000 Hz."""
+    assert run("encode", "voice.wav", "--prior", "mixed-sound", "--size", "125").exit_code == 0
+    return mixed
+
+
+@pytest.mark.parametrize(("rate", "frames"), [(16000, 500), (48000, 1500), (44100, 1378), (8000, 250)])
+def test_decode_a_sound_at_another_sample_rate(voice, rate, frames):
+    done = run("decode", "voice.cmb", "-o", "back.flac", "--rate", rate)
+    assert done.exit_code == 0, done.output
+    assert f"mono at {rate} Hz" in done.stdout
+    assert (soundfile.info("back.flac").samplerate, soundfile.info("back.flac").frames) == (rate, frames)
+
+
+def test_a_whole_multiple_of_the_sample_rate_is_rendered_and_not_resampled(voice):
+    run("decode", "voice.cmb", "-o", "rate.wav", "--rate", "48000")
+    run("decode", "voice.cmb", "-o", "scale.wav", "--scale", "3")
+    assert (voice / "rate.wav").read_bytes() == (voice / "scale.wav").read_bytes()
+
+
+def test_a_sound_at_its_own_rate_is_as_without_the_option(voice):
+    run("decode", "voice.cmb", "-o", "rate.wav", "--rate", "16000")
+    run("decode", "voice.cmb", "-o", "plain.wav")
+    assert (voice / "rate.wav").read_bytes() == (voice / "plain.wav").read_bytes()
+
+
+def test_sample_rates_that_cannot_be(voice):
+    assert run("decode", "voice.cmb", "-o", "back.wav", "--rate", "0").exit_code == 2
+    done = run("decode", "voice.cmb", "-o", "back.wav", "--rate", "44100", "--max-pixels", "1377")
+    refused(done, 9, "voice.cmb: the sound has 1378 samples at 44100 Hz, over the limit of 1377")
+    refused(run("decode", "voice.cmb", "-o", "back.wav", "--rate", "8000", "--scale", "2"), 2, "exclude each other")
+    refused(run("decode", "voice.cmb", "-o", "back.wav", "--rate", "8000", "--resize", "2x2"), 2, "exclude each other")
+    assert run("encode", "photo.png", "--prior", "mixed-image", "--size", "90").exit_code == 0
+    refused(run("decode", "photo.cmb", "-o", "back.png", "--rate", "8000"), 2, "--rate is for sounds")
+    assert not {"back.wav", "back.png"} & set(left_in(voice))
+
+
+def test_decoding_at_another_sample_rate_does_without_torch(voice):
+    program = (
+        "import sys; from combiner_cli.cli import main; "
+        "main(['decode', 'voice.cmb', '-o', 'back.wav', '--rate', '44100'], standalone_mode=False); "
+        "print('torch' in sys.modules, 'soxr' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False True"
+
+
+GOALS = (("-q", "3"), ("--size", "99"), ("--bpp", "2"), ("--kbps", "4"), ("--psnr", "20"), ("--snr", "20"))
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.combinations(GOALS, 2)))
@@ -502,6 +599,8 @@ def test_goals_exclude_each_other(mixed, one, other):
         ("--bpp", "inf"),
         ("--kbps", "0"),
         ("--psnr", "0"),
+        ("--snr", "0"),
+        ("--snr", "inf"),
         ("--psnr", "nan"),
         ("-e", "0"),
         ("-e", "10"),

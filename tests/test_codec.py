@@ -314,6 +314,12 @@ def test_goals_become_settings_and_exclude_each_other():
     assert codec.plan(image, codec.Goal(psnr=30.0), prior)[1] == codec.Settings(psnr=30.0)
     assert codec.plan(image, codec.Goal(), prior)[1] == codec.Settings()
     assert codec.plan(sound, codec.Goal(kilobits_per_second=6.0), tiny_prior("sound"))[1].size == 375
+    noise_ratio = codec.plan(sound, codec.Goal(snr=20.0), tiny_prior("sound"))[1].psnr
+    assert noise_ratio == pytest.approx(20 + 10 * math.log10(4 / np.mean(np.square(sound.samples.astype(float)))))
+    with pytest.raises(UsageError, match="--snr is for sounds; give --psnr for an image"):
+        codec.plan(image, codec.Goal(snr=20.0), prior)
+    with pytest.raises(UsageError, match="the sound is silent, so that it has no SNR to reach; give -q or --psnr"):
+        codec.plan(replace(sound, samples=0 * sound.samples), codec.Goal(snr=20.0), tiny_prior("sound"))
     with pytest.raises(UsageError, match="-q and --psnr exclude each other"):
         codec.plan(image, codec.Goal(quality=5, psnr=30.0), prior)
     with pytest.raises(UsageError, match="--kbps is for sounds"):

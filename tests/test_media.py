@@ -739,10 +739,13 @@ def float_wave(samples: Any, sample_rate: int = 8000) -> bytes:
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        (np.zeros((4, 3)), "input has 3 channels; mix it down to 1 or 2 first"),
-        (np.zeros((0, 2)), "input: the sound is empty"),
-        ([0.0, np.nan], "input: the sound holds NaN or infinite samples; repair it first"),
-        ([0.0, np.inf], "input: the sound holds NaN or infinite samples; repair it first"),
+        (np.zeros((4, 3)), "input has 3 channels; mix it down to 1 or 2 first, or split it"),
+        (np.zeros((0, 2)), "input holds no samples; give a sound of at least one"),
+        (
+            [0.0] * 2000 + [np.nan, 0.0, np.nan],
+            r"input holds NaN at 0\.25 s \(sample 2000 of channel 1\), 2 such samples in all; repair it first",
+        ),
+        ([[0.0, 0.0], [0.5, -np.inf]], r"an infinite sample at 0\.000125 s \(sample 1 of channel 2\), 1 such"),
         ([0.0, -1.25], r"input has samples beyond full scale \(peak 1\.25\); normalise it first"),
     ],
 )
@@ -759,13 +762,131 @@ def test_full_scale_is_not_beyond_full_scale(tmp_path: Path) -> None:
     assert (stored >> 8).tolist() == [2**23 - 1, -(2**23), round(float(np.float32(0.1)) * 2**23)]
 
 
-@pytest.mark.parametrize("suffix", [".flac", ".mp3"])
-def test_truncated_sounds_are_refused(tmp_path: Path, suffix: str) -> None:
-    integers = np.random.default_rng(0).integers(-9000, 9000, (44100, 2))
-    media.write_signal(sound_signal(integers), tmp_path / f"sound{suffix}")
-    content = (tmp_path / f"sound{suffix}").read_bytes()
-    with pytest.raises(InputError, match=r"cannot be decoded to its end|ends after \d+ of 44100 frames"):
-        from_bytes(content[: len(content) * 2 // 3], tmp_path)
+def sound_file(container: str, subtype: str) -> bytes:
+    """A second of noise in stereo."""
+    noisy = np.random.default_rng(0).integers(-9000, 9000, (48000, 2)) / 2**15
+    buffer = io.BytesIO()
+    soundfile.write(buffer, noisy, 48000, subtype, format=container)
+    return buffer.getvalue()
+
+
+TRUNCATED = r"is cut off: |cannot be decoded to its end|ends after \d+ of 48000 frames|neither an image nor a sound"
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [
+        ("WAV", "PCM_16"),
+        ("WAV", "PCM_24"),
+        ("WAV", "FLOAT"),
+        ("WAV", "IMA_ADPCM"),
+        ("RF64", "PCM_16"),
+        ("AIFF", "PCM_16"),
+        ("AU", "PCM_16"),
+        ("CAF", "PCM_16"),
+        ("FLAC", "PCM_16"),
+        ("OGG", "VORBIS"),
+        ("OGG", "OPUS"),
+        ("MP3", "MPEG_LAYER_III"),
+    ],
+)
+def test_truncated_sounds_are_refused(tmp_path: Path, container: str, subtype: str) -> None:
+    content = sound_file(container, subtype)
+    assert from_bytes(content, tmp_path).points >= 48000  # ADPCM fills its last block
+    for kept in (len(content) - 1, len(content) - 3000, len(content) * 2 // 3, len(content) // 9, 100):
+        with pytest.raises(InputError, match=TRUNCATED):
+            from_bytes(content[:kept], tmp_path)
+
+
+def test_an_ogg_file_that_ends_with_a_page_that_is_not_its_last_is_refused(tmp_path: Path) -> None:
+    content = sound_file("OGG", "VORBIS")
+    with pytest.raises(InputError, match="input is cut off: its last page is missing; restore it from its source"):
+        from_bytes(content[: content.rindex(b"OggS")], tmp_path)
+
+
+@pytest.mark.parametrize(("order", "header"), [("<", b"RIFF"), (">", b"RIFX")])
+def test_a_cut_wave_file_says_how_much_is_there(tmp_path: Path, order: str, header: bytes) -> None:
+    form = struct.pack(f"{order}4sIHHIIHH", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16)
+    odd = struct.pack(f"{order}4sI", b"note", 3) + b"abc\0"  # chunks of odd sizes are padded
+    samples = struct.pack(f"{order}4sI8h", b"data", 16, *range(8))
+    content = struct.pack(f"{order}4sI4s", header, 4 + len(form + odd + samples), b"WAVE") + form + odd + samples
+    assert (from_bytes(content, tmp_path).samples[:, 0] * 2**15).tolist() == list(range(8))
+    with pytest.raises(InputError, match=r"input is cut off: 67 of 72 bytes are there; restore it from its source"):
+        from_bytes(content[:67], tmp_path)
+
+
+@pytest.mark.parametrize("size", [2**32 - 1, 0x7FFFF000])
+def test_wave_files_of_unknown_length_are_read_to_their_end(tmp_path: Path, size: int) -> None:
+    """As programs that write to a pipe make them."""
+    content = bytearray(sound_file("WAV", "PCM_16"))
+    place = content.index(b"data") + 4
+    content[place : place + 4] = size.to_bytes(4, "little")
+    assert from_bytes(bytes(content), tmp_path).shape == (48000,)
+
+
+def test_a_sample_rate_of_zero_is_refused(tmp_path: Path) -> None:
+    content = bytearray(sound_file("WAV", "PCM_16"))
+    content[24:28] = bytes(4)
+    with pytest.raises(InputError, match="input has a sample rate of zero, or no channels, by its header"):
+        from_bytes(bytes(content), tmp_path)
+
+
+def loud_vorbis() -> bytes:
+    """A file of full-scale steps, of which the decoder makes samples beyond full scale."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.sign(np.sin(np.arange(16000) / 40)), 16000, "VORBIS", format="OGG")
+    return buffer.getvalue()
+
+
+def test_a_lossy_sound_beyond_full_scale_is_clipped_if_somebody_is_told(tmp_path: Path) -> None:
+    (tmp_path / "loud.ogg").write_bytes(loud_vorbis())
+    exact, _ = soundfile.read(tmp_path / "loud.ogg", dtype="float32", always_2d=True)
+    beyond = int((np.abs(exact) > 1).sum())
+    assert beyond > 0
+    notes: list[str] = []
+    signal = media.read_signal(tmp_path / "loud.ogg", notes.append)
+    assert np.array_equal(signal.samples, exact.clip(-1, 1))
+    (note,) = notes
+    assert note.startswith(f"{tmp_path / 'loud.ogg'} has {beyond:,} samples beyond full scale (peak 1.")
+    with pytest.raises(InputError, match="normalise it first"):
+        media.read_signal(tmp_path / "loud.ogg")
+
+
+def test_a_lossless_sound_beyond_full_scale_is_refused_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "loud.wav").write_bytes(float_wave([0.0, 1.5]))
+    notes: list[str] = []
+    with pytest.raises(InputError, match="normalise it first"):
+        media.read_signal(tmp_path / "loud.wav", notes.append)
+    assert notes == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 3000) | st.just(2**16 + 1),
+    st.integers(1, 2),
+    st.sampled_from([16, 24]),
+    st.sampled_from([".wav", ".flac"]),
+    st.sampled_from([8000, 11025, 16000, 44100, 48000, 96000]),
+    st.integers(0, 2**32 - 1),
+)
+def test_sounds_of_any_length_come_back_whole(
+    tmp_path_factory: pytest.TempPathFactory,
+    frames: int,
+    channels: int,
+    bit_depth: int,
+    suffix: str,
+    rate: int,
+    seed: int,
+) -> None:
+    highest = 2 ** (bit_depth - 1)
+    integers = np.random.default_rng(seed).integers(-highest, highest, (frames, channels))
+    signal = sound_signal(integers, bit_depth, rate)
+    path = tmp_path_factory.getbasetemp() / f"whole{suffix}"
+    media.write_signal(signal, path)
+    returned = media.read_signal(path)
+    assert (returned.shape, returned.channels) == ((frames,), channels)
+    assert (returned.sample_rate, returned.bit_depth) == (rate, bit_depth)
+    assert np.array_equal(returned.samples, signal.samples)
 
 
 def test_a_header_that_declares_too_many_frames_is_refused(tmp_path: Path) -> None:

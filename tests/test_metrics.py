@@ -115,3 +115,19 @@ def test_halving_the_error_adds_6_db(values: npt.NDArray[np.int16], halvings: in
     coarse = metrics.psnr(sound(reference), sound(reference + error))
     fine = metrics.psnr(sound(reference), sound(reference + error / 2**halvings))
     assert fine - coarse == pytest.approx(20 * math.log10(2) * halvings, abs=1e-3)
+
+
+@given(arrays.arrays(np.int16, (9, 2)), arrays.arrays(np.int16, (9, 2)))
+def test_psnr_less_snr_is_a_constant_of_the_sound(values: npt.NDArray[np.int16], other: npt.NDArray[np.int16]) -> None:
+    reference, decoded = sound(values / 2.0**15), sound(other / 2.0**15)
+    constant = metrics.peak_over_signal(reference)
+    if not values.any():
+        assert constant == math.inf
+    elif (values != other).any():
+        difference = metrics.psnr(reference, decoded) - metrics.signal_to_noise(reference, decoded)
+        assert constant == pytest.approx(difference, abs=1e-9)
+
+
+def test_only_sounds_have_energy() -> None:
+    with pytest.raises(InputError, match="needs sounds"):
+        metrics.peak_over_signal(image(np.zeros((3, 5, 3), np.uint8)))

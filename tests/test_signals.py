@@ -100,3 +100,29 @@ def test_impossible_signals_are_refused(arguments, message):
 def test_values_that_are_not_finite_are_refused():
     with pytest.raises(InputError, match="not finite"):
         signals.from_values(np.array([[np.nan]]), "sound", 8000, 16)
+
+
+@given(st.integers(1, 3000), st.integers(1, 2), st.sampled_from([8000, 16000, 22050, 44100, 48000, 96000]))
+def test_a_sound_at_another_rate_lasts_as_long(frames, channels, rate):
+    values = np.random.default_rng(frames).uniform(-1, 1, (frames, channels)).astype(np.float32)
+    sound = Signal("sound", values, 16000, 16)
+    again = signals.at_rate(sound, rate)
+    assert again.shape == ((2 * frames * rate + 16000) // 32000,)  # rounded, halves up
+    assert (again.channels, again.sample_rate, again.bit_depth) == (channels, rate, 16)
+    assert np.array_equal(again.samples * 2**15, np.rint(again.samples * 2**15))
+    assert np.abs(again.samples).max() <= 1
+
+
+def test_a_sound_always_has_a_sample():
+    sound = Signal("sound", np.full((3, 1), 0.25, np.float32), 16000, 16)
+    assert signals.at_rate(sound, 100).shape == (1,)
+
+
+@pytest.mark.parametrize("rate", [11025, 44100, 48000])
+def test_a_tone_stays_the_same_tone_at_another_rate(rate):
+    def tone(rate):
+        return 0.5 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)[:, None]
+
+    sound = Signal("sound", tone(16000).astype(np.float32), 16000, 24)
+    inner = slice(rate // 10, -rate // 10)  # a resampler rings where a tone begins and ends
+    assert np.abs(signals.at_rate(sound, rate).samples - tone(rate))[inner].max() < 1e-4
