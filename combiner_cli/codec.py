@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from .posterior import Objective
     from .refine import Coded, Progress, Report, Schedule
 
-MOST_POINTS = 2**26  # pixels or sample instants that a file may declare, unless the caller says otherwise
+# pixels or sample instants that a file may declare, unless the caller says otherwise
+MOST_POINTS: dict[Kind, int] = {"image": 2**26, "sound": 2**28}
 _CHAINED = 8  # bits of a chained group
 _USUAL_QUALITY = 5
 _FAST = 2  # efforts up to this one follow one path
@@ -239,8 +240,9 @@ def encode_batch(
         raise InputError("signals that are encoded together must have one shape and format")
     layout = prior.tiling(first.shape, first.channels)
     points = layout.tiles * math.prod(layout.extent)
-    if points > MOST_POINTS:
-        raise LimitError(f"the {first.kind} takes {points} points, over the limit of {MOST_POINTS}; cut it into parts")
+    most = MOST_POINTS[first.kind]
+    if points > most:
+        raise LimitError(f"the {first.kind} takes {points} points, over the limit of {most}; cut it into parts")
     if settings.psnr is not None:
         return [_encode_to_psnr(signal, prior, settings, report) for signal in signals]
     clock = time.perf_counter()
@@ -276,7 +278,7 @@ def decode(
     data: bytes,
     find_prior: Callable[[int], AnyPrior],
     scale: int = 1,
-    most_points: int = MOST_POINTS,
+    most_points: int | None = None,
     size: tuple[int, int] | None = None,
 ) -> Signal:
     """Decode a file.
@@ -285,7 +287,7 @@ def decode(
         data: the whole file.
         find_prior: gives the prior with the id that the file names.
         scale: samples per native sample and axis: the network is a function and renders at any resolution.
-        most_points: refuse to render more pixels or sample instants than this.
+        most_points: refuse to render more pixels or sample instants than this; ``None`` stands for ``MOST_POINTS``.
         size: height and width that an image is rendered at, instead of a scale.
 
     Raises:
@@ -295,6 +297,7 @@ def decode(
         PriorError: the prior is missing, or not for this kind of signal.
     """
     header, _ = bitstream.unpack(data)
+    most_points = most_points or MOST_POINTS[header.kind]
     if size is not None:
         if header.kind != "image":
             raise UsageError("only an image can be resized; give --scale for a sound")

@@ -224,6 +224,6 @@ def encode_planes(
     classes = writer.class_stream()
     if total is not None:
         missing = max(total - len(classes) - len(writer.indices), 0)  # nothing is left to code
-        writer.indices = np.append(writer.indices, np.zeros(missing, dtype=np.int64))
+        writer.append(np.zeros(missing, dtype=np.int64))
     densities = tuple(writer.share.densities)
     return Coded(code, densities, chaining.chains, classes, writer.indices, np.concatenate(writer.latents), error)

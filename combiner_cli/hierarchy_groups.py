@@ -197,6 +197,11 @@ def takes_more(name: StageName, count: int, parts_from: int) -> bool:
     return bool(parts_from) and name.level >= COARSE and 0 < count <= _FEW_GROUPS
 
 
+def reach_of(chaining: Chaining) -> int:
+    """How many groups before one decide which candidates it has."""
+    return max(chaining.chains, 2)
+
+
 def look_up(indices: npt.NDArray[np.int64], part: Partition, chaining: Chaining, key: int) -> Array:
     """Whitened values of the latents of a stage, in the order of ``part.order``.
 
@@ -206,8 +211,7 @@ def look_up(indices: npt.NDArray[np.int64], part: Partition, chaining: Chaining,
         chaining: of the file.
         key: of the prior.
     """
-    reach = max(chaining.chains, 2)
-    begin = max(0, len(indices) - part.groups - reach)
+    begin = max(0, len(indices) - part.groups - reach_of(chaining))
     before = len(indices) - part.groups - begin
     rows = coder.table_rows(indices[begin:], chaining)[before:]
     return coder.candidates(rows, part, key)

@@ -277,7 +277,7 @@ def encode_segments(
     classes = writer.class_stream()
     if total is not None:
         missing = max(total - len(classes) - len(writer.indices), 0)  # nothing is left to code
-        writer.indices = np.append(writer.indices, np.zeros(missing, dtype=np.int64))
+        writer.append(np.zeros(missing, dtype=np.int64))
     densities = (density, *writer.share.densities[1:])
     latents = np.concatenate([np.zeros(0, dtype=np.float32), *writer.latents])
     return Coded(code, densities, writer.chaining.chains, classes, writer.indices, latents, error)

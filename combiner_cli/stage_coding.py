@@ -143,7 +143,7 @@ class Search(Encoding):
                 best, more = (found, other) if found.cost < best.cost else (best, more)
             writer.share.take_more(more)
             self.choose(np.array([more]), hierarchy_groups.MORE_FREQUENCIES)
-        writer.indices = np.append(writer.indices, best.indices)
+        writer.append(best.indices)
         writer.latents.append(best.z)
         return best.values, more == AGAIN
 
@@ -156,9 +156,11 @@ class Search(Encoding):
             means, deviations = np.zeros((2, len(moments.mean)))
             means[coded], deviations[coded] = mean, deviation
             target = search.target(part, means, deviations, part.groups)
-            before = writer.indices[None]
-            indices = search.search(target, writer.chaining, writer.key, before, writer.method, writer.generator)[0]
-            z = hierarchy_groups.look_up(np.append(writer.indices, indices), part, writer.chaining, writer.key)
+            before = writer.indices[-hierarchy_groups.reach_of(writer.chaining) :]
+            indices = search.search(target, writer.chaining, writer.key, before[None], writer.method, writer.generator)[
+                0
+            ]
+            z = hierarchy_groups.look_up(np.append(before, indices), part, writer.chaining, writer.key)
         values = moments.values(part.order, z)
         error = np.abs(self.target(name, own)[coded] - values[coded] / UNIT)
         cost = float(_GROUP_BITS * count)
@@ -210,8 +212,9 @@ class Writer:
         expected: of the plane that is being coded.
         classes: of all units so far, activity after activity.
         frequencies: that go with them.
-        indices: of all groups so far, ``(groups,)``.
         latents: candidates of the latents that are coded, stage after stage.
+        room: for the indices of groups.
+        count: groups so far.
     """
 
     share: Share
@@ -224,8 +227,22 @@ class Writer:
     expected: Forecast | None = None
     classes: list[Array] = field(default_factory=list)
     frequencies: list[Array] = field(default_factory=list)
-    indices: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     latents: list[Array] = field(default_factory=list)
+    room: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1 << 16, dtype=np.int64))
+    count: int = 0
+
+    @property
+    def indices(self) -> npt.NDArray[np.int64]:
+        """Of all groups so far, ``(groups,)``."""
+        return self.room[: self.count]
+
+    def append(self, indices: npt.NDArray[np.int64]) -> None:
+        """Put the indices of further groups into the file."""
+        end = self.count + len(indices)
+        if end > len(self.room):
+            self.room = np.append(self.indices, np.zeros(end, dtype=np.int64))
+        self.room[self.count : end] = indices
+        self.count = end
 
     def class_stream(self) -> bytes:
         return hierarchy_groups.class_bytes(self.classes, self.frequencies)
