@@ -34,6 +34,7 @@ MOST_POINTS: dict[Kind, int] = {"image": 2**26, "sound": 2**28}
 _CHAINED = 8  # bits of a chained group
 _USUAL_QUALITY = 5
 _FAST = 2  # efforts up to this one follow one path
+_FAST_WITH_SOUND = 1  # and with a lapped prior
 _MOST_ATTEMPTS = 16  # to reach a PSNR
 _CLOSE_ENOUGH = 0.02  # dB over it
 _DB_PER_DOUBLING = 4.0  # of the size, about
@@ -524,11 +525,12 @@ def _encode_by_stages(signals: Sequence[Signal], prior: ByStages, settings: Sett
     files = _Files([], [], {})
     for signal in signals:
         header = _header(signal, prior, 0, _CHAINED)
-        how = (settings.effort, _method(settings), settings.seed)
         if isinstance(prior, LappedPrior):
-            written = recording_codec.encode(signal, header, prior, wanted, *how)
+            method = _method(settings, _FAST_WITH_SOUND)
+            written = recording_codec.encode(signal, header, prior, wanted, settings.effort, method, settings.seed)
         else:
-            written = pyramid_codec.encode(signal, header, prior, wanted, *how)
+            method = _method(settings)
+            written = pyramid_codec.encode(signal, header, prior, wanted, settings.effort, method, settings.seed)
         files.data.append(written.data)
         files.values.append(written.latents)
         for phase, seconds in written.seconds.items():
@@ -556,8 +558,8 @@ def _fewest_groups(stage: Stage) -> int:
     return max(1, -(-int(np.count_nonzero(stage.information)) // (coder.WIDEST_GROUP // 2)))
 
 
-def _method(settings: Settings) -> str:
-    return settings.search or ("best" if settings.effort <= _FAST else "viterbi")
+def _method(settings: Settings, fast: int = _FAST) -> str:
+    return settings.search or ("best" if settings.effort <= fast else "viterbi")
 
 
 def _header(signal: Signal, prior: AnyPrior, count: int, group_bits: int) -> Header:

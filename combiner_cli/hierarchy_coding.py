@@ -156,8 +156,7 @@ class SearchSource(_Pictured, Search):
 
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
         found = super().activity(own, chroma, frequencies, means)
-        self.writer.classes.append(found)
-        self.writer.frequencies.append(frequencies)
+        self.writer.classes.put(found, frequencies)
         return found
 
 

@@ -7,7 +7,6 @@ last stage takes the groups that are left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -233,10 +232,17 @@ def class_decoder(data: bytes) -> Any:
     return constriction.stream.queue.RangeDecoder(np.frombuffer(padded, dtype="<u4").astype(np.uint32))
 
 
-def class_bytes(classes: Sequence[Array], frequencies: Sequence[Array]) -> bytes:
+def class_encoder() -> Any:
+    """An encoder of the stream of classes."""
+    return constriction.stream.queue.RangeEncoder()
+
+
+def put_classes(encoder: Any, classes: Array, frequencies: Array) -> None:
+    """Encode classes ``(units,)`` with their frequencies ``(9, units)``."""
+    encoder.encode(classes.astype(np.int32), class_model(), probabilities(frequencies))
+
+
+def class_bytes(encoder: Any) -> bytes:
     """The stream of classes: words of the range coder, least significant byte first, without zeros at its end."""
-    encoder = constriction.stream.queue.RangeEncoder()
-    for own, table in zip(classes, frequencies, strict=True):
-        encoder.encode(own.astype(np.int32), class_model(), probabilities(table))
     words: npt.NDArray[np.uint32] = encoder.get_compressed()
     return words.astype("<u4").tobytes().rstrip(b"\0")

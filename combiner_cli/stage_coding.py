@@ -121,8 +121,7 @@ class Search(Encoding):
 
     def choose(self, symbols: Array, frequencies: Array) -> None:
         """Put symbols into the file, given their frequencies."""
-        self.writer.classes.append(symbols)
-        self.writer.frequencies.append(frequencies)
+        self.writer.classes.put(symbols, frequencies)
         self.class_bits += class_bits(symbols, frequencies)
 
     def details(self, name: StageName, own: Any, moments: Moments) -> Array:
@@ -198,6 +197,28 @@ class _Found:
 
 
 @dataclass(eq=False)
+class ClassWriter:
+    """The stream of classes in the making.
+
+    Attributes:
+        encoder: of the range coder.
+        bits: of all symbols so far.
+    """
+
+    encoder: Any = field(default_factory=hierarchy_groups.class_encoder)
+    bits: float = 0.0
+
+    def put(self, symbols: Array, frequencies: Array) -> None:
+        """Put symbols into the stream, given their frequencies."""
+        hierarchy_groups.put_classes(self.encoder, symbols, frequencies)
+        self.bits += class_bits(symbols, frequencies)
+
+    def stream(self) -> bytes:
+        """The stream, if it ended here."""
+        return hierarchy_groups.class_bytes(self.encoder)
+
+
+@dataclass(eq=False)
 class Writer:
     """A file in the making.
 
@@ -210,8 +231,7 @@ class Writer:
         total: bytes that classes and groups together take, exactly; ``None`` where that is left open.
         reserve: bytes that are kept back until the last stage, for what is not foreseen.
         expected: of the plane that is being coded.
-        classes: of all units so far, activity after activity.
-        frequencies: that go with them.
+        classes: all so far.
         latents: candidates of the latents that are coded, stage after stage.
         room: for the indices of groups.
         count: groups so far.
@@ -225,8 +245,7 @@ class Writer:
     total: int | None
     reserve: int
     expected: Forecast | None = None
-    classes: list[Array] = field(default_factory=list)
-    frequencies: list[Array] = field(default_factory=list)
+    classes: ClassWriter = field(default_factory=ClassWriter)
     latents: list[Array] = field(default_factory=list)
     room: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1 << 16, dtype=np.int64))
     count: int = 0
@@ -245,7 +264,7 @@ class Writer:
         self.count = end
 
     def class_stream(self) -> bytes:
-        return hierarchy_groups.class_bytes(self.classes, self.frequencies)
+        return self.classes.stream()
 
     def adjust(self, name: StageName, moments: Moments, source: Encoding) -> None:
         """Set the density of a stage so that the file comes to its size; the last stage takes exactly what is left."""
@@ -259,8 +278,7 @@ class Writer:
         if all_classes:
             length = len(self.class_stream())
         else:
-            spent = sum(class_bits(*pair) for pair in zip(self.classes, self.frequencies, strict=True))
-            length = math.ceil((spent + max(self.expected.class_bits - source.class_bits, 0)) / 8)
+            length = math.ceil((self.classes.bits + max(self.expected.class_bits - source.class_bits, 0)) / 8)
         left = self.total - length - len(self.indices)
         if name == final:
             self.share.left = max(left, 0)

@@ -17,7 +17,16 @@ from combiner_cli import codec, hierarchy, hierarchy_coding, learn_hierarchy, le
 from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
 from combiner_cli.hierarchy import PyramidPrior
 from combiner_cli.hierarchy_coding import forecast, picture_of, values_of
-from combiner_cli.hierarchy_groups import Share, class_bytes, class_decoder, class_model, density_of, probabilities
+from combiner_cli.hierarchy_groups import (
+    Share,
+    class_bytes,
+    class_decoder,
+    class_encoder,
+    class_model,
+    density_of,
+    probabilities,
+    put_classes,
+)
 from combiner_cli.models import pyramid, whole
 from combiner_cli.signals import Signal
 from combiner_cli.stage_coding import best_classes
@@ -225,7 +234,9 @@ def test_classes_come_back_from_their_stream(count, seed):
     generator = np.random.default_rng(seed)
     frequencies = hierarchy.frequencies_of(generator.normal(0, 3, (pyramid.CLASSES, count)) * 2**22)
     classes = generator.integers(0, pyramid.CLASSES, count)
-    data = class_bytes([classes], [frequencies])
+    encoder = class_encoder()
+    put_classes(encoder, classes, frequencies)
+    data = class_bytes(encoder)
     decoder = class_decoder(data)
     halves = [slice(0, count // 3), slice(count // 3, count)]
     found = [decoder.decode(class_model(), probabilities(frequencies[:, half])) for half in halves]
