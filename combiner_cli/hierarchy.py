@@ -50,6 +50,7 @@ _PART_INFORMATION = _PART_OCTAVES * groups.INFORMATION_UNIT
 MOST_PARTS_FROM = 20
 PARTS_FROM = 6  # of the priors that are learned today
 RANGES = ("noise_codes", "rates", "errors")
+_SCRATCH = workers.Scratch()
 
 
 def _deviations() -> Array:
@@ -237,7 +238,7 @@ class PyramidPrior(identity.ForManyRates):
         features = pyramid.chroma_activity_features if chroma else pyramid.luma_activity_features
 
         def strip(rows: slice) -> tuple[Array, Array]:
-            values, contrast = features(own, rows)
+            values, contrast = features(own, rows, scratch=_SCRATCH)
             results = self.networks[own.kind][network.name](values)
             means = results[: network.outputs if expected else 0]
             return _frequencies(results[network.outputs :]), _means(means, contrast)
@@ -249,24 +250,23 @@ class PyramidPrior(identity.ForManyRates):
         """Moments of a stage: result after result, phase after phase of a chroma stage, positions row by row."""
         network = pyramid.CHROMA[number - 4] if number >= 4 else pyramid.LUMA[number]
         phases, (kind, largest) = pyramid.stage_phases(number), pyramid.storage(own.number)
+        counts = [pyramid.positions(own, phase, slice(0, own.units[0])) for phase in phases]
+        mean = np.empty((network.outputs, sum(counts)), dtype=kind)
+        deviation = np.empty(mean.shape, dtype=np.int16)
 
-        def strip(rows: slice) -> list[tuple[Array, Array]]:
-            if number >= 4:
-                values, contrast = pyramid.chroma_features(own, number - 4, rows)
-            else:
-                values, contrast = pyramid.luma_features(own, number, rows)
+        def strip(item: tuple[int, slice]) -> None:
+            place, rows = item
+            values, contrast = pyramid.stage_features(own, number, phases[place], rows, scratch=_SCRATCH)
+            first = sum(counts[:place]) + pyramid.positions(own, phases[place], slice(0, rows.start))
+            columns = slice(first, first + len(contrast))
             results = self.networks[own.kind][network.name](values)
             octaves = np.floor(pyramid.octaves(contrast / UNIT) * OCTAVE)
-            deviation = np.floor(results[network.outputs :] * (OCTAVE * 2.0**-whole.RESULT_BITS)) + octaves
-            numbers = np.clip(deviation, LOWEST - 1, HIGHEST) - LOWEST
-            mean = np.clip(_means(results[: network.outputs], contrast), -largest, largest).astype(kind)
-            ends = np.cumsum([pyramid.positions(own, phase, rows) for phase in phases])[:-1]
-            return list(zip(*(np.split(one, ends, axis=1) for one in (mean, numbers.astype(np.int16))), strict=True))
+            numbers = np.floor(results[network.outputs :] * (OCTAVE * 2.0**-whole.RESULT_BITS)) + octaves
+            deviation[:, columns] = np.clip(numbers, LOWEST - 1, HIGHEST) - LOWEST
+            mean[:, columns] = np.clip(_means(results[: network.outputs], contrast), -largest, largest)
 
-        strips = workers.mapped(strip, _strips(own))
-        pieces = [piece for phase in zip(*strips, strict=True) for piece in phase]
-        means, deviations = (np.concatenate(own, axis=1).reshape(-1) for own in zip(*pieces, strict=True))
-        return Moments(means, deviations)
+        workers.mapped(strip, list(product(range(len(phases)), _strips(own))))
+        return Moments(mean.reshape(-1), deviation.reshape(-1))
 
 
 def _strips(own: Level) -> list[slice]:

@@ -13,7 +13,7 @@ from conftest import smooth_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from combiner_cli import codec, hierarchy, hierarchy_coding, learn_hierarchy, metrics, priors, pyramid_codec
+from combiner_cli import codec, hierarchy, hierarchy_coding, learn_hierarchy, metrics, priors, pyramid_codec, workers
 from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
 from combiner_cli.hierarchy import PyramidPrior
 from combiner_cli.hierarchy_coding import ChanceSource, best_classes, forecast, picture_of, values_of
@@ -151,6 +151,20 @@ def test_features_of_strips_are_those_of_the_whole(number):
     gather = pyramid.chroma_features if number >= 4 else pyramid.luma_features
     halves = [gather(own, number - 4 if number >= 4 else number, rows)[0] for rows in (slice(0, 2), slice(2, 5))]
     assert {tuple(column) for half in halves for column in half.T} == {tuple(column) for column in whole_features.T}
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_features_in_memory_that_is_used_again_are_the_same(number):
+    scratch = workers.Scratch()
+    for size, seed in (((9, 6), 0), ((5, 12), 1)):
+        own = drawn_level(size, seed)
+        for phase in pyramid.stage_phases(number):
+            fresh, again = (
+                pyramid.stage_features(own, number, phase, slice(1, own.units[0]), scratch=memory)
+                for memory in (None, scratch)
+            )
+            assert np.array_equal(fresh[0], again[0])
+            assert np.array_equal(fresh[1], again[1])
 
 
 @pytest.mark.parametrize("network", pyramid.NETWORKS, ids=lambda network: network.name)
