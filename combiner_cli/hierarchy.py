@@ -49,6 +49,7 @@ _PART_OCTAVES = 4  # that the deviation of a detail shrinks by when a part of it
 _PART_INFORMATION = _PART_OCTAVES * groups.INFORMATION_UNIT
 MOST_PARTS_FROM = 20
 PARTS_FROM = 6  # of the priors that are learned today
+_ROWS_AT_ONCE = 64  # of an image
 RANGES = ("noise_codes", "rates", "errors")
 _SCRATCH = workers.Scratch()
 
@@ -344,6 +345,31 @@ def root_moments(levels: int, size: tuple[int, int], colours: int, code: int) ->
     numbers = np.clip(np.rint(octaves * OCTAVE) + OCTAVE * levels + code, LOWEST, HIGHEST) - LOWEST
     count = size[0] * size[1]
     return Moments(np.zeros(colours * count), np.repeat(numbers, count).astype(np.int16))
+
+
+def values_of(picture: Array, colours: int, code: int) -> Array:
+    """The values of an image from its picture: the inverse of the transform of colours, and of the unit of steps.
+
+    Args:
+        picture: ``(3, height, width)`` in steps.
+        colours: 1 or 3.
+        code: of the noise variance.
+
+    Returns:
+        ``(height, width, colours)`` float32 in 255ths of the range, 0 in the middle of it.
+    """
+    found = np.empty((*picture.shape[1:], colours), dtype=np.float32)
+    matrix = (pyramid.COLOUR if colours == 3 else np.full((3, 1), 1 / math.sqrt(3))) * (noise_deviation(code) / UNIT)
+
+    def strip(first: int) -> None:
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        if colours == 3:
+            np.einsum("khw,kc->hwc", picture[:, rows], matrix, out=found[rows], casting="same_kind")
+        else:
+            np.multiply(picture[0, rows, :, None], matrix[0, 0], out=found[rows], casting="same_kind")
+
+    workers.mapped(strip, range(0, len(found), _ROWS_AT_ONCE))
+    return found
 
 
 def problem(prior: PyramidPrior) -> str | None:

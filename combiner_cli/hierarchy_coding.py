@@ -19,7 +19,7 @@ import numpy.typing as npt
 from . import coder, hierarchy_groups, search
 from .coder import Chaining
 from .groups import INFORMATION_UNIT
-from .hierarchy import FREQUENCY_BITS, Moments, PyramidPrior, StageName, descend, in_parts, noise_deviation
+from .hierarchy import FREQUENCY_BITS, Moments, PyramidPrior, StageName, descend, in_parts, noise_deviation, values_of
 from .hierarchy_groups import AGAIN, DENSITIES, LAST_STAGE, Share, density_number, density_of
 from .models import pyramid
 from .models.pyramid import UNIT, Level
@@ -35,7 +35,6 @@ _SIMULATION_SEED = 1
 _GROUP_BITS = 8
 _GROUP_INFORMATION = _GROUP_BITS * INFORMATION_UNIT
 _GOOD_SHARE, _GOOD_DEVIATIONS = 0.55, 1.0  # of the expected squared error, where candidates are very good
-_ROWS_AT_ONCE = 64
 _MOST_WIDENINGS = 4
 _WIDENED = 2  # kinds of levels from this one on, which are small
 _MUCH_RESERVE = 8  # times the reserve are enough groups to come to any size
@@ -75,19 +74,6 @@ def picture_of(values: Array) -> Picture:
         planes, found = pyramid.analyse(planes)
         details.append(found.astype(np.float32))
     return Picture((values.shape[0], values.shape[1]), colours, planes, tuple(details))
-
-
-def values_of(picture: Array, colours: int, code: int) -> Array:
-    """The inverse of :func:`picture_of` for a decoded picture ``(3, height, width)`` in steps."""
-    found = np.empty((*picture.shape[1:], colours), dtype=np.float32)
-    matrix = (pyramid.COLOUR if colours == 3 else np.full((3, 1), 1 / math.sqrt(3))) * (noise_deviation(code) / UNIT)
-    for first in range(0, len(found), _ROWS_AT_ONCE):
-        rows = slice(first, first + _ROWS_AT_ONCE)
-        if colours == 3:
-            np.einsum("khw,kc->hwc", picture[:, rows], matrix, out=found[rows], casting="same_kind")
-        else:
-            np.multiply(picture[0, rows, :, None], matrix[0, 0], out=found[rows], casting="same_kind")
-    return found
 
 
 @dataclass(eq=False)

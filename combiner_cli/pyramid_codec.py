@@ -1,4 +1,7 @@
-"""Images and files with a pyramid prior: choose the noise variance, write, read, and render at other sizes."""
+"""Images and files with a pyramid prior: choose the noise variance, write, read, and render at other sizes.
+
+What encodes is imported where it is used, so that decoding starts fast.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +18,12 @@ from . import bitstream, hierarchy_groups
 from .bitstream import Header
 from .coder import Chaining
 from .errors import DamagedFileError, UsageError
-from .hierarchy import HIGHEST_CODE, LOWEST_CODE, PyramidPrior, StageName, descend
-from .hierarchy_coding import Coded, Forecast, encode_planes, forecast, values_of
+from .hierarchy import HIGHEST_CODE, LOWEST_CODE, PyramidPrior, StageName, descend, values_of
 from .hierarchy_groups import LAST_STAGE, FileSource, Share
 from .signals import Signal, to_values
+
+if TYPE_CHECKING:
+    from .hierarchy_coding import Coded, Forecast
 
 Array = npt.NDArray[Any]
 
@@ -99,6 +104,8 @@ def encode(
     Raises:
         UsageError: the size is too small.
     """
+    from .hierarchy_coding import forecast
+
     clock = time.perf_counter()
     values = to_values(signal) * _HALF_RANGE
     planes = [values[:, :, channels] for channels in planes_of(signal.channels)]
@@ -149,6 +156,7 @@ def _written(
     seed: int,
 ) -> tuple[bytes, Coded]:
     """A file, of exactly a size where there is one."""
+    from .hierarchy_coding import encode_planes
 
     def attempt(ratio: float, total: int | None, reserve: int) -> tuple[bytes, Coded]:
         coded = encode_planes(prior, planes, expected, ratio, method, seed, total, reserve)

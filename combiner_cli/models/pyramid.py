@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -254,6 +254,26 @@ class Level:
         """The classes one level up without their margin."""
         return self.parents[..., 1:-1, 1:-1]
 
+    @cached_property
+    def picture_around(self) -> Array:
+        """The coarser picture at all offsets from all positions, ``(pictures, colours, 7, 7, rows, columns)``."""
+        return _windows(self.picture, MARGIN)
+
+    @cached_property
+    def details_around(self) -> Array:
+        """The details at all offsets from all positions, ``(pictures, colours, 3, 7, 7, rows, columns)``."""
+        return _windows(self.details, MARGIN)
+
+    @cached_property
+    def activity_around(self) -> Array:
+        """The classes of all units and of those around, ``(pictures, 2, 3, 3, unit rows, unit columns)``."""
+        return _windows(self.activity, 1)
+
+    @cached_property
+    def parents_around(self) -> Array:
+        """The same of ``parents``."""
+        return _windows(self.parents, 1)
+
     def refined(self, size: tuple[int, int]) -> Array:
         """The picture of the next finer level."""
         return synthesise(self.coarse, self.own_details, size)
@@ -262,6 +282,13 @@ class Level:
         """The places of a phase's positions in some rows of units, in arrays without a margin."""
         last = min(2 * rows.stop, self.size[0])
         return slice(2 * rows.start + phase[0], last, 2), slice(phase[1], self.size[1], 2)
+
+
+def _windows(values: Array, margin: int) -> Array:
+    """A view of an array with a margin at its last two axes: ``(..., offset rows, offset columns, rows, columns)``."""
+    side, (height, width) = 2 * margin + 1, values.shape[-2:]
+    shape = (*values.shape[:-2], side, side, height - 2 * margin, width - 2 * margin)
+    return as_strided(values, shape, (*values.strides, *values.strides[-2:]), writeable=False)
 
 
 def storage(number: int) -> tuple[type[np.floating[Any]], float]:
@@ -423,14 +450,10 @@ class _Features:
         else:
             self.values, self._magnitudes = scratch.take("features", shapes[0]), scratch.take("magnitudes", shapes[1])
 
-    def _windows(self, values: Array) -> Array:
-        """What lies at all offsets from the positions, of an array ``(pictures, ..., rows, columns)`` with a margin:
-        ``(pictures, ..., offset rows, offset columns, rows, columns)``."""
-        values = values[..., self._first[0] :, self._first[1] :]
-        side = (2 * MARGIN + 1,) * 2
-        row, column = values.strides[-2:]
-        shape, strides = (*values.shape[:-2], *side, *self.shape[1:]), (*values.strides, 2 * row, 2 * column)
-        return as_strided(values, shape, strides, writeable=False)
+    def _around(self, windows: Array) -> Array:
+        """What lies at all offsets from the positions, ``(pictures, ..., 7, 7, rows, columns)``, of the windows."""
+        (row, column), (_, height, width) = self._first, self.shape
+        return windows[..., row : row + 2 * height : 2, column : column + 2 * width : 2]
 
     def _rows(self, *counts: int) -> Array:
         """The next rows of the matrix, ``(*counts, pictures, rows, columns)``."""
@@ -439,14 +462,14 @@ class _Features:
 
     def picture(self, colours: slice, offsets: Offsets) -> None:
         """The coarser picture around the positions, less its value there."""
-        windows = self._windows(self._level.picture[:, colours]).transpose(1, 2, 3, 0, 4, 5)
+        windows = self._around(self._level.picture_around[:, colours]).transpose(1, 2, 3, 0, 4, 5)
         rows, here = self._rows(len(windows), len(offsets)), windows[:, MARGIN, MARGIN][:, None]
         for first, row, columns in _runs(offsets):
             around = windows[:, row, columns]
             np.subtract(around, here, out=rows[:, first : first + around.shape[1]])
 
     def details(self, colours: slice, offsets: Offsets) -> None:
-        windows = self._windows(self._level.details[:, colours]).transpose(3, 4, 1, 2, 0, 5, 6)
+        windows = self._around(self._level.details_around[:, colours]).transpose(3, 4, 1, 2, 0, 5, 6)
         rows = self._rows(len(offsets), *windows.shape[2:4])
         for first, row, columns in _runs(offsets):
             around = windows[row, columns]
@@ -480,15 +503,14 @@ class _Features:
         np.floor(octaves(1 + averages / UNIT) * (FEATURE_UNIT // 4), out=self._rows(len(energies)), casting="same_kind")
 
     def classes_around(self, classes: Array) -> None:
-        """The classes of the units around, of an array with a margin."""
-        _, height, width = self.shape
-        part = classes[:, self._unit_rows.start :]
-        windows = as_strided(part, (len(part), 3, 3, height, width), (*part.strides, *part.strides[1:]))
-        np.multiply(windows.transpose(1, 2, 0, 3, 4), FEATURE_UNIT // 4, out=self._rows(3, 3), casting="same_kind")
+        """The classes of the units around, of ``(pictures, 3, 3, unit rows, unit columns)``."""
+        first, (_, height, width) = self._unit_rows.start, self.shape
+        around = classes[..., first : first + height, :width].transpose(1, 2, 0, 3, 4)
+        np.multiply(around, FEATURE_UNIT // 4, out=self._rows(3, 3), casting="same_kind")
 
     def classes(self, colour: int) -> None:
         """The classes of the units around, and which the own one is."""
-        self.classes_around(self._level.activity[:, colour])
+        self.classes_around(self._level.activity_around[:, colour])
         own = self._own_units(self._level.own_activity[:, colour])
         np.multiply(own == _CLASS_NUMBERS, FEATURE_UNIT, out=self._rows(CLASSES), casting="same_kind")
 
@@ -527,7 +549,7 @@ def luma_activity_features(
     found.measure()
     contrast = UNIT + np.floor(found.magnitude(slice(0, 35)) / 32)
     found.relative_to(contrast, [*_places(offsets, _ACROSS, _DOWN, _SLANTED, _FAR), slice(35, 41)])
-    found.classes_around(own.parents[:, 0])
+    found.classes_around(own.parents_around[:, 0])
     return found.matrix(), contrast.reshape(-1)
 
 
@@ -561,7 +583,7 @@ def chroma_activity_features(
     bands = [slice(45 + band, 57, BANDS) for band in range(BANDS)]
     found.relative_to(contrast, [slice(0, 15), slice(15, 30), slice(30, 45), *bands])
     found.unit_value(own.own_activity[:, 0])
-    found.classes_around(own.parents[:, 1])
+    found.classes_around(own.parents_around[:, 1])
     return found.matrix(), contrast.reshape(-1)
 
 
