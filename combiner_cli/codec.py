@@ -292,11 +292,16 @@ def decode(
     layout = prior.tiling(header.shape, header.channels)
     # tiles are rendered whole, and what is beyond the signal is cut off afterwards
     _limit(layout.tiles * math.prod(layout.extent) * scale ** len(layout.extent), header, most_points)
-    return _render(read(data, prior), prior, scale, size)
+    return _render(read(data, prior, values_only=True), prior, scale, size)
 
 
-def read(data: bytes, prior: AnyPrior) -> Content:
+def read(data: bytes, prior: AnyPrior, values_only: bool = False) -> Content:
     """The latents that a file stands for.
+
+    Args:
+        data: the whole file.
+        prior: that it was made with.
+        values_only: leave latents and classes empty where the values come with them.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
@@ -314,7 +319,7 @@ def read(data: bytes, prior: AnyPrior) -> Content:
             f"the file has version {header.version}, which its prior does not go with; it is damaged"
         )
     if isinstance(prior, PyramidPrior):
-        found = pyramid_codec.read(header, payload, prior)
+        found = pyramid_codec.read(header, payload, prior, values_only)
         return Content(header, layout, found.classes, header.noise or 0, found.indices, found.latents, found.values)
     if not isinstance(prior, Prior):
         return _read_mixture(header, payload, layout, prior)

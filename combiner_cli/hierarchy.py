@@ -51,6 +51,7 @@ MOST_PARTS_FROM = 20
 PARTS_FROM = 6  # of the priors that are learned today
 _ROWS_AT_ONCE = 64  # of an image
 RANGES = ("noise_codes", "rates", "errors")
+_LATENTS_AT_ONCE = 1 << 16
 _SCRATCH = workers.Scratch()
 
 
@@ -94,11 +95,11 @@ class Moments:
     deviation: npt.NDArray[np.int16]
     last: bool = True
 
-    def information(self) -> npt.NDArray[np.int32]:
+    def information(self) -> npt.NDArray[np.int16]:
         """Expected information in 1/256 bit, ``(latents,)``; 0 where pruned."""
         if not self.last:
-            return np.where(self.deviation >= 0, _PART_INFORMATION, 0).astype(np.int32)
-        found: npt.NDArray[np.int32] = _INFORMATION[self.deviation]
+            return np.where(self.deviation >= 0, _PART_INFORMATION, 0).astype(np.int16)
+        found: npt.NDArray[np.int16] = _INFORMATION[self.deviation]
         return found
 
     def rest(self, which: npt.NDArray[np.int64]) -> Array:
@@ -113,17 +114,24 @@ class Moments:
         found: Array = _DEVIATIONS[self.deviation[which]] * 2.0**-DEVIATION_BITS
         return found
 
-    def values(self, which: npt.NDArray[np.int64], z: Array) -> Array:
+    def values(self, which: npt.NDArray[np.integer], z: Array) -> Array:
         """Coefficients of all latents in whole steps, ``(latents,)``.
 
         Args:
             which: latents that have a candidate; all others are their means.
             z: their candidates, multiples of 2^-20.
         """
-        found: Array = self.mean.copy()
-        scaled = _DEVIATIONS[self.deviation[which]] * (z.astype(np.float64) * 2.0**CANDIDATE_BITS)
-        found[which] += np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
-        return found
+        found = Moments(self.mean.copy(), self.deviation)
+        found.add(which, z)
+        return found.mean
+
+    def add(self, which: npt.NDArray[np.integer], z: Array) -> None:
+        """Turn the means into what :meth:`values` gives, in place."""
+        for begin in range(0, len(which), _LATENTS_AT_ONCE):
+            some = which[begin : begin + _LATENTS_AT_ONCE]
+            candidates = z[begin : begin + _LATENTS_AT_ONCE].astype(np.float64) * 2.0**CANDIDATE_BITS
+            scaled = _DEVIATIONS[self.deviation[some]] * candidates
+            self.mean[some] += np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
 
 
 def in_parts(moments: Moments, parts_from: int, coded: Callable[[Moments], tuple[Array, bool]]) -> Array:
@@ -151,7 +159,7 @@ def in_parts(moments: Moments, parts_from: int, coded: Callable[[Moments], tuple
 
 # the last entry is that of a pruned latent, whose number is -1
 _DEVIATIONS = np.append(_deviations(), 0)
-_INFORMATION = np.append(_information(), 0).astype(np.int32)
+_INFORMATION = np.append(_information(), 0).astype(np.int16)
 _POWERS = np.rint(np.exp2(np.arange(_LOWEST_LOGIT, 1) / _LOGIT_UNIT + FREQUENCY_BITS))
 
 
@@ -231,21 +239,26 @@ class PyramidPrior(identity.ForManyRates):
         return WholeNetwork(**{part: own[:, None] if part.endswith("_bias") else own for part, own in tensors.items()})
 
     def activity(self, own: Level, chroma: bool, expected: bool = True) -> tuple[Array, Array]:
-        """Frequencies ``(9, units)`` of the classes of all units, which sum to 2^16, and expected details in steps.
+        """Frequencies ``(9, units)`` uint16 of the classes of all units, with a sum of 2^16; expected details in steps.
 
         Where the latter are not wanted there are none of them: they are the larger part.
         """
         network = pyramid.CHROMA_ACTIVITY if chroma else pyramid.LUMA_ACTIVITY
         features = pyramid.chroma_activity_features if chroma else pyramid.luma_activity_features
 
-        def strip(rows: slice) -> tuple[Array, Array]:
+        count = own.units[0] * own.units[1]
+        frequencies = np.empty((CLASSES, count), dtype=np.uint16)
+        means = np.empty((network.outputs if expected else 0, count))
+
+        def strip(rows: slice) -> None:
             values, contrast = features(own, rows, scratch=_SCRATCH)
             results = self.networks[own.kind][network.name](values)
-            means = results[: network.outputs if expected else 0]
-            return _frequencies(results[network.outputs :]), _means(means, contrast)
+            units = slice(rows.start * own.units[1], rows.stop * own.units[1])
+            frequencies[:, units] = _frequencies(results[network.outputs :])
+            means[:, units] = _means(results[: len(means)], contrast)
 
-        frequencies, means = zip(*workers.mapped(strip, _strips(own)), strict=True)
-        return np.concatenate(frequencies, axis=1), np.concatenate(means, axis=1)
+        workers.mapped(strip, _strips(own))
+        return frequencies, means
 
     def moments(self, own: Level, number: int) -> Moments:
         """Moments of a stage: result after result, phase after phase of a chroma stage, positions row by row."""
@@ -318,12 +331,14 @@ def descend(prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int
     picture = np.zeros((1, 3, *sizes[-1]))
     root = root_moments(levels, sizes[-1], colours, code)
     picture[0, :colours] = source.details(StageName(levels, 0), None, root).reshape(colours, *sizes[-1])
-    parent = None
+    classes = None
     for number in range(levels - 1, -1, -1):
-        own = pyramid.level(number, np.array([code]), picture, parent)
+        own = pyramid.level(number, np.array([code]), picture, classes)
+        del picture  # what is done with makes room: all the rest are small beside the finest level
         for chroma in (False, True)[: 1 + (colours == 3)]:
             _descend_half(prior, own, chroma, source)
-        picture, parent = own.refined(sizes[number]), own
+        picture, classes = own.refined(sizes[number]), own.own_activity
+        del own
     found: Array = picture[0]
     return found
 

@@ -101,7 +101,7 @@ class _Encoding:
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
         details = pyramid.unit_details(self.picture.details[own.number][None], chroma) * self.scale
         energy = ((details - means / UNIT) ** 2).mean(axis=0)
-        found = best_classes(energy, np.log2(frequencies) - FREQUENCY_BITS, len(details), own.kind)
+        found = best_classes(energy, np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS, len(details), own.kind)
         if own.kind >= _WIDENED:
             found = self._widened(own, chroma, found)
         self.class_bits += _class_bits(found, frequencies)
@@ -245,7 +245,7 @@ class SearchSource(_Encoding):
 
     def _tried(self, name: StageName, own: Level | None, moments: Moments, count: int, more: int) -> _Found:
         """What a part of a stage comes to in some groups, of which so many are beyond its share."""
-        writer, part = self.writer, hierarchy_groups.partition(moments, count, self.writer.key, more)
+        writer, part = self.writer, hierarchy_groups.partition(moments.information(), count, self.writer.key, more)
         indices, z = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         coded, mean, deviation = self.posterior(name, own, moments)
         if part.groups:
@@ -369,7 +369,8 @@ def best_classes(energy: Array, octaves: Array, details: int, kind: int) -> npt.
 
 def _class_bits(classes: Array, frequencies: Array) -> float:
     """Bits that classes take with their frequencies."""
-    return float((FREQUENCY_BITS - np.log2(frequencies[classes, np.arange(len(classes))])).sum())
+    chosen = frequencies[classes, np.arange(len(classes))].astype(np.float64)
+    return float((FREQUENCY_BITS - np.log2(chosen)).sum())
 
 
 @dataclass(frozen=True, eq=False)

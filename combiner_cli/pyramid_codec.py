@@ -259,8 +259,14 @@ def _root(excess: Callable[[int], float], start: float, slope: float, near: floa
     return min(found, key=lambda own: abs(found[own]))
 
 
-def read(header: Header, payload: bytes, prior: PyramidPrior) -> Read:
+def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool = False) -> Read:
     """What a file of version 3 holds.
+
+    Args:
+        header: of the file.
+        payload: of the file.
+        prior: of its weights.
+        values_only: leave classes and latents empty, which takes less memory.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
@@ -277,6 +283,7 @@ def read(header: Header, payload: bytes, prior: PyramidPrior) -> Read:
         prior.parts_from,
         hierarchy_groups.class_decoder(payload[: header.class_bytes]),
         indices,
+        keep=not values_only,
     )
     planes = planes_of(header.channels)
     values = np.empty((*header.shape, header.channels if len(planes) > 1 else 0), dtype=np.float32)
@@ -291,7 +298,8 @@ def read(header: Header, payload: bytes, prior: PyramidPrior) -> Read:
         else:
             values[:, :, channels] = decoded
     classes = np.concatenate([np.zeros(0, dtype=np.int8), *source.classes]).astype(np.int64)
-    return Read(classes, (indices,), (np.concatenate(source.latents),), values)
+    latents = np.concatenate([np.zeros(0, dtype=np.float32), *source.latents])
+    return Read(classes, (indices,), (latents,), values)
 
 
 def resampled(values: Array, size: tuple[int, ...]) -> Array:

@@ -67,8 +67,8 @@ class JointTarget:
 
     mean: npt.NDArray[np.float64]
     factor: npt.NDArray[np.float64]
-    group: npt.NDArray[np.int64]
-    column: npt.NDArray[np.int64]
+    group: npt.NDArray[np.integer]
+    column: npt.NDArray[np.integer]
     groups: int | None = None
 
 

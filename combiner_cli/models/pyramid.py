@@ -296,14 +296,14 @@ def storage(number: int) -> tuple[type[np.floating[Any]], float]:
     return (np.float32, _LARGEST_FINE_VALUE) if number <= _FINE else (np.float64, LARGEST_VALUE)
 
 
-def level(number: int, code: Array, picture: Array, parent: Level | None = None) -> Level:
+def level(number: int, code: Array, picture: Array, parents: Array | None = None) -> Level:
     """A level of which nothing but the coarser picture is decoded.
 
     Args:
         number: 0 for the finest.
         code: of the noise variance of each picture.
         picture: ``(pictures, colours, rows, columns)``.
-        parent: the level before, if there is one.
+        parents: classes of the level before, if there is one, ``(pictures, 2, unit rows, unit columns)``.
     """
     count, colours, height, width = picture.shape
     kind, largest = storage(number)
@@ -316,9 +316,9 @@ def level(number: int, code: Array, picture: Array, parent: Level | None = None)
     units = -(-height // 2), -(-width // 2)
     activity = np.zeros((count, 2, units[0] + 2, units[1] + 2), dtype=np.int16)
     found = Level(number, code, (height, width), padded, details, activity, np.zeros_like(activity))
-    if parent is not None:
+    if parents is not None:
         # a unit of this level lies in one position of the level before, four units in one unit there
-        found.own_parents[...] = parent.own_activity.repeat(2, axis=2).repeat(2, axis=3)[..., : units[0], : units[1]]
+        found.own_parents[...] = parents.repeat(2, axis=2).repeat(2, axis=3)[..., : units[0], : units[1]]
     return found
 
 
