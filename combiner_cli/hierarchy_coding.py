@@ -230,7 +230,7 @@ class SearchSource(_Encoding):
         best, more = self._tried(name, own, moments, count, 0), 0
         if hierarchy_groups.takes_more(name, count, self.prior.parts_from):
             least = _least_cost(len(best.z))
-            for other in range(1, 1 + writer.share.most_more(information, count)):
+            for other in range(1, 1 + min(writer.share.most_more(information, count), writer.room(count))):
                 if best.cost <= _GROUP_BITS * (count + other) + least:
                     break  # not even the best candidates would be worth that many groups
                 found = self._tried(name, own, moments, count + other, other)
@@ -325,6 +325,12 @@ class _Writer:
 
     def class_stream(self) -> bytes:
         return hierarchy_groups.class_bytes(self.classes, self.frequencies)
+
+    def room(self, count: int) -> int:
+        """Groups that the file has room for after so many more, if the classes come to what is expected."""
+        if self.total is None or self.expected is None:
+            return AGAIN
+        return max(self.total - math.ceil(self.expected.class_bits / 8) - len(self.indices) - count, 0)
 
     def adjust(self, name: StageName, moments: Moments, source: _Encoding) -> None:
         """Set the density of a stage so that the file comes to its size; the last stage takes exactly what is left."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 OVERHEAD = 1.05  # groups per 8 bits of information
+_LEAST_RATIO = 0.05
 _HALF_RANGE = 127.5
 _CODES_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
 _SMALLEST_ERROR = 1e-6
@@ -130,14 +131,18 @@ def encode(
         chosen = _of_size(foretell, code, size - around, _NEAR if effort <= _HASTY else _NEAREST)
     seconds = {"fit": time.perf_counter() - clock}
     clock = time.perf_counter()
-    best: tuple[Coded, bytes] | None = None
-    for trial in _trials(chosen, effort if size is not None else 0):
-        data, coded = _written(prior, header, planes, foretell(trial), size, method, seed)
-        if best is None or coded.squared_error < best[0].squared_error:
-            best = coded, data
-    assert best is not None
+    found = [
+        written
+        for trial in _trials(chosen, effort if size is not None else 0)
+        if (written := _written(prior, header, planes, foretell(trial), size, method, seed))
+    ]
+    if not found:
+        # no file is smaller than that of the largest noise variance, with no groups but those that cannot be left out
+        smallest, _ = _attempt(prior, header, planes, foretell(LOWEST_CODE), 0.0, method, seed)
+        raise UsageError(f"a file of this {header.kind} takes {len(smallest)} bytes; ask for more than {size}")
+    data, coded = min(found, key=lambda written: written[1].squared_error)
     seconds["search"] = time.perf_counter() - clock
-    return Written(best[1], best[0].latents, seconds)
+    return Written(data, coded.latents, seconds)
 
 
 def _trials(code: int, effort: int) -> list[int]:
@@ -154,23 +159,10 @@ def _written(
     size: int | None,
     method: str,
     seed: int,
-) -> tuple[bytes, Coded]:
-    """A file, of exactly a size where there is one."""
-    from .hierarchy_coding import encode_planes
-
-    def attempt(ratio: float, total: int | None, reserve: int) -> tuple[bytes, Coded]:
-        coded = encode_planes(prior, planes, expected, ratio, method, seed, total, reserve)
-        whole = replace(
-            header,
-            noise=coded.code - LOWEST_CODE,
-            class_bytes=len(coded.classes),
-            densities=coded.densities,
-            chains=coded.chains,
-        )
-        return bitstream.pack(whole, coded.classes + coded.indices.astype(np.uint8).tobytes()), coded
-
+) -> tuple[bytes, Coded] | None:
+    """A file, of exactly a size where there is one; ``None`` where that is too small."""
     if size is None:
-        return attempt(OVERHEAD, None, 0)
+        return _attempt(prior, header, planes, expected, OVERHEAD, method, seed)
     # the header is as long as its numbers are large, and is known afterwards only; so is what the last stages hold
     classes = sum(one.class_bits for one in expected) / 8
     around = len(bitstream.pack(replace(header, noise=0, class_bytes=round(classes), densities=(0,) * 8), b""))
@@ -178,7 +170,7 @@ def _written(
     information = sum(float(one.information.sum()) for one in expected) / 2048
     ratio = min(OVERHEAD, max(size - around - classes, 0) / max(information, 1))
     for _ in range(_MOST_TRIALS):
-        data, coded = attempt(ratio, size - around, reserve)
+        data, coded = _attempt(prior, header, planes, expected, ratio, method, seed, size - around, reserve)
         if len(data) == size:
             return data, coded
         used = len(coded.indices)
@@ -187,7 +179,33 @@ def _written(
         if over > 0:
             reserve *= 4
             ratio *= max(used - over - reserve, 0) / max(used, 1)
-    raise UsageError(f"a file of {size} bytes cannot be made of this {header.kind}; ask for more than that")
+            ratio = ratio if ratio > _LEAST_RATIO else 0.0  # very large groups take long and help nothing
+    return None
+
+
+def _attempt(
+    prior: PyramidPrior,
+    header: Header,
+    planes: Sequence[Array],
+    expected: Sequence[Forecast],
+    ratio: float,
+    method: str,
+    seed: int,
+    total: int | None = None,
+    reserve: int = 0,
+) -> tuple[bytes, Coded]:
+    """A file whose size may turn out to be another one; see :func:`encode_planes`."""
+    from .hierarchy_coding import encode_planes
+
+    coded = encode_planes(prior, planes, expected, ratio, method, seed, total, reserve)
+    own = replace(
+        header,
+        noise=coded.code - LOWEST_CODE,
+        class_bytes=len(coded.classes),
+        densities=coded.densities,
+        chains=coded.chains,
+    )
+    return bitstream.pack(own, coded.classes + coded.indices.astype(np.uint8).tobytes()), coded
 
 
 def _of_equal_slope(foretell: Callable[[int], list[Forecast]], start: float, error: float, samples: int) -> int:

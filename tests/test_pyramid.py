@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -397,9 +398,15 @@ def test_a_size_is_met_exactly(size, channels):
     assert np.array_equal(decoded.samples, result.decoded.samples)
 
 
-def test_a_size_that_is_too_small_is_refused():
-    with pytest.raises(UsageError, match="20 bytes"):
-        codec.encode(smooth_image(40, 37), tiny_pyramid(), codec.Settings(size=20))
+@pytest.mark.parametrize(("height", "width", "channels"), [(40, 37, 3), (1, 1, 1), (64, 50, 4)])
+def test_a_size_that_is_too_small_is_refused_with_one_that_will_do(height, width, channels):
+    signal = smooth_image(height, width, channels)
+    with pytest.raises(UsageError, match=r"takes \d+ bytes; ask for more than 20") as caught:
+        codec.encode(signal, tiny_pyramid(), codec.Settings(size=20))
+    least = int(re.search(r"takes (\d+)", str(caught.value))[1])
+    assert len(codec.encode(signal, tiny_pyramid(), codec.Settings(size=least)).data) == least
+    with pytest.raises(UsageError, match=f"takes {least} bytes"):
+        codec.encode(signal, tiny_pyramid(), codec.Settings(size=least - 1))
 
 
 def test_a_psnr_is_reached():
