@@ -128,7 +128,8 @@ def encode(
     else:
         code, _ = prior.typical(max(8 * size / signal.points, 1e-3))
         # exactly the size comes of the densities: a code nearby loses little
-        chosen = _of_size(foretell, code, size - around, _NEAR if effort <= _HASTY else _NEAREST)
+        hasty = effort <= _HASTY
+        chosen = _of_size(foretell, code, size - around, _NEAR if hasty else _NEAREST, hasty)
     seconds = {"fit": time.perf_counter() - clock}
     clock = time.perf_counter()
     found = [
@@ -233,13 +234,15 @@ def _of_error(foretell: Callable[[int], list[Forecast]], error: float, samples: 
     return _root(excess, _MIDDLE_CODE, 1 / 11)
 
 
-def _of_size(foretell: Callable[[int], list[Forecast]], start: float, size: int, near: float) -> int:
-    """The noise code at which classes and groups take so many bytes, or one so near."""
+def _of_size(
+    foretell: Callable[[int], list[Forecast]], start: float, size: int, near: float, hasty: bool = False
+) -> int:
+    """The noise code at which classes and groups take so many bytes, or one so near; see :func:`_root`."""
 
     def excess(code: int) -> float:
         return math.log2(_bytes_of(foretell(code)) / max(size, 1))
 
-    return _root(excess, start, 1 / 13, near)
+    return _root(excess, start, 1 / 13, near, hasty)
 
 
 def _bytes_of(expected: Sequence[Forecast]) -> float:
@@ -247,7 +250,9 @@ def _bytes_of(expected: Sequence[Forecast]) -> float:
     return 1.0 + sum(float(one.information.sum()) * OVERHEAD / 2048 + one.class_bits / 8 for one in expected)
 
 
-def _root(excess: Callable[[int], float], start: float, slope: float, near: float = _NEAREST) -> int:
+def _root(
+    excess: Callable[[int], float], start: float, slope: float, near: float = _NEAREST, hasty: bool = False
+) -> int:
     """The code at which a function that grows with it is nearest to 0: secants within a bracket.
 
     Args:
@@ -255,6 +260,7 @@ def _root(excess: Callable[[int], float], start: float, slope: float, near: floa
         start: about where it is 0.
         slope: about how much it grows by with each code.
         near: codes from the 0 that are near enough.
+        hasty: whether the slope is relied on, so that the start may be near enough.
     """
     low, high = LOWEST_CODE - 1, HIGHEST_CODE + 1  # not enough, too much
     code, found = min(max(round(start), LOWEST_CODE), HIGHEST_CODE), {}
@@ -269,7 +275,7 @@ def _root(excess: Callable[[int], float], start: float, slope: float, near: floa
             slope = (found[one] - found[other]) / (one - other)
         slope = min(max(slope, _LEAST_SLOPE), 1.0)
         step = -found[code] / slope
-        if abs(step) < near and len(found) > 1:
+        if abs(step) < near and (hasty or len(found) > 1):
             break
         code = min(max(round(code + step), low + 1), high - 1)
         if low + 1 >= high:
