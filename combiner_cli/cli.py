@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import time
@@ -90,6 +91,7 @@ def main(ctx: click.Context) -> None:
         ctx.meta[_SEEN_INTERRUPT] = True
         raise KeyboardInterrupt
 
+    gc.disable()  # imports and codecs make many objects and no cycles to speak of; to look for them takes time
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, _terminate)
 

@@ -313,16 +313,17 @@ def decode(
     layout = prior.tiling(header.shape, header.channels)
     # tiles are rendered whole, and what is beyond the signal is cut off afterwards
     _limit(layout.tiles * math.prod(layout.extent) * scale ** len(layout.extent), header, most_points)
-    return _render(read(data, prior, scale), prior, scale, size)
+    return _render(read(data, prior, scale, values_only=True), prior, scale, size)
 
 
-def read(data: bytes, prior: AnyPrior, scale: int = 1) -> Content:
+def read(data: bytes, prior: AnyPrior, scale: int = 1, values_only: bool = False) -> Content:
     """The latents that a file stands for.
 
     Args:
         data: the whole file.
         prior: that it was made with.
         scale: samples per native sample of values that come with the latents of a sound.
+        values_only: leave latents and classes empty where the values come with them.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
@@ -341,9 +342,9 @@ def read(data: bytes, prior: AnyPrior, scale: int = 1) -> Content:
         )
     if isinstance(prior, ByStages):
         if isinstance(prior, LappedPrior):
-            found = recording_files.read(header, payload, prior, scale)
+            found = recording_files.read(header, payload, prior, scale, values_only)
         else:
-            found = pyramid_codec.read(header, payload, prior)
+            found = pyramid_codec.read(header, payload, prior, values_only)
         return Content(header, layout, found.classes, header.noise or 0, found.indices, found.latents, found.values)
     if not isinstance(prior, Prior):
         return _read_mixture(header, payload, layout, prior)

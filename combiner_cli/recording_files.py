@@ -54,16 +54,14 @@ class RecordingSource:
 
     def activity(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
         del own, level, parity, channel
-        found = self.file.symbols(frequencies)
-        self.file.classes.append(found.astype(np.int8))
-        return found
+        return self.file.classes_of(frequencies)
 
     def details(self, name: Any, own: Segment, moments: Any) -> Array:
         del own
         return self.file.details(name, None, moments)
 
 
-def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1) -> Read:
+def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1, values_only: bool = False) -> Read:
     """What a file of version 3 holds of a recording.
 
     Args:
@@ -71,6 +69,7 @@ def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1) -> 
         payload: of the file.
         prior: that it names.
         scale: samples that are rendered for each one of the recording.
+        values_only: leave classes and latents empty, which takes less memory.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
@@ -89,6 +88,7 @@ def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1) -> 
         prior.parts_from,
         hierarchy_groups.class_decoder(payload[: header.class_bytes]),
         indices,
+        keep=not values_only,
     )
     hop, coded_rate = prior.hops[number], prior.coded_rate(header.sample_rate)
     length = length_at(header.shape[0], header.sample_rate, coded_rate)

@@ -135,7 +135,7 @@ class Search(Encoding):
         best, more = self._tried(name, own, moments, count, 0), 0
         if hierarchy_groups.takes_more(name, count, self.parts_from):
             least = _least_cost(len(best.z))
-            for other in range(1, 1 + writer.share.most_more(information, count)):
+            for other in range(1, 1 + min(writer.share.most_more(information, count), writer.room(count))):
                 if best.cost <= _GROUP_BITS * (count + other) + least:
                     break  # not even the best candidates would be worth that many groups
                 found = self._tried(name, own, moments, count + other, other)
@@ -148,7 +148,7 @@ class Search(Encoding):
 
     def _tried(self, name: StageName, own: Any, moments: Moments, count: int, more: int) -> _Found:
         """What a part of a stage comes to in some groups, of which so many are beyond its share."""
-        writer, part = self.writer, hierarchy_groups.partition(moments, count, self.writer.key, more)
+        writer, part = self.writer, hierarchy_groups.partition(moments.information(), count, self.writer.key, more)
         indices, z = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         coded, mean, deviation = self.posterior(name, own, moments)
         if part.groups:
@@ -233,7 +233,7 @@ class Writer:
         expected: of the plane that is being coded.
         classes: all so far.
         latents: candidates of the latents that are coded, stage after stage.
-        room: for the indices of groups.
+        kept: indices of groups, with room for more.
         count: groups so far.
     """
 
@@ -247,21 +247,27 @@ class Writer:
     expected: Forecast | None = None
     classes: ClassWriter = field(default_factory=ClassWriter)
     latents: list[Array] = field(default_factory=list)
-    room: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1 << 16, dtype=np.int64))
+    kept: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1 << 16, dtype=np.int64))
     count: int = 0
 
     @property
     def indices(self) -> npt.NDArray[np.int64]:
         """Of all groups so far, ``(groups,)``."""
-        return self.room[: self.count]
+        return self.kept[: self.count]
 
     def append(self, indices: npt.NDArray[np.int64]) -> None:
         """Put the indices of further groups into the file."""
         end = self.count + len(indices)
-        if end > len(self.room):
-            self.room = np.append(self.indices, np.zeros(end, dtype=np.int64))
-        self.room[self.count : end] = indices
+        if end > len(self.kept):
+            self.kept = np.append(self.indices, np.zeros(end, dtype=np.int64))
+        self.kept[self.count : end] = indices
         self.count = end
+
+    def room(self, count: int) -> int:
+        """Groups that the file has room for after so many more, if the classes come to what is expected."""
+        if self.total is None or self.expected is None:
+            return AGAIN
+        return max(self.total - math.ceil(self.expected.class_bits / 8) - len(self.indices) - count, 0)
 
     def class_stream(self) -> bytes:
         return self.classes.stream()
@@ -308,7 +314,8 @@ def best_classes(energy: Array, octaves: Array, details: int, variances: Array) 
 
 def class_bits(classes: Array, frequencies: Array) -> float:
     """Bits that classes take with their frequencies."""
-    return float((FREQUENCY_BITS - np.log2(frequencies[classes, np.arange(len(classes))])).sum())
+    chosen = frequencies[classes, np.arange(len(classes))].astype(np.float64)
+    return float((FREQUENCY_BITS - np.log2(chosen)).sum())
 
 
 @dataclass(frozen=True, eq=False)
