@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from . import coder
 from .coder import Chaining
-from .hierarchy import FREQUENCY_BITS, StageName
+from .hierarchy import FREQUENCY_BITS, Moments, StageName
 from .hierarchy_groups import DENSITIES, STRAIGHT, Share, density_of
 from .models import lapped
 from .models.lapped import BAND, Segment
@@ -47,6 +47,7 @@ Array = npt.NDArray[Any]
 
 # variance of the weights of a band over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, *(1 + 4.0**n for n in range(lapped.CLASSES - 1))])
+_MOST_RAISINGS = 3
 _BAND_BITS = 6.0  # about what it takes to say that a band is louder than foretold
 
 
@@ -57,32 +58,30 @@ class _Recorded(Encoding):
     Attributes:
         prior: of the weights.
         weights: in units of the noise's deviation, ``(channels, frames, hop)``.
-        raised: by how many classes bands of the level at hand are raised, ``(1, frames, bands)``.
+        least: classes that bands of the level at hand have to have, ``(1, frames, bands)``.
     """
 
     prior: LappedPrior
     weights: Array
-    raised: Array = field(default_factory=lambda: np.zeros((1, 0, 0), dtype=np.int64))
+    least: Array = field(default_factory=lambda: np.zeros((1, 0, 0), dtype=np.int64))
 
     def target(self, name: StageName, own: Segment) -> Array:
         level, phase, channel = place_of(name, own.channels)
         return lapped.target(self.weights[None, channel, :, : own.bins], level, phase).reshape(-1)
 
     def classes(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
-        """The classes of least cost, raised where candidates would not reach a weight of the band."""
+        """The classes of least cost, higher where candidates would not reach a weight of the band."""
         found = self._cheapest(own, level, parity, channel, np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS)
         if parity == 0:
-            self.raised = self._raised(own, level, channel, found)
-        higher = lapped.band_classes(self.raised, level, parity).reshape(-1)
-        raised: Array = np.minimum(found + higher, lapped.CLASSES - 1)
-        return raised
+            self.least = self._least(own, level, channel, found)
+        return np.maximum(found, lapped.band_classes(self.least, level, parity).reshape(-1))
 
     def _cheapest(self, own: Segment, level: int, parity: int, channel: int, octaves: Array) -> Array:
         bands = lapped.band_target(self.weights[None, channel, :, : own.bins], level, parity)
         return best_classes((bands**2).mean(axis=1), octaves, BAND, CLASS_VARIANCES)
 
-    def _raised(self, own: Segment, level: int, channel: int, even: Array) -> Array:
-        """By how many classes bands have to be raised for their candidates to reach, ``(1, frames, bands)``.
+    def _least(self, own: Segment, level: int, channel: int, even: Array) -> Array:
+        """The classes that bands have to have for their candidates to reach, ``(1, frames, bands)``; 0 for any.
 
         That is tried out with the true weights as context.
 
@@ -96,19 +95,31 @@ class _Recorded(Encoding):
         odd = self._cheapest(own, level, 1, channel, np.zeros((lapped.CLASSES, lapped.band_latents(own, level, 1))))
         for parity, found in enumerate((even, odd)):
             lapped.put_activity(trial, level, parity, channel, found)
-        raised = np.zeros((1, own.count, own.bands), dtype=np.int64)
-        for phase in range(lapped.PHASES):
-            moments = self.prior.moments(trial, level, phase, channel)
-            true = self.target(stage_name(level, phase, channel, own.channels), own)
-            coded = np.flatnonzero(moments.deviation >= 0)
-            deviation = np.sqrt(1 + moments.deviations(coded) ** 2)
-            beyond = np.abs(true[coded]) - REACH * deviation
-            far = beyond > math.sqrt(2 * math.log(2) * _BAND_BITS)
-            octaves = np.zeros(len(true), dtype=np.int64)
-            octaves[coded[far]] = np.ceil(np.log2(np.abs(true[coded][far]) / (REACH * deviation[far])))
-            lapped.raise_bands(raised, level, phase, octaves)
-            lapped.put(trial, level, phase, channel, np.rint(true * UNIT))
-        return raised
+        least = np.zeros((1, own.count, own.bands), dtype=np.int64)
+        for _ in range(_MOST_RAISINGS):
+            raised = np.zeros_like(least)
+            for phase in range(lapped.PHASES):
+                true = self.target(stage_name(level, phase, channel, own.channels), own)
+                moments = self.prior.moments(trial, level, phase, channel)
+                lapped.raise_bands(raised, level, phase, _octaves_short(moments, true))
+                lapped.put(trial, level, phase, channel, np.rint(true * UNIT))
+            if not raised.any():
+                break
+            now = lapped.own_activity(trial, channel)
+            now[...] = np.minimum(now + raised, lapped.CLASSES - 1)
+            least = np.where(raised > 0, now, least)
+        return least
+
+
+def _octaves_short(moments: Moments, true: Array) -> Array:
+    """By how many octaves deviations are too small for candidates to reach true weights, ``(latents,)``; 0 if not."""
+    coded = np.flatnonzero(moments.deviation >= 0)
+    deviation = np.sqrt(1 + moments.deviations(coded) ** 2)
+    sizes = np.abs(true[coded])
+    far = sizes - REACH * deviation > math.sqrt(2 * math.log(2) * _BAND_BITS)
+    found = np.zeros(len(true), dtype=np.int64)
+    found[coded[far]] = np.ceil(np.log2(sizes[far] / (REACH * deviation[far])))
+    return found
 
 
 @dataclass(eq=False, kw_only=True)

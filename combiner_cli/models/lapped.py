@@ -272,6 +272,12 @@ def band_classes(classes: Array, level: int, parity: int) -> Array:
     return found
 
 
+def own_activity(own: Segment, channel: int) -> Array:
+    """The classes of the bands of a channel without their margin, ``(recordings, frames, bands)``."""
+    found: Array = own.activity[:, channel, _BEFORE:-_BEFORE, _BANDS_BESIDE:-_BANDS_BESIDE]
+    return found
+
+
 def raise_bands(raised: Array, level: int, phase: int, octaves: Array) -> None:
     """Raise numbers of bands ``(..., frames, bands)`` to the largest one of the weights of a phase, ``(latents,)``."""
     (first, step), distance = frames_of(level), _STEPS[phase][1]
