@@ -13,6 +13,7 @@ from . import bitstream, hierarchy_groups
 from .bitstream import Header
 from .coder import Chaining
 from .errors import DamagedFileError
+from .hierarchy import Moments
 from .hierarchy_groups import FileSource, Read, Share
 from .models import lapped
 from .models.lapped import CHANNELS, Segment
@@ -21,6 +22,7 @@ from .recordings import (
     DIGITS,
     LappedPrior,
     descend,
+    exchanged,
     last_stage,
     noise_deviation,
     number_frequencies,
@@ -56,7 +58,12 @@ class RecordingSource:
         del own, level, parity, channel
         return self.file.classes_of(frequencies)
 
-    def details(self, name: Any, own: Segment, moments: Any) -> Array:
+    def far(self, name: Any, own: Segment, moments: Moments) -> list[tuple[int, int]]:
+        del name, own
+        count = int(np.count_nonzero(moments.deviation >= 0))
+        return exchanged(lambda _, frequencies: int(self.file.symbols(frequencies)[0]), count)
+
+    def details(self, name: Any, own: Segment, moments: Moments) -> Array:
         del own
         return self.file.details(name, None, moments)
 
