@@ -38,7 +38,7 @@ _LARGEST_TILE = 2**22  # points
 _LARGEST_FEATURES = 2**28  # features · points of a tile
 _LARGEST_FACTOR = 1e6
 # places of qualities 1 and 10 between the lowest and the highest rate of a prior for all rates
-_QUALITIES = {pyramid.FAMILY: (0.1, 0.85), lapped.FAMILY: (0.35, 0.97)}
+_QUALITIES = {pyramid.FAMILY: (0.1, 0.85), lapped.FAMILY: (0.35, 0.92)}
 _SMALLEST_COVERAGE = 16  # a tile is given at least 1/16 of its expected information
 
 

@@ -26,7 +26,8 @@ _SMALLEST_ERROR = 1e-6 / 127.5**2
 _MOST_TRIALS = 8
 _HASTY = 2  # efforts up to this one save time
 _LEAST_SLOPE = 1 / 64
-_NEAREST, _NEAR = 0.55, 2.0  # steps to 0 with which a code is the nearest or as good, and with which it will do
+_NEAREST = 0.55  # steps to 0 with which a code is the nearest or as good
+_NEAR = 0.25  # octaves of variance with which it will do
 
 Array = npt.NDArray[Any]
 Foretell = Callable[[int], Sequence[Forecast]]
@@ -137,7 +138,9 @@ def choose(
     start, _ = prior.typical(max(8 * size / points, 1e-3))
     # exactly the size comes of the densities: a code nearby loses little
     hasty = effort <= _HASTY
-    return _root(octaves_over_size, codes, start, 1 / 13, _NEAR if hasty else _NEAREST, hasty)
+    return _root(
+        octaves_over_size, codes, start, 1 / 13, max(_NEAR / codes.octaves, _NEAREST) if hasty else _NEAREST, hasty
+    )
 
 
 def trials(code: int, codes: Codes, effort: int) -> list[int]:

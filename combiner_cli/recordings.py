@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise, product
 from typing import Any, Protocol
 
@@ -255,6 +255,7 @@ def widen(moments: Moments, far: Sequence[tuple[int, int]]) -> None:
         moments.deviation[place] = min(moments.deviation[place] + octaves * OCTAVE, HIGHEST - LOWEST)
 
 
+@lru_cache
 def _flat(symbols: int) -> Array:
     """Frequencies of so many symbols, all alike, ``(symbols, 1)``."""
     return frequencies_of(np.zeros((symbols, 1)))
