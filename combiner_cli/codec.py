@@ -34,7 +34,6 @@ MOST_POINTS: dict[Kind, int] = {"image": 2**26, "sound": 2**28}
 _CHAINED = 8  # bits of a chained group
 _USUAL_QUALITY = 5
 _FAST = 2  # efforts up to this one follow one path
-_FAST_WITH_SOUND = 1  # and with a lapped prior
 _MOST_ATTEMPTS = 16  # to reach a PSNR
 _CLOSE_ENOUGH = 0.02  # dB over it
 _DB_PER_DOUBLING = 4.0  # of the size, about
@@ -527,7 +526,7 @@ def _encode_by_stages(signals: Sequence[Signal], prior: ByStages, settings: Sett
     for signal in signals:
         header = _header(signal, prior, 0, _CHAINED)
         if isinstance(prior, LappedPrior):
-            method = _method(settings, _FAST_WITH_SOUND)
+            method = settings.search or "viterbi"  # fast enough for every effort
             written = recording_codec.encode(signal, header, prior, wanted, settings.effort, method, settings.seed)
         else:
             method = _method(settings)
@@ -559,8 +558,8 @@ def _fewest_groups(stage: Stage) -> int:
     return max(1, -(-int(np.count_nonzero(stage.information)) // (coder.WIDEST_GROUP // 2)))
 
 
-def _method(settings: Settings, fast: int = _FAST) -> str:
-    return settings.search or ("best" if settings.effort <= fast else "viterbi")
+def _method(settings: Settings) -> str:
+    return settings.search or ("best" if settings.effort <= _FAST else "viterbi")
 
 
 def _header(signal: Signal, prior: AnyPrior, count: int, group_bits: int) -> Header:
