@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from . import hierarchy, identity, workers
-from .errors import DamagedFileError
 from .hierarchy import HIGHEST, LOWEST, OCTAVE, Moments, StageName, frequencies_of
 from .models import lapped, whole
 from .models.lapped import BAND, CHANNELS, FAMILY, LEVELS, PARITIES, PHASES, Segment
@@ -220,9 +219,6 @@ def exchanged(
             given.
         count: of the weights that are coded.
         wanted: numbers and octaves to be written.
-
-    Raises:
-        DamagedFileError: a number that is read is none.
     """
     found: list[tuple[int, int]] = []
     more = count > 0
@@ -236,15 +232,16 @@ def exchanged(
 
 
 def _exchanged_number(exchange: Callable[[int, Array], int], count: int, number: int) -> int:
-    """A number below a count, in hexadecimal digits from the last one on, of which the first one is in fewer bits."""
+    """A number below a count, in hexadecimal digits from the last one on, of which the first one is in fewer bits.
+
+    What digits could say beyond the count stands for the last number.
+    """
     found, place = 0, 1
     while place < count:
         left = -(-count // place)  # numbers that the remaining digits can be
         found += place * exchange(number // place % _HEXADECIMAL, _flat(min(left, _HEXADECIMAL)))
         place *= _HEXADECIMAL
-    if found >= count:
-        raise DamagedFileError("the file names a weight that there is not; it is damaged")
-    return found
+    return min(found, count - 1)
 
 
 def widen(moments: Moments, far: Sequence[tuple[int, int]]) -> None:
