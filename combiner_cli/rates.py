@@ -114,9 +114,19 @@ def choose(
     def octaves_over_size(code: int) -> float:
         return math.log2(_bytes_of(foretell(code)) / max(size - around, 1))
 
+    def within_reach(code: int) -> int:
+        # finer than what the prior was learned for, weights may be larger than any candidate, the more of them the less
+        # noise there is
+        octave = round(1 / codes.octaves)
+        while code > prior.noise_codes[1] and error(code - octave) < error(code):
+            code -= octave
+        return code
+
     if wanted.psnr is not None:
         allowed = 4 * 10 ** (-wanted.psnr / 10)
-        return _root(lambda code: math.log2(allowed / error(code)), codes, codes.middle, 0.73 * codes.octaves)
+        return within_reach(
+            _root(lambda code: math.log2(allowed / error(code)), codes, codes.middle, 0.73 * codes.octaves)
+        )
     if wanted.size is None:
         if not (math.isfinite(wanted.rate) and wanted.rate > 0):
             raise UsageError(f"the rate must be positive, not {wanted.rate}")
@@ -133,7 +143,8 @@ def choose(
     size = wanted.size
     start, _ = prior.typical(max(8 * size / points, 1e-3))
     # exactly the size comes of the densities: a code nearby loses little
-    return _root(octaves_over_size, codes, start, 1 / 13, _NEAR if effort <= _HASTY else _NEAREST)
+    found = _root(octaves_over_size, codes, start, 1 / 13, _NEAR if effort <= _HASTY else _NEAREST)
+    return within_reach(found)
 
 
 def written(attempt: Attempt, header: Header, expected: Sequence[Forecast], size: int | None) -> tuple[bytes, Coded]:
