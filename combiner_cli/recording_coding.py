@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from .recordings import (
 )
 from .stage_coding import (
     GROUP_INFORMATION,
+    PART_REACH,
     REACH,
     Chance,
     Coded,
@@ -102,10 +103,10 @@ class _Recorded(Encoding):
             true = self.target(stage_name(level, phase, channel, own.channels), own)
             coded = np.flatnonzero(moments.deviation >= 0)
             deviation = np.sqrt(1 + moments.deviations(coded) ** 2)
-            beyond = np.abs(true[coded]) - REACH * deviation
-            far = beyond > math.sqrt(2 * math.log(2) * _BAND_BITS)
+            reach = np.where(deviation < 2.0**self.parts_from, REACH, PART_REACH) * deviation
+            far = np.abs(true[coded]) - reach > math.sqrt(2 * math.log(2) * _BAND_BITS)
             octaves = np.zeros(len(true), dtype=np.int64)
-            octaves[coded[far]] = np.ceil(np.log2(np.abs(true[coded][far]) / (REACH * deviation[far])))
+            octaves[coded[far]] = np.ceil(np.log2(np.abs(true[coded][far]) / reach[far]))
             lapped.raise_bands(raised, level, phase, octaves)
             lapped.put(trial, level, phase, channel, np.rint(true * UNIT))
         return raised
@@ -114,6 +115,8 @@ class _Recorded(Encoding):
 @dataclass(eq=False, kw_only=True)
 class ChanceSource(_Recorded, Chance):
     """A segment with samples of the posterior in the place of candidates."""
+
+    part_reach: ClassVar[float] = PART_REACH
 
     def steer(self) -> None:
         """A simulation has no groups."""

@@ -26,6 +26,7 @@ from .models.pyramid import COARSE, UNIT
 Array = npt.NDArray[Any]
 
 REACH = 3.3  # prior deviations that candidates can be relied on to reach
+PART_REACH = 2.4  # and those of the first of several parts, which are few
 LEAST_REACH, REACH_PER_BIT, MOST_REACH = 3.0, 0.3, 4.2  # what they reach as a rule, by the information of a weight
 _SIMULATION_SEED = 1
 _GROUP_BITS = 8
@@ -69,8 +70,10 @@ class Chance(Encoding):
     Attributes:
         bits: KL(posterior, prior) of all latents.
         information: expected information of each of the eight densities' stages, in 1/256 bit.
+        part_reach: prior deviations that a weight is reached within if it is coded in parts.
     """
 
+    part_reach: ClassVar[float] = MOST_REACH
     bits: float = 0.0
     information: Array = field(default_factory=lambda: np.zeros(DENSITIES))
     generator: np.random.Generator = field(
@@ -81,6 +84,9 @@ class Chance(Encoding):
         coded, mean, deviation = self.posterior(name, own, moments)
         if not (self.parts_from and name.level >= COARSE):  # there nothing is too far away
             reach = np.minimum(LEAST_REACH - REACH_PER_BIT * np.log2(deviation), MOST_REACH)
+            if self.parts_from:
+                in_one = moments.deviations(coded) < 2.0**self.parts_from
+                reach = np.where(in_one, reach, np.minimum(reach, self.part_reach))
             mean = np.clip(mean, -reach, reach)
         drawn = mean + deviation * self.generator.standard_normal(len(coded), dtype=np.float32)
         z = np.rint(drawn * 2.0**20) * 2.0**-20
