@@ -23,6 +23,7 @@ from .groups import Stage
 from .mixtures import MixturePrior
 from .priors import AnyPrior, ByStages, Prior, check_kind
 from .recordings import LappedPrior
+from .resampling import length_at
 from .signals import Kind, Signal, Tiling, coordinates, coverage, from_values, inside_mask, join, split, to_values
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def encode_batch(
     if any(_format(signal) != _format(first) for signal in signals):
         raise InputError("signals that are encoded together must have one shape and format")
     layout = prior.tiling(first.shape, first.channels)
-    points = layout.tiles * math.prod(layout.extent)
+    points = _whole_points(layout, prior, first.sample_rate)
     if points > MOST_POINTS:
         raise LimitError(f"the {first.kind} takes {points} points, over the limit of {MOST_POINTS}; cut it into parts")
     if settings.psnr is not None:
@@ -307,8 +308,7 @@ def decode(
     prior = find_prior(header.prior_id)
     check_kind(prior, header.kind)
     layout = prior.tiling(header.shape, header.channels)
-    # tiles are rendered whole, and what is beyond the signal is cut off afterwards
-    _limit(layout.tiles * math.prod(layout.extent) * scale ** len(layout.extent), header, most_points)
+    _limit(_whole_points(layout, prior, header.sample_rate) * scale ** len(layout.extent), header, most_points)
     return _render(read(data, prior, scale), prior, scale, size)
 
 
@@ -678,11 +678,19 @@ def choose_device(name: str) -> str:
     return name
 
 
+def _whole_points(layout: Tiling, prior: AnyPrior, sample_rate: int | None) -> int:
+    """Points that are rendered: tiles are whole, and what is beyond the signal is cut off afterwards."""
+    points = layout.tiles * math.prod(layout.extent)
+    if isinstance(prior, LappedPrior) and sample_rate is not None:
+        points = max(points, length_at(points, sample_rate, prior.coded_rate(sample_rate)))
+    return points
+
+
 def _limit(points: int, header: Header, most_points: int) -> None:
     if points > most_points:
         raise LimitError(
-            f"the file declares {'x'.join(str(n) for n in header.shape)} samples, over the limit of {most_points}; "
-            "raise --max-pixels if you trust it"
+            f"the file declares {'x'.join(str(n) for n in header.shape)} samples, which take {points} points, over the "
+            f"limit of {most_points}; raise --max-pixels if you trust it"
         )
 
 
