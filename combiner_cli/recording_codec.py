@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from . import bitstream, rates
 from .bitstream import Header
+from .errors import UsageError
 from .models.lapped import CHANNELS
 from .recording_coding import Recording, encode_segments, forecast
 from .recordings import HIGHEST_CODE, LappedPrior, noise_deviation, principal_angle, rotation
@@ -24,6 +25,7 @@ Array = npt.NDArray[Any]
 
 _CODES = rates.Codes(0, HIGHEST_CODE, 48, 1 / 4, 1.0, 48)
 _LISTENED = (0, 4, 4, 6, 6, 8, 12, 16, 24, 32)  # segments that choices are made by, by effort
+_LESS_FINE = 8  # noise codes
 _CODES_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
 
 
@@ -66,15 +68,20 @@ def encode(
     code = code if number == usual else chosen(listener)
     seconds = {"fit": time.perf_counter() - clock}
     clock = time.perf_counter()
-    best: tuple[Coded, bytes] | None = None
-    for trial in _trials(code, effort if wanted.size is not None else 0):
-        whole = replace(header, noise=trial, transform=(number, angle))
-        data, coded = _written(prior, whole, listener, wanted.size, method, seed)
-        if best is None or coded.squared_error < best[0].squared_error:
-            best = coded, data
-    assert best is not None
+    whole = replace(header, transform=(number, angle))
+    found = list[tuple[bytes, Coded]]()
+    trials = _trials(code, effort if wanted.size is not None else 0)
+    while not found:
+        for trial in trials:
+            try:
+                found.append(_written(prior, replace(whole, noise=trial), listener, wanted.size, method, seed))
+            except UsageError:
+                if trial == 0 and not found:
+                    raise
+        trials = [max(min(trials) - _LESS_FINE, 0)]  # a file of few stages may not get as small at a high code
+    data, coded = min(found, key=lambda one: one[1].squared_error)
     seconds["search"] = time.perf_counter() - clock
-    return rates.Written(best[1], best[0].latents, seconds)
+    return rates.Written(data, coded.latents, seconds)
 
 
 def _trials(code: int, effort: int) -> list[int]:
