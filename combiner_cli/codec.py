@@ -590,7 +590,13 @@ def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report:
         size = _next_size(below, above, smallest)
         if size is None or (above is not None and above[0] < _CLOSE_ENOUGH):
             break
-        attempt = encode(signal, prior, replace(settings, psnr=None, size=size), report)
+        try:
+            attempt = encode(signal, prior, replace(settings, psnr=None, size=size), report)
+        except UsageError:
+            if above is None:
+                raise
+            smallest = (size + len(above[1].data) + 1) // 2  # that was too small for this signal
+            continue
         if below is not None and len(attempt.data) <= len(below[1].data):
             break  # it does not get larger than this
     if above is None:

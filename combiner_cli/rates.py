@@ -168,10 +168,14 @@ def written(attempt: Attempt, header: Header, expected: Sequence[Forecast], size
     reserve = max(1, size // 500)
     information = sum(float(one.information.sum()) for one in expected) / 2048
     ratio = min(OVERHEAD, max(size - around - classes, 0) / max(information, 1))
+    before = (0.0, 0)
     for _ in range(_MOST_TRIALS):
         data, coded = attempt(ratio, size - around, reserve)
         if len(data) == size:
             return data, coded
+        if before == (ratio, len(data)) and ratio == 0:
+            break  # it does not get smaller than this
+        before = ratio, len(data)
         used = len(coded.indices)
         around = len(data) - len(coded.classes) - used
         over = around + len(coded.classes) + used - size
