@@ -32,6 +32,9 @@ _SIMULATION_SEED = 1
 _GROUP_BITS = 8
 GROUP_INFORMATION = _GROUP_BITS * INFORMATION_UNIT
 _GOOD_SHARE, _GOOD_DEVIATIONS = 0.55, 1.0  # of the expected squared error, where candidates are very good
+_MOST_REPEATED = (
+    16  # parts of a stage, or else a weight that is thousands of deviations away would take a file's groups
+)
 _MUCH_RESERVE = 8  # times the reserve are enough groups to come to any size
 
 
@@ -121,9 +124,11 @@ class Search(Encoding):
 
     Attributes:
         writer: of the file that they go into.
+        repeated: times that a part of the stage at hand had to come again.
     """
 
     writer: Writer
+    repeated: int = 0
 
     def choose(self, symbols: Array, frequencies: Array) -> None:
         """Put symbols into the file, given their frequencies."""
@@ -133,6 +138,7 @@ class Search(Encoding):
 
     def details(self, name: StageName, own: Any, moments: Moments) -> Array:
         self.writer.adjust(name, moments, self)
+        self.repeated = 0
         return in_parts(moments, self.parts_from, lambda own_moments: self._searched(name, own, own_moments))
 
     def _searched(self, name: StageName, own: Any, moments: Moments) -> tuple[Array, bool]:
@@ -142,7 +148,10 @@ class Search(Encoding):
         best, more = self._tried(name, own, moments, count, 0), 0
         if hierarchy_groups.takes_more(name, count, self.parts_from):
             least = _least_cost(len(best.z))
-            for other in range(1, 1 + writer.share.most_more(information, count)):
+            most = writer.share.most_more(information, count)
+            if self.repeated >= _MOST_REPEATED:
+                most = min(most, AGAIN - 1)
+            for other in range(1, 1 + most):
                 if best.cost <= _GROUP_BITS * (count + other) + least:
                     break  # not even the best candidates would be worth that many groups
                 found = self._tried(name, own, moments, count + other, other)
@@ -151,6 +160,7 @@ class Search(Encoding):
             self.choose(np.array([more]), hierarchy_groups.MORE_FREQUENCIES)
         writer.indices = np.append(writer.indices, best.indices)
         writer.latents.append(best.z)
+        self.repeated += more == AGAIN
         return best.values, more == AGAIN
 
     def _tried(self, name: StageName, own: Any, moments: Moments, count: int, more: int) -> _Found:
