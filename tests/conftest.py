@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from combiner_cli import learn, learn_mixture, learn_recordings, priors
+from combiner_cli import learn, learn_mixture, learn_recordings, learner, priors
 from combiner_cli.models.linear import Linear
 from combiner_cli.models.siren import Siren
 from combiner_cli.posterior import Descent
@@ -91,7 +91,7 @@ def tiny_mixture(kind="image"):
 
 def lapped_plan(**changed):
     """Settings of a lapped prior that is learned within seconds."""
-    usual = {"steps": 80, "stretches": 2, "length": 640, "hops": (32, 64), "detail": (8, 8), "activity": (8, 8)}
+    usual = {"steps": 100, "stretches": 2, "length": 640, "hops": (32, 64), "detail": (8, 8), "activity": (8, 8)}
     usual |= {"noise_codes": (20, 70), "seed": 1, "sample_rate": 16000, "channels": 2, "size": 2000}
     return learn_recordings.LappedPlan("tiny", **{**usual, **changed})
 
@@ -107,8 +107,11 @@ def recordings_of_tones(count, seed=0):
 
 @functools.cache
 def tiny_lapped():
-    """A small lapped prior for pairs, learned once from tones."""
-    return learn_recordings.learn(lapped_plan(), recordings_of_tones(6), recordings_of_tones(2, 50)).prior
+    """A small lapped prior for pairs, learned once from tones, in great haste."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learn_recordings, "_LEARNING_RATE", 0.02)
+        patch.setattr(learner, "_WARM_UP", 5)
+        return learn_recordings.learn(lapped_plan(), recordings_of_tones(6), recordings_of_tones(2, 50)).prior
 
 
 @functools.cache
