@@ -32,9 +32,7 @@ _SIMULATION_SEED = 1
 _GROUP_BITS = 8
 GROUP_INFORMATION = _GROUP_BITS * INFORMATION_UNIT
 _GOOD_SHARE, _GOOD_DEVIATIONS = 0.55, 1.0  # of the expected squared error, where candidates are very good
-_MOST_REPEATED = (
-    16  # parts of a stage, or else a weight that is thousands of deviations away would take a file's groups
-)
+_MOST_REPEATED = 16  # parts of a stage: a weight thousands of deviations away would take thousands of them
 _MUCH_RESERVE = 8  # times the reserve are enough groups to come to any size
 
 
