@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import time
@@ -90,6 +91,7 @@ def main(ctx: click.Context) -> None:
         ctx.meta[_SEEN_INTERRUPT] = True
         raise KeyboardInterrupt
 
+    gc.disable()  # imports and codecs make many objects and no cycles to speak of; to look for them takes time
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, _terminate)
 
@@ -224,10 +226,10 @@ def decode(
     given = [name for name, asked in (("--scale", scale != 1), ("--resize", size), ("--rate", rate)) if asked]
     if len(given) > 1:
         raise UsageError(f"{given[0]} and {given[1]} exclude each other; give one of them")
-    most_points = max_pixels or codec.MOST_POINTS
     data = files.read_bytes(source, _LARGEST_FILE)
     with _naming(source):
         header, _ = bitstream.unpack(data)
+        most_points = max_pixels or codec.MOST_POINTS[header.kind]
         scale = scale if rate is None else _scale_for(header, rate, most_points)
     target = output or files.default_output(source, media.default_suffix(header.kind))
     media.check_writable_suffix(header.kind, target)

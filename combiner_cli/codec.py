@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from .posterior import Objective
     from .refine import Coded, Progress, Report, Schedule
 
-MOST_POINTS = 2**26  # pixels or sample instants that a file may declare, unless the caller says otherwise
+# pixels or sample instants that a file may declare, unless the caller says otherwise
+MOST_POINTS: dict[Kind, int] = {"image": 2**26, "sound": 2**28}
 _CHAINED = 8  # bits of a chained group
 _USUAL_QUALITY = 5
 _FAST = 2  # efforts up to this one follow one path
@@ -240,8 +241,9 @@ def encode_batch(
         raise InputError("signals that are encoded together must have one shape and format")
     layout = prior.tiling(first.shape, first.channels)
     points = _whole_points(layout, prior, first.sample_rate)
-    if points > MOST_POINTS:
-        raise LimitError(f"the {first.kind} takes {points} points, over the limit of {MOST_POINTS}; cut it into parts")
+    most = MOST_POINTS[first.kind]
+    if points > most:
+        raise LimitError(f"the {first.kind} takes {points} points, over the limit of {most}; cut it into parts")
     if settings.psnr is not None:
         return [_encode_to_psnr(signal, prior, settings, report) for signal in signals]
     clock = time.perf_counter()
@@ -277,7 +279,7 @@ def decode(
     data: bytes,
     find_prior: Callable[[int], AnyPrior],
     scale: int = 1,
-    most_points: int = MOST_POINTS,
+    most_points: int | None = None,
     size: tuple[int, int] | None = None,
 ) -> Signal:
     """Decode a file.
@@ -286,7 +288,7 @@ def decode(
         data: the whole file.
         find_prior: gives the prior with the id that the file names.
         scale: samples per native sample and axis: the network is a function and renders at any resolution.
-        most_points: refuse to render more pixels or sample instants than this.
+        most_points: refuse to render more pixels or sample instants than this; ``None`` stands for ``MOST_POINTS``.
         size: height and width that an image is rendered at, instead of a scale.
 
     Raises:
@@ -296,6 +298,7 @@ def decode(
         PriorError: the prior is missing, or not for this kind of signal.
     """
     header, _ = bitstream.unpack(data)
+    most_points = most_points or MOST_POINTS[header.kind]
     if size is not None:
         if header.kind != "image":
             raise UsageError("only an image can be resized; give --scale for a sound")
@@ -309,16 +312,17 @@ def decode(
     check_kind(prior, header.kind)
     layout = prior.tiling(header.shape, header.channels)
     _limit(_whole_points(layout, prior, header.sample_rate) * scale ** len(layout.extent), header, most_points)
-    return _render(read(data, prior, scale), prior, scale, size)
+    return _render(read(data, prior, scale, values_only=True), prior, scale, size)
 
 
-def read(data: bytes, prior: AnyPrior, scale: int = 1) -> Content:
+def read(data: bytes, prior: AnyPrior, scale: int = 1, values_only: bool = False) -> Content:
     """The latents that a file stands for.
 
     Args:
         data: the whole file.
         prior: that it was made with.
         scale: samples per native sample of values that come with the latents of a sound.
+        values_only: leave latents and classes empty where the values come with them.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
@@ -337,9 +341,9 @@ def read(data: bytes, prior: AnyPrior, scale: int = 1) -> Content:
         )
     if isinstance(prior, ByStages):
         if isinstance(prior, LappedPrior):
-            found = recording_files.read(header, payload, prior, scale)
+            found = recording_files.read(header, payload, prior, scale, values_only)
         else:
-            found = pyramid_codec.read(header, payload, prior)
+            found = pyramid_codec.read(header, payload, prior, values_only)
         return Content(header, layout, found.classes, header.noise or 0, found.indices, found.latents, found.values)
     if not isinstance(prior, Prior):
         return _read_mixture(header, payload, layout, prior)
@@ -521,11 +525,12 @@ def _encode_by_stages(signals: Sequence[Signal], prior: ByStages, settings: Sett
     files = _Files([], [], {})
     for signal in signals:
         header = _header(signal, prior, 0, _CHAINED)
-        how = (settings.effort, _method(settings), settings.seed)
         if isinstance(prior, LappedPrior):
-            written = recording_codec.encode(signal, header, prior, wanted, *how)
+            method = settings.search or "viterbi"  # fast enough for every effort
+            written = recording_codec.encode(signal, header, prior, wanted, settings.effort, method, settings.seed)
         else:
-            written = pyramid_codec.encode(signal, header, prior, wanted, *how)
+            method = _method(settings)
+            written = pyramid_codec.encode(signal, header, prior, wanted, settings.effort, method, settings.seed)
         files.data.append(written.data)
         files.values.append(written.latents)
         for phase, seconds in written.seconds.items():
@@ -695,8 +700,8 @@ def _whole_points(layout: Tiling, prior: AnyPrior, sample_rate: int | None) -> i
 def _limit(points: int, header: Header, most_points: int) -> None:
     if points > most_points:
         raise LimitError(
-            f"the file declares {'x'.join(str(n) for n in header.shape)} samples, which take {points} points, over the "
-            f"limit of {most_points}; raise --max-pixels if you trust it"
+            f"the file declares {'x'.join(str(n) for n in header.shape)} samples, over the limit of {most_points}; "
+            "raise --max-pixels if you trust it"
         )
 
 

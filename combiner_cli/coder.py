@@ -21,6 +21,7 @@ STATES = 256  # values of an index of 8 bits
 MOST_CHAINS = 64
 GROUPS_PER_CHAIN = 2**15
 LONGEST_OF_LONG_MEMORY = 256  # groups; a search through them takes seconds; part of the format
+_POSITIONS_AT_ONCE = 1 << 14  # whose words stay in a core's cache
 _LONG = 12  # bits of the long memory
 _OLDER = 16  # values of the four bits of the index before the previous one
 
@@ -102,8 +103,14 @@ def candidates(
     Returns:
         ``(..., positions)``.
     """
-    chosen = rows[..., partition.group[part]]
-    return sampler.normals(chosen, np.broadcast_to(partition.column[part], chosen.shape), key)
+    group, column = partition.group[part], partition.column[part]
+    found = np.empty((*rows.shape[:-1], len(group)), dtype=np.float32)
+    for begin in range(0, len(group), _POSITIONS_AT_ONCE):
+        some = slice(begin, begin + _POSITIONS_AT_ONCE)
+        chosen = rows[..., group[some]]
+        columns = np.broadcast_to(column[some].astype(np.int64), chosen.shape)
+        found[..., some] = sampler.normals(chosen, columns, key)
+    return found
 
 
 def table_rows(indices: npt.NDArray[np.int64], chaining: Chaining) -> npt.NDArray[np.int64]:

@@ -124,7 +124,7 @@ def default_schedule(networks: int) -> Schedule:
 
 def _rows(partition: Partition, networks: int, latents: int) -> _Rows:
     """The rows of the networks of one signal."""
-    network = partition.order // latents
+    network = (partition.order // latents).astype(np.int64)
     counts = np.bincount(network, minlength=networks)
     by_network = np.argsort(network, kind="stable")  # coding order within each network
     row = np.empty(len(network), dtype=np.int64)

@@ -34,16 +34,16 @@ class Partition:
     """A partition of latents into groups of about equal expected information.
 
     Attributes:
-        order: latents in coding order, ``(coded,)`` int64. Latents without expected information are absent: they are
+        order: latents in coding order, ``(coded,)`` int32. Latents without expected information are absent: they are
             pruned, take the prior's mean and cost nothing.
-        group: group of each latent of ``order``, ``(coded,)`` int64, never decreasing.
-        column: position of each latent of ``order`` within its group, ``(coded,)`` int64.
+        group: group of each latent of ``order``, ``(coded,)`` int32, never decreasing.
+        column: position of each latent of ``order`` within its group, ``(coded,)`` int32.
         groups: number of groups.
     """
 
-    order: npt.NDArray[np.int64]
-    group: npt.NDArray[np.int64]
-    column: npt.NDArray[np.int64]
+    order: npt.NDArray[np.int32]
+    group: npt.NDArray[np.int32]
+    column: npt.NDArray[np.int32]
     groups: int
 
     @property
@@ -52,7 +52,7 @@ class Partition:
         return int(self.column.max()) + 1 if len(self.column) else 0
 
 
-_NOTHING = np.zeros(0, dtype=np.int64)
+_NOTHING = np.zeros(0, dtype=np.int32)
 EMPTY = Partition(_NOTHING, _NOTHING, _NOTHING, 0)
 
 
@@ -99,12 +99,19 @@ def partition(information: npt.NDArray[np.integer], groups: int, key: int) -> Pa
     Raises:
         DamagedFileError: there cannot be that many groups.
     """
-    coded = np.flatnonzero(information)
+    # in place and in 32 bits where that is possible: a large photograph has tens of millions of latents
+    coded = np.flatnonzero(information).astype(np.int32)
     order = coded[sampler.permutation(len(coded), key)]
     total = int(information.sum())
     if groups < 1 or groups > max(1, total) or total * groups > _LARGEST_PRODUCT:
         raise DamagedFileError(f"{groups} groups do not fit {len(coded)} latents; the file is damaged")
-    before = np.cumsum(information[order]) - information[order]
-    group = before * groups // max(1, total)
-    first = np.searchsorted(group, group)
-    return Partition(order, group, np.arange(len(order)) - first, groups)
+    own = information[order]
+    before = np.cumsum(own, dtype=np.int64)
+    before -= own
+    before *= groups
+    before //= max(1, total)
+    group = before.astype(np.int32)
+    firsts = np.searchsorted(group, np.arange(groups, dtype=np.int32)).astype(np.int32)
+    column = np.arange(len(order), dtype=np.int32)
+    column -= firsts[group]
+    return Partition(order, group, column, groups)

@@ -15,6 +15,7 @@ groups) is made of whole numbers here. That moments depend on what is decoded is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,7 +49,10 @@ _PART_OCTAVES = 4  # that the deviation of a detail shrinks by when a part of it
 _PART_INFORMATION = _PART_OCTAVES * groups.INFORMATION_UNIT
 FEWEST_PARTS_FROM, MOST_PARTS_FROM = _PART_OCTAVES, 20
 PARTS_FROM = 6  # of the priors that are learned today
+_ROWS_AT_ONCE = 64  # of an image
 RANGES = ("noise_codes", "rates", "errors")
+_LATENTS_AT_ONCE = 1 << 16
+_SCRATCH = workers.Scratch()
 
 
 def _deviations() -> Array:
@@ -91,11 +95,11 @@ class Moments:
     deviation: npt.NDArray[np.int16]
     last: bool = True
 
-    def information(self) -> npt.NDArray[np.int32]:
+    def information(self) -> npt.NDArray[np.int16]:
         """Expected information in 1/256 bit, ``(latents,)``; 0 where pruned."""
         if not self.last:
-            return np.where(self.deviation >= 0, _PART_INFORMATION, 0).astype(np.int32)
-        found: npt.NDArray[np.int32] = _INFORMATION[self.deviation]
+            return np.where(self.deviation >= 0, _PART_INFORMATION, 0).astype(np.int16)
+        found: npt.NDArray[np.int16] = _INFORMATION[self.deviation]
         return found
 
     def rest(self, which: npt.NDArray[np.int64]) -> Array:
@@ -110,17 +114,24 @@ class Moments:
         found: Array = _DEVIATIONS[self.deviation[which]] * 2.0**-DEVIATION_BITS
         return found
 
-    def values(self, which: npt.NDArray[np.int64], z: Array) -> Array:
+    def values(self, which: npt.NDArray[np.integer], z: Array) -> Array:
         """Coefficients of all latents in whole steps, ``(latents,)``.
 
         Args:
             which: latents that have a candidate; all others are their means.
             z: their candidates, multiples of 2^-20.
         """
-        found: Array = self.mean.copy()
-        scaled = _DEVIATIONS[self.deviation[which]] * (z.astype(np.float64) * 2.0**CANDIDATE_BITS)
-        found[which] += np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
-        return found
+        found = Moments(self.mean.copy(), self.deviation)
+        found.add(which, z)
+        return found.mean
+
+    def add(self, which: npt.NDArray[np.integer], z: Array) -> None:
+        """Turn the means into what :meth:`values` gives, in place."""
+        for begin in range(0, len(which), _LATENTS_AT_ONCE):
+            some = which[begin : begin + _LATENTS_AT_ONCE]
+            candidates = z[begin : begin + _LATENTS_AT_ONCE].astype(np.float64) * 2.0**CANDIDATE_BITS
+            scaled = _DEVIATIONS[self.deviation[some]] * candidates
+            self.mean[some] += np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
 
 
 def in_parts(moments: Moments, parts_from: int, coded: Callable[[Moments], tuple[Array, bool]]) -> Array:
@@ -148,7 +159,7 @@ def in_parts(moments: Moments, parts_from: int, coded: Callable[[Moments], tuple
 
 # the last entry is that of a pruned latent, whose number is -1
 _DEVIATIONS = np.append(_deviations(), 0)
-_INFORMATION = np.append(_information(), 0).astype(np.int32)
+_INFORMATION = np.append(_information(), 0).astype(np.int16)
 _POWERS = np.rint(np.exp2(np.arange(_LOWEST_LOGIT, 1) / _LOGIT_UNIT + FREQUENCY_BITS))
 
 
@@ -223,44 +234,48 @@ class PyramidPrior(identity.ForManyRates):
         return WholeNetwork(**{part: own[:, None] if part.endswith("_bias") else own for part, own in tensors.items()})
 
     def activity(self, own: Level, chroma: bool, expected: bool = True) -> tuple[Array, Array]:
-        """Frequencies ``(9, units)`` of the classes of all units, which sum to 2^16, and expected details in steps.
+        """Frequencies ``(9, units)`` uint16 of the classes of all units, with a sum of 2^16; expected details in steps.
 
         Where the latter are not wanted there are none of them: they are the larger part.
         """
         network = pyramid.CHROMA_ACTIVITY if chroma else pyramid.LUMA_ACTIVITY
         features = pyramid.chroma_activity_features if chroma else pyramid.luma_activity_features
 
-        def strip(rows: slice) -> tuple[Array, Array]:
-            values, contrast = features(own, rows)
-            results = self.networks[own.kind][network.name](values)
-            means = results[: network.outputs if expected else 0]
-            return frequencies_of(results[network.outputs :]), _means(means, contrast)
+        count = own.units[0] * own.units[1]
+        frequencies = np.empty((pyramid.CLASSES, count), dtype=np.uint16)
+        means = np.empty((network.outputs if expected else 0, count))
 
-        frequencies, means = zip(*workers.mapped(strip, _strips(own)), strict=True)
-        return np.concatenate(frequencies, axis=1), np.concatenate(means, axis=1)
+        def strip(rows: slice) -> None:
+            values, contrast = features(own, rows, scratch=_SCRATCH)
+            results = self.networks[own.kind][network.name](values)
+            units = slice(rows.start * own.units[1], rows.stop * own.units[1])
+            frequencies[:, units] = frequencies_of(results[network.outputs :])
+            means[:, units] = _means(results[: len(means)], contrast)
+
+        workers.mapped(strip, _strips(own))
+        return frequencies, means
 
     def moments(self, own: Level, number: int) -> Moments:
         """Moments of a stage: result after result, phase after phase of a chroma stage, positions row by row."""
         network = pyramid.CHROMA[number - 4] if number >= 4 else pyramid.LUMA[number]
         phases, (kind, largest) = pyramid.stage_phases(number), pyramid.storage(own.number)
+        counts = [pyramid.positions(own, phase, slice(0, own.units[0])) for phase in phases]
+        mean = np.empty((network.outputs, sum(counts)), dtype=kind)
+        deviation = np.empty(mean.shape, dtype=np.int16)
 
-        def strip(rows: slice) -> list[tuple[Array, Array]]:
-            if number >= 4:
-                values, contrast = pyramid.chroma_features(own, number - 4, rows)
-            else:
-                values, contrast = pyramid.luma_features(own, number, rows)
+        def strip(item: tuple[int, slice]) -> None:
+            place, rows = item
+            values, contrast = pyramid.stage_features(own, number, phases[place], rows, scratch=_SCRATCH)
+            first = sum(counts[:place]) + pyramid.positions(own, phases[place], slice(0, rows.start))
+            columns = slice(first, first + len(contrast))
             results = self.networks[own.kind][network.name](values)
             octaves = np.floor(pyramid.octaves(contrast / UNIT) * OCTAVE)
-            deviation = np.floor(results[network.outputs :] * (OCTAVE * 2.0**-whole.RESULT_BITS)) + octaves
-            numbers = np.clip(deviation, LOWEST - 1, HIGHEST) - LOWEST
-            mean = np.clip(_means(results[: network.outputs], contrast), -largest, largest).astype(kind)
-            ends = np.cumsum([pyramid.positions(own, phase, rows) for phase in phases])[:-1]
-            return list(zip(*(np.split(one, ends, axis=1) for one in (mean, numbers.astype(np.int16))), strict=True))
+            numbers = np.floor(results[network.outputs :] * (OCTAVE * 2.0**-whole.RESULT_BITS)) + octaves
+            deviation[:, columns] = np.clip(numbers, LOWEST - 1, HIGHEST) - LOWEST
+            mean[:, columns] = np.clip(_means(results[: network.outputs], contrast), -largest, largest)
 
-        strips = workers.mapped(strip, _strips(own))
-        pieces = [piece for phase in zip(*strips, strict=True) for piece in phase]
-        means, deviations = (np.concatenate(own, axis=1).reshape(-1) for own in zip(*pieces, strict=True))
-        return Moments(means, deviations)
+        workers.mapped(strip, list(product(range(len(phases)), _strips(own))))
+        return Moments(mean.reshape(-1), deviation.reshape(-1))
 
 
 def _strips(own: Level) -> list[slice]:
@@ -311,12 +326,14 @@ def descend(prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int
     picture = np.zeros((1, 3, *sizes[-1]))
     root = root_moments(levels, sizes[-1], colours, code)
     picture[0, :colours] = source.details(StageName(levels, 0), None, root).reshape(colours, *sizes[-1])
-    parent = None
+    classes = None
     for number in range(levels - 1, -1, -1):
-        own = pyramid.level(number, np.array([code]), picture, parent)
+        own = pyramid.level(number, np.array([code]), picture, classes)
+        del picture  # what is done with makes room: all the rest are small beside the finest level
         for chroma in (False, True)[: 1 + (colours == 3)]:
             _descend_half(prior, own, chroma, source)
-        picture, parent = own.refined(sizes[number]), own
+        picture, classes = own.refined(sizes[number]), own.own_activity
+        del own
     found: Array = picture[0]
     return found
 
@@ -338,6 +355,31 @@ def root_moments(levels: int, size: tuple[int, int], colours: int, code: int) ->
     numbers = np.clip(np.rint(octaves * OCTAVE) + OCTAVE * levels + code, LOWEST, HIGHEST) - LOWEST
     count = size[0] * size[1]
     return Moments(np.zeros(colours * count), np.repeat(numbers, count).astype(np.int16))
+
+
+def values_of(picture: Array, colours: int, code: int) -> Array:
+    """The values of an image from its picture: the inverse of the transform of colours, and of the unit of steps.
+
+    Args:
+        picture: ``(3, height, width)`` in steps.
+        colours: 1 or 3.
+        code: of the noise variance.
+
+    Returns:
+        ``(height, width, colours)`` float32 in 255ths of the range, 0 in the middle of it.
+    """
+    found = np.empty((*picture.shape[1:], colours), dtype=np.float32)
+    matrix = (pyramid.COLOUR if colours == 3 else np.full((3, 1), 1 / math.sqrt(3))) * (noise_deviation(code) / UNIT)
+
+    def strip(first: int) -> None:
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        if colours == 3:
+            np.einsum("khw,kc->hwc", picture[:, rows], matrix, out=found[rows], casting="same_kind")
+        else:
+            np.multiply(picture[0, rows, :, None], matrix[0, 0], out=found[rows], casting="same_kind")
+
+    workers.mapped(strip, range(0, len(found), _ROWS_AT_ONCE))
+    return found
 
 
 def problem(prior: PyramidPrior) -> str | None:

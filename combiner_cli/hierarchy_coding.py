@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from . import coder
 from .coder import Chaining
-from .hierarchy import FREQUENCY_BITS, PyramidPrior, StageName, descend, noise_deviation
+from .hierarchy import FREQUENCY_BITS, PyramidPrior, StageName, descend, noise_deviation, values_of
 from .hierarchy_groups import DENSITIES, LAST_STAGE, Share, density_of
 from .models import pyramid
 from .models.pyramid import UNIT, Level
@@ -34,7 +34,6 @@ Array = npt.NDArray[Any]
 # variance of the details of a unit over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 90000.0])
 COARSE_CLASS_VARIANCES = np.array([1.0, 2.7, 8.0, 30.0, 150.0, 1000.0, 10_000.0, 150_000.0, 2_000_000.0])
-_ROWS_AT_ONCE = 64
 _MOST_WIDENINGS = 4
 _WIDENED = 2  # kinds of levels from this one on, which are small
 
@@ -75,19 +74,6 @@ def picture_of(values: Array) -> Picture:
     return Picture((values.shape[0], values.shape[1]), colours, planes, tuple(details))
 
 
-def values_of(picture: Array, colours: int, code: int) -> Array:
-    """The inverse of :func:`picture_of` for a decoded picture ``(3, height, width)`` in steps."""
-    found = np.empty((*picture.shape[1:], colours), dtype=np.float32)
-    matrix = (pyramid.COLOUR if colours == 3 else np.full((3, 1), 1 / math.sqrt(3))) * (noise_deviation(code) / UNIT)
-    for first in range(0, len(found), _ROWS_AT_ONCE):
-        rows = slice(first, first + _ROWS_AT_ONCE)
-        if colours == 3:
-            np.einsum("khw,kc->hwc", picture[:, rows], matrix, out=found[rows], casting="same_kind")
-        else:
-            np.multiply(picture[0, rows, :, None], matrix[0, 0], out=found[rows], casting="same_kind")
-    return found
-
-
 @dataclass(eq=False, kw_only=True)
 class _Pictured(Encoding):
     """The true weights of a picture, and the activity that follows from them.
@@ -108,7 +94,9 @@ class _Pictured(Encoding):
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
         details = pyramid.unit_details(self.picture.details[own.number][None], chroma) * self.scale
         energy = ((details - means / UNIT) ** 2).mean(axis=0)
-        found = best_classes(energy, np.log2(frequencies) - FREQUENCY_BITS, len(details), class_variances(own.kind))
+        found = best_classes(
+            energy, np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS, len(details), class_variances(own.kind)
+        )
         if own.kind >= _WIDENED:
             found = self._widened(own, chroma, found)
         self.class_bits += class_bits(found, frequencies)
@@ -156,8 +144,7 @@ class SearchSource(_Pictured, Search):
 
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
         found = super().activity(own, chroma, frequencies, means)
-        self.writer.classes.append(found)
-        self.writer.frequencies.append(frequencies)
+        self.writer.classes.put(found, frequencies)
         return found
 
 
@@ -224,6 +211,6 @@ def encode_planes(
     classes = writer.class_stream()
     if total is not None:
         missing = max(total - len(classes) - len(writer.indices), 0)  # nothing is left to code
-        writer.indices = np.append(writer.indices, np.zeros(missing, dtype=np.int64))
+        writer.append(np.zeros(missing, dtype=np.int64))
     densities = tuple(writer.share.densities)
     return Coded(code, densities, chaining.chains, classes, writer.indices, np.concatenate(writer.latents), error)

@@ -7,7 +7,6 @@ last stage takes the groups that are left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -30,6 +29,7 @@ _UNIT = 96  # of a density: groups per 8 bits of information
 MOST_DENSITY = 127
 STRAIGHT = 4
 _FEW_GROUPS = 256
+_UNITS_AT_ONCE = 1 << 16
 AGAIN = 8  # groups more than a share, after which another part like this one follows
 # of 0 to 8 groups more than a share, in 65536ths
 MORE_FREQUENCIES = np.array([49152, 5632, 3584, 2304, 1664, 1280, 896, 640, 384], dtype=np.float64)[:, None]
@@ -127,8 +127,9 @@ class FileSource:
         decoder: of the classes.
         indices: of all groups, ``(groups,)``.
         first: the next stage's first group.
-        latents: candidates of the latents that are coded, stage after stage.
-        classes: of all units so far.
+        keep: whether candidates and classes are kept.
+        latents: candidates of the latents that are coded, stage after stage, if they are kept.
+        classes: of all units so far, if they are kept.
     """
 
     expects: ClassVar[bool] = False
@@ -138,14 +139,23 @@ class FileSource:
     parts_from: int
     decoder: Any
     indices: npt.NDArray[np.int64]
+    keep: bool = True
     first: int = 0
     latents: list[Array] = field(default_factory=list)
     classes: list[Array] = field(default_factory=list)
 
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
         del own, chroma, means
-        found = self.symbols(frequencies)
-        self.classes.append(found.astype(np.int8))
+        return self.classes_of(frequencies)
+
+    def classes_of(self, frequencies: Array) -> Array:
+        """The next classes of the stream, ``(units,)``, given their frequencies."""
+        found = np.empty(frequencies.shape[1], dtype=np.int8)
+        for begin in range(0, len(found), _UNITS_AT_ONCE):
+            units = slice(begin, begin + _UNITS_AT_ONCE)
+            found[units] = self.symbols(frequencies[:, units])
+        if self.keep:
+            self.classes.append(found)
         return found
 
     def symbols(self, frequencies: Array) -> Array:
@@ -161,31 +171,34 @@ class FileSource:
         return in_parts(moments, self.parts_from, lambda own_moments: self._part(name, own_moments))
 
     def _part(self, name: StageName, moments: Moments) -> tuple[Array, bool]:
-        information = int(moments.information().sum())
+        of_each = moments.information()
+        information = int(of_each.sum())
         count, more = self.share.take(name, information, moments.last), 0
         if takes_more(name, count, self.parts_from):
             more = min(int(self.symbols(MORE_FREQUENCIES)[0]), self.share.most_more(information, count))
             self.share.take_more(more)
             count += more
-        part = partition(moments, count, self.key, more)
-        z = np.zeros(0, dtype=np.float32)
+        part = partition(of_each, count, self.key, more)
+        del of_each
         if part.groups:
             self.first += part.groups
             z = look_up(self.indices[: self.first], part, self.chaining, self.key)
-        self.latents.append(z)
-        return moments.values(part.order, z), more == AGAIN
+            moments.add(part.order, z)  # nobody has use for the means any more
+            if self.keep:
+                self.latents.append(z)
+        return moments.mean, more == AGAIN
 
 
-def partition(moments: Moments, count: int, key: int, more: int = 0) -> Partition:
+def partition(information: npt.NDArray[np.integer], count: int, key: int, more: int = 0) -> Partition:
     """The partition of a part of a stage's latents into some groups.
 
     Args:
-        moments: of the part.
+        information: of the part's latents in 1/256 bit, ``(latents,)``.
         count: of groups.
         key: of the prior.
         more: how many of the groups are beyond its share; with each number the latents are dealt anew.
     """
-    return groups.partition(moments.information(), count, (key + more) % 2**64) if count else EMPTY
+    return groups.partition(information, count, (key + more) % 2**64) if count else EMPTY
 
 
 def takes_more(name: StageName, count: int, parts_from: int) -> bool:
@@ -197,6 +210,11 @@ def takes_more(name: StageName, count: int, parts_from: int) -> bool:
     return bool(parts_from) and name.level >= COARSE and 0 < count <= _FEW_GROUPS
 
 
+def reach_of(chaining: Chaining) -> int:
+    """How many groups before one decide which candidates it has."""
+    return max(chaining.chains, 2)
+
+
 def look_up(indices: npt.NDArray[np.int64], part: Partition, chaining: Chaining, key: int) -> Array:
     """Whitened values of the latents of a stage, in the order of ``part.order``.
 
@@ -206,8 +224,7 @@ def look_up(indices: npt.NDArray[np.int64], part: Partition, chaining: Chaining,
         chaining: of the file.
         key: of the prior.
     """
-    reach = max(chaining.chains, 2)
-    begin = max(0, len(indices) - part.groups - reach)
+    begin = max(0, len(indices) - part.groups - reach_of(chaining))
     before = len(indices) - part.groups - begin
     rows = coder.table_rows(indices[begin:], chaining)[before:]
     return coder.candidates(rows, part, key)
@@ -229,10 +246,17 @@ def class_decoder(data: bytes) -> Any:
     return constriction.stream.queue.RangeDecoder(np.frombuffer(padded, dtype="<u4").astype(np.uint32))
 
 
-def class_bytes(classes: Sequence[Array], frequencies: Sequence[Array]) -> bytes:
+def class_encoder() -> Any:
+    """An encoder of the stream of classes."""
+    return constriction.stream.queue.RangeEncoder()
+
+
+def put_classes(encoder: Any, classes: Array, frequencies: Array) -> None:
+    """Encode classes ``(units,)`` with their frequencies ``(9, units)``."""
+    encoder.encode(classes.astype(np.int32), class_model(), probabilities(frequencies))
+
+
+def class_bytes(encoder: Any) -> bytes:
     """The stream of classes: words of the range coder, least significant byte first, without zeros at its end."""
-    encoder = constriction.stream.queue.RangeEncoder()
-    for own, table in zip(classes, frequencies, strict=True):
-        encoder.encode(own.astype(np.int32), class_model(), probabilities(table))
     words: npt.NDArray[np.uint32] = encoder.get_compressed()
     return words.astype("<u4").tobytes().rstrip(b"\0")

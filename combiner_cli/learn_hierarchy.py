@@ -215,14 +215,14 @@ class _Descent:
             planes, found = pyramid.analyse(planes)
             details.append(found)
         planes = np.floor(planes + UNIT * self._generator.standard_normal(planes.shape))
-        parent = None
+        classes = None
         for number in range(len(details) - 1, -1, -1):
-            own, true = pyramid.level(number, codes, planes, parent), details[number]
+            own, true = pyramid.level(number, codes, planes, classes), details[number]
             if number == 0:
                 own, true = self._cropped(own, true)
             self._level(own, true)
             if number:
-                planes, parent = own.refined(sizes[number]), own
+                planes, classes = own.refined(sizes[number]), own.own_activity
         return self._cost / pictures.size
 
     def _cropped(self, own: Level, true: Array) -> tuple[Level, Array]:

@@ -98,8 +98,8 @@ _IMAGE_FORMATS = {
     ".jpeg": _JPEG,
     ".jpg": _JPEG,
     ".pgm": _NETPBM,
-    # of natural images, level 3 makes files as small as the usual 6 does in a third of the time
-    ".png": _ImageFormat("PNG", _EIGHT_BIT | {"I;16", "16"}, {"compress_level": 3}),
+    # of natural images, level 2 makes files within 2 % of the usual 6 in a third of the time
+    ".png": _ImageFormat("PNG", _EIGHT_BIT | {"I;16", "16"}, {"compress_level": 2}),
     ".pnm": _NETPBM,
     ".ppm": _NETPBM,
     ".tif": _TIFF,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from .errors import InputError
-from .signals import FloatArray, Signal
+from .signals import INSTANTS_AT_ONCE, FloatArray, Signal
 
 
 def mean_squared_error(a: Signal, b: Signal) -> float:
@@ -18,7 +19,9 @@ def mean_squared_error(a: Signal, b: Signal) -> float:
     Raises:
         InputError: the signals differ in kind, shape, channels, bit depth of an image, or sample rate.
     """
-    return float(np.mean(np.square(_difference(a, b))))
+    _check_comparable(a, b)
+    parts = zip(_parts(a), _parts(b), strict=True)
+    return math.fsum(float(np.square(one - other).sum()) for one, other in parts) / a.samples.size
 
 
 def psnr(reference: Signal, decoded: Signal) -> float:
@@ -69,10 +72,17 @@ def _energy(sound: Signal) -> float:
     """Mean of the squared samples, in float64."""
     if sound.kind != "sound":
         raise InputError(f"a signal-to-noise ratio needs sounds, not an {sound.kind}; use PSNR")
-    return float(np.mean(np.square(sound.samples.astype(np.float64))))
+    return math.fsum(float(np.square(part).sum()) for part in _parts(sound)) / sound.samples.size
 
 
-def _difference(a: Signal, b: Signal) -> FloatArray:
+def _parts(signal: Signal) -> Iterator[FloatArray]:
+    """The samples in float64, some rows or instants at a time, so that long signals take little memory."""
+    step = max(1, INSTANTS_AT_ONCE // math.prod(signal.samples.shape[1:]))
+    for first in range(0, len(signal.samples), step):
+        yield signal.samples[first : first + step].astype(np.float64)
+
+
+def _check_comparable(a: Signal, b: Signal) -> None:
     for name, first, second in (
         ("kind", a.kind, b.kind),
         ("shape", a.samples.shape, b.samples.shape),
@@ -85,7 +95,6 @@ def _difference(a: Signal, b: Signal) -> FloatArray:
         raise InputError(
             f"images of {a.bit_depth} and {b.bit_depth} bits cannot be compared; give two of the same depth"
         )
-    return a.samples.astype(np.float64) - b.samples.astype(np.float64)
 
 
 def _decibels(signal: float, noise: float) -> float:

@@ -37,10 +37,8 @@ LARGEST_NETWORK = 2**20
 _LARGEST_TILE = 2**22  # points
 _LARGEST_FEATURES = 2**28  # features · points of a tile
 _LARGEST_FACTOR = 1e6
-_LOWEST_QUALITY, _HIGHEST_QUALITY = (
-    0.1,
-    0.85,
-)  # places of qualities 1 and 10 between a pyramid's lowest and highest rate
+# places of qualities 1 and 10 between the lowest and the highest rate of a prior for all rates
+_QUALITIES = {pyramid.FAMILY: (0.1, 0.85), lapped.FAMILY: (0.35, 0.92)}
 _SMALLEST_COVERAGE = 16  # a tile is given at least 1/16 of its expected information
 
 
@@ -250,7 +248,8 @@ def quality_rate(prior: AnyPrior, quality: int) -> float:
     """
     if not isinstance(prior, ByStages):
         return relative_rate(quality)
-    place = _LOWEST_QUALITY + (_HIGHEST_QUALITY - _LOWEST_QUALITY) * (quality - 1) / 9
+    lowest, highest = _QUALITIES[prior.family]
+    place = lowest + (highest - lowest) * (quality - 1) / 9
     return float(prior.rates[0] * (prior.rates[1] / prior.rates[0]) ** place) / prior.bits_per_point
 
 

@@ -1,30 +1,32 @@
-"""Images and files with a pyramid prior: choose the noise variance, write, read, and render at other sizes."""
+"""Images and files with a pyramid prior: choose the noise variance, write, read, and render at other sizes.
+
+What encodes is imported where it is used, so that decoding starts fast.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import bitstream, hierarchy_groups, rates
+from . import bitstream, hierarchy_groups
 from .bitstream import Header
 from .coder import Chaining
 from .errors import DamagedFileError
-from .hierarchy import HIGHEST_CODE, LOWEST_CODE, PyramidPrior, StageName, descend
-from .hierarchy_coding import encode_planes, forecast, values_of
+from .hierarchy import HIGHEST_CODE, LOWEST_CODE, PyramidPrior, StageName, descend, values_of
 from .hierarchy_groups import LAST_STAGE, FileSource, Read, Share
 from .signals import Signal, to_values
-from .stage_coding import Coded, Forecast
+
+if TYPE_CHECKING:
+    from . import rates
+    from .stage_coding import Coded, Forecast
 
 Array = npt.NDArray[Any]
 
 _HALF_RANGE = 127.5
-_CODES_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
-_CODES = rates.Codes(LOWEST_CODE, HIGHEST_CODE, 40, 1 / 8, _HALF_RANGE, 16)
 
 
 def planes_of(channels: int) -> list[list[int]]:
@@ -50,7 +52,11 @@ def encode(
     Raises:
         UsageError: the size is too small.
     """
+    from . import rates
+    from .hierarchy_coding import encode_planes, forecast
+
     clock = time.perf_counter()
+    codes = rates.Codes(LOWEST_CODE, HIGHEST_CODE, 40, 1 / 8, _HALF_RANGE, 16)
     values = to_values(signal) * _HALF_RANGE
     planes = [values[:, :, channels] for channels in planes_of(signal.channels)]
     around = len(bitstream.pack(replace(header, class_bytes=2**16 * 8, densities=(127,) * 8, chains=1), b""))
@@ -61,52 +67,29 @@ def encode(
             known[code] = [forecast(prior, plane, code) for plane in planes]
         return known[code]
 
-    chosen = rates.choose(foretell, _CODES, prior, wanted, signal.points, values.size, around, effort)
+    def attempt_at(code: int) -> rates.Attempt:
+        def attempt(ratio: float, total: int | None, reserve: int) -> tuple[bytes, Coded]:
+            coded = encode_planes(prior, planes, foretell(code), ratio, method, seed, total, reserve)
+            return rates.packed(replace(header, noise=code - LOWEST_CODE), coded), coded
+
+        return attempt
+
+    chosen = rates.choose(foretell, codes, prior, wanted, signal.points, values.size, around, effort)
     seconds = {"fit": time.perf_counter() - clock}
     clock = time.perf_counter()
-    best: tuple[Coded, bytes] | None = None
-    for trial in _trials(chosen, effort if wanted.size is not None else 0):
-        data, coded = _written(prior, header, planes, foretell(trial), wanted.size, method, seed)
-        if best is None or coded.squared_error < best[0].squared_error:
-            best = coded, data
-    assert best is not None
+    data, coded = rates.best(attempt_at, foretell, chosen, codes, header, wanted.size, effort)
     seconds["search"] = time.perf_counter() - clock
-    return rates.Written(best[1], best[0].latents, seconds)
+    return rates.Written(data, coded.latents, seconds)
 
 
-def _trials(code: int, effort: int) -> list[int]:
-    around = _CODES_AROUND[effort]
-    codes = sorted(range(code - around, code + around + 1), key=lambda other: abs(other - code))
-    return [other for other in codes if LOWEST_CODE <= other <= HIGHEST_CODE]
-
-
-def _written(
-    prior: PyramidPrior,
-    header: Header,
-    planes: Sequence[Array],
-    expected: Sequence[Forecast],
-    size: int | None,
-    method: str,
-    seed: int,
-) -> tuple[bytes, Coded]:
-    """A file, of exactly a size where there is one."""
-
-    def attempt(ratio: float, total: int | None, reserve: int) -> tuple[bytes, Coded]:
-        coded = encode_planes(prior, planes, expected, ratio, method, seed, total, reserve)
-        whole = replace(
-            header,
-            noise=coded.code - LOWEST_CODE,
-            class_bytes=len(coded.classes),
-            densities=coded.densities,
-            chains=coded.chains,
-        )
-        return bitstream.pack(whole, coded.classes + coded.indices.astype(np.uint8).tobytes()), coded
-
-    return rates.written(attempt, header, expected, size)
-
-
-def read(header: Header, payload: bytes, prior: PyramidPrior) -> Read:
+def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool = False) -> Read:
     """What a file of version 3 holds.
+
+    Args:
+        header: of the file.
+        payload: of the file.
+        prior: of its weights.
+        values_only: leave classes and latents empty, which takes less memory.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
@@ -123,6 +106,7 @@ def read(header: Header, payload: bytes, prior: PyramidPrior) -> Read:
         prior.parts_from,
         hierarchy_groups.class_decoder(payload[: header.class_bytes]),
         indices,
+        keep=not values_only,
     )
     planes = planes_of(header.channels)
     values = np.empty((*header.shape, header.channels if len(planes) > 1 else 0), dtype=np.float32)
@@ -137,7 +121,8 @@ def read(header: Header, payload: bytes, prior: PyramidPrior) -> Read:
         else:
             values[:, :, channels] = decoded
     classes = np.concatenate([np.zeros(0, dtype=np.int8), *source.classes]).astype(np.int64)
-    return Read(classes, (indices,), (np.concatenate(source.latents),), values)
+    latents = np.concatenate([np.zeros(0, dtype=np.float32), *source.latents])
+    return Read(classes, (indices,), (latents,), values)
 
 
 def resampled(values: Array, size: tuple[int, ...]) -> Array:

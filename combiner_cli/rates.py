@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from . import bitstream
@@ -19,11 +20,14 @@ from .identity import ForManyRates
 from .stage_coding import Coded, Forecast
 
 OVERHEAD = 1.05  # groups per 8 bits of information
+_LEAST_RATIO = 0.05
+_CODES_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
 _SMALLEST_ERROR = 1e-6 / 127.5**2
 _MOST_TRIALS = 8
 _HASTY = 2  # efforts up to this one save time
 _LEAST_SLOPE = 1 / 64
-_NEAREST, _NEAR = 0.55, 2.0  # steps to 0 with which a code is the nearest or as good, and with which it will do
+_NEAREST = 0.55  # steps to 0 with which a code is the nearest or as good
+_NEAR = 0.25  # octaves of variance with which it will do
 
 Array = npt.NDArray[Any]
 Foretell = Callable[[int], Sequence[Forecast]]
@@ -124,9 +128,7 @@ def choose(
 
     if wanted.psnr is not None:
         allowed = 4 * 10 ** (-wanted.psnr / 10)
-        return within_reach(
-            _root(lambda code: math.log2(allowed / error(code)), codes, codes.middle, 0.73 * codes.octaves)
-        )
+        return _root(lambda code: math.log2(allowed / error(code)), codes, codes.middle, 0.73 * codes.octaves)
     if wanted.size is None:
         if not (math.isfinite(wanted.rate) and wanted.rate > 0):
             raise UsageError(f"the rate must be positive, not {wanted.rate}")
@@ -143,12 +145,22 @@ def choose(
     size = wanted.size
     start, _ = prior.typical(max(8 * size / points, 1e-3))
     # exactly the size comes of the densities: a code nearby loses little
-    found = _root(octaves_over_size, codes, start, 1 / 13, _NEAR if effort <= _HASTY else _NEAREST)
-    return within_reach(found)
+    hasty = effort <= _HASTY
+    near = max(_NEAR / codes.octaves, _NEAREST) if hasty else _NEAREST
+    return within_reach(_root(octaves_over_size, codes, start, 1 / 13, near, hasty))
 
 
-def written(attempt: Attempt, header: Header, expected: Sequence[Forecast], size: int | None) -> tuple[bytes, Coded]:
-    """A file, of exactly a size where there is one.
+def trials(code: int, codes: Codes, effort: int) -> list[int]:
+    """Noise codes to try for a file of a given size, the expected best one first."""
+    around = _CODES_AROUND[effort]
+    found = sorted(range(code - around, code + around + 1), key=lambda other: abs(other - code))
+    return [other for other in found if codes.lowest <= other <= codes.highest]
+
+
+def written(
+    attempt: Attempt, header: Header, expected: Sequence[Forecast], size: int | None
+) -> tuple[bytes, Coded] | None:
+    """A file, of exactly a size where there is one; ``None`` where that is too small.
 
     Args:
         attempt: writes a file, given groups per 8 bits of information, and where there is a size the bytes of classes
@@ -156,9 +168,6 @@ def written(attempt: Attempt, header: Header, expected: Sequence[Forecast], size
         header: of the file, without streams.
         expected: what the parts of the signal were foretold to come to.
         size: of the file in bytes, or ``None``.
-
-    Raises:
-        UsageError: the size is too small.
     """
     if size is None:
         return attempt(OVERHEAD, None, 0)
@@ -168,21 +177,59 @@ def written(attempt: Attempt, header: Header, expected: Sequence[Forecast], size
     reserve = max(1, size // 500)
     information = sum(float(one.information.sum()) for one in expected) / 2048
     ratio = min(OVERHEAD, max(size - around - classes, 0) / max(information, 1))
-    before = (0.0, 0)
     for _ in range(_MOST_TRIALS):
         data, coded = attempt(ratio, size - around, reserve)
         if len(data) == size:
             return data, coded
-        if before == (ratio, len(data)) and ratio == 0:
-            break  # it does not get smaller than this
-        before = ratio, len(data)
         used = len(coded.indices)
         around = len(data) - len(coded.classes) - used
         over = around + len(coded.classes) + used - size
         if over > 0:
             reserve *= 4
             ratio *= max(used - over - reserve, 0) / max(used, 1)
-    raise UsageError(f"a file of {size} bytes cannot be made of this {header.kind}; ask for more than that")
+            ratio = ratio if ratio > _LEAST_RATIO else 0.0  # very large groups take long and help nothing
+    return None
+
+
+def packed(header: Header, coded: Coded) -> bytes:
+    """The file of what is coded, for a header without streams."""
+    streams = replace(header, class_bytes=len(coded.classes), densities=coded.densities, chains=coded.chains)
+    return bitstream.pack(streams, coded.classes + coded.indices.astype(np.uint8).tobytes())
+
+
+def best(
+    attempt_at: Callable[[int], Attempt],
+    foretell: Foretell,
+    chosen: int,
+    codes: Codes,
+    header: Header,
+    size: int | None,
+    effort: int,
+) -> tuple[bytes, Coded]:
+    """The best file of some near a noise code.
+
+    Args:
+        attempt_at: gives what writes files at a noise code; see :func:`written`.
+        foretell: what the parts of the signal come to at a code, all of them.
+        chosen: noise code.
+        codes: that there are.
+        header: of the file, without streams.
+        size: of the file in bytes, or ``None``.
+        effort: 1 to 9.
+
+    Raises:
+        UsageError: the size is too small.
+    """
+    found = [
+        file
+        for code in trials(chosen, codes, effort if size is not None else 0)
+        if (file := written(attempt_at(code), header, foretell(code), size))
+    ]
+    if not found:
+        # no file is smaller than that of the largest noise variance, with no groups but those that cannot be left out
+        smallest, _ = attempt_at(codes.lowest)(0.0, None, 0)
+        raise UsageError(f"a file of this {header.kind} takes {len(smallest)} bytes; ask for more than {size}")
+    return min(found, key=lambda file: file[1].squared_error)
 
 
 def _bytes_of(expected: Sequence[Forecast]) -> float:
@@ -190,7 +237,14 @@ def _bytes_of(expected: Sequence[Forecast]) -> float:
     return 1.0 + sum(float(one.information.sum()) * OVERHEAD / 2048 + one.class_bits / 8 for one in expected)
 
 
-def _root(excess: Callable[[int], float], codes: Codes, start: float, slope: float, near: float = _NEAREST) -> int:
+def _root(
+    excess: Callable[[int], float],
+    codes: Codes,
+    start: float,
+    slope: float,
+    near: float = _NEAREST,
+    hasty: bool = False,
+) -> int:
     """The code at which a function that grows with it is nearest to 0: secants within a bracket.
 
     Args:
@@ -199,6 +253,7 @@ def _root(excess: Callable[[int], float], codes: Codes, start: float, slope: flo
         start: about where it is 0.
         slope: about how much it grows by with each code.
         near: codes from the 0 that are near enough.
+        hasty: whether the slope is relied on, so that the start may be near enough.
     """
     low, high = codes.lowest - 1, codes.highest + 1  # not enough, too much
     code, found = min(max(round(start), codes.lowest), codes.highest), {}
@@ -213,7 +268,7 @@ def _root(excess: Callable[[int], float], codes: Codes, start: float, slope: flo
             slope = (found[one] - found[other]) / (one - other)
         slope = min(max(slope, _LEAST_SLOPE), 1.0)
         step = -found[code] / slope
-        if abs(step) < near and len(found) > 1:
+        if abs(step) < near and (hasty or len(found) > 1):
             break
         code = min(max(round(code + step), low + 1), high - 1)
         if low + 1 >= high:

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from . import bitstream, rates
 from .bitstream import Header
-from .errors import UsageError
 from .models.lapped import CHANNELS
 from .recording_coding import Recording, encode_segments, forecast
 from .recordings import HIGHEST_CODE, LappedPrior, noise_deviation, principal_angle, rotation
@@ -25,8 +24,6 @@ Array = npt.NDArray[Any]
 
 _CODES = rates.Codes(0, HIGHEST_CODE, 48, 1 / 4, 1.0, 48)
 _LISTENED = (0, 4, 4, 6, 6, 8, 12, 16, 24, 32)  # segments that choices are made by, by effort
-_LESS_FINE = 8  # noise codes
-_CODES_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
 
 
 def encode(
@@ -68,41 +65,20 @@ def encode(
     code = code if number == usual else chosen(listener)
     seconds = {"fit": time.perf_counter() - clock}
     clock = time.perf_counter()
-    whole = replace(header, transform=(number, angle))
-    found = list[tuple[bytes, Coded]]()
-    trials = _trials(code, effort if wanted.size is not None else 0)
-    while not found:
-        for trial in trials:
-            try:
-                found.append(_written(prior, replace(whole, noise=trial), listener, wanted.size, method, seed))
-            except UsageError:
-                if trial == 0 and not found:
-                    raise
-        trials = [max(min(trials) - _LESS_FINE, 0)]  # a file of few stages may not get as small at a high code
-    data, coded = min(found, key=lambda one: one[1].squared_error)
+    header = replace(header, transform=(number, angle))
+
+    def attempt_at(code: int) -> rates.Attempt:
+        expected = listener.all_parts(code)
+
+        def attempt(ratio: float, total: int | None, reserve: int) -> tuple[bytes, Coded]:
+            coded = encode_segments(prior, listener.recording, expected, ratio, method, seed, total, reserve)
+            return rates.packed(replace(header, noise=code), coded), coded
+
+        return attempt
+
+    data, coded = rates.best(attempt_at, listener.all_parts, code, _CODES, header, wanted.size, effort)
     seconds["search"] = time.perf_counter() - clock
     return rates.Written(data, coded.latents, seconds)
-
-
-def _trials(code: int, effort: int) -> list[int]:
-    around = _CODES_AROUND[effort]
-    codes = sorted(range(code - around, code + around + 1), key=lambda other: abs(other - code))
-    return [other for other in codes if 0 <= other <= HIGHEST_CODE]
-
-
-def _written(
-    prior: LappedPrior, header: Header, listener: _Listener, size: int | None, method: str, seed: int
-) -> tuple[bytes, Coded]:
-    """A file at the header's noise code, of exactly a size where there is one."""
-    assert header.noise is not None
-    expected = listener.all_parts(header.noise)
-
-    def attempt(ratio: float, total: int | None, reserve: int) -> tuple[bytes, Coded]:
-        coded = encode_segments(prior, listener.recording, expected, ratio, method, seed, total, reserve)
-        whole = replace(header, class_bytes=len(coded.classes), densities=coded.densities, chains=coded.chains)
-        return bitstream.pack(whole, coded.classes + coded.indices.astype(np.uint8).tobytes()), coded
-
-    return rates.written(attempt, header, expected, size)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import coder
 from .coder import Chaining
-from .hierarchy import FREQUENCY_BITS, StageName
+from .hierarchy import FREQUENCY_BITS, Moments, StageName
 from .hierarchy_groups import DENSITIES, STRAIGHT, Share, density_of
 from .models import lapped
 from .models.lapped import BAND, Segment
 from .models.pyramid import UNIT
 from .recordings import (
     LIMITS,
+    MOST_WIDENED,
     LappedPrior,
     descend,
     digits_of,
+    exchanged,
     last_stage,
     limit_bins,
     noise_deviation,
     number_frequencies,
     place_of,
     segments,
-    stage_name,
 )
 from .stage_coding import (
     GROUP_INFORMATION,
-    PART_REACH,
     REACH,
     Chance,
     Coded,
@@ -48,6 +48,8 @@ Array = npt.NDArray[Any]
 
 # variance of the weights of a band over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, *(1 + 4.0**n for n in range(lapped.CLASSES - 1))])
+_FAR_BITS = 16.0  # about what it takes to say which weight is far
+_REACH_OF_PARTS = 2.8  # prior deviations
 _BAND_BITS = 6.0  # about what it takes to say that a band is louder than foretold
 
 
@@ -56,70 +58,46 @@ class _Recorded(Encoding):
     """The true weights of a segment, and the activity that follows from them.
 
     Attributes:
-        prior: of the weights.
         weights: in units of the noise's deviation, ``(channels, frames, hop)``.
-        raised: by how many classes bands of the level at hand are raised, ``(1, frames, bands)``.
     """
 
-    prior: LappedPrior
     weights: Array
-    raised: Array = field(default_factory=lambda: np.zeros((1, 0, 0), dtype=np.int64))
 
     def target(self, name: StageName, own: Segment) -> Array:
         level, phase, channel = place_of(name, own.channels)
         return lapped.target(self.weights[None, channel, :, : own.bins], level, phase).reshape(-1)
 
     def classes(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
-        """The classes of least cost, raised where candidates would not reach a weight of the band."""
-        found = self._cheapest(own, level, parity, channel, np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS)
-        if parity == 0:
-            self.raised = self._raised(own, level, channel, found)
-        higher = lapped.band_classes(self.raised, level, parity).reshape(-1)
-        raised: Array = np.minimum(found + higher, lapped.CLASSES - 1)
-        return raised
-
-    def _cheapest(self, own: Segment, level: int, parity: int, channel: int, octaves: Array) -> Array:
+        """The classes of least cost."""
         bands = lapped.band_target(self.weights[None, channel, :, : own.bins], level, parity)
+        octaves = np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS
         return best_classes((bands**2).mean(axis=1), octaves, BAND, CLASS_VARIANCES)
 
-    def _raised(self, own: Segment, level: int, channel: int, even: Array) -> Array:
-        """By how many classes bands have to be raised for their candidates to reach, ``(1, frames, bands)``.
-
-        That is tried out with the true weights as context.
-
-        Args:
-            own: what is decoded so far.
-            level: of the bands.
-            channel: of the bands.
-            even: classes of the bands of even number; of the others they are about what is cheapest.
-        """
-        trial = lapped.copy(own)
-        odd = self._cheapest(own, level, 1, channel, np.zeros((lapped.CLASSES, lapped.band_latents(own, level, 1))))
-        for parity, found in enumerate((even, odd)):
-            lapped.put_activity(trial, level, parity, channel, found)
-        raised = np.zeros((1, own.count, own.bands), dtype=np.int64)
-        for phase in range(lapped.PHASES):
-            moments = self.prior.moments(trial, level, phase, channel)
-            true = self.target(stage_name(level, phase, channel, own.channels), own)
-            coded = np.flatnonzero(moments.deviation >= 0)
-            deviation = np.sqrt(1 + moments.deviations(coded) ** 2)
-            reach = np.where(deviation < 2.0**self.parts_from, REACH, PART_REACH) * deviation
-            far = np.abs(true[coded]) - reach > math.sqrt(2 * math.log(2) * _BAND_BITS)
-            octaves = np.zeros(len(true), dtype=np.int64)
-            octaves[coded[far]] = np.ceil(np.log2(np.abs(true[coded][far]) / reach[far]))
-            lapped.raise_bands(raised, level, phase, octaves)
-            lapped.put(trial, level, phase, channel, np.rint(true * UNIT))
-        return raised
+    def far_weights(self, name: StageName, own: Segment, moments: Moments) -> list[tuple[int, int]]:
+        """Which of the coded weights candidates would not reach, and by how many octaves to widen their priors."""
+        coded = np.flatnonzero(moments.deviation >= 0)
+        deviation = moments.deviations(coded)
+        # what is coded in parts and missed by the first one is missed by far
+        reach = np.where(deviation >= 2.0**self.parts_from, _REACH_OF_PARTS, REACH) * np.sqrt(1 + deviation**2)
+        sizes = np.abs(self.target(name, own)[coded])
+        far = np.flatnonzero(sizes - reach > math.sqrt(2 * math.log(2) * _FAR_BITS))
+        octaves = np.clip(np.ceil(np.log2(sizes[far] / reach[far])), 1, MOST_WIDENED).astype(int)
+        return list(zip(far.tolist(), octaves.tolist(), strict=True))
 
 
 @dataclass(eq=False, kw_only=True)
 class ChanceSource(_Recorded, Chance):
     """A segment with samples of the posterior in the place of candidates."""
 
-    part_reach: ClassVar[float] = PART_REACH
-
     def steer(self) -> None:
         """A simulation has no groups."""
+
+    def far(self, name: StageName, own: Segment, moments: Moments) -> list[tuple[int, int]]:
+        def exchange(symbol: int, frequencies: Array) -> int:
+            self.class_bits += class_bits(np.array([symbol]), frequencies)
+            return symbol
+
+        return exchanged(exchange, int(np.count_nonzero(moments.deviation >= 0)), self.far_weights(name, own, moments))
 
     def limit(self) -> int:
         return limit_of(self.weights)
@@ -143,6 +121,13 @@ class SearchSource(_Recorded, Search):
     def steer(self) -> None:
         self.choose(np.array([self.steering]), number_frequencies())
         self.writer.share.steer(self.steering)
+
+    def far(self, name: StageName, own: Segment, moments: Moments) -> list[tuple[int, int]]:
+        def exchange(symbol: int, frequencies: Array) -> int:
+            self.choose(np.array([symbol]), frequencies)
+            return symbol
+
+        return exchanged(exchange, int(np.count_nonzero(moments.deviation >= 0)), self.far_weights(name, own, moments))
 
     def limit(self) -> int:
         found = limit_of(self.weights)
@@ -182,7 +167,7 @@ def forecast(prior: LappedPrior, weights: Array, code: int) -> Forecast:
     """
     deviation = noise_deviation(code)
     scaled = weights / deviation
-    source = ChanceSource(prior=prior, weights=scaled, code=code, parts_from=prior.parts_from)
+    source = ChanceSource(weights=scaled, code=code, parts_from=prior.parts_from)
     channels, count, hop = weights.shape
     decoded = descend(prior, count, channels, hop, code, source)
     error = squared_error(scaled, decoded) * deviation**2
@@ -268,7 +253,7 @@ def encode_segments(
         weights = recording.weights(frames) / deviation
         channels, count, hop = weights.shape
         writer.expected = own
-        source = SearchSource(prior=prior, weights=weights, code=code, parts_from=prior.parts_from, writer=writer)
+        source = SearchSource(weights=weights, code=code, parts_from=prior.parts_from, writer=writer)
         if number:
             source.steering = _steering(writer, expected[number:], spent)
             source.steer()
@@ -280,7 +265,7 @@ def encode_segments(
     classes = writer.class_stream()
     if total is not None:
         missing = max(total - len(classes) - len(writer.indices), 0)  # nothing is left to code
-        writer.indices = np.append(writer.indices, np.zeros(missing, dtype=np.int64))
+        writer.append(np.zeros(missing, dtype=np.int64))
     densities = (density, *writer.share.densities[1:])
     latents = np.concatenate([np.zeros(0, dtype=np.float32), *writer.latents])
     return Coded(code, densities, writer.chaining.chains, classes, writer.indices, latents, error)

@@ -13,6 +13,7 @@ from . import bitstream, hierarchy_groups
 from .bitstream import Header
 from .coder import Chaining
 from .errors import DamagedFileError
+from .hierarchy import Moments
 from .hierarchy_groups import FileSource, Read, Share
 from .models import lapped
 from .models.lapped import CHANNELS, Segment
@@ -21,6 +22,7 @@ from .recordings import (
     DIGITS,
     LappedPrior,
     descend,
+    exchanged,
     last_stage,
     noise_deviation,
     number_frequencies,
@@ -54,16 +56,19 @@ class RecordingSource:
 
     def activity(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
         del own, level, parity, channel
-        found = self.file.symbols(frequencies)
-        self.file.classes.append(found.astype(np.int8))
-        return found
+        return self.file.classes_of(frequencies)
 
-    def details(self, name: Any, own: Segment, moments: Any) -> Array:
+    def far(self, name: Any, own: Segment, moments: Moments) -> list[tuple[int, int]]:
+        del name, own
+        count = int(np.count_nonzero(moments.deviation >= 0))
+        return exchanged(lambda _, frequencies: int(self.file.symbols(frequencies)[0]), count)
+
+    def details(self, name: Any, own: Segment, moments: Moments) -> Array:
         del own
         return self.file.details(name, None, moments)
 
 
-def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1) -> Read:
+def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1, values_only: bool = False) -> Read:
     """What a file of version 3 holds of a recording.
 
     Args:
@@ -71,6 +76,7 @@ def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1) -> 
         payload: of the file.
         prior: that it names.
         scale: samples that are rendered for each one of the recording.
+        values_only: leave classes and latents empty, which takes less memory.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
@@ -89,6 +95,7 @@ def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1) -> 
         prior.parts_from,
         hierarchy_groups.class_decoder(payload[: header.class_bytes]),
         indices,
+        keep=not values_only,
     )
     hop, coded_rate = prior.hops[number], prior.coded_rate(header.sample_rate)
     length = length_at(header.shape[0], header.sample_rate, coded_rate)

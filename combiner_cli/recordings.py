@@ -4,15 +4,16 @@ A recording is decoded in segments of some hundred frames, and a segment level b
 level's bands, one of sixteen classes each, in an entropy code whose probabilities are foretold, then its weights in
 three phases. The second channel of a pair comes after the first one in every step, and its moments depend on that too.
 The means are all 0: the sign of a weight cannot be foretold. The weights of bands of the least activity are pruned.
-What else :mod:`combiner_cli.hierarchy` says of pyramids holds here as well.
+A weight that candidates would not reach is named, with how much wider its prior is. What else
+:mod:`combiner_cli.hierarchy` says of pyramids holds here as well.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise, product
 from typing import Any, Protocol
 
@@ -36,6 +37,11 @@ DIGITS = 9  # of a number that a segment begins with
 MOST_FRAMES = 512  # of a segment
 LARGEST_HOP = 4096
 MOST_HOPS = 9  # of a prior
+MOST_WIDENED = 4  # octaves
+_FAR_AT_ONCE = 8
+# of 0 to 8 weights with wider priors, in 65536ths; after 8 others may follow
+_FAR_FREQUENCIES = np.array([60000, 2500, 1200, 700, 450, 300, 200, 120, 66], dtype=np.float64)[:, None]
+_HEXADECIMAL = 16
 _CODES_PER_OCTAVE = 8
 _LOUDEST = -2.0  # octave of the deviation of noise code 0, on values in [-1, 1]
 _AT_ONCE = 1 << 14  # columns of features
@@ -165,6 +171,9 @@ class Source(Protocol):
     def activity(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
         """Classes of bands ``(bands,)``, given their frequencies ``(16, bands)``."""
 
+    def far(self, name: StageName, own: Segment, moments: Moments) -> list[tuple[int, int]]:
+        """Which of the coded weights of a stage have wider priors, and by how many octaves."""
+
     def details(self, name: StageName, own: Any, moments: Moments) -> Array:
         """Whole weights of all latents of a stage, ``(latents,)``."""
 
@@ -198,7 +207,56 @@ def digits_of(number: int) -> tuple[int, int]:
 
 def number_frequencies() -> Array:
     """Frequencies of a digit, ``(9, 1)``: all alike."""
-    return frequencies_of(np.zeros((DIGITS, 1)))
+    return _flat(DIGITS)
+
+
+def exchanged(
+    exchange: Callable[[int, Array], int], count: int, wanted: Sequence[tuple[int, int]] = ()
+) -> list[tuple[int, int]]:
+    """Write or read which weights of a stage have wider priors, and by how many octaves.
+
+    Args:
+        exchange: writes a symbol, given its frequencies ``(symbols, 1)``, and returns it; or reads one, whatever it is
+            given.
+        count: of the weights that are coded.
+        wanted: numbers and octaves to be written.
+    """
+    found: list[tuple[int, int]] = []
+    more = count > 0
+    while more:
+        now = exchange(min(len(wanted) - len(found), _FAR_AT_ONCE), _FAR_FREQUENCIES)
+        for _ in range(now):
+            number, octaves = wanted[len(found)] if wanted else (0, 1)
+            found.append((_exchanged_number(exchange, count, number), 1 + exchange(octaves - 1, _flat(MOST_WIDENED))))
+        more = now == _FAR_AT_ONCE
+    return found
+
+
+def _exchanged_number(exchange: Callable[[int, Array], int], count: int, number: int) -> int:
+    """A number below a count, in hexadecimal digits from the last one on, of which the first one is in fewer bits.
+
+    What digits could say beyond the count stands for the last number.
+    """
+    found, place = 0, 1
+    while place < count:
+        left = -(-count // place)  # numbers that the remaining digits can be
+        found += place * exchange(number // place % _HEXADECIMAL, _flat(min(left, _HEXADECIMAL)))
+        place *= _HEXADECIMAL
+    return min(found, count - 1)
+
+
+def widen(moments: Moments, far: Sequence[tuple[int, int]]) -> None:
+    """Widen the priors of some of the coded weights of a stage by so many octaves."""
+    coded = np.flatnonzero(moments.deviation >= 0)
+    for number, octaves in far:
+        place = coded[number]
+        moments.deviation[place] = min(moments.deviation[place] + octaves * OCTAVE, HIGHEST - LOWEST)
+
+
+@lru_cache
+def _flat(symbols: int) -> Array:
+    """Frequencies of so many symbols, all alike, ``(symbols, 1)``."""
+    return frequencies_of(np.zeros((symbols, 1)))
 
 
 def limit_bins(limit: int, hop: int) -> int:
@@ -229,9 +287,9 @@ def descend(prior: LappedPrior, count: int, channels: int, hop: int, code: int, 
                 lapped.put_activity(own, level, parity, channel, classes)
         for phase, channel in product(range(PHASES), range(channels)):
             if lapped.latents(own, level, phase):
-                moments = prior.moments(own, level, phase, channel)
-                values = source.details(stage_name(level, phase, channel, channels), own, moments)
-                lapped.put(own, level, phase, channel, values)
+                name, moments = stage_name(level, phase, channel, channels), prior.moments(own, level, phase, channel)
+                widen(moments, source.far(name, own, moments))
+                lapped.put(own, level, phase, channel, source.details(name, own, moments))
     found: Array = own.weights[0]
     return found
 

@@ -104,9 +104,10 @@ class _Budget:
 
     def __init__(self, partition: Partition, signals: int, latents: int, group_bits: int, device: torch.device) -> None:
         self.signals, self.groups = signals, partition.groups
-        self.order = torch.tensor(partition.order, device=device)
-        self.group = torch.tensor(partition.group, device=device)
-        self.place = torch.tensor(partition.group * partition.width + partition.column, device=device)
+        self.order = torch.tensor(partition.order, dtype=torch.int64, device=device)
+        self.group = torch.tensor(partition.group, dtype=torch.int64, device=device)
+        column = torch.tensor(partition.column, dtype=torch.int64, device=device)
+        self.place = self.group * partition.width + column
         self.width = partition.width
         self.budget = group_bits * math.log(2)
         self.log_penalty = torch.zeros(signals, partition.groups, device=device)
@@ -231,7 +232,7 @@ def _code(
     """Code groups ``first`` to ``last - 1`` of every signal with an eye to those after, and freeze their latents."""
     ahead = min(partition.groups, last + (GROUPS_AHEAD * chaining.chains if chaining.bits == 8 else 0))
     begin, decided, end = np.searchsorted(partition.group, [first, last, ahead])
-    latents = torch.tensor(partition.order[begin:end], device=posterior.mean.device)
+    latents = torch.tensor(partition.order[begin:end], dtype=torch.int64, device=posterior.mean.device)
     means, logs = (
         tensor.view(budget.signals, -1)[:, latents].double().cpu().numpy()
         for tensor in (posterior.mean, posterior.log_deviation)

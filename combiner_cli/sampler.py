@@ -155,7 +155,9 @@ def permutation(count: int, key: int) -> npt.NDArray[np.int64]:
         zero = np.zeros_like(positions)
         words = philox((positions, zero + count, zero + PERMUTATION_STREAM, zero), split_key(key))
         order[begin : begin + len(positions)] = ((words[0] >> 1) << 32) | positions
-    return np.argsort(order)
+    order.sort()
+    order &= _MASK  # in place: there may be tens of millions
+    return order
 
 
 def split_key(key: int) -> tuple[int, int]:

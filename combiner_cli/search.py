@@ -31,6 +31,8 @@ from .groups import Partition
 METHODS = ("astar", "best", "viterbi")
 
 _FEW, _MANY = 4, 16  # groups whose energies are computed together
+_WIDE, _FEW_ROWS = 256, 64  # columns of which so many times 256 rows are made faster than the whole table
+_MOST_COLUMNS = 1024  # of a group that are looked at; the table of more would take gigabytes
 _MOST_TERMS = 64  # of a sum in one matrix product: 16 · 64 · 256 is the largest product that is not divided
 _MOST_PRODUCT = 1024  # rows times terms of a product, for the same reason
 _PATHS_AT_ONCE = 32  # for the same reason
@@ -67,8 +69,8 @@ class JointTarget:
 
     mean: npt.NDArray[np.float64]
     factor: npt.NDArray[np.float64]
-    group: npt.NDArray[np.int64]
-    column: npt.NDArray[np.int64]
+    group: npt.NDArray[np.integer]
+    column: npt.NDArray[np.integer]
     groups: int | None = None
 
 
@@ -132,6 +134,8 @@ def search(
 def target(part: Partition, mean: npt.NDArray[np.floating], deviation: npt.NDArray[np.floating], count: int) -> Target:
     """The posteriors of the first groups of a stage of one signal.
 
+    Of groups so large that no candidate is any good, as in the smallest of files, not all latents are looked at.
+
     Args:
         part: which latents the groups hold.
         mean: whitened posterior means of the stage's latents, ``(latents,)``.
@@ -139,10 +143,13 @@ def target(part: Partition, mean: npt.NDArray[np.floating], deviation: npt.NDArr
         count: number of groups.
     """
     some = slice(0, int(np.searchsorted(part.group, count)))
-    width = int(part.column[some].max(initial=0)) + 1
+    order, group, column = part.order[some], part.group[some], part.column[some]
+    if len(column) and column.max() >= _MOST_COLUMNS:
+        known = column < _MOST_COLUMNS
+        order, group, column = order[known], group[known], column[known]
+    width = int(column.max(initial=0)) + 1
     found = Target(np.zeros((1, count, width)), np.ones((1, count, width)))
-    places = (0, part.group[some], part.column[some])
-    found.mean[places], found.deviation[places] = mean[part.order[some]], deviation[part.order[some]]
+    found.mean[0, group, column], found.deviation[0, group, column] = mean[order], deviation[order]
     return found
 
 
@@ -197,7 +204,7 @@ def _single_paths(
         first = STATES * indices[:, start + run.start - chains : start + run.stop - chains]
         if chaining.long:
             first = first + coder.older_part(indices[:, start + run.start - 2 : start + run.stop - 2])
-        values = _candidates(first, width, chaining, key)
+        values = _candidates(first, width, key, chaining.long or (width > _WIDE and signals * groups < _FEW_ROWS))
         energies = ((values * square[:, run] + linear[:, run]) * values).sum(axis=3)
         drawn = noise(run.stop - begin)
         if drawn is not None:
@@ -206,9 +213,9 @@ def _single_paths(
     return indices[:, start:]
 
 
-def _candidates(first: npt.NDArray[np.int64], width: int, chaining: Chaining, key: int) -> npt.NDArray[np.float64]:
-    """The 256 rows from each of some on, ``(..., 256, width)``."""
-    if not chaining.long:
+def _candidates(first: npt.NDArray[np.int64], width: int, key: int, alone: bool) -> npt.NDArray[np.float64]:
+    """The 256 rows from each of some on, ``(..., 256, width)``: made alone, or taken from the whole table."""
+    if not alone:
         table = sampler.table(_whole_blocks(width), key).reshape(STATES, STATES, -1)
         return table[first // STATES, :, :width].astype(np.float64)
     rows = first[..., None] + np.arange(STATES)

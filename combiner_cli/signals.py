@@ -13,6 +13,7 @@ from .errors import InputError
 from .resampling import resampled
 
 _ROWS_AT_ONCE = 64  # of an image, so that no copy of the whole is made
+INSTANTS_AT_ONCE = 1 << 16  # of a sound, likewise
 
 Kind = Literal["image", "sound"]
 FloatArray = npt.NDArray[np.floating]
@@ -95,8 +96,11 @@ def from_values(values: FloatArray, kind: Kind, sample_rate: int | None, bit_dep
         raise InputError("the decoded values are not finite; the prior does not fit this file")
     if kind == "sound":
         steps = 2.0 ** (bit_depth - 1)
-        rounded = np.clip(np.rint(values * steps), -steps, steps - 1) / steps
-        return Signal(kind, rounded.astype(sample_type(kind, bit_depth)), sample_rate, bit_depth)
+        sound = np.empty(values.shape, dtype=sample_type(kind, bit_depth))
+        for first in range(0, len(values), INSTANTS_AT_ONCE):
+            some = slice(first, first + INSTANTS_AT_ONCE)
+            sound[some] = np.clip(np.rint(values[some] * steps), -steps, steps - 1) / steps
+        return Signal(kind, sound, sample_rate, bit_depth)
     peak = 2**bit_depth - 1
     samples = np.empty(values.shape, dtype=sample_type(kind, bit_depth))
     for first in range(0, len(values), _ROWS_AT_ONCE):

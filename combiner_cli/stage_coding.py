@@ -26,7 +26,6 @@ from .models.pyramid import COARSE, UNIT
 Array = npt.NDArray[Any]
 
 REACH = 3.3  # prior deviations that candidates can be relied on to reach
-PART_REACH = 2.4  # and those of the first of several parts, which are few
 LEAST_REACH, REACH_PER_BIT, MOST_REACH = 3.0, 0.3, 4.2  # what they reach as a rule, by the information of a weight
 _SIMULATION_SEED = 1
 _GROUP_BITS = 8
@@ -71,10 +70,8 @@ class Chance(Encoding):
     Attributes:
         bits: KL(posterior, prior) of all latents.
         information: expected information of each of the eight densities' stages, in 1/256 bit.
-        part_reach: prior deviations that a weight is reached within if it is coded in parts.
     """
 
-    part_reach: ClassVar[float] = MOST_REACH
     bits: float = 0.0
     information: Array = field(default_factory=lambda: np.zeros(DENSITIES))
     generator: np.random.Generator = field(
@@ -85,9 +82,6 @@ class Chance(Encoding):
         coded, mean, deviation = self.posterior(name, own, moments)
         if not (self.parts_from and name.level >= COARSE):  # there nothing is too far away
             reach = np.minimum(LEAST_REACH - REACH_PER_BIT * np.log2(deviation), MOST_REACH)
-            if self.parts_from:
-                in_one = moments.deviations(coded) < 2.0**self.parts_from
-                reach = np.where(in_one, reach, np.minimum(reach, self.part_reach))
             mean = np.clip(mean, -reach, reach)
         drawn = mean + deviation * self.generator.standard_normal(len(coded), dtype=np.float32)
         z = np.rint(drawn * 2.0**20) * 2.0**-20
@@ -130,8 +124,7 @@ class Search(Encoding):
 
     def choose(self, symbols: Array, frequencies: Array) -> None:
         """Put symbols into the file, given their frequencies."""
-        self.writer.classes.append(symbols)
-        self.writer.frequencies.append(frequencies)
+        self.writer.classes.put(symbols, frequencies)
         self.class_bits += class_bits(symbols, frequencies)
 
     def details(self, name: StageName, own: Any, moments: Moments) -> Array:
@@ -146,7 +139,7 @@ class Search(Encoding):
         best, more = self._tried(name, own, moments, count, 0), 0
         if hierarchy_groups.takes_more(name, count, self.parts_from):
             least = _least_cost(len(best.z))
-            most = writer.share.most_more(information, count)
+            most = min(writer.share.most_more(information, count), writer.room(count))
             if self.repeated >= _MOST_REPEATED:
                 most = min(most, AGAIN - 1)
             for other in range(1, 1 + most):
@@ -156,23 +149,25 @@ class Search(Encoding):
                 best, more = (found, other) if found.cost < best.cost else (best, more)
             writer.share.take_more(more)
             self.choose(np.array([more]), hierarchy_groups.MORE_FREQUENCIES)
-        writer.indices = np.append(writer.indices, best.indices)
+        writer.append(best.indices)
         writer.latents.append(best.z)
         self.repeated += more == AGAIN
         return best.values, more == AGAIN
 
     def _tried(self, name: StageName, own: Any, moments: Moments, count: int, more: int) -> _Found:
         """What a part of a stage comes to in some groups, of which so many are beyond its share."""
-        writer, part = self.writer, hierarchy_groups.partition(moments, count, self.writer.key, more)
+        writer, part = self.writer, hierarchy_groups.partition(moments.information(), count, self.writer.key, more)
         indices, z = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         coded, mean, deviation = self.posterior(name, own, moments)
         if part.groups:
             means, deviations = np.zeros((2, len(moments.mean)))
             means[coded], deviations[coded] = mean, deviation
             target = search.target(part, means, deviations, part.groups)
-            before = writer.indices[None]
-            indices = search.search(target, writer.chaining, writer.key, before, writer.method, writer.generator)[0]
-            z = hierarchy_groups.look_up(np.append(writer.indices, indices), part, writer.chaining, writer.key)
+            before = writer.indices[-hierarchy_groups.reach_of(writer.chaining) :]
+            indices = search.search(target, writer.chaining, writer.key, before[None], writer.method, writer.generator)[
+                0
+            ]
+            z = hierarchy_groups.look_up(np.append(before, indices), part, writer.chaining, writer.key)
         values = moments.values(part.order, z)
         error = np.abs(self.target(name, own)[coded] - values[coded] / UNIT)
         cost = float(_GROUP_BITS * count)
@@ -210,6 +205,28 @@ class _Found:
 
 
 @dataclass(eq=False)
+class ClassWriter:
+    """The stream of classes in the making.
+
+    Attributes:
+        encoder: of the range coder.
+        bits: of all symbols so far.
+    """
+
+    encoder: Any = field(default_factory=hierarchy_groups.class_encoder)
+    bits: float = 0.0
+
+    def put(self, symbols: Array, frequencies: Array) -> None:
+        """Put symbols into the stream, given their frequencies."""
+        hierarchy_groups.put_classes(self.encoder, symbols, frequencies)
+        self.bits += class_bits(symbols, frequencies)
+
+    def stream(self) -> bytes:
+        """The stream, if it ended here."""
+        return hierarchy_groups.class_bytes(self.encoder)
+
+
+@dataclass(eq=False)
 class Writer:
     """A file in the making.
 
@@ -222,10 +239,10 @@ class Writer:
         total: bytes that classes and groups together take, exactly; ``None`` where that is left open.
         reserve: bytes that are kept back until the last stage, for what is not foreseen.
         expected: of the plane that is being coded.
-        classes: of all units so far, activity after activity.
-        frequencies: that go with them.
-        indices: of all groups so far, ``(groups,)``.
+        classes: all so far.
         latents: candidates of the latents that are coded, stage after stage.
+        kept: indices of groups, with room for more.
+        count: groups so far.
     """
 
     share: Share
@@ -236,13 +253,32 @@ class Writer:
     total: int | None
     reserve: int
     expected: Forecast | None = None
-    classes: list[Array] = field(default_factory=list)
-    frequencies: list[Array] = field(default_factory=list)
-    indices: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    classes: ClassWriter = field(default_factory=ClassWriter)
     latents: list[Array] = field(default_factory=list)
+    kept: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1 << 16, dtype=np.int64))
+    count: int = 0
+
+    @property
+    def indices(self) -> npt.NDArray[np.int64]:
+        """Of all groups so far, ``(groups,)``."""
+        return self.kept[: self.count]
+
+    def append(self, indices: npt.NDArray[np.int64]) -> None:
+        """Put the indices of further groups into the file."""
+        end = self.count + len(indices)
+        if end > len(self.kept):
+            self.kept = np.append(self.indices, np.zeros(end, dtype=np.int64))
+        self.kept[self.count : end] = indices
+        self.count = end
+
+    def room(self, count: int) -> int:
+        """Groups that the file has room for after so many more, if the classes come to what is expected."""
+        if self.total is None or self.expected is None:
+            return AGAIN
+        return max(self.total - math.ceil(self.expected.class_bits / 8) - len(self.indices) - count, 0)
 
     def class_stream(self) -> bytes:
-        return hierarchy_groups.class_bytes(self.classes, self.frequencies)
+        return self.classes.stream()
 
     def adjust(self, name: StageName, moments: Moments, source: Encoding) -> None:
         """Set the density of a stage so that the file comes to its size; the last stage takes exactly what is left."""
@@ -256,8 +292,7 @@ class Writer:
         if all_classes:
             length = len(self.class_stream())
         else:
-            spent = sum(class_bits(*pair) for pair in zip(self.classes, self.frequencies, strict=True))
-            length = math.ceil((spent + max(self.expected.class_bits - source.class_bits, 0)) / 8)
+            length = math.ceil((self.classes.bits + max(self.expected.class_bits - source.class_bits, 0)) / 8)
         left = self.total - length - len(self.indices)
         if name == final:
             self.share.left = max(left, 0)
@@ -287,7 +322,8 @@ def best_classes(energy: Array, octaves: Array, details: int, variances: Array) 
 
 def class_bits(classes: Array, frequencies: Array) -> float:
     """Bits that classes take with their frequencies."""
-    return float((FREQUENCY_BITS - np.log2(frequencies[classes, np.arange(len(classes))])).sum())
+    chosen = frequencies[classes, np.arange(len(classes))].astype(np.float64)
+    return float((FREQUENCY_BITS - np.log2(chosen)).sum())
 
 
 @dataclass(frozen=True, eq=False)

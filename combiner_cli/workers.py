@@ -6,13 +6,18 @@ library behind numpy's matrix products has threads of its own, which would be in
 
 from __future__ import annotations
 
+import math
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
@@ -32,13 +37,30 @@ def count() -> int:
     return min(available, _MOST)
 
 
+class Scratch(threading.local):
+    """Arrays of float64 that every thread keeps for itself from one piece of work to the next.
+
+    To get fresh memory from the system takes longer than to fill it.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, npt.NDArray[np.float64]] = {}
+
+    def take(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+        """An array with anything in it; whoever took that name before in this thread must be done with it."""
+        size = math.prod(shape)
+        if name not in self._kept or self._kept[name].size < size:
+            self._kept[name] = np.empty(size)
+        return self._kept[name][:size].reshape(shape)
+
+
 def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Results of all items, in order."""
-    threads = min(count(), len(items))
+    threads = count()
     if threads < 2:
         return [function(item) for item in items]
-    with _alone():
-        return list(_pool(threads).map(function, items))
+    with _alone():  # for a single item too: what is computed at once is small, and idle threads of products keep a core
+        return [function(item) for item in items] if len(items) < 2 else list(_pool(threads).map(function, items))
 
 
 def ahead(function: Callable[[Item, int], Result], items: Sequence[Item]) -> Iterator[Result]:

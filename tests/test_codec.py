@@ -244,7 +244,7 @@ def test_padding_counts_towards_the_limit():
 
 
 def test_signals_beyond_the_limit_are_not_encoded(monkeypatch):
-    monkeypatch.setattr(codec, "MOST_POINTS", 63)
+    monkeypatch.setattr(codec, "MOST_POINTS", {"image": 63, "sound": 63})
     with pytest.raises(LimitError, match="64 points"):
         codec.encode(smooth_image(8, 8), tiny_prior(), HASTY)
 

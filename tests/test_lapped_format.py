@@ -18,6 +18,7 @@ from combiner_cli.models import lapped
 from combiner_cli.recordings import LappedPrior
 
 DIGIT = [7288] + [7281] * 8
+FAR = [60000, 2500, 1200, 700, 450, 300, 200, 120, 66]
 NEAR = (-6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6)
 OWN = ((), (-10, -6, -2, 2, 6, 10), (-7, -5, -3, -1, 1, 3, 5, 7))
 
@@ -40,6 +41,10 @@ class Channel:
         return [64 * self.classes.get((frame, b), 0) for b in numbers]
 
 
+def flat(count):
+    return [65536 - (count - 1) * (65536 // count), *[65536 // count] * (count - 1)]
+
+
 def around(i, offsets):
     return [i + n for n in offsets]
 
@@ -54,7 +59,7 @@ class Decoder(StageDecoder):
         self.networks = [
             {name: own for name, own in tensors.items() if name.startswith(f"{level}.")} for level in range(4)
         ]
-        self.weights, self.steered, self.cut = [], [], []
+        self.weights, self.steered, self.cut, self.far = [], [], [], 0
 
     def place(self, i):
         h = 896 * i // self.hop
@@ -119,7 +124,8 @@ class Decoder(StageDecoder):
                         features = self.detail_features(level, phase, t, i, own, first)
                         (result,) = self.foretold(level, "detail", phase, seen, features)
                         k = clipped(result * 16 // 2**22, -38, 320)
-                    moments.append((0, k))
+                    moments.append([0, k])
+                self.widen(moments)
                 density = (2 + phase * self.channels + number, 1, 0, 0)[level] if final else 0
                 last = final and (level, phase, number) == (0, 2, self.channels - 1)
                 values = self.stage(moments, density, last, level)
@@ -131,6 +137,21 @@ class Decoder(StageDecoder):
             for (t, i), value in own.weights.items():
                 found[number, t, i] = value
         return found
+
+    def widen(self, moments):
+        """Widen the priors of the weights of a stage that the stream of classes names."""
+        coded = [moment for moment in moments if moment[1] >= -37]
+        count = 8 if coded else 0
+        while count == 8:
+            count = self.range_decoder.decode(FAR)
+            for _ in range(count):
+                number, place = 0, 1
+                while place < len(coded):
+                    classes = min(math.ceil(len(coded) / place), 16)
+                    number, place = number + place * self.range_decoder.decode(flat(classes)), 16 * place
+                moment = coded[min(number, len(coded) - 1)]
+                moment[1] = min(moment[1] + 16 * (1 + self.range_decoder.decode(flat(4))), 320)
+                self.far += 1
 
     def seen(self, number, channels):
         """As which channel a network sees one, and the first one if it knows of that."""
@@ -322,7 +343,7 @@ def test_the_tests_meet_pruned_weights_parts_and_all_classes():
     files = [any_file(PRIOR, seed, 350, 2, 0, 900, 5, 50) for seed in range(2)]
     own = [decoded(data, PRIOR) for data in files]
     assert all(one.pruned and one.coded for one in own)
-    assert any(one.parts for one in own) and any(one.more for one in own)
+    assert any(one.parts for one in own) and any(one.more for one in own) and any(one.far for one in own)
     assert {k for one in own for k in one.classes} == set(range(16))
 
 

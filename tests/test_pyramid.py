@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,11 +14,30 @@ from conftest import smooth_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from combiner_cli import codec, hierarchy, hierarchy_coding, learn_hierarchy, learner, metrics, priors, pyramid_codec
+from combiner_cli import (
+    codec,
+    hierarchy,
+    hierarchy_coding,
+    learn_hierarchy,
+    learner,
+    metrics,
+    priors,
+    pyramid_codec,
+    workers,
+)
 from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
 from combiner_cli.hierarchy import PyramidPrior
 from combiner_cli.hierarchy_coding import forecast, picture_of, values_of
-from combiner_cli.hierarchy_groups import Share, class_bytes, class_decoder, class_model, density_of, probabilities
+from combiner_cli.hierarchy_groups import (
+    Share,
+    class_bytes,
+    class_decoder,
+    class_encoder,
+    class_model,
+    density_of,
+    probabilities,
+    put_classes,
+)
 from combiner_cli.models import pyramid, whole
 from combiner_cli.signals import Signal
 from combiner_cli.stage_coding import best_classes
@@ -154,6 +174,20 @@ def test_features_of_strips_are_those_of_the_whole(number):
     assert {tuple(column) for half in halves for column in half.T} == {tuple(column) for column in whole_features.T}
 
 
+@pytest.mark.parametrize("number", range(6))
+def test_features_in_memory_that_is_used_again_are_the_same(number):
+    scratch = workers.Scratch()
+    for size, seed in (((9, 6), 0), ((5, 12), 1)):
+        own = drawn_level(size, seed)
+        for phase in pyramid.stage_phases(number):
+            fresh, again = (
+                pyramid.stage_features(own, number, phase, slice(1, own.units[0]), scratch=memory)
+                for memory in (None, scratch)
+            )
+            assert np.array_equal(fresh[0], again[0])
+            assert np.array_equal(fresh[1], again[1])
+
+
 @pytest.mark.parametrize("network", pyramid.NETWORKS, ids=lambda network: network.name)
 def test_features_are_whole_and_bounded(network):
     own = drawn_level((6, 6))
@@ -225,7 +259,9 @@ def test_classes_come_back_from_their_stream(count, seed):
     generator = np.random.default_rng(seed)
     frequencies = hierarchy.frequencies_of(generator.normal(0, 3, (pyramid.CLASSES, count)) * 2**22)
     classes = generator.integers(0, pyramid.CLASSES, count)
-    data = class_bytes([classes], [frequencies])
+    encoder = class_encoder()
+    put_classes(encoder, classes, frequencies)
+    data = class_bytes(encoder)
     decoder = class_decoder(data)
     halves = [slice(0, count // 3), slice(count // 3, count)]
     found = [decoder.decode(class_model(), probabilities(frequencies[:, half])) for half in halves]
@@ -384,9 +420,15 @@ def test_a_size_is_met_exactly(size, channels):
     assert np.array_equal(decoded.samples, result.decoded.samples)
 
 
-def test_a_size_that_is_too_small_is_refused():
-    with pytest.raises(UsageError, match="20 bytes"):
-        codec.encode(smooth_image(40, 37), tiny_pyramid(), codec.Settings(size=20))
+@pytest.mark.parametrize(("height", "width", "channels"), [(40, 37, 3), (1, 1, 1), (64, 50, 4)])
+def test_a_size_that_is_too_small_is_refused_with_one_that_will_do(height, width, channels):
+    signal = smooth_image(height, width, channels)
+    with pytest.raises(UsageError, match=r"takes \d+ bytes; ask for more than 20") as caught:
+        codec.encode(signal, tiny_pyramid(), codec.Settings(size=20))
+    least = int(re.search(r"takes (\d+)", str(caught.value))[1])
+    assert len(codec.encode(signal, tiny_pyramid(), codec.Settings(size=least)).data) == least
+    with pytest.raises(UsageError, match=f"takes {least} bytes"):
+        codec.encode(signal, tiny_pyramid(), codec.Settings(size=least - 1))
 
 
 def test_a_psnr_is_reached():

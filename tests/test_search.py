@@ -437,3 +437,19 @@ def test_small_files_have_a_long_memory():
 def test_the_row_with_a_long_memory():
     indices = np.array([[3, 0x5A, 7, 255]])
     assert coder.table_rows(indices, LONG).tolist() == [[3, 0x35A, 0x35A07, 0xA07FF]]
+
+
+def test_rows_that_are_made_alone_are_those_of_the_table():
+    first = np.array([[0, 256 * 77]])
+    assert np.array_equal(search._candidates(first, 21, KEY, True), search._candidates(first, 21, KEY, False))
+
+
+def test_of_very_large_groups_not_all_latents_are_looked_at():
+    part = groups.partition(np.ones(3000, dtype=np.int16), 2, KEY)
+    means = np.arange(3000.0)
+    target = search.target(part, means, np.full(3000, 0.5), 2)
+    assert target.mean.shape == (1, 2, search._MOST_COLUMNS)
+    for number in range(2):
+        own = part.order[part.group == number][: search._MOST_COLUMNS]
+        assert target.mean[0, number].tolist() == means[own].tolist()
+    assert (target.deviation == 0.5).all()

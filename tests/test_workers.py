@@ -1,6 +1,7 @@
 """Threads for numpy: the same results in the same order with any number of them."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -60,3 +61,15 @@ def test_products_have_one_thread_each_meanwhile_and_all_again_afterwards(monkey
     before = blas_threads()
     assert set.union(*workers.mapped(blas_threads, range(4))) == {1}
     assert blas_threads() == before
+
+
+def test_every_thread_keeps_arrays_of_its_own():
+    scratch = workers.Scratch()
+    first = scratch.take("a", (3, 4))
+    assert first.shape == (3, 4)
+    assert np.shares_memory(first, scratch.take("a", (2, 5)))
+    assert not np.shares_memory(first, scratch.take("b", (3, 4)))
+    grown = scratch.take("a", (5, 5))
+    assert grown.shape == (5, 5)
+    with ThreadPoolExecutor(1) as other:
+        assert not np.shares_memory(grown, other.submit(scratch.take, "a", (2, 2)).result())

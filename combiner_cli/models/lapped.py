@@ -265,26 +265,6 @@ def band_target(weights: Array, level: int, parity: int) -> Array:
     return found.reshape(-1, BAND)
 
 
-def band_classes(classes: Array, level: int, parity: int) -> Array:
-    """Numbers of the bands of a level ``(..., frames, bands)``, those of even or odd number, frame by frame."""
-    first, step = frames_of(level)
-    found: Array = classes[..., first::step, parity::PARITIES]
-    return found
-
-
-def raise_bands(raised: Array, level: int, phase: int, octaves: Array) -> None:
-    """Raise numbers of bands ``(..., frames, bands)`` to the largest one of the weights of a phase, ``(latents,)``."""
-    (first, step), distance = frames_of(level), _STEPS[phase][1]
-    place = raised[..., first::step, :]
-    np.maximum(place, octaves.reshape(*place.shape, BAND // distance).max(axis=-1), out=place)
-
-
-def copy(own: Segment) -> Segment:
-    """A segment that can be tried out."""
-    arrays = (own.weights, own.loudness, own.smooth, own.activity)
-    return Segment(own.code, own.hop, own.count, own.bins, *(array.copy() for array in arrays))
-
-
 def put(own: Segment, level: int, phase: int, channel: int, values: Array) -> None:
     """Put decoded weights in steps ``(latents,)`` into their places."""
     place = target(own.weights[:, channel], level, phase)

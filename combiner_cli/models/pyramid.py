@@ -16,14 +16,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import as_strided
+
+from ..workers import Scratch
 
 FAMILY = "pyramid"
 Array = npt.NDArray[Any]
 Offsets = tuple[tuple[int, int], ...]
+Rows = slice | list[int]  # of a matrix
 
 UNIT = 64  # steps of a coefficient per deviation of the noise
 FEATURE_UNIT = 128  # steps of a feature
@@ -112,6 +117,8 @@ class Network:
 
 _SCALARS = 3  # contrast, noise code, level
 _CLASS_FEATURES = 9 + CLASSES
+_CLASS_NUMBERS = np.arange(CLASSES)[:, None, None, None]
+_LUMA, _CHROMA = slice(0, 1), slice(1, 3)  # among the colours
 
 LUMA_ACTIVITY = Network("luma_activity", 35 + 2 * 3, _SCALARS + 5 + 9, 4 * BANDS, True, False)
 LUMA = tuple(
@@ -247,6 +254,26 @@ class Level:
         """The classes one level up without their margin."""
         return self.parents[..., 1:-1, 1:-1]
 
+    @cached_property
+    def picture_around(self) -> Array:
+        """The coarser picture at all offsets from all positions, ``(pictures, colours, 7, 7, rows, columns)``."""
+        return _windows(self.picture, MARGIN)
+
+    @cached_property
+    def details_around(self) -> Array:
+        """The details at all offsets from all positions, ``(pictures, colours, 3, 7, 7, rows, columns)``."""
+        return _windows(self.details, MARGIN)
+
+    @cached_property
+    def activity_around(self) -> Array:
+        """The classes of all units and of those around, ``(pictures, 2, 3, 3, unit rows, unit columns)``."""
+        return _windows(self.activity, 1)
+
+    @cached_property
+    def parents_around(self) -> Array:
+        """The same of ``parents``."""
+        return _windows(self.parents, 1)
+
     def refined(self, size: tuple[int, int]) -> Array:
         """The picture of the next finer level."""
         return synthesise(self.coarse, self.own_details, size)
@@ -257,19 +284,26 @@ class Level:
         return slice(2 * rows.start + phase[0], last, 2), slice(phase[1], self.size[1], 2)
 
 
+def _windows(values: Array, margin: int) -> Array:
+    """A view of an array with a margin at its last two axes: ``(..., offset rows, offset columns, rows, columns)``."""
+    side, (height, width) = 2 * margin + 1, values.shape[-2:]
+    shape = (*values.shape[:-2], side, side, height - 2 * margin, width - 2 * margin)
+    return as_strided(values, shape, (*values.strides, *values.strides[-2:]), writeable=False)
+
+
 def storage(number: int) -> tuple[type[np.floating[Any]], float]:
     """How the coefficients and the coarser picture of a level are kept, and the largest of them."""
     return (np.float32, _LARGEST_FINE_VALUE) if number <= _FINE else (np.float64, LARGEST_VALUE)
 
 
-def level(number: int, code: Array, picture: Array, parent: Level | None = None) -> Level:
+def level(number: int, code: Array, picture: Array, parents: Array | None = None) -> Level:
     """A level of which nothing but the coarser picture is decoded.
 
     Args:
         number: 0 for the finest.
         code: of the noise variance of each picture.
         picture: ``(pictures, colours, rows, columns)``.
-        parent: the level before, if there is one.
+        parents: classes of the level before, if there is one, ``(pictures, 2, unit rows, unit columns)``.
     """
     count, colours, height, width = picture.shape
     kind, largest = storage(number)
@@ -282,9 +316,9 @@ def level(number: int, code: Array, picture: Array, parent: Level | None = None)
     units = -(-height // 2), -(-width // 2)
     activity = np.zeros((count, 2, units[0] + 2, units[1] + 2), dtype=np.int16)
     found = Level(number, code, (height, width), padded, details, activity, np.zeros_like(activity))
-    if parent is not None:
+    if parents is not None:
         # a unit of this level lies in one position of the level before, four units in one unit there
-        found.own_parents[...] = parent.own_activity.repeat(2, axis=2).repeat(2, axis=3)[..., : units[0], : units[1]]
+        found.own_parents[...] = parents.repeat(2, axis=2).repeat(2, axis=3)[..., : units[0], : units[1]]
     return found
 
 
@@ -375,86 +409,114 @@ def unit_details(details: Array, chroma: bool) -> Array:
     return np.concatenate([part.reshape(part.shape[0] * BANDS, -1) for part in parts])
 
 
+@lru_cache(maxsize=64)
+def _runs(offsets: Offsets) -> tuple[tuple[int, int, slice], ...]:
+    """Offsets as runs of equal steps along a row: first place among the offsets, row and columns of windows."""
+    found: list[list[tuple[int, int]]] = []
+    for offset in offsets:
+        run = found[-1] if found else []
+        step = run[1][1] - run[0][1] if len(run) > 1 else offset[1] - run[-1][1] if run else 0
+        if run and run[-1][0] == offset[0] and step > 0 and offset[1] - run[-1][1] == step:
+            run.append(offset)
+        else:
+            found.append([offset])
+    runs, first = [], 0
+    for run in found:
+        step = run[1][1] - run[0][1] if len(run) > 1 else 1
+        runs.append((first, run[0][0] + MARGIN, slice(run[0][1] + MARGIN, run[-1][1] + MARGIN + 1, step)))
+        first += len(run)
+    return tuple(runs)
+
+
 class _Features:
     """The rows of a feature matrix, filled one after another for the positions of one parity in some rows of units."""
 
-    def __init__(self, own: Level, network: Network, first: tuple[int, int], rows: slice, kind: Any) -> None:
-        self.level, self._first, self._unit_rows = own, first, rows
+    def __init__(
+        self,
+        own: Level,
+        network: Network,
+        first: tuple[int, int],
+        rows: slice,
+        kind: Any,
+        scratch: Scratch | None,
+    ) -> None:
+        self._level, self._network, self._unit_rows, self._filled = own, network, rows, 0
         place = own.at(first, rows)
         self.shape = (len(own.code), _length(place[0], own.size[0]), _length(place[1], own.size[1]))
-        self.values = np.empty((network.features, *self.shape), dtype=kind)
-        self._network, self._filled = network, 0
-        self._energies: list[Array] = []
-        self._rows, self._columns = place[0].start, place[1].start
+        self._first = place[0].start, place[1].start
+        shapes = (network.features, *self.shape), (network.relative, *self.shape)
+        if scratch is None:
+            self.values, self._magnitudes = (np.empty(shape, dtype=kind) for shape in shapes)
+        else:
+            self.values, self._magnitudes = scratch.take("features", shapes[0]), scratch.take("magnitudes", shapes[1])
 
-    def _take(self, values: Array, offset: tuple[int, int]) -> Array:
-        """Values at an offset from the positions, of an array ``(pictures, ..., rows, columns)`` with a margin."""
-        row, column = self._rows + MARGIN + offset[0], self._columns + MARGIN + offset[1]
-        return values[..., row : row + 2 * self.shape[1] : 2, column : column + 2 * self.shape[2] : 2]
+    def _around(self, windows: Array) -> Array:
+        """What lies at all offsets from the positions, ``(pictures, ..., 7, 7, rows, columns)``, of the windows."""
+        (row, column), (_, height, width) = self._first, self.shape
+        return windows[..., row : row + 2 * height : 2, column : column + 2 * width : 2]
 
-    def picture(self, colour: int, offsets: Sequence[tuple[int, int]]) -> None:
+    def _rows(self, *counts: int) -> Array:
+        """The next rows of the matrix, ``(*counts, pictures, rows, columns)``."""
+        first, self._filled = self._filled, self._filled + math.prod(counts)
+        return self.values[first : self._filled].reshape(*counts, *self.shape)
+
+    def picture(self, colours: slice, offsets: Offsets) -> None:
         """The coarser picture around the positions, less its value there."""
-        own = self.level.picture[:, colour]
-        here = self._take(own, (0, 0))
-        for offset in offsets:
-            np.subtract(self._take(own, offset), here, out=self.values[self._filled])
-            self._filled += 1
+        windows = self._around(self._level.picture_around[:, colours]).transpose(1, 2, 3, 0, 4, 5)
+        rows, here = self._rows(len(windows), len(offsets)), windows[:, MARGIN, MARGIN][:, None]
+        for first, row, columns in _runs(offsets):
+            around = windows[:, row, columns]
+            np.subtract(around, here, out=rows[:, first : first + around.shape[1]])
 
-    def details(self, colours: Sequence[int], offsets: Sequence[tuple[int, int]]) -> None:
-        for offset in offsets:
-            for colour in colours:
-                for band in range(BANDS):
-                    self.values[self._filled] = self._take(self.level.details[:, colour, band], offset)
-                    self._filled += 1
+    def details(self, colours: slice, offsets: Offsets) -> None:
+        windows = self._around(self._level.details_around[:, colours]).transpose(3, 4, 1, 2, 0, 5, 6)
+        rows = self._rows(len(offsets), *windows.shape[2:4])
+        for first, row, columns in _runs(offsets):
+            around = windows[row, columns]
+            rows[first : first + len(around)] = around
 
-    def energies(self, *groups: Sequence[int]) -> None:
-        """Keep the logarithms of the average magnitudes of groups of relative features, to be added as features."""
-        for numbers in groups:
-            total = np.abs(self.values[list(numbers)]).sum(axis=0, dtype=np.float64)
-            average = np.floor(total / len(numbers))
-            self._energies.append(np.floor(octaves(1 + average / UNIT) * (FEATURE_UNIT // 4)))
-
-    def relative_to(self, contrast: Array) -> Array:
-        """Divide what is there by the contrast ``(pictures, rows, columns)``, in steps of features; the contrast."""
+    def measure(self) -> None:
+        """Take the magnitudes of the features, which are all there but for the contrast to be divided by."""
         assert self._filled == self._network.relative
+        np.abs(self.values[: self._filled], out=self._magnitudes)
+
+    def magnitude(self, numbers: Rows) -> Array:
+        """Sum of the magnitudes of some features, ``(pictures, rows, columns)``."""
+        found: Array = self._magnitudes[numbers].sum(axis=0, dtype=np.float64)
+        return found
+
+    def relative_to(self, contrast: Array, energies: Sequence[Rows]) -> None:
+        """Divide what is there by the contrast ``(pictures, rows, columns)``, in steps of features, and add the scalars
+        and the energies: logarithms of the average magnitudes of groups of features before the division."""
         part = self.values[: self._filled]
         part *= FEATURE_UNIT / contrast
         np.floor(part, out=part)
         np.clip(part, -FEATURE_LIMIT, FEATURE_LIMIT, out=part)
-        self.add(np.floor(octaves(contrast / UNIT) * (FEATURE_UNIT // 4)))
-        self.add((self.level.code[:, None, None] - _CENTRE_CODE) * (FEATURE_UNIT // 32))
-        self.add((min(self.level.number, _LEVEL_LIMIT) - COARSE) * (FEATURE_UNIT // 4))
-        for energy in self._energies:
-            self.add(energy)
-        return contrast
-
-    def add(self, value: Any) -> None:
-        self.values[self._filled] = value
-        self._filled += 1
-
-    def magnitude(self, first: int, last: int) -> Array:
-        """Sum of the magnitudes of some features."""
-        found: Array = np.abs(self.values[first:last]).sum(axis=0, dtype=np.float64)
-        return found
+        scalars, averages = self._rows(_SCALARS), np.empty((len(energies), *self.shape))
+        scalars[0] = np.floor(octaves(contrast / UNIT) * (FEATURE_UNIT // 4))
+        scalars[1] = (self._level.code[:, None, None] - _CENTRE_CODE) * (FEATURE_UNIT // 32)
+        scalars[2] = (min(self._level.number, _LEVEL_LIMIT) - COARSE) * (FEATURE_UNIT // 4)
+        for numbers, average in zip(energies, averages, strict=True):
+            magnitudes = self._magnitudes[numbers]
+            np.divide(magnitudes.sum(axis=0, dtype=np.float64), len(magnitudes), out=average)
+        np.floor(averages, out=averages)
+        np.floor(octaves(1 + averages / UNIT) * (FEATURE_UNIT // 4), out=self._rows(len(energies)), casting="same_kind")
 
     def classes_around(self, classes: Array) -> None:
-        """The classes of the units around, of an array with a margin."""
-        _, height, width = self.shape
-        for row in range(3):
-            for column in range(3):
-                first = self._unit_rows.start + row
-                self.add(classes[:, first : first + height, column : column + width] * (FEATURE_UNIT // 4))
+        """The classes of the units around, of ``(pictures, 3, 3, unit rows, unit columns)``."""
+        first, (_, height, width) = self._unit_rows.start, self.shape
+        around = classes[..., first : first + height, :width].transpose(1, 2, 0, 3, 4)
+        np.multiply(around, FEATURE_UNIT // 4, out=self._rows(3, 3), casting="same_kind")
 
     def classes(self, colour: int) -> None:
         """The classes of the units around, and which the own one is."""
-        self.classes_around(self.level.activity[:, colour])
-        own = self._own_units(self.level.own_activity[:, colour])
-        for number in range(CLASSES):
-            self.add((own == number) * FEATURE_UNIT)
+        self.classes_around(self._level.activity_around[:, colour])
+        own = self._own_units(self._level.own_activity[:, colour])
+        np.multiply(own == _CLASS_NUMBERS, FEATURE_UNIT, out=self._rows(CLASSES), casting="same_kind")
 
     def unit_value(self, classes: Array) -> None:
         """The class of the own unit as one number."""
-        self.add(self._own_units(classes) * (FEATURE_UNIT // 4))
+        np.multiply(self._own_units(classes), FEATURE_UNIT // 4, out=self._rows(), casting="same_kind")
 
     def _own_units(self, classes: Array) -> Array:
         first = self._unit_rows.start
@@ -466,86 +528,101 @@ class _Features:
         return self.values.reshape(len(self.values), -1)
 
 
-def luma_activity_features(own: Level, rows: slice, kind: Any = np.float64) -> tuple[Array, Array]:
+def luma_activity_features(
+    own: Level, rows: slice, kind: Any = np.float64, scratch: Scratch | None = None
+) -> tuple[Array, Array]:
     """What the luma activity of units is foretold from.
 
     Args:
         own: the level.
         rows: of units.
         kind: type of the features.
+        scratch: where the features of float64 are kept until others are asked for; ``None`` for memory of their own.
 
     Returns:
         Features ``(features, units)`` and contrast ``(units,)`` in steps of coefficients.
     """
-    found = _Features(own, LUMA_ACTIVITY, (0, 0), rows, kind)
+    found = _Features(own, LUMA_ACTIVITY, (0, 0), rows, kind, scratch)
     offsets = _block(-2, 3)
-    found.picture(0, offsets)
-    contrast = UNIT + np.floor(found.magnitude(0, 35) / 32)
-    for colour in (1, 2):
-        found.picture(colour, _CORNERS[1:])
-    found.energies(*_places(offsets, _ACROSS, _DOWN, _SLANTED, _FAR), range(35, 41))
-    contrast = found.relative_to(contrast)
-    found.classes_around(own.parents[:, 0])
+    found.picture(_LUMA, offsets)
+    found.picture(_CHROMA, _CORNERS[1:])
+    found.measure()
+    contrast = UNIT + np.floor(found.magnitude(slice(0, 35)) / 32)
+    found.relative_to(contrast, [*_places(offsets, _ACROSS, _DOWN, _SLANTED, _FAR), slice(35, 41)])
+    found.classes_around(own.parents_around[:, 0])
     return found.matrix(), contrast.reshape(-1)
 
 
-def luma_features(own: Level, phase: int, rows: slice, kind: Any = np.float64) -> tuple[Array, Array]:
+def luma_features(
+    own: Level, phase: int, rows: slice, kind: Any = np.float64, scratch: Scratch | None = None
+) -> tuple[Array, Array]:
     """What the moments of the luma details of a phase depend on; as :func:`luma_activity_features`, of positions."""
-    found = _Features(own, LUMA[phase], PHASES[phase], rows, kind)
-    found.picture(0, _WIDE)
-    contrast = UNIT + np.floor(found.magnitude(0, len(_WIDE)) / 32)
-    for colour in (1, 2):
-        found.picture(colour, _NEAR)
-    found.details((0,), EARLIER[phase])
+    found = _Features(own, LUMA[phase], PHASES[phase], rows, kind, scratch)
+    found.picture(_LUMA, _WIDE)
+    found.picture(_CHROMA, _NEAR)
+    found.details(_LUMA, EARLIER[phase])
+    found.measure()
+    contrast = UNIT + np.floor(found.magnitude(slice(0, len(_WIDE))) / 32)
     begin, end = len(_WIDE) + 2 * len(_NEAR), LUMA[phase].relative
-    found.energies(*_places(_WIDE, _ACROSS, _DOWN, _SLANTED, _FAR), range(len(_WIDE), begin))
-    if phase:
-        found.energies(*(range(begin + band, end, BANDS) for band in range(BANDS)))
-    contrast = found.relative_to(contrast)
+    bands = [slice(begin + band, end, BANDS) for band in range(BANDS if phase else 0)]
+    found.relative_to(contrast, [*_places(_WIDE, _ACROSS, _DOWN, _SLANTED, _FAR), slice(len(_WIDE), begin), *bands])
     found.classes(0)
     return found.matrix(), contrast.reshape(-1)
 
 
-def chroma_activity_features(own: Level, rows: slice, kind: Any = np.float64) -> tuple[Array, Array]:
+def chroma_activity_features(
+    own: Level, rows: slice, kind: Any = np.float64, scratch: Scratch | None = None
+) -> tuple[Array, Array]:
     """What the chroma activity of units is foretold from; as :func:`luma_activity_features`."""
-    found = _Features(own, CHROMA_ACTIVITY, (0, 0), rows, kind)
-    for colour in (1, 2, 0):
-        found.picture(colour, _block(-1, 2))
-    found.details((0,), _CORNERS)
-    contrast = UNIT + np.floor(found.magnitude(0, 30) / 32 + found.magnitude(45, 57) / 64)
-    found.energies(range(15), range(15, 30), range(30, 45), *(range(45 + band, 57, BANDS) for band in range(BANDS)))
-    contrast = found.relative_to(contrast)
+    found = _Features(own, CHROMA_ACTIVITY, (0, 0), rows, kind, scratch)
+    for colours in (_CHROMA, _LUMA):
+        found.picture(colours, _block(-1, 2))
+    found.details(_LUMA, _CORNERS)
+    found.measure()
+    contrast = UNIT + np.floor(found.magnitude(slice(0, 30)) / 32 + found.magnitude(slice(45, 57)) / 64)
+    bands = [slice(45 + band, 57, BANDS) for band in range(BANDS)]
+    found.relative_to(contrast, [slice(0, 15), slice(15, 30), slice(30, 45), *bands])
     found.unit_value(own.own_activity[:, 0])
-    found.classes_around(own.parents[:, 1])
+    found.classes_around(own.parents_around[:, 1])
     return found.matrix(), contrast.reshape(-1)
 
 
 def chroma_features(own: Level, half: int, rows: slice, kind: Any = np.float64) -> tuple[Array, Array]:
     """What the moments of the chroma details of two phases depend on; positions of one phase after the other."""
-    parts = [_chroma_features(own, half, phase, rows, kind) for phase in HALVES[half]]
+    parts = [stage_features(own, 4 + half, phase, rows, kind) for phase in HALVES[half]]
     features, contrast = zip(*parts, strict=True)
     return np.concatenate(features, axis=1), np.concatenate(contrast)
 
 
-def _chroma_features(own: Level, half: int, phase: tuple[int, int], rows: slice, kind: Any) -> tuple[Array, Array]:
-    found = _Features(own, CHROMA[half], phase, rows, kind)
-    for colour in (1, 2, 0):
-        found.picture(colour, _NEAR)
+def stage_features(
+    own: Level,
+    number: int,
+    phase: tuple[int, int],
+    rows: slice,
+    kind: Any = np.float64,
+    scratch: Scratch | None = None,
+) -> tuple[Array, Array]:
+    """What the moments of the details of one phase of a stage depend on; as :func:`luma_activity_features`."""
+    if number < 4:
+        return luma_features(own, number, rows, kind, scratch)
+    half = number - 4
+    found = _Features(own, CHROMA[half], phase, rows, kind, scratch)
+    for colours in (_CHROMA, _LUMA):
+        found.picture(colours, _NEAR)
     around = 3 * len(_NEAR)
-    found.details((0,), _AROUND)
-    luma = found.magnitude(around, around + BANDS * len(_AROUND))
-    contrast = UNIT + np.floor(found.magnitude(0, 2 * len(_NEAR)) / 16 + luma / 128)
-    found.energies(
-        range(8), range(8, 16), range(16, 24), *(range(around + band, around + 27, BANDS) for band in range(BANDS))
-    )
+    sides = around + BANDS * len(_AROUND)
+    found.details(_LUMA, _AROUND)
     if half:
-        found.details((1, 2), _SIDES)
-        ends = [
-            [around + 27 + BANDS * (2 * side + colour) + band for side in range(4) for band in range(BANDS)]
-            for colour in (0, 1)
-        ]
-        found.energies(*ends)
-    contrast = found.relative_to(contrast)
+        found.details(_CHROMA, _SIDES)
+    found.measure()
+    differences, luma = found.magnitude(slice(0, 2 * len(_NEAR))), found.magnitude(slice(around, sides))
+    contrast = UNIT + np.floor(differences / 16 + luma / 128)
+    energies: list[Rows] = [slice(8 * colour, 8 * colour + 8) for colour in range(3)]
+    energies += [slice(around + band, sides, BANDS) for band in range(BANDS)]
+    if half:
+        places = range(sides, sides + 2 * BANDS * len(_SIDES))
+        energies += [[place for place in places if (place - sides) // BANDS % 2 == colour] for colour in range(2)]
+    found.relative_to(contrast, energies)
     found.classes(1)
     found.unit_value(own.own_activity[:, 0])
     return found.matrix(), contrast.reshape(-1)

@@ -9,10 +9,13 @@ latent-variable models", ICLR 2019, for the idea.)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ..workers import Scratch
 
 Array = npt.NDArray[Any]
 
@@ -35,6 +38,7 @@ _BITS = {
 TENSORS = tuple(_BITS)
 MOST_HIDDEN = 1024  # units of a layer, so that sums stay exact
 _AT_ONCE = 4096  # columns whose activations stay in a core's cache
+_SCRATCH = Scratch()
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +69,8 @@ class WholeNetwork:
         outputs, relative = self.linear.shape
         for begin in range(0, features.shape[1], _AT_ONCE):
             some = features[:, begin : begin + _AT_ONCE]
-            hidden = _activated(self.first @ some, self.first_bias, FEATURE_BITS + WEIGHT_BITS - HIDDEN_BITS)
-            hidden = _activated(self.second @ hidden, self.second_bias, WEIGHT_BITS)
+            hidden = _activated("first", *self._scaled[0], some)
+            hidden = _activated("second", *self._scaled[1], hidden)
             part = results[:, begin : begin + _AT_ONCE]
             np.matmul(self.third, hidden, out=part)
             part += self.third_bias
@@ -74,10 +78,18 @@ class WholeNetwork:
         np.clip(results, -LARGEST_RESULT, LARGEST_RESULT, out=results)
         return results
 
+    @cached_property
+    def _scaled(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Matrix and bias of both hidden layers times the power of two that their sums are scaled by: exact."""
+        first, second = 2.0 ** (HIDDEN_BITS - FEATURE_BITS - WEIGHT_BITS), 2.0**-WEIGHT_BITS
+        return (self.first * first, self.first_bias * first), (self.second * second, self.second_bias * second)
 
-def _activated(sums: Array, bias: Array, shift: int) -> Array:
+
+def _activated(name: str, matrix: Array, bias: Array, values: Array) -> Array:
+    """A hidden layer's activations, in an array that this thread keeps for the layer."""
+    sums = _SCRATCH.take(name, (len(matrix), values.shape[1]))
+    np.matmul(matrix, values, out=sums)
     sums += bias
-    sums *= 2.0**-shift
     np.floor(sums, out=sums)
     np.clip(sums, 0, LARGEST_ACTIVATION << HIDDEN_BITS, out=sums)
     return sums
