@@ -46,6 +46,7 @@ _LOWEST_LOGIT = -12 * _LOGIT_UNIT
 _ROOT_DEVIATION = (150.0, 60.0, 40.0)  # of the root's colours, times 2^levels, in 255ths of the range
 _FEWEST_UNITS, _MOST_UNITS = 512, 1 << 13  # at once
 _PART_OCTAVES = 4  # that the deviation of a detail shrinks by when a part of it is coded
+_MOST_WIDENED_PARTS = 16  # or else there might be no end to the parts of a damaged file
 _PART_INFORMATION = _PART_OCTAVES * groups.INFORMATION_UNIT
 FEWEST_PARTS_FROM, MOST_PARTS_FROM = _PART_OCTAVES, 20
 PARTS_FROM = 6  # of the priors that are learned today
@@ -134,7 +135,12 @@ class Moments:
             self.mean[some] += np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
 
 
-def in_parts(moments: Moments, parts_from: int, coded: Callable[[Moments], tuple[Array, bool]]) -> Array:
+def in_parts(
+    moments: Moments,
+    parts_from: int,
+    coded: Callable[[Moments], tuple[Array, bool]],
+    widen: Callable[[Moments], None] | None = None,
+) -> Array:
     """Code the details of a stage, those of a large deviation in parts.
 
     Args:
@@ -142,14 +148,20 @@ def in_parts(moments: Moments, parts_from: int, coded: Callable[[Moments], tuple
         parts_from: octaves of a deviation over the noise's from which a detail is coded in parts; 0 means never.
         coded: gives the coefficients ``(latents,)`` when it is given the moments of a part, and whether another part
             like it follows.
+        widen: widens some of the deviations, in place, before the first parts.
     """
-    least = parts_from * OCTAVE - LOWEST
-    while parts_from and (divided := moments.deviation >= least).any():
+    least, parts = parts_from * OCTAVE - LOWEST, 0
+    while True:
+        if widen is not None and parts < _MOST_WIDENED_PARTS:
+            widen(moments)
+        divided = moments.deviation >= least
+        if not parts_from or not divided.any():
+            break
         values, again = coded(
             Moments(moments.mean, np.where(divided, moments.deviation, -1).astype(np.int16), last=False)
         )
         fewer = moments.deviation - (0 if again else _PART_OCTAVES * OCTAVE) * divided
-        moments = Moments(values, fewer.astype(np.int16))
+        moments, parts = Moments(values, fewer.astype(np.int16)), parts + 1
     again = True
     while again:
         values, again = coded(moments)

@@ -7,6 +7,7 @@ last stage takes the groups that are left.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -166,9 +167,11 @@ class FileSource:
             raise DamagedFileError("the classes of the file cannot be read; it is damaged") from error
         return found
 
-    def details(self, name: StageName, own: Level | None, moments: Moments) -> Array:
+    def details(
+        self, name: StageName, own: Level | None, moments: Moments, widen: Callable[[Moments], None] | None = None
+    ) -> Array:
         del own
-        return in_parts(moments, self.parts_from, lambda own_moments: self._part(name, own_moments))
+        return in_parts(moments, self.parts_from, lambda own_moments: self._part(name, own_moments), widen)
 
     def _part(self, name: StageName, moments: Moments) -> tuple[Array, bool]:
         of_each = moments.information()

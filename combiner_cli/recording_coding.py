@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,13 +24,13 @@ from .recordings import (
     LappedPrior,
     descend,
     digits_of,
-    exchanged,
     last_stage,
     limit_bins,
     noise_deviation,
     number_frequencies,
     place_of,
     segments,
+    widen,
 )
 from .stage_coding import (
     GROUP_INFORMATION,
@@ -73,16 +74,19 @@ class _Recorded(Encoding):
         octaves = np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS
         return best_classes((bands**2).mean(axis=1), octaves, BAND, CLASS_VARIANCES)
 
-    def far_weights(self, name: StageName, own: Segment, moments: Moments) -> list[tuple[int, int]]:
-        """Which of the coded weights candidates would not reach, and by how many octaves to widen their priors."""
+    def widen(self, name: StageName, own: Segment, moments: Moments) -> None:
         coded = np.flatnonzero(moments.deviation >= 0)
         deviation = moments.deviations(coded)
         # what is coded in parts and missed by the first one is missed by far
         reach = np.where(deviation >= 2.0**self.parts_from, _REACH_OF_PARTS, REACH) * np.sqrt(1 + deviation**2)
-        sizes = np.abs(self.target(name, own)[coded])
+        sizes = np.abs(self.target(name, own)[coded] - moments.mean[coded] / UNIT)
         far = np.flatnonzero(sizes - reach > math.sqrt(2 * math.log(2) * _FAR_BITS))
         octaves = np.clip(np.ceil(np.log2(sizes[far] / reach[far])), 1, MOST_WIDENED).astype(int)
-        return list(zip(far.tolist(), octaves.tolist(), strict=True))
+        widen(moments, self.exchange, list(zip(far.tolist(), octaves.tolist(), strict=True)))
+
+    @abstractmethod
+    def exchange(self, symbol: int, frequencies: Array) -> int:
+        """Pay for a symbol, given its frequencies ``(symbols, 1)``; the symbol."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -92,12 +96,9 @@ class ChanceSource(_Recorded, Chance):
     def steer(self) -> None:
         """A simulation has no groups."""
 
-    def far(self, name: StageName, own: Segment, moments: Moments) -> list[tuple[int, int]]:
-        def exchange(symbol: int, frequencies: Array) -> int:
-            self.class_bits += class_bits(np.array([symbol]), frequencies)
-            return symbol
-
-        return exchanged(exchange, int(np.count_nonzero(moments.deviation >= 0)), self.far_weights(name, own, moments))
+    def exchange(self, symbol: int, frequencies: Array) -> int:
+        self.class_bits += class_bits(np.array([symbol]), frequencies)
+        return symbol
 
     def limit(self) -> int:
         return limit_of(self.weights)
@@ -122,12 +123,9 @@ class SearchSource(_Recorded, Search):
         self.choose(np.array([self.steering]), number_frequencies())
         self.writer.share.steer(self.steering)
 
-    def far(self, name: StageName, own: Segment, moments: Moments) -> list[tuple[int, int]]:
-        def exchange(symbol: int, frequencies: Array) -> int:
-            self.choose(np.array([symbol]), frequencies)
-            return symbol
-
-        return exchanged(exchange, int(np.count_nonzero(moments.deviation >= 0)), self.far_weights(name, own, moments))
+    def exchange(self, symbol: int, frequencies: Array) -> int:
+        self.choose(np.array([symbol]), frequencies)
+        return symbol
 
     def limit(self) -> int:
         found = limit_of(self.weights)

@@ -13,7 +13,7 @@ from . import bitstream, hierarchy_groups
 from .bitstream import Header
 from .coder import Chaining
 from .errors import DamagedFileError
-from .hierarchy import Moments
+from .hierarchy import Moments, StageName
 from .hierarchy_groups import FileSource, Read, Share
 from .models import lapped
 from .models.lapped import CHANNELS, Segment
@@ -22,13 +22,13 @@ from .recordings import (
     DIGITS,
     LappedPrior,
     descend,
-    exchanged,
     last_stage,
     noise_deviation,
     number_frequencies,
     rendered,
     rotation,
     segments,
+    widen,
 )
 from .resampling import length_at, resampled
 
@@ -58,14 +58,12 @@ class RecordingSource:
         del own, level, parity, channel
         return self.file.classes_of(frequencies)
 
-    def far(self, name: Any, own: Segment, moments: Moments) -> list[tuple[int, int]]:
-        del name, own
-        count = int(np.count_nonzero(moments.deviation >= 0))
-        return exchanged(lambda _, frequencies: int(self.file.symbols(frequencies)[0]), count)
-
-    def details(self, name: Any, own: Segment, moments: Moments) -> Array:
+    def details(self, name: StageName, own: Segment, moments: Moments) -> Array:
         del own
-        return self.file.details(name, None, moments)
+        return self.file.details(name, None, moments, lambda part: widen(part, self._exchange))
+
+    def _exchange(self, _: int, frequencies: Array) -> int:
+        return int(self.file.symbols(frequencies)[0])
 
 
 def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1, values_only: bool = False) -> Read:

@@ -171,9 +171,6 @@ class Source(Protocol):
     def activity(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
         """Classes of bands ``(bands,)``, given their frequencies ``(16, bands)``."""
 
-    def far(self, name: StageName, own: Segment, moments: Moments) -> list[tuple[int, int]]:
-        """Which of the coded weights of a stage have wider priors, and by how many octaves."""
-
     def details(self, name: StageName, own: Any, moments: Moments) -> Array:
         """Whole weights of all latents of a stage, ``(latents,)``."""
 
@@ -210,26 +207,26 @@ def number_frequencies() -> Array:
     return _flat(DIGITS)
 
 
-def exchanged(
-    exchange: Callable[[int, Array], int], count: int, wanted: Sequence[tuple[int, int]] = ()
-) -> list[tuple[int, int]]:
-    """Write or read which weights of a stage have wider priors, and by how many octaves.
+def widen(moments: Moments, exchange: Callable[[int, Array], int], wanted: Sequence[tuple[int, int]] = ()) -> None:
+    """Write or read which of the coded weights of a part of a stage have wider priors, and widen them.
 
     Args:
+        moments: of the part; the deviations are changed.
         exchange: writes a symbol, given its frequencies ``(symbols, 1)``, and returns it; or reads one, whatever it is
             given.
-        count: of the weights that are coded.
-        wanted: numbers and octaves to be written.
+        wanted: numbers of weights among the coded ones, and octaves, to be written.
     """
-    found: list[tuple[int, int]] = []
-    more = count > 0
+    coded = np.flatnonzero(moments.deviation >= 0)
+    done, more = 0, len(coded) > 0
     while more:
-        now = exchange(min(len(wanted) - len(found), _FAR_AT_ONCE), _FAR_FREQUENCIES)
+        now = exchange(min(len(wanted) - done, _FAR_AT_ONCE), _FAR_FREQUENCIES)
         for _ in range(now):
-            number, octaves = wanted[len(found)] if wanted else (0, 1)
-            found.append((_exchanged_number(exchange, count, number), 1 + exchange(octaves - 1, _flat(MOST_WIDENED))))
+            number, octaves = wanted[done] if wanted else (0, 1)
+            place = coded[_exchanged_number(exchange, len(coded), number)]
+            octaves = 1 + exchange(octaves - 1, _flat(MOST_WIDENED))
+            moments.deviation[place] = min(moments.deviation[place] + octaves * OCTAVE, HIGHEST - LOWEST)
+            done += 1
         more = now == _FAR_AT_ONCE
-    return found
 
 
 def _exchanged_number(exchange: Callable[[int, Array], int], count: int, number: int) -> int:
@@ -243,14 +240,6 @@ def _exchanged_number(exchange: Callable[[int, Array], int], count: int, number:
         found += place * exchange(number // place % _HEXADECIMAL, _flat(min(left, _HEXADECIMAL)))
         place *= _HEXADECIMAL
     return min(found, count - 1)
-
-
-def widen(moments: Moments, far: Sequence[tuple[int, int]]) -> None:
-    """Widen the priors of some of the coded weights of a stage by so many octaves."""
-    coded = np.flatnonzero(moments.deviation >= 0)
-    for number, octaves in far:
-        place = coded[number]
-        moments.deviation[place] = min(moments.deviation[place] + octaves * OCTAVE, HIGHEST - LOWEST)
 
 
 @lru_cache
@@ -288,7 +277,6 @@ def descend(prior: LappedPrior, count: int, channels: int, hop: int, code: int, 
         for phase, channel in product(range(PHASES), range(channels)):
             if lapped.latents(own, level, phase):
                 name, moments = stage_name(level, phase, channel, channels), prior.moments(own, level, phase, channel)
-                widen(moments, source.far(name, own, moments))
                 lapped.put(own, level, phase, channel, source.details(name, own, moments))
     found: Array = own.weights[0]
     return found

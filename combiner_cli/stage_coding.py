@@ -54,6 +54,10 @@ class Encoding(ABC):
     def target(self, name: StageName, own: Any) -> Array:
         """The true weights of a stage in units of the noise's deviation, ``(latents,)``."""
 
+    def widen(self, name: StageName, own: Any, moments: Moments) -> None:
+        """Widen deviations that are too small for candidates to reach the true weights, where a file can say so."""
+        del name, own, moments  # as a rule it cannot
+
     def posterior(self, name: StageName, own: Any, moments: Moments) -> tuple[Array, Array, Array]:
         """Which latents of a stage are coded, and their whitened posterior means and deviations."""
         coded = np.flatnonzero(moments.deviation >= 0)
@@ -79,6 +83,7 @@ class Chance(Encoding):
     )
 
     def details(self, name: StageName, own: Any, moments: Moments) -> Array:
+        self.widen(name, own, moments)
         coded, mean, deviation = self.posterior(name, own, moments)
         if not (self.parts_from and name.level >= COARSE):  # there nothing is too far away
             reach = np.minimum(LEAST_REACH - REACH_PER_BIT * np.log2(deviation), MOST_REACH)
@@ -130,11 +135,18 @@ class Search(Encoding):
     def details(self, name: StageName, own: Any, moments: Moments) -> Array:
         self.writer.adjust(name, moments, self)
         self.repeated = 0
-        return in_parts(moments, self.parts_from, lambda own_moments: self._searched(name, own, own_moments))
+        return in_parts(
+            moments,
+            self.parts_from,
+            lambda own_moments: self._searched(name, own, own_moments),
+            lambda own_moments: self.widen(name, own, own_moments),
+        )
 
     def _searched(self, name: StageName, own: Any, moments: Moments) -> tuple[Array, bool]:
         """Coefficients of a part of a stage, from the candidates that are found, and whether it has to come again."""
         writer, information = self.writer, int(moments.information().sum())
+        if moments.last and name == writer.share.final:
+            writer.leave_rest()
         count = writer.share.take(name, information, moments.last)
         best, more = self._tried(name, own, moments, count, 0), 0
         if hierarchy_groups.takes_more(name, count, self.parts_from):
@@ -280,6 +292,11 @@ class Writer:
     def class_stream(self) -> bytes:
         return self.classes.stream()
 
+    def leave_rest(self) -> None:
+        """Give all bytes that are left to what is coded next; all classes are in the stream."""
+        if self.total is not None:
+            self.share.left = max(self.total - len(self.class_stream()) - len(self.indices), 0)
+
     def adjust(self, name: StageName, moments: Moments, source: Encoding) -> None:
         """Set the density of a stage so that the file comes to its size; the last stage takes exactly what is left."""
         final = self.share.final
@@ -293,10 +310,10 @@ class Writer:
             length = len(self.class_stream())
         else:
             length = math.ceil((self.classes.bits + max(self.expected.class_bits - source.class_bits, 0)) / 8)
-        left = self.total - length - len(self.indices)
         if name == final:
-            self.share.left = max(left, 0)
+            self.leave_rest()
             return
+        left = self.total - length - len(self.indices)
         later = float(self.expected.information[number + 1 :].sum())
         if later < _MUCH_RESERVE * self.reserve * GROUP_INFORMATION:
             left -= self.reserve  # what comes later can hardly give way

@@ -134,9 +134,6 @@ class Drawn:
         self.foretold.append(foretold)
         return values[len(self.foretold) > self._changed]
 
-    def far(self, name, own, moments):
-        return []
-
     def activity(self, own, level, parity, channel, frequencies):
         return self._drawn(frequencies, "integers", 0, lapped.CLASSES, frequencies.shape[1])
 
@@ -494,7 +491,7 @@ def test_weights_that_candidates_would_not_reach_are_named(monkeypatch):
     weights[0, 5, 9] = 1000
     weights *= recordings.noise_deviation(code)
     named = forecast(prior, weights, code).squared_error
-    monkeypatch.setattr(recording_coding.ChanceSource, "far", lambda *_: [])
+    monkeypatch.setattr(recording_coding._Recorded, "widen", lambda *_: None)
     assert named < 0.6 * forecast(prior, weights, code).squared_error
 
 

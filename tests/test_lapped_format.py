@@ -124,8 +124,7 @@ class Decoder(StageDecoder):
                         features = self.detail_features(level, phase, t, i, own, first)
                         (result,) = self.foretold(level, "detail", phase, seen, features)
                         k = clipped(result * 16 // 2**22, -38, 320)
-                    moments.append([0, k])
-                self.widen(moments)
+                    moments.append((0, k))
                 density = (2 + phase * self.channels + number, 1, 0, 0)[level] if final else 0
                 last = final and (level, phase, number) == (0, 2, self.channels - 1)
                 values = self.stage(moments, density, last, level)
@@ -138,8 +137,9 @@ class Decoder(StageDecoder):
                 found[number, t, i] = value
         return found
 
-    def widen(self, moments):
-        """Widen the priors of the weights of a stage that the stream of classes names."""
+    def widened(self, moments):
+        """Moments with wider priors for the weights of a part that the stream of classes names."""
+        moments = [list(moment) for moment in moments]
         coded = [moment for moment in moments if moment[1] >= -37]
         count = 8 if coded else 0
         while count == 8:
@@ -152,6 +152,7 @@ class Decoder(StageDecoder):
                 moment = coded[min(number, len(coded) - 1)]
                 moment[1] = min(moment[1] + 16 * (1 + self.range_decoder.decode(flat(4))), 320)
                 self.far += 1
+        return moments
 
     def seen(self, number, channels):
         """As which channel a network sees one, and the first one if it knows of that."""

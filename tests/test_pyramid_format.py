@@ -281,7 +281,10 @@ class StageDecoder:
     def stage(self, moments, density, last, level):
         """Coefficients from means and numbers of deviations."""
         least = 16 * self.parts_from if self.parts_from else math.inf
-        while any(k >= least for _, k in moments):
+        for turn in itertools.count():
+            moments = self.widened(moments) if turn < 16 else moments
+            if not any(k >= least for _, k in moments):
+                break
             self.parts += 1
             information = [1024 * (k >= least) for _, k in moments]
             found, again = self.part(moments, information, density, False, level, 1)
@@ -295,6 +298,10 @@ class StageDecoder:
             moments = [(value, k) for value, (_, k) in zip(found, moments, strict=True)]
             self.again += again
         return found
+
+    def widened(self, moments):
+        """Moments of which the file may change some, before all parts of a stage but repeated last ones."""
+        return moments
 
     def part(self, moments, information, density, last, level, least):
         """Coefficients once the latents that have information are added to."""
