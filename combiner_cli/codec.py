@@ -23,6 +23,7 @@ from .groups import Stage
 from .mixtures import MixturePrior
 from .priors import AnyPrior, ByStages, Prior, check_kind
 from .recordings import LappedPrior
+from .resampling import length_at
 from .signals import Kind, Signal, Tiling, coordinates, coverage, from_values, inside_mask, join, split, to_values
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def encode_batch(
     if any(_format(signal) != _format(first) for signal in signals):
         raise InputError("signals that are encoded together must have one shape and format")
     layout = prior.tiling(first.shape, first.channels)
-    points = layout.tiles * math.prod(layout.extent)
+    points = _whole_points(layout, prior, first.sample_rate)
     most = MOST_POINTS[first.kind]
     if points > most:
         raise LimitError(f"the {first.kind} takes {points} points, over the limit of {most}; cut it into parts")
@@ -310,8 +311,7 @@ def decode(
     prior = find_prior(header.prior_id)
     check_kind(prior, header.kind)
     layout = prior.tiling(header.shape, header.channels)
-    # tiles are rendered whole, and what is beyond the signal is cut off afterwards
-    _limit(layout.tiles * math.prod(layout.extent) * scale ** len(layout.extent), header, most_points)
+    _limit(_whole_points(layout, prior, header.sample_rate) * scale ** len(layout.extent), header, most_points)
     return _render(read(data, prior, scale, values_only=True), prior, scale, size)
 
 
@@ -595,7 +595,13 @@ def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report:
         size = _next_size(below, above, smallest)
         if size is None or (above is not None and above[0] < _CLOSE_ENOUGH):
             break
-        attempt = encode(signal, prior, replace(settings, psnr=None, size=size), report)
+        try:
+            attempt = encode(signal, prior, replace(settings, psnr=None, size=size), report)
+        except UsageError:
+            if above is None:
+                raise
+            smallest = (size + len(above[1].data) + 1) // 2  # that was too small for this signal
+            continue
         if below is not None and len(attempt.data) <= len(below[1].data):
             break  # it does not get larger than this
     if above is None:
@@ -681,6 +687,14 @@ def choose_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return name
+
+
+def _whole_points(layout: Tiling, prior: AnyPrior, sample_rate: int | None) -> int:
+    """Points that are rendered: tiles are whole, and what is beyond the signal is cut off afterwards."""
+    points = layout.tiles * math.prod(layout.extent)
+    if isinstance(prior, LappedPrior) and sample_rate is not None:
+        points = max(points, length_at(points, sample_rate, prior.coded_rate(sample_rate)))
+    return points
 
 
 def _limit(points: int, header: Header, most_points: int) -> None:

@@ -38,7 +38,7 @@ from .learner import (
 from .models import lapped
 from .models.lapped import BAND, LEVELS, PARITIES, PHASES, Segment
 from .models.pyramid import FEATURE_UNIT, UNIT
-from .recordings import LIMITS, LappedPrior, limit_bins, noise_deviation
+from .recordings import LARGEST_HOP, LIMITS, MOST_HOPS, LappedPrior, limit_bins, noise_deviation
 from .stage_coding import best_classes
 
 Array = npt.NDArray[Any]
@@ -318,14 +318,16 @@ def _curve(prior: LappedPrior, held_out: Sequence[Array]) -> tuple[tuple[int, fl
 
 
 def check_hops(hops: Sequence[int]) -> None:
-    """Refuse hops that a transform cannot have.
+    """Refuse hops that a transform cannot have, or more of them than a prior can.
 
     Raises:
-        UsageError: there is one.
+        UsageError: there is one, or there are.
     """
+    if len(hops) > MOST_HOPS:
+        raise UsageError(f"a prior has {MOST_HOPS} hops at most, not {len(hops)}")
     for hop in hops:
-        if hop % (2 * BAND) or not 2 * BAND <= hop <= 4096:
-            raise UsageError(f"a hop is a multiple of {2 * BAND} up to 4096, unlike {hop}")
+        if hop % (2 * BAND) or not 2 * BAND <= hop <= LARGEST_HOP:
+            raise UsageError(f"a hop is a multiple of {2 * BAND} up to {LARGEST_HOP}, unlike {hop}")
 
 
 def _fingerprint(plan: LappedPlan, training: Sequence[Array]) -> str:

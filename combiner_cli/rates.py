@@ -23,7 +23,7 @@ OVERHEAD = 1.05  # groups per 8 bits of information
 _LEAST_RATIO = 0.05
 _CODES_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
 _SMALLEST_ERROR = 1e-6 / 127.5**2
-_MOST_TRIALS = 8
+_MOST_TRIALS, _FEW_TRIALS = 8, 3
 _HASTY = 2  # efforts up to this one save time
 _LEAST_SLOPE = 1 / 64
 _NEAREST = 0.55  # steps to 0 with which a code is the nearest or as good
@@ -118,6 +118,14 @@ def choose(
     def octaves_over_size(code: int) -> float:
         return math.log2(_bytes_of(foretell(code)) / max(size - around, 1))
 
+    def within_reach(code: int) -> int:
+        # finer than what the prior was learned for, weights may be larger than any candidate, the more of them the less
+        # noise there is
+        octave = round(1 / codes.octaves)
+        while code > prior.noise_codes[1] and error(code - octave) < error(code):
+            code -= octave
+        return code
+
     if wanted.psnr is not None:
         allowed = 4 * 10 ** (-wanted.psnr / 10)
         return _root(lambda code: math.log2(allowed / error(code)), codes, codes.middle, 0.73 * codes.octaves)
@@ -138,9 +146,8 @@ def choose(
     start, _ = prior.typical(max(8 * size / points, 1e-3))
     # exactly the size comes of the densities: a code nearby loses little
     hasty = effort <= _HASTY
-    return _root(
-        octaves_over_size, codes, start, 1 / 13, max(_NEAR / codes.octaves, _NEAREST) if hasty else _NEAREST, hasty
-    )
+    near = max(_NEAR / codes.octaves, _NEAREST) if hasty else _NEAREST
+    return within_reach(_root(octaves_over_size, codes, start, 1 / 13, near, hasty))
 
 
 def trials(code: int, codes: Codes, effort: int) -> list[int]:
@@ -151,7 +158,7 @@ def trials(code: int, codes: Codes, effort: int) -> list[int]:
 
 
 def written(
-    attempt: Attempt, header: Header, expected: Sequence[Forecast], size: int | None
+    attempt: Attempt, header: Header, expected: Sequence[Forecast], size: int | None, most: int = _MOST_TRIALS
 ) -> tuple[bytes, Coded] | None:
     """A file, of exactly a size where there is one; ``None`` where that is too small.
 
@@ -161,6 +168,7 @@ def written(
         header: of the file, without streams.
         expected: what the parts of the signal were foretold to come to.
         size: of the file in bytes, or ``None``.
+        most: attempts.
     """
     if size is None:
         return attempt(OVERHEAD, None, 0)
@@ -170,7 +178,7 @@ def written(
     reserve = max(1, size // 500)
     information = sum(float(one.information.sum()) for one in expected) / 2048
     ratio = min(OVERHEAD, max(size - around - classes, 0) / max(information, 1))
-    for _ in range(_MOST_TRIALS):
+    for _ in range(most):
         data, coded = attempt(ratio, size - around, reserve)
         if len(data) == size:
             return data, coded
@@ -198,6 +206,7 @@ def best(
     header: Header,
     size: int | None,
     effort: int,
+    coarser: bool = False,
 ) -> tuple[bytes, Coded]:
     """The best file of some near a noise code.
 
@@ -209,15 +218,23 @@ def best(
         header: of the file, without streams.
         size: of the file in bytes, or ``None``.
         effort: 1 to 9.
+        coarser: whether coarser noise codes are tried where the size is not met: with too few groups, more and more
+            weights may have to be named because candidates do not reach them.
 
     Raises:
         UsageError: the size is too small.
     """
+    most = _FEW_TRIALS if coarser else _MOST_TRIALS
     found = [
         file
         for code in trials(chosen, codes, effort if size is not None else 0)
-        if (file := written(attempt_at(code), header, foretell(code), size))
+        if (file := written(attempt_at(code), header, foretell(code), size, most))
     ]
+    step = 1
+    while coarser and not found and chosen > codes.lowest:
+        chosen, step = max(chosen - step, codes.lowest), 2 * step
+        file = written(attempt_at(chosen), header, foretell(chosen), size, most)
+        found = [file] if file else []
     if not found:
         # no file is smaller than that of the largest noise variance, with no groups but those that cannot be left out
         smallest, _ = attempt_at(codes.lowest)(0.0, None, 0)

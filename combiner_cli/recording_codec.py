@@ -76,7 +76,7 @@ def encode(
 
         return attempt
 
-    data, coded = rates.best(attempt_at, listener.all_parts, code, _CODES, header, wanted.size, effort)
+    data, coded = rates.best(attempt_at, listener.all_parts, code, _CODES, header, wanted.size, effort, coarser=True)
     seconds["search"] = time.perf_counter() - clock
     return rates.Written(data, coded.latents, seconds)
 

@@ -36,6 +36,7 @@ LIMITS = 81  # of the weights of a segment's frames that are coded at all
 DIGITS = 9  # of a number that a segment begins with
 MOST_FRAMES = 512  # of a segment
 LARGEST_HOP = 4096
+MOST_HOPS = 9  # of a prior
 MOST_WIDENED = 4  # octaves
 _FAR_AT_ONCE = 8
 # of 0 to 8 weights with wider priors, in 65536ths; after 8 others may follow
@@ -309,7 +310,7 @@ def problem(prior: LappedPrior) -> str | None:
         and 0 < prior.sample_rate < 2**32
         and prior.channels in (1, CHANNELS)
         and hierarchy.FEWEST_PARTS_FROM <= prior.parts_from <= hierarchy.MOST_PARTS_FROM
-        and 0 < len(prior.hops) <= DIGITS
+        and 0 < len(prior.hops) <= MOST_HOPS
         and all(2 * BAND <= hop <= LARGEST_HOP and hop % (2 * BAND) == 0 for hop in prior.hops)
         and all(len(getattr(prior, name)) == 2 for name in RANGES)
         and all(0 <= code <= HIGHEST_CODE for code in prior.noise_codes)

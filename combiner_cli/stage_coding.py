@@ -31,6 +31,7 @@ _SIMULATION_SEED = 1
 _GROUP_BITS = 8
 GROUP_INFORMATION = _GROUP_BITS * INFORMATION_UNIT
 _GOOD_SHARE, _GOOD_DEVIATIONS = 0.55, 1.0  # of the expected squared error, where candidates are very good
+_MOST_REPEATED = 16  # parts of a stage: a weight thousands of deviations away would take thousands of them
 _MUCH_RESERVE = 8  # times the reserve are enough groups to come to any size
 
 
@@ -120,9 +121,11 @@ class Search(Encoding):
 
     Attributes:
         writer: of the file that they go into.
+        repeated: times that a part of the stage at hand had to come again.
     """
 
     writer: Writer
+    repeated: int = 0
 
     def choose(self, symbols: Array, frequencies: Array) -> None:
         """Put symbols into the file, given their frequencies."""
@@ -131,6 +134,7 @@ class Search(Encoding):
 
     def details(self, name: StageName, own: Any, moments: Moments) -> Array:
         self.writer.adjust(name, moments, self)
+        self.repeated = 0
         return in_parts(
             moments,
             self.parts_from,
@@ -147,7 +151,10 @@ class Search(Encoding):
         best, more = self._tried(name, own, moments, count, 0), 0
         if hierarchy_groups.takes_more(name, count, self.parts_from):
             least = _least_cost(len(best.z))
-            for other in range(1, 1 + min(writer.share.most_more(information, count), writer.room(count))):
+            most = min(writer.share.most_more(information, count), writer.room(count))
+            if self.repeated >= _MOST_REPEATED:
+                most = min(most, AGAIN - 1)
+            for other in range(1, 1 + most):
                 if best.cost <= _GROUP_BITS * (count + other) + least:
                     break  # not even the best candidates would be worth that many groups
                 found = self._tried(name, own, moments, count + other, other)
@@ -156,6 +163,7 @@ class Search(Encoding):
             self.choose(np.array([more]), hierarchy_groups.MORE_FREQUENCIES)
         writer.append(best.indices)
         writer.latents.append(best.z)
+        self.repeated += more == AGAIN
         return best.values, more == AGAIN
 
     def _tried(self, name: StageName, own: Any, moments: Moments, count: int, more: int) -> _Found:

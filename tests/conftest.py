@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from combiner_cli import learn, learn_mixture, priors
+from combiner_cli import learn, learn_mixture, learn_recordings, learner, priors
 from combiner_cli.models.linear import Linear
 from combiner_cli.models.siren import Siren
 from combiner_cli.posterior import Descent
@@ -86,6 +87,38 @@ def mixture_data(kind="image", signals=32, seed=0):
 def tiny_mixture(kind="image"):
     """A small mixture prior, learned once from smooth pictures or tones."""
     return learn_mixture.learn(mixture_plan(kind), [mixture_data(kind)], [mixture_data(kind, 4, 77)]).prior
+
+
+def lapped_plan(**changed):
+    """Settings of a lapped prior that is learned within seconds."""
+    usual = {"steps": 100, "stretches": 2, "length": 640, "hops": (32, 64), "detail": (8, 8), "activity": (8, 8)}
+    usual |= {"noise_codes": (20, 70), "seed": 1, "sample_rate": 16000, "channels": 2, "size": 2000}
+    return learn_recordings.LappedPlan("tiny", **{**usual, **changed})
+
+
+def recordings_of_tones(count, seed=0):
+    """Tones with a little noise, single ones and pairs in turn, ``(channels, samples)`` float32."""
+    generator, found = np.random.default_rng(seed), []
+    for number in range(count):
+        samples = tone(2000, 1 + number % 2, seed=seed + number).samples.T
+        found.append((samples + generator.normal(0, 0.01, samples.shape)).astype(np.float32))
+    return found
+
+
+@functools.cache
+def tiny_lapped():
+    """A small lapped prior for pairs, learned once from tones, in great haste."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learn_recordings, "_LEARNING_RATE", 0.02)
+        patch.setattr(learner, "_WARM_UP", 5)
+        return learn_recordings.learn(lapped_plan(), recordings_of_tones(6), recordings_of_tones(2, 50)).prior
+
+
+@functools.cache
+def tiny_lapped_mono():
+    """The same without what it knows of pairs."""
+    stored = {name: own for name, own in tiny_lapped().stored.items() if not name.split(".")[1].endswith("_1")}
+    return replace(tiny_lapped(), channels=1, stored=stored)
 
 
 @pytest.fixture

@@ -393,6 +393,32 @@ def test_learn_prior_learns_a_pyramid_and_goes_on_from_it(tmp_path, dataset):
     refused(run("learn-prior", dataset, "-o", second, "-f", "--start", first, "--family", "linear"), 2, "--start")
 
 
+def test_learn_prior_learns_a_lapped_prior_and_goes_on_from_it(tmp_path, quick):
+    first, second, source = tmp_path / "first.safetensors", tmp_path / "second.safetensors", tmp_path / "sounds"
+    source.mkdir()
+    for number in range(3):
+        media.write_signal(tone(700, 2 - number % 2, 1000, number), source / f"{number}.wav")
+    common = ("--family", "lapped", "--hop", "16", "--steps", "1")
+    done = run("learn-prior", source, "-o", first, *common)
+    assert done.exit_code == 0, done.output
+    done = run("learn-prior", source, "-o", second, "--start", first, *common)
+    assert done.exit_code == 0, done.output
+    start, prior = priors.load(first), priors.load(second)
+    assert start.id != prior.id
+    assert (prior.hops, prior.sample_rate, prior.channels) == ((16,), 1000, 2)
+    card = second.with_suffix(".md").read_text()
+    assert f"on from the prior {start.id:08x}" in card and f"id `{prior.id:08x}`" in card
+    done = run("encode", source / "0.wav", "-o", "pair.cmb", "--prior", second, "--size", "200")
+    assert done.exit_code == 0, done.output
+    assert (quick / "pair.cmb").stat().st_size == 200
+    assert run("decode", "pair.cmb", "-o", "pair.wav", "--prior", second).exit_code == 0
+    assert media.read_signal(quick / "pair.wav").samples.shape == (700, 2)
+    refused(run("learn-prior", source, "-o", second, "-f", *common[:2], "--hop", "24"), 2, "multiple of 16")
+    refused(run("learn-prior", source, "-o", second, "-f", *common, "--start", "tiny-sound"), 2, "not one")
+    refused(run("learn-prior", source, "-o", second, "-f", "--hop", "16"), 2, "--family lapped")
+    refused(run("learn-prior", source, "-o", second, "-f", *common, "--rate", "1"), 2, "all rates")
+
+
 def _rounds_in(checkpoint):
     """Number of finished rounds that a checkpoint holds; 0 if there is none."""
     if not checkpoint.exists():

@@ -239,7 +239,7 @@ def results(tensors, name, features):
 def frequencies(logits):
     whole = [logit * 16 // 2**22 for logit in logits]
     powers = [round(2 ** (max(value - max(whole), -192) / 16 + 16)) for value in whole]
-    found = [1 + power * (65536 - 9) // sum(powers) for power in powers]
+    found = [1 + power * (65536 - len(powers)) // sum(powers) for power in powers]
     found[powers.index(max(powers))] += 65536 - sum(found)
     return found
 
@@ -259,16 +259,16 @@ class Share:
         return found
 
 
-class Decoder:
-    """A file that is being decoded, and what tests may want to know of it."""
+class StageDecoder:
+    """A file of version 3 that is being decoded stage by stage, and what tests may want to know of it."""
 
     def __init__(self, data, configuration, tensors):
         digest = hashlib.sha256(json.dumps(configuration, sort_keys=True).encode())
         for name in sorted(tensors):
             digest.update(tensors[name].astype(tensors[name].dtype.newbyteorder("<")).tobytes())
         fields, payload = parsed(data)
-        version, prior_id, self.form, *self.size, self.code, length, (*densities, self.chains) = fields
-        self.code -= 16
+        version, prior_id, self.form, *self.size, self.code, length, numbers = fields
+        densities, self.chains, self.transform = numbers[:8], numbers[8], numbers[9:]
         assert version == 3
         assert prior_id == int.from_bytes(digest.digest()[:4], "big")
         whole = int.from_bytes(digest.digest()[:8], "big")
@@ -281,7 +281,10 @@ class Decoder:
     def stage(self, moments, density, last, level):
         """Coefficients from means and numbers of deviations."""
         least = 16 * self.parts_from if self.parts_from else math.inf
-        while any(k >= least for _, k in moments):
+        for turn in itertools.count():
+            moments = self.widened(moments) if turn < 16 else moments
+            if not any(k >= least for _, k in moments):
+                break
             self.parts += 1
             information = [1024 * (k >= least) for _, k in moments]
             found, again = self.part(moments, information, density, False, level, 1)
@@ -295,6 +298,10 @@ class Decoder:
             moments = [(value, k) for value, (_, k) in zip(found, moments, strict=True)]
             self.again += again
         return found
+
+    def widened(self, moments):
+        """Moments of which the file may change some, before all parts of a stage but repeated last ones."""
+        return moments
 
     def part(self, moments, information, density, last, level, least):
         """Coefficients once the latents that have information are added to."""
@@ -321,6 +328,14 @@ class Decoder:
             found[place] += round(2 ** (min(moments[place][1], 320) / 16 + 12)) * z // 2**26
             before += information[place]
         return found, more == 8
+
+
+class Decoder(StageDecoder):
+    """A file of an image."""
+
+    def __init__(self, data, configuration, tensors):
+        super().__init__(data, configuration, tensors)
+        self.code -= 16
 
     def foretold(self, own, name, place):
         """Results of a network at a position, how many of them are means, and the contrast."""
@@ -402,28 +417,40 @@ SHAPES = {  # features, relative ones among them, means and further results of e
 }
 
 
-def some_prior(parts_from):
-    """A prior of small random networks, whose deviations are about a sixth of the contrast."""
-    generator = np.random.default_rng(3)
+def random_network(generator, features, linear, weights, centre):
+    """Tensors of a small network with two hidden layers.
+
+    Args:
+        generator: of their numbers.
+        features: number of them.
+        linear: shape of that tensor.
+        weights: deviations of the rows of the last layer.
+        centre: of its biases.
+    """
 
     def drawn(scale, *shape, centre=0):
         kind = np.int16 if len(shape) == 2 else np.int32
         return np.rint(centre + scale * generator.standard_normal(shape)).astype(kind)
 
-    stored = {}
+    return {
+        "first": drawn(200, 6, features),
+        "first_bias": drawn(2**18, 6),
+        "second": drawn(2**11, 5, 6),
+        "second_bias": drawn(2**21, 5),
+        "third": drawn(weights[:, None], len(weights), 5),
+        "third_bias": drawn(2**19, len(weights), centre=centre),
+        "linear": drawn(200, *linear),
+    }
+
+
+def some_prior(parts_from):
+    """A prior of small random networks, whose deviations are about a sixth of the contrast."""
+    generator, stored = np.random.default_rng(3), {}
     for kind, name in itertools.product(range(4), SHAPES):
         features, relative, means, others = SHAPES[name]
         centre = np.where(np.arange(means + others) < means, 0, 0 if others == 9 else -5 * 2**21)
         weights = np.where(np.arange(means + others) < means, 150, 2000 if others == 9 else 6000)
-        tensors = {
-            "first": drawn(200, 6, features),
-            "first_bias": drawn(2**18, 6),
-            "second": drawn(2**11, 5, 6),
-            "second_bias": drawn(2**21, 5),
-            "third": drawn(weights[:, None], means + others, 5),
-            "third_bias": drawn(2**19, means + others, centre=centre),
-            "linear": drawn(200, means, relative),
-        }
+        tensors = random_network(generator, features, (means, relative), weights, centre)
         stored |= {f"{kind}.{name}.{part}": tensor for part, tensor in tensors.items()}
     return PyramidPrior("some", "image", (10, 60), (0.5, 4.0), (0.01, 0.0005), 32, stored, parts_from)
 
