@@ -226,7 +226,7 @@ def widen(moments: Moments, exchange: Callable[[int, Array], int], wanted: Seque
             octaves = 1 + exchange(octaves - 1, _flat(MOST_WIDENED))
             moments.deviation[place] = min(moments.deviation[place] + octaves * OCTAVE, HIGHEST - LOWEST)
             done += 1
-        more = now == _FAR_AT_ONCE
+        more = now == _FAR_AT_ONCE and done < len(coded)  # or else there might be no end in a damaged file
 
 
 def _exchanged_number(exchange: Callable[[int, Array], int], count: int, number: int) -> int:

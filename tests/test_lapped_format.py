@@ -141,9 +141,10 @@ class Decoder(StageDecoder):
         """Moments with wider priors for the weights of a part that the stream of classes names."""
         moments = [list(moment) for moment in moments]
         coded = [moment for moment in moments if moment[1] >= -37]
-        count = 8 if coded else 0
-        while count == 8:
+        count, named = 8, 0
+        while count == 8 and named < len(coded):
             count = self.range_decoder.decode(FAR)
+            named += count
             for _ in range(count):
                 number, place = 0, 1
                 while place < len(coded):
