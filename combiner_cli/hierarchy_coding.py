@@ -10,23 +10,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import coder
-from .coder import Chaining
 from .hierarchy import FREQUENCY_BITS, PyramidPrior, StageName, descend, noise_deviation, values_of
-from .hierarchy_groups import DENSITIES, LAST_STAGE, Share, density_of
+from .hierarchy_groups import LAST_STAGE
 from .models import pyramid
 from .models.pyramid import UNIT, Level
 from .stage_coding import (
-    GROUP_INFORMATION,
     REACH,
     Chance,
     Coded,
     Encoding,
     Forecast,
     Search,
-    Writer,
     best_classes,
     class_bits,
+    writer_for,
 )
 
 Array = npt.NDArray[Any]
@@ -178,27 +175,10 @@ def encode_planes(
         prior: of the weights.
         planes: their values, ``(height, width, 1 or 3)`` each, in 255ths, 0 in the middle.
         expected: what a simulation of each at the noise code to be used came to.
-        ratio: groups per 8 bits of information where there is no total.
-        method: one of ``search.METHODS``.
-        seed: of the encoder's random numbers.
-        total: bytes that classes and groups together take, if given. They may take more where it is small, or where
-            too little was kept in reserve.
-        reserve: bytes of the total that are kept back for what is not foreseen.
+        ratio, method, seed, total, reserve: see :func:`combiner_cli.stage_coding.writer_for`.
     """
     code = expected[0].code
-    about = (
-        sum(float(one.information.sum()) for one in expected) * ratio / GROUP_INFORMATION if total is None else total
-    )
-    chaining = Chaining(8, coder.chains_of(int(about)))
-    writer = Writer(
-        Share([density_of(ratio)] * DENSITIES, None),
-        chaining,
-        prior.key,
-        method,
-        np.random.Generator(np.random.Philox(seed)),
-        total,
-        reserve,
-    )
+    writer = writer_for(prior.key, expected, ratio, method, seed, total, reserve)
     error = 0.0
     for values, own in zip(planes, expected, strict=True):
         picture = picture_of(values)
@@ -208,9 +188,4 @@ def encode_planes(
         source = SearchSource(prior=prior, picture=picture, code=code, parts_from=prior.parts_from, writer=writer)
         decoded = values_of(descend(prior, picture.shape, picture.colours, code, source), picture.colours, code)
         error += float(((np.clip(decoded, -127.5, 127.5) - values) ** 2).sum())
-    classes = writer.class_stream()
-    if total is not None:
-        missing = max(total - len(classes) - len(writer.indices), 0)  # nothing is left to code
-        writer.append(np.zeros(missing, dtype=np.int64))
-    densities = tuple(writer.share.densities)
-    return Coded(code, densities, chaining.chains, classes, writer.indices, np.concatenate(writer.latents), error)
+    return writer.finished(code, tuple(writer.share.densities), error)

@@ -15,7 +15,8 @@ import constriction
 import numpy as np
 import numpy.typing as npt
 
-from . import coder, groups
+from . import bitstream, coder, groups
+from .bitstream import Header
 from .coder import Chaining
 from .errors import DamagedFileError
 from .groups import EMPTY, Partition
@@ -145,6 +146,12 @@ class FileSource:
     latents: list[Array] = field(default_factory=list)
     classes: list[Array] = field(default_factory=list)
 
+    def read(self, values: npt.NDArray[np.float32]) -> Read:
+        """What the file held, when all of it is decoded."""
+        classes = np.concatenate([np.zeros(0, dtype=np.int8), *self.classes]).astype(np.int64)
+        latents = np.concatenate([np.zeros(0, dtype=np.float32), *self.latents])
+        return Read(classes, (self.indices,), (latents,), values)
+
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
         del own, chroma, means
         return self.classes_of(frequencies)
@@ -190,6 +197,29 @@ class FileSource:
             if self.keep:
                 self.latents.append(z)
         return moments.mean, more == AGAIN
+
+
+def file_source(header: Header, payload: bytes, key: int, parts_from: int, keep: bool) -> FileSource:
+    """The weights that a file of version 3 names.
+
+    Args:
+        header: of the file.
+        payload: of the file.
+        key: of the prior.
+        parts_from: of the prior.
+        keep: whether classes and latents are kept.
+
+    Raises:
+        DamagedFileError: the header and the payload do not fit each other.
+    """
+    assert header.class_bytes is not None
+    if header.class_bytes > len(payload):
+        raise DamagedFileError("the file declares more classes than its payload holds; it is damaged")
+    indices = bitstream.indices_from_bytes(payload[header.class_bytes :], len(payload) - header.class_bytes, 8)
+    share, chaining = Share(list(header.densities), len(indices)), Chaining(8, header.chains)
+    return FileSource(
+        share, chaining, key, parts_from, class_decoder(payload[: header.class_bytes]), indices, keep=keep
+    )
 
 
 def partition(information: npt.NDArray[np.integer], count: int, key: int, more: int = 0) -> Partition:

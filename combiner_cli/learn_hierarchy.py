@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,16 +24,14 @@ import torch
 from . import hierarchy_coding
 from .hierarchy import PARTS_FROM, PyramidPrior, noise_deviation
 from .learner import (
+    Course,
     Learner,
     Shape,
     StepReport,
     evidence,
-    go_on_from,
-    load_checkpoint,
-    relative_rate,
     sampled,
-    save_checkpoint,
     stored,
+    train,
 )
 from .models import pyramid
 from .models.pyramid import COARSE, FEATURE_UNIT, UNIT, Level, Network
@@ -43,12 +40,8 @@ from .stage_coding import best_classes
 Array = npt.NDArray[Any]
 
 _CHECKPOINT = "combiner-pyramid-checkpoint-1"
-_LEARNING_RATE = 2.5e-3
-_LATER_RATE = 1.5e-3  # of networks that have learned before
-_MOST_GRADIENT = 1.0
 _USUAL_CODE = 48  # whose pictures have weight 1; the cost of a picture is about inverse to its noise deviation ...
 _WEIGHT_OCTAVES = 0.7 / 16  # ... and so is its weight, nearly
-_REPORT_STEPS = 100
 _CURVE_STEP = 8  # noise codes between measurements
 _FINE = 2  # levels, from the finest on, that are called fine
 _FINEST_CROP = 7 / 16  # of the finest level's positions along an axis; it has most of the work
@@ -127,32 +120,20 @@ def learn(
         DamagedFileError: it cannot be read.
         OutputError: it cannot be written.
     """
-    fingerprint = _fingerprint(plan, training)
     learner = _learner(plan).to(device)
-    if start is not None:
-        go_on_from(learner, start.stored, start.name)
-    highest_rate = _LEARNING_RATE if start is None else _LATER_RATE
-    optimiser = torch.optim.Adam(learner.parameters(), lr=highest_rate, betas=(0.9, 0.98))
-    done, reports = 0, list[StepReport]()
-    if checkpoint is not None and checkpoint.exists():
-        done, reports = load_checkpoint(checkpoint, _CHECKPOINT, fingerprint, learner, optimiser)
-    saved, costs = time.monotonic(), []
-    for number in range(done, plan.steps):
-        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([plan.seed, number])))
-        for group in optimiser.param_groups:
-            group["lr"] = highest_rate * relative_rate(number, plan.steps)
-        optimiser.zero_grad()
-        costs.append(_Descent(learner, generator, device).run(*_crops(plan, training, generator)))
-        for network in (part for part in learner.modules() if isinstance(part, Learner)):
-            torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
-        optimiser.step()
-        if (number + 1) % _REPORT_STEPS == 0 or number + 1 == plan.steps:
-            reports.append(StepReport(number + 1, plan.steps, float(np.mean(costs))))
-            costs = []
-            report(reports[-1])
-        if checkpoint is not None and (time.monotonic() - saved > checkpoint_seconds or number + 1 == plan.steps):
-            save_checkpoint(checkpoint, _CHECKPOINT, fingerprint, learner, optimiser, number + 1, reports)
-            saved = time.monotonic()
+
+    def step(generator: np.random.Generator) -> float:
+        return _Descent(learner, generator, device).run(*_crops(plan, training, generator))
+
+    reports = train(
+        learner,
+        step,
+        Course(plan.steps, plan.seed, _CHECKPOINT, _fingerprint(plan, training)),
+        None if start is None else (start.stored, start.name),
+        checkpoint,
+        checkpoint_seconds,
+        report,
+    )
     low, high = plan.noise_codes
     prior = PyramidPrior(
         plan.name, "image", (low, high), (1.0, 2.0), (1.0, 1.0), plan.size, stored(learner), PARTS_FROM

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -24,16 +23,14 @@ import torch
 from . import recording_coding
 from .errors import UsageError
 from .learner import (
+    Course,
     Learner,
     Shape,
     StepReport,
     evidence,
-    go_on_from,
-    load_checkpoint,
-    relative_rate,
     sampled,
-    save_checkpoint,
     stored,
+    train,
 )
 from .models import lapped
 from .models.lapped import BAND, LEVELS, PARITIES, PHASES, Segment
@@ -44,13 +41,9 @@ from .stage_coding import best_classes
 Array = npt.NDArray[Any]
 
 _CHECKPOINT = "combiner-lapped-checkpoint-1"
-_LEARNING_RATE = 2.5e-3
-_LATER_RATE = 1.5e-3  # of networks that have learned before
-_MOST_GRADIENT = 1.0
 _MOST_BEYOND = 10.0  # bits; it takes about that to give a band a higher class
 _REACH = 8.0  # prior deviations; with a higher class hardly anything is beyond
 _FEWEST_FRAMES = 16  # of a stretch
-_REPORT_STEPS = 100
 _CURVE_STEP = 8  # noise codes between measurements
 _MOST_GAIN = 2.0  # that the loudness of a stretch is varied by, up and down
 _USUAL_CODE = 40  # whose stretches have weight 1; the cost of a stretch is about linear in its noise code
@@ -150,32 +143,20 @@ def learn(
         plan.size,
         {},
     )
-    fingerprint = _fingerprint(plan, training)
     learner = _learner(plan, prior).to(device)
-    if start is not None:
-        go_on_from(learner, start.stored, start.name)
-    highest_rate = _LEARNING_RATE if start is None else _LATER_RATE
-    optimiser = torch.optim.Adam(learner.parameters(), lr=highest_rate, betas=(0.9, 0.98))
-    done, reports = 0, list[StepReport]()
-    if checkpoint is not None and checkpoint.exists():
-        done, reports = load_checkpoint(checkpoint, _CHECKPOINT, fingerprint, learner, optimiser)
-    saved, costs = time.monotonic(), []
-    for number in range(done, plan.steps):
-        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([plan.seed, number])))
-        for group in optimiser.param_groups:
-            group["lr"] = highest_rate * relative_rate(number, plan.steps)
-        optimiser.zero_grad()
-        costs.append(_Descent(learner, generator, device).run(*_stretches(plan, training, generator)))
-        for network in (part for part in learner.modules() if isinstance(part, Learner)):
-            torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
-        optimiser.step()
-        if (number + 1) % _REPORT_STEPS == 0 or number + 1 == plan.steps:
-            reports.append(StepReport(number + 1, plan.steps, float(np.mean(costs))))
-            costs = []
-            report(reports[-1])
-        if checkpoint is not None and (time.monotonic() - saved > checkpoint_seconds or number + 1 == plan.steps):
-            save_checkpoint(checkpoint, _CHECKPOINT, fingerprint, learner, optimiser, number + 1, reports)
-            saved = time.monotonic()
+
+    def step(generator: np.random.Generator) -> float:
+        return _Descent(learner, generator, device).run(*_stretches(plan, training, generator))
+
+    reports = train(
+        learner,
+        step,
+        Course(plan.steps, plan.seed, _CHECKPOINT, _fingerprint(plan, training)),
+        None if start is None else (start.stored, start.name),
+        checkpoint,
+        checkpoint_seconds,
+        report,
+    )
     prior = replace(prior, stored=stored(learner))
     curve = _curve(prior, held_out)
     rates, errors = zip(*((curve[n][1], 4 * 10 ** (-curve[n][2] / 10)) for n in (0, -1)), strict=True)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 
@@ -26,6 +28,10 @@ Array = npt.NDArray[Any]
 
 _LAST_RATE = 0.02  # of the learning rate, at the end
 _WARM_UP = 100  # steps
+_LEARNING_RATE = 2.5e-3
+_LATER_RATE = 1.5e-3  # of networks that have learned before
+_MOST_GRADIENT = 1.0
+_REPORT_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,23 @@ class StepReport:
     number: int
     steps: int
     cost: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """What decides how networks learn, besides the data.
+
+    Attributes:
+        steps: gradient steps.
+        seed: of all random numbers.
+        kind: of checkpoint.
+        fingerprint: of everything that must not change between a checkpoint and its resumption.
+    """
+
+    steps: int
+    seed: int
+    kind: str
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +115,59 @@ class Learner(torch.nn.Module):
         results = torch.addmm(self.third_bias, self.third, hidden)
         outputs, relative = self.linear.shape
         return results[:outputs] + self.linear @ features[:relative], results[outputs:]
+
+
+def train(
+    learner: torch.nn.ModuleDict,
+    step: Callable[[np.random.Generator], float],
+    plan: Course,
+    start: tuple[dict[str, Array], str] | None,
+    checkpoint: Path | None,
+    checkpoint_seconds: float,
+    report: Callable[[StepReport], None],
+) -> list[StepReport]:
+    """Take all steps of a learner's networks; the reports of all of them, those before a resumption included.
+
+    Args:
+        learner: the networks by kind and name.
+        step: adds up the gradients of a step that is drawn from a generator; its cost.
+        plan: of the learning.
+        start: networks to begin with, and the name of their prior.
+        checkpoint: file to go on from, and to keep up to date.
+        checkpoint_seconds: time between two states in it.
+        report: called now and then.
+
+    Raises:
+        UsageError: the networks to begin with have other sizes.
+        DatasetError: the checkpoint is of other data or settings.
+        DamagedFileError: it cannot be read.
+        OutputError: it cannot be written.
+    """
+    if start is not None:
+        go_on_from(learner, *start)
+    highest_rate = _LEARNING_RATE if start is None else _LATER_RATE
+    optimiser = torch.optim.Adam(learner.parameters(), lr=highest_rate, betas=(0.9, 0.98))
+    done, reports = 0, list[StepReport]()
+    if checkpoint is not None and checkpoint.exists():
+        done, reports = load_checkpoint(checkpoint, plan.kind, plan.fingerprint, learner, optimiser)
+    saved, costs = time.monotonic(), []
+    for number in range(done, plan.steps):
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([plan.seed, number])))
+        for group in optimiser.param_groups:
+            group["lr"] = highest_rate * relative_rate(number, plan.steps)
+        optimiser.zero_grad()
+        costs.append(step(generator))
+        for network in (part for part in learner.modules() if isinstance(part, Learner)):
+            torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
+        optimiser.step()
+        if (number + 1) % _REPORT_STEPS == 0 or number + 1 == plan.steps:
+            reports.append(StepReport(number + 1, plan.steps, float(np.mean(costs))))
+            costs = []
+            report(reports[-1])
+        if checkpoint is not None and (time.monotonic() - saved > checkpoint_seconds or number + 1 == plan.steps):
+            save_checkpoint(checkpoint, plan.kind, plan.fingerprint, learner, optimiser, number + 1, reports)
+            saved = time.monotonic()
+    return reports
 
 
 def relative_rate(number: int, steps: int) -> float:

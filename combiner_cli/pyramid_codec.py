@@ -14,10 +14,8 @@ import numpy.typing as npt
 
 from . import bitstream, hierarchy_groups
 from .bitstream import Header
-from .coder import Chaining
-from .errors import DamagedFileError
 from .hierarchy import HIGHEST_CODE, LOWEST_CODE, PyramidPrior, StageName, descend, values_of
-from .hierarchy_groups import LAST_STAGE, FileSource, Read, Share
+from .hierarchy_groups import LAST_STAGE, Read
 from .signals import Signal, to_values
 
 if TYPE_CHECKING:
@@ -94,20 +92,9 @@ def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
     """
-    assert header.class_bytes is not None and header.noise is not None
-    if header.class_bytes > len(payload):
-        raise DamagedFileError("the file declares more classes than its payload holds; it is damaged")
-    indices = bitstream.indices_from_bytes(payload[header.class_bytes :], len(payload) - header.class_bytes, 8)
+    assert header.noise is not None
     code = header.noise + LOWEST_CODE
-    source = FileSource(
-        Share(list(header.densities), len(indices)),
-        Chaining(8, header.chains),
-        prior.key,
-        prior.parts_from,
-        hierarchy_groups.class_decoder(payload[: header.class_bytes]),
-        indices,
-        keep=not values_only,
-    )
+    source = hierarchy_groups.file_source(header, payload, prior.key, prior.parts_from, not values_only)
     planes = planes_of(header.channels)
     values = np.empty((*header.shape, header.channels if len(planes) > 1 else 0), dtype=np.float32)
     for channels in planes:
@@ -120,9 +107,7 @@ def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool 
             values = decoded  # a copy would be the largest thing in memory
         else:
             values[:, :, channels] = decoded
-    classes = np.concatenate([np.zeros(0, dtype=np.int8), *source.classes]).astype(np.int64)
-    latents = np.concatenate([np.zeros(0, dtype=np.float32), *source.latents])
-    return Read(classes, (indices,), (latents,), values)
+    return source.read(values)
 
 
 def resampled(values: Array, size: tuple[int, ...]) -> Array:

@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import coder
-from .coder import Chaining
 from .hierarchy import FREQUENCY_BITS, Moments, StageName
-from .hierarchy_groups import DENSITIES, STRAIGHT, Share, density_of
+from .hierarchy_groups import STRAIGHT, density_of
 from .models import lapped
 from .models.lapped import BAND, Segment
 from .models.pyramid import UNIT
@@ -43,6 +41,7 @@ from .stage_coding import (
     Writer,
     best_classes,
     class_bits,
+    writer_for,
 )
 
 Array = npt.NDArray[Any]
@@ -221,30 +220,14 @@ def encode_segments(
         prior: of the weights.
         recording: what is coded.
         expected: what a simulation of each segment at the noise code to be used came to.
-        ratio: groups per 8 bits of information where there is no total.
-        method: one of ``search.METHODS``.
-        seed: of the encoder's random numbers.
-        total: bytes that classes and groups together take, if given. They may take more where it is small, or where
-            too little was kept in reserve.
-        reserve: bytes of the total that are kept back for what is not foreseen.
+        ratio, method, seed, total, reserve: see :func:`combiner_cli.stage_coding.writer_for`.
 
     Returns:
         With the squared error on values in [-1, 1].
     """
     code = expected[0].code
-    about = (
-        sum(float(one.information.sum()) for one in expected) * ratio / GROUP_INFORMATION if total is None else total
-    )
-    density = density_of(ratio)
-    writer = Writer(
-        Share([density] * DENSITIES, None),
-        Chaining(8, coder.chains_of(int(about))),
-        prior.key,
-        method,
-        np.random.Generator(np.random.Philox(seed)),
-        total,
-        reserve,
-    )
+    writer = writer_for(prior.key, expected, ratio, method, seed, total, reserve)
+    density = writer.share.densities[0]  # that the header has; it is steered later
     parts, deviation = recording.segments, noise_deviation(code)
     error, spent = 0.0, 0.0
     for number, (frames, own) in enumerate(zip(parts, expected, strict=True)):
@@ -260,13 +243,7 @@ def encode_segments(
         decoded = descend(prior, count, channels, hop, code, source)
         error += squared_error(weights, decoded) * deviation**2
         spent += source.class_bits
-    classes = writer.class_stream()
-    if total is not None:
-        missing = max(total - len(classes) - len(writer.indices), 0)  # nothing is left to code
-        writer.append(np.zeros(missing, dtype=np.int64))
-    densities = (density, *writer.share.densities[1:])
-    latents = np.concatenate([np.zeros(0, dtype=np.float32), *writer.latents])
-    return Coded(code, densities, writer.chaining.chains, classes, writer.indices, latents, error)
+    return writer.finished(code, (density, *writer.share.densities[1:]), error)
 
 
 def _steering(writer: Writer, to_come: Sequence[Forecast], spent: float) -> int:

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import bitstream, hierarchy_groups
+from . import hierarchy_groups
 from .bitstream import Header
-from .coder import Chaining
 from .errors import DamagedFileError
 from .hierarchy import Moments, StageName
-from .hierarchy_groups import FileSource, Read, Share
+from .hierarchy_groups import FileSource, Read
 from .models import lapped
 from .models.lapped import CHANNELS, Segment
 from .models.pyramid import UNIT
@@ -79,22 +78,11 @@ def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1, val
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
     """
-    assert header.class_bytes is not None and header.noise is not None and header.sample_rate is not None
-    if header.class_bytes > len(payload):
-        raise DamagedFileError("the file declares more classes than its payload holds; it is damaged")
+    assert header.sample_rate is not None
     number, angle = header.transform
     if number >= len(prior.hops):
         raise DamagedFileError("the header holds a value out of range; the file is damaged")
-    indices = bitstream.indices_from_bytes(payload[header.class_bytes :], len(payload) - header.class_bytes, 8)
-    file = FileSource(
-        Share(list(header.densities), len(indices)),
-        Chaining(8, header.chains),
-        prior.key,
-        prior.parts_from,
-        hierarchy_groups.class_decoder(payload[: header.class_bytes]),
-        indices,
-        keep=not values_only,
-    )
+    file = hierarchy_groups.file_source(header, payload, prior.key, prior.parts_from, not values_only)
     hop, coded_rate = prior.hops[number], prior.coded_rate(header.sample_rate)
     length = length_at(header.shape[0], header.sample_rate, coded_rate)
     weights = _segments(RecordingSource(file), prior, length, header, hop)
@@ -102,9 +90,7 @@ def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1, val
     if header.channels == CHANNELS:
         values = values @ rotation(angle).astype(np.float32)
     values = resampled(values, coded_rate, header.sample_rate, header.shape[0] * scale)
-    classes = np.concatenate([np.zeros(0, dtype=np.int8), *file.classes]).astype(np.int64)
-    latents = np.concatenate([np.zeros(0, dtype=np.float32), *file.latents])
-    return Read(classes, (indices,), (latents,), values)
+    return file.read(values)
 
 
 def _segments(source: RecordingSource, prior: LappedPrior, length: int, header: Header, hop: int) -> Iterator[Array]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from . import hierarchy_groups, search
+from . import coder, hierarchy_groups, search
 from .coder import Chaining
 from .groups import INFORMATION_UNIT
 from .hierarchy import FREQUENCY_BITS, Moments, StageName, in_parts
@@ -270,6 +271,15 @@ class Writer:
     kept: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1 << 16, dtype=np.int64))
     count: int = 0
 
+    def finished(self, code: int, densities: tuple[int, ...], squared_error: float) -> Coded:
+        """All that is coded; where there is a total it is filled up, should there be nothing left to code."""
+        classes = self.class_stream()
+        if self.total is not None:
+            missing = max(self.total - len(classes) - len(self.indices), 0)
+            self.append(np.zeros(missing, dtype=np.int64))
+        latents = np.concatenate([np.zeros(0, dtype=np.float32), *self.latents])
+        return Coded(code, densities, self.chaining.chains, classes, self.indices, latents, squared_error)
+
     @property
     def indices(self) -> npt.NDArray[np.int64]:
         """Of all groups so far, ``(groups,)``."""
@@ -319,6 +329,35 @@ class Writer:
             left -= self.reserve  # what comes later can hardly give way
         own = float(moments.information().sum()) if name.level == 0 else float(self.expected.information[number])
         self.share.densities[number] = density_of(max(left, 0) * GROUP_INFORMATION / max(own + later, 1))
+
+
+def writer_for(
+    key: int,
+    expected: Sequence[Forecast],
+    ratio: float,
+    method: str,
+    seed: int,
+    total: int | None = None,
+    reserve: int = 0,
+) -> Writer:
+    """An empty file.
+
+    Args:
+        key: of the prior.
+        expected: what simulations of all parts at the noise code to be used came to.
+        ratio: groups per 8 bits of information where there is no total.
+        method: one of ``search.METHODS``.
+        seed: of the encoder's random numbers.
+        total: bytes that classes and groups together take, if given. They may take more where it is small, or where
+            too little was kept in reserve.
+        reserve: bytes of the total that are kept back for what is not foreseen.
+    """
+    about = total
+    if about is None:
+        about = int(sum(float(one.information.sum()) for one in expected) * ratio / GROUP_INFORMATION)
+    chaining = Chaining(8, coder.chains_of(about))
+    generator = np.random.Generator(np.random.Philox(seed))
+    return Writer(Share([density_of(ratio)] * DENSITIES, None), chaining, key, method, generator, total, reserve)
 
 
 def best_classes(energy: Array, octaves: Array, details: int, variances: Array) -> npt.NDArray[np.int64]:

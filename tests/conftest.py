@@ -109,7 +109,7 @@ def recordings_of_tones(count, seed=0):
 def tiny_lapped():
     """A small lapped prior for pairs, learned once from tones, in great haste."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learn_recordings, "_LEARNING_RATE", 0.02)
+        patch.setattr(learner, "_LEARNING_RATE", 0.02)
         patch.setattr(learner, "_WARM_UP", 5)
         return learn_recordings.learn(lapped_plan(), recordings_of_tones(6), recordings_of_tones(2, 50)).prior
 
