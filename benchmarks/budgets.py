@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from common import Curve, write_table
 
-from combiner_cli import codec, metrics, priors
-from combiner_cli.codec import Goal
+from combiner_cli import codec, goals, metrics, priors
+from combiner_cli.goals import Goal
 from combiner_cli.signals import Signal
 
 BUDGETS = tuple(float(rate) for rate in np.geomspace(0.5, 3.5, 12).round(3))  # bits per pixel of the whole file
@@ -28,7 +28,7 @@ def main() -> None:
     suitable = priors.suitable_priors("image", signals[0].shape)
     chosen, measured = {}, {}
     for budget in BUDGETS:
-        prior, settings = codec.plan(signals[0], Goal(bits_per_pixel=budget), None)
+        prior, settings = goals.plan(signals[0], Goal(bits_per_pixel=budget), None)
         chosen[budget] = prior.name
         for other in suitable:
             results = codec.encode_batch(signals, other, settings)

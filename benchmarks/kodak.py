@@ -50,7 +50,7 @@ from matplotlib.ticker import MultipleLocator
 from PIL import Image, ImageDraw, ImageFont
 from pytorch_msssim import ms_ssim
 
-from combiner_cli import codec, media, metrics
+from combiner_cli import goals, media, metrics
 from combiner_cli.signals import Signal
 
 # bits per pixel, most of them rates of RECOMBINER's published points, in an order that is of use when interrupted
@@ -175,7 +175,7 @@ def measure_rate(images: Sequence[Path], rate: float, name: str, rows: Rows, job
 def planned_prior(shape: tuple[int, ...], rate: float) -> tuple[str, str]:
     """Name and id of the prior that the command takes for images of a shape at a rate."""
     blank = Signal("image", np.zeros((*shape, 3), np.uint8))
-    prior, _ = codec.plan(blank, codec.Goal(bits_per_pixel=rate), None)
+    prior, _ = goals.plan(blank, goals.Goal(bits_per_pixel=rate), None)
     return prior.name, f"{prior.id:08x}"
 
 

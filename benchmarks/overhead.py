@@ -20,6 +20,7 @@ from common import write_csv, write_table
 from combiner_cli import media, priors, rates
 from combiner_cli.hierarchy import PyramidPrior
 from combiner_cli.hierarchy_coding import encode_planes, forecast
+from combiner_cli.stage_coding import Budget, writer_for
 
 CODES = (8, 16, 24, 32, 40, 48, 56)
 METHODS = ("best", "viterbi")
@@ -71,7 +72,8 @@ def measure(prior: PyramidPrior, path: Path, code: int) -> dict[str, float]:
     }
     for method in METHODS:
         clock = time.perf_counter()
-        coded = encode_planes(prior, [values], [expected], rates.OVERHEAD, method, 0)
+        writer = writer_for(prior.key, [expected], Budget(rates.OVERHEAD), method, 0)
+        coded = encode_planes(prior, [values], [expected], writer)
         found[f"{method} s"] = time.perf_counter() - clock
         found[f"{method} bpp"] = 8 * (len(coded.classes) + len(coded.indices)) / pixels
         found[f"{method} psnr"] = psnr(coded.squared_error, values.size)

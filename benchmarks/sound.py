@@ -46,7 +46,7 @@ from common import (
 from matplotlib import pyplot
 from PIL import Image
 
-from combiner_cli import codec, media, metrics, priors
+from combiner_cli import goals, media, metrics, priors
 from combiner_cli.signals import Signal
 
 Options = dict[str, object]
@@ -373,7 +373,7 @@ def measure_rate(bench: Bench, names: Sequence[str], rate: float, rows: Rows) ->
 def planned_prior(frames: int, channels: int, sample_rate: int, rate: float, name: str | None) -> tuple[str, str]:
     """Name and id of the prior that the command takes for a sound of that size at a rate."""
     blank = Signal("sound", np.zeros((frames, channels), np.float32), sample_rate, 16)
-    prior, _ = codec.plan(blank, codec.Goal(kilobits_per_second=rate), priors.find(name) if name else None)
+    prior, _ = goals.plan(blank, goals.Goal(kilobits_per_second=rate), priors.find(name) if name else None)
     return prior.name, f"{prior.id:08x}"
 
 

@@ -91,7 +91,10 @@ def main(ctx: click.Context) -> None:
         ctx.meta[_SEEN_INTERRUPT] = True
         raise KeyboardInterrupt
 
-    gc.disable()  # imports and codecs make many objects and no cycles to speak of; to look for them takes time
+    if ctx.invoked_subcommand != learn_prior.name:
+        # imports and codecs make many objects and no cycles to speak of; to look for them takes time
+        gc.disable()
+        ctx.call_on_close(gc.enable)
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, _terminate)
 
@@ -160,14 +163,14 @@ def encode(
       combiner encode --kbps 12 speech.flac
       combiner encode --size 20000 -e 9 photo.png
     """
-    from . import codec, files, media, priors
+    from . import codec, files, goals, media, priors
 
     clock = time.perf_counter()
     target = output or files.default_output(source, ".cmb")
     with files.atomic_output(target, force) as partial:
         original = media.read_signal(source, display.note)
-        goal = codec.Goal(quality, size, bpp, kbps, psnr, snr)
-        prior, settings = codec.plan(original, goal, priors.find(prior_name) if prior_name else None)
+        goal = goals.Goal(quality, size, bpp, kbps, psnr, snr)
+        prior, settings = goals.plan(original, goal, priors.find(prior_name) if prior_name else None)
         settings = replace(settings, device=device, seed=seed, effort=effort, search=search, refine=refine)
         with display.progress_bar() as report:
             result = codec.encode(original, prior, settings, report)

@@ -53,7 +53,6 @@ PARTS_FROM = 6  # of the priors that are learned today
 _ROWS_AT_ONCE = 64  # of an image
 RANGES = ("noise_codes", "rates", "errors")
 _LATENTS_AT_ONCE = 1 << 16
-_SCRATCH = workers.Scratch()
 
 
 def _deviations() -> Array:
@@ -234,6 +233,11 @@ class PyramidPrior(identity.ForManyRates):
         return tiling(shape, channels, shape, 3)
 
     @cached_property
+    def scratch(self) -> workers.Scratch:
+        """Memory for features."""
+        return workers.Scratch()
+
+    @cached_property
     def networks(self) -> tuple[dict[str, WholeNetwork], ...]:
         """The networks of each kind of level by name."""
         return tuple(
@@ -258,7 +262,7 @@ class PyramidPrior(identity.ForManyRates):
         means = np.empty((network.outputs if expected else 0, count))
 
         def strip(rows: slice) -> None:
-            values, contrast = features(own, rows, scratch=_SCRATCH)
+            values, contrast = features(own, rows, scratch=self.scratch)
             results = self.networks[own.kind][network.name](values)
             units = slice(rows.start * own.units[1], rows.stop * own.units[1])
             frequencies[:, units] = frequencies_of(results[network.outputs :])
@@ -277,7 +281,7 @@ class PyramidPrior(identity.ForManyRates):
 
         def strip(item: tuple[int, slice]) -> None:
             place, rows = item
-            values, contrast = pyramid.stage_features(own, number, phases[place], rows, scratch=_SCRATCH)
+            values, contrast = pyramid.stage_features(own, number, phases[place], rows, scratch=self.scratch)
             first = sum(counts[:place]) + pyramid.positions(own, phases[place], slice(0, rows.start))
             columns = slice(first, first + len(contrast))
             results = self.networks[own.kind][network.name](values)
@@ -403,19 +407,35 @@ def problem(prior: PyramidPrior) -> str | None:
         and 0 < prior.size < 2**32
         and type(prior.parts_from) is int
         and prior.parts_from in (0, *range(FEWEST_PARTS_FROM, MOST_PARTS_FROM + 1))
-        and all(len(getattr(prior, name)) == 2 for name in RANGES)
-        and all(type(code) is int and 0 <= code < NOISE_CODES for code in prior.noise_codes)
+        and ranges_possible(prior, NOISE_CODES - 1)
+    )
+    if not possible:
+        return "its configuration is out of range"
+    networks = product(range(COARSE + 1), pyramid.NETWORKS)
+    shapes = {f"{kind}.{own.name}": (own.features, own.values, own.outputs, own.relative) for kind, own in networks}
+    return wrong_networks(prior.stored, shapes)
+
+
+def wrong_networks(stored: dict[str, Array], shapes: dict[str, tuple[int, int, int, int]]) -> str | None:
+    """Why the tensors of networks cannot work, or ``None``.
+
+    Args:
+        stored: tensors by ``level.network.tensor``.
+        shapes: features, results, outputs and relative features of the networks by ``level.network``.
+    """
+    for name, shape in shapes.items():
+        if not whole.fits({part: stored.get(f"{name}.{part}") for part in whole.TENSORS}, *shape):
+            return f"its network {name} has a wrong shape or type"
+    wanted = {f"{name}.{part}" for name, part in product(shapes, whole.TENSORS)}
+    return None if set(stored) == wanted else "it holds tensors that it has no use for"
+
+
+def ranges_possible(prior: identity.ForManyRates, highest_code: int) -> bool:
+    """Whether noise codes, rates and errors of a prior are such."""
+    return (
+        all(len(getattr(prior, name)) == 2 for name in RANGES)
+        and all(type(code) is int and 0 <= code <= highest_code for code in prior.noise_codes)
         and all(type(value) is float and 0 < value < 64 for value in (*prior.rates, *prior.errors))
         and prior.noise_codes[0] < prior.noise_codes[1]
         and prior.rates[0] < prior.rates[1]
     )
-    if not possible:
-        return "its configuration is out of range"
-    wanted = set()
-    for kind, network in product(range(COARSE + 1), pyramid.NETWORKS):
-        begin = f"{kind}.{network.name}."
-        wanted |= {begin + part for part in whole.TENSORS}
-        own = {part: prior.stored.get(begin + part) for part in whole.TENSORS}
-        if not whole.fits(own, network.features, network.values, network.outputs, network.relative):
-            return f"its network {begin[:-1]} has a wrong shape or type"
-    return None if set(prior.stored) == wanted else "it holds tensors that it has no use for"

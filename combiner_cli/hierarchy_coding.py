@@ -21,9 +21,9 @@ from .stage_coding import (
     Encoding,
     Forecast,
     Search,
+    Writer,
     best_classes,
     class_bits,
-    writer_for,
 )
 
 Array = npt.NDArray[Any]
@@ -159,26 +159,16 @@ def forecast(prior: PyramidPrior, values: Array, code: int) -> Forecast:
     return Forecast(code, source.bits, source.class_bits, source.information, error)
 
 
-def encode_planes(
-    prior: PyramidPrior,
-    planes: Sequence[Array],
-    expected: Sequence[Forecast],
-    ratio: float,
-    method: str,
-    seed: int,
-    total: int | None = None,
-    reserve: int = 0,
-) -> Coded:
+def encode_planes(prior: PyramidPrior, planes: Sequence[Array], expected: Sequence[Forecast], writer: Writer) -> Coded:
     """Code the planes of an image, one after the other.
 
     Args:
         prior: of the weights.
         planes: their values, ``(height, width, 1 or 3)`` each, in 255ths, 0 in the middle.
         expected: what a simulation of each at the noise code to be used came to.
-        ratio, method, seed, total, reserve: see :func:`combiner_cli.stage_coding.writer_for`.
+        writer: of an empty file.
     """
     code = expected[0].code
-    writer = writer_for(prior.key, expected, ratio, method, seed, total, reserve)
     error = 0.0
     for values, own in zip(planes, expected, strict=True):
         picture = picture_of(values)

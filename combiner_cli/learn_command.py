@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -226,14 +226,18 @@ def learn_prior(dataset: Path, output: Path, force: bool, checkpoint: Path | Non
     )
 
 
+_Learned = TypeVar("_Learned")
 _Describe = Callable[[str, str], str]  # the command and what it took -> the text of the card
 
 
 def _family(asked: Request) -> str:
     """The family that is meant, where the options go with it."""
-    family = asked.family or ("siren" if asked.layers else "pyramid" if asked.start else "linear")
-    if asked.start and family not in ("pyramid", "lapped"):
+    start = _start(asked)
+    family = asked.family or ("siren" if asked.layers else start.family if start else "linear")
+    if start and family not in ("pyramid", "lapped"):
         raise UsageError("--start goes with --family pyramid or lapped")
+    if start and start.family != family:
+        raise UsageError(f"--start takes a {family} prior here, and {start.name} is a {start.family} one")
     if (asked.hop or asked.sample_rate) and family != "lapped":
         raise UsageError("--hop and --sample-rate go with --family lapped")
     if (family == "siren") != (asked.layers > 0):
@@ -241,20 +245,39 @@ def _family(asked: Request) -> str:
     return family
 
 
+def _start(asked: Request) -> AnyPrior | None:
+    """The prior that is learned on, if any."""
+    from . import priors
+
+    return priors.find(asked.start) if asked.start else None
+
+
+def _by_steps(learn: Callable[..., _Learned], plan: Any, sample: Any, asked: Request) -> _Learned:
+    """Learn by gradient steps, and show how that goes."""
+    from .codec import choose_device
+
+    with display.step_display(plan.name) as show:
+        return learn(
+            plan,
+            sample.training,
+            sample.held_out,
+            choose_device(asked.device),
+            asked.checkpoint,
+            asked.checkpoint_seconds,
+            show,
+            _start(asked),
+        )
+
+
 def _pyramid(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
     """A prior over the weights of pyramids."""
-    from . import cards, datasets, learn_hierarchy, priors
-    from .codec import choose_device
-    from .hierarchy import PyramidPrior
+    from . import cards, datasets, learn_hierarchy
 
     if asked.beta is not None or asked.rate is not None:
         raise UsageError("a pyramid prior is for all rates; leave out --rate and --beta")
     crop = asked.tile or 256
     if crop < 16:
         raise UsageError("a pyramid takes crops of at least 16 samples; give a larger --tile")
-    start = priors.find(asked.start) if asked.start else None
-    if start is not None and not isinstance(start, PyramidPrior):
-        raise UsageError(f"--start takes a pyramid prior, and {start.name} is not one")
     sample = datasets.sample_pictures(source, crop, asked.held_out, _MOST_PICTURE_BYTES, asked.seed)
     plan = learn_hierarchy.PyramidPlan(
         name=asked.name,
@@ -266,36 +289,21 @@ def _pyramid(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
         noise_codes=(4, 88),
         seed=asked.seed,
         size=sample.size,
-        start=start.id if start else None,
+        start=start.id if (start := _start(asked)) else None,
     )
-    with display.step_display(plan.name) as show:
-        learned = learn_hierarchy.learn(
-            plan,
-            sample.training,
-            sample.held_out,
-            choose_device(asked.device),
-            asked.checkpoint,
-            asked.checkpoint_seconds,
-            show,
-            start,
-        )
+    learned = _by_steps(learn_hierarchy.learn, plan, sample, asked)
     data = f"{asked.describe or source.source.resolve().name}, {sample.signals} images"
     return learned.prior, lambda command, spent: cards.pyramid_card(plan, learned, command, data, spent)
 
 
 def _lapped(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
     """A prior over the weights of lapped transforms."""
-    from . import cards, datasets, learn_recordings, priors
-    from .codec import choose_device
-    from .recordings import LappedPrior
+    from . import cards, datasets, learn_recordings
 
     if asked.beta is not None or asked.rate is not None:
         raise UsageError("a lapped prior is for all rates; leave out --rate and --beta")
     hops = asked.hop or (256,)
     learn_recordings.check_hops(hops)
-    start = priors.find(asked.start) if asked.start else None
-    if start is not None and not isinstance(start, LappedPrior):
-        raise UsageError(f"--start takes a lapped prior, and {start.name} is not one")
     sample = datasets.sample_recordings(source, asked.sample_rate, asked.held_out, _MOST_RECORDING_BYTES)
     length = sample.sample_rate * 128 // 125  # about a second; 64 frames of 256 samples at 16 kHz
     plan = learn_recordings.LappedPlan(
@@ -311,19 +319,9 @@ def _lapped(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
         sample_rate=sample.sample_rate,
         channels=max(len(own) for own in sample.training),
         size=sample.size,
-        start=start.id if start else None,
+        start=start.id if (start := _start(asked)) else None,
     )
-    with display.step_display(plan.name) as show:
-        learned = learn_recordings.learn(
-            plan,
-            sample.training,
-            sample.held_out,
-            choose_device(asked.device),
-            asked.checkpoint,
-            asked.checkpoint_seconds,
-            show,
-            start,
-        )
+    learned = _by_steps(learn_recordings.learn, plan, sample, asked)
     data = f"{asked.describe or source.source.resolve().name}, {sample.signals} sounds"
     return learned.prior, lambda command, spent: cards.lapped_card(plan, learned, command, data, spent)
 

@@ -9,11 +9,9 @@ coded candidates; every network is trained on the context that it will meet.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +23,13 @@ from . import hierarchy_coding
 from .hierarchy import PARTS_FROM, PyramidPrior, noise_deviation
 from .learner import (
     Course,
+    Curve,
     Learner,
     Shape,
     StepReport,
     evidence,
+    fingerprint,
+    ranges_of,
     sampled,
     stored,
     train,
@@ -89,7 +90,7 @@ class LearnedPyramid:
 
     prior: PyramidPrior
     reports: tuple[StepReport, ...]
-    curve: tuple[tuple[int, float, float], ...]
+    curve: Curve
 
 
 def learn(
@@ -128,7 +129,7 @@ def learn(
     reports = train(
         learner,
         step,
-        Course(plan.steps, plan.seed, _CHECKPOINT, _fingerprint(plan, training)),
+        Course(plan.steps, plan.seed, _CHECKPOINT, fingerprint(plan, training)),
         None if start is None else (start.stored, start.name),
         checkpoint,
         checkpoint_seconds,
@@ -139,8 +140,7 @@ def learn(
         plan.name, "image", (low, high), (1.0, 2.0), (1.0, 1.0), plan.size, stored(learner), PARTS_FROM
     )
     curve = _curve(prior, held_out)
-    rates, errors = zip(*((curve[n][1], 4 * 10 ** (-curve[n][2] / 10)) for n in (0, -1)), strict=True)
-    prior = replace(prior, noise_codes=(curve[0][0], curve[-1][0]), rates=rates, errors=errors)
+    prior = replace(prior, **ranges_of(curve))
     return LearnedPyramid(prior, tuple(reports), curve)
 
 
@@ -296,7 +296,7 @@ def _weights(code: Array) -> Array:
     return np.exp2(-(code - _USUAL_CODE) * _WEIGHT_OCTAVES).clip(0.1, 8.0)
 
 
-def _curve(prior: PyramidPrior, held_out: Sequence[npt.NDArray[np.uint8]]) -> tuple[tuple[int, float, float], ...]:
+def _curve(prior: PyramidPrior, held_out: Sequence[npt.NDArray[np.uint8]]) -> Curve:
     """Noise code, bits per pixel and PSNR of simulated coding, from where pictures take hardly any bits."""
     low, high = prior.noise_codes
     found = []
@@ -310,11 +310,3 @@ def _curve(prior: PyramidPrior, held_out: Sequence[npt.NDArray[np.uint8]]) -> tu
             errors.append(math.log(max(expected.squared_error, 1e-6) / picture.size))
         found.append((code, float(np.mean(rates)), 10 * math.log10(255**2 / math.exp(float(np.mean(errors))))))
     return tuple(found)
-
-
-def _fingerprint(plan: PyramidPlan, training: Sequence[npt.NDArray[np.uint8]]) -> str:
-    """Of everything that must not change between a checkpoint and its resumption."""
-    content = hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode())
-    for picture in training:
-        content.update(str(picture.shape).encode() + np.ascontiguousarray(picture).tobytes())
-    return content.hexdigest()

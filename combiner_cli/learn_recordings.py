@@ -7,11 +7,9 @@ meet. See :mod:`combiner_cli.learner` for the loss.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,10 +22,13 @@ from . import recording_coding
 from .errors import UsageError
 from .learner import (
     Course,
+    Curve,
     Learner,
     Shape,
     StepReport,
     evidence,
+    fingerprint,
+    ranges_of,
     sampled,
     stored,
     train,
@@ -99,7 +100,7 @@ class LearnedLapped:
 
     prior: LappedPrior
     reports: tuple[StepReport, ...]
-    curve: tuple[tuple[int, float, float], ...]
+    curve: Curve
 
 
 def learn(
@@ -151,7 +152,7 @@ def learn(
     reports = train(
         learner,
         step,
-        Course(plan.steps, plan.seed, _CHECKPOINT, _fingerprint(plan, training)),
+        Course(plan.steps, plan.seed, _CHECKPOINT, fingerprint(plan, training)),
         None if start is None else (start.stored, start.name),
         checkpoint,
         checkpoint_seconds,
@@ -159,8 +160,7 @@ def learn(
     )
     prior = replace(prior, stored=stored(learner))
     curve = _curve(prior, held_out)
-    rates, errors = zip(*((curve[n][1], 4 * 10 ** (-curve[n][2] / 10)) for n in (0, -1)), strict=True)
-    prior = replace(prior, noise_codes=(curve[0][0], curve[-1][0]), rates=rates, errors=errors)
+    prior = replace(prior, **ranges_of(curve))
     return LearnedLapped(prior, tuple(reports), curve)
 
 
@@ -282,7 +282,7 @@ def _weights(code: Array) -> Array:
     return np.exp2(-(code - _USUAL_CODE) * _WEIGHT_OCTAVES).clip(0.25, 4.0)
 
 
-def _curve(prior: LappedPrior, held_out: Sequence[Array]) -> tuple[tuple[int, float, float], ...]:
+def _curve(prior: LappedPrior, held_out: Sequence[Array]) -> Curve:
     """Noise code, bits per sample instant and PSNR of simulated coding."""
     low, high = prior.noise_codes
     found = []
@@ -309,11 +309,3 @@ def check_hops(hops: Sequence[int]) -> None:
     for hop in hops:
         if hop % (2 * BAND) or not 2 * BAND <= hop <= LARGEST_HOP:
             raise UsageError(f"a hop is a multiple of {2 * BAND} up to {LARGEST_HOP}, unlike {hop}")
-
-
-def _fingerprint(plan: LappedPlan, training: Sequence[Array]) -> str:
-    """Of everything that must not change between a checkpoint and its resumption."""
-    content = hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode())
-    for samples in training:
-        content.update(str(samples.shape).encode() + np.ascontiguousarray(samples).tobytes())
-    return content.hexdigest()

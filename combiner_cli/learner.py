@@ -7,6 +7,7 @@ Here the data variance depends on what is decoded, and a small network learns it
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -25,6 +26,7 @@ from .models import whole
 from .stage_coding import LEAST_REACH, MOST_REACH, REACH, REACH_PER_BIT
 
 Array = npt.NDArray[Any]
+Curve = tuple[tuple[int, float, float], ...]  # noise codes, bits per point, PSNR (peak-to-peak 2)
 
 _LAST_RATE = 0.02  # of the learning rate, at the end
 _WARM_UP = 100  # steps
@@ -168,6 +170,24 @@ def train(
             save_checkpoint(checkpoint, plan.kind, plan.fingerprint, learner, optimiser, number + 1, reports)
             saved = time.monotonic()
     return reports
+
+
+def fingerprint(plan: Any, training: Sequence[npt.NDArray[Any]]) -> str:
+    """Of everything that must not change between a checkpoint and its resumption: a dataclass, and what is learned."""
+    content = hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode())
+    for values in training:
+        content.update(str(values.shape).encode() + np.ascontiguousarray(values).tobytes())
+    return content.hexdigest()
+
+
+def ranges_of(curve: Curve) -> dict[str, Any]:
+    """The fields of a prior for many rates that follow from its curve."""
+    ends = curve[0], curve[-1]
+    return {
+        "noise_codes": tuple(code for code, _, _ in ends),
+        "rates": tuple(rate for _, rate, _ in ends),
+        "errors": tuple(4 * 10 ** (-psnr / 10) for _, _, psnr in ends),
+    }
 
 
 def relative_rate(number: int, steps: int) -> float:

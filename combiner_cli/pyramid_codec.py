@@ -20,7 +20,7 @@ from .signals import Signal, to_values
 
 if TYPE_CHECKING:
     from . import rates
-    from .stage_coding import Coded, Forecast
+    from .stage_coding import Budget, Coded, Forecast
 
 Array = npt.NDArray[Any]
 
@@ -52,6 +52,7 @@ def encode(
     """
     from . import rates
     from .hierarchy_coding import encode_planes, forecast
+    from .stage_coding import writer_for
 
     clock = time.perf_counter()
     codes = rates.Codes(LOWEST_CODE, HIGHEST_CODE, 40, 1 / 8, _HALF_RANGE, 16)
@@ -66,8 +67,11 @@ def encode(
         return known[code]
 
     def attempt_at(code: int) -> rates.Attempt:
-        def attempt(ratio: float, total: int | None, reserve: int) -> tuple[bytes, Coded]:
-            coded = encode_planes(prior, planes, foretell(code), ratio, method, seed, total, reserve)
+        expected = foretell(code)
+
+        def attempt(budget: Budget) -> tuple[bytes, Coded]:
+            writer = writer_for(prior.key, expected, budget, method, seed)
+            coded = encode_planes(prior, planes, expected, writer)
             return rates.packed(replace(header, noise=code - LOWEST_CODE), coded), coded
 
         return attempt

@@ -17,7 +17,7 @@ from . import bitstream
 from .bitstream import Header
 from .errors import UsageError
 from .identity import ForManyRates
-from .stage_coding import Coded, Forecast
+from .stage_coding import Budget, Coded, Forecast
 
 OVERHEAD = 1.05  # groups per 8 bits of information
 _LEAST_RATIO = 0.05
@@ -31,7 +31,7 @@ _NEAR = 0.25  # octaves of variance with which it will do
 
 Array = npt.NDArray[Any]
 Foretell = Callable[[int], Sequence[Forecast]]
-Attempt = Callable[[float, int | None, int], tuple[bytes, Coded]]
+Attempt = Callable[[Budget], tuple[bytes, Coded]]
 
 
 @dataclass(frozen=True)
@@ -163,15 +163,14 @@ def written(
     """A file, of exactly a size where there is one; ``None`` where that is too small.
 
     Args:
-        attempt: writes a file, given groups per 8 bits of information, and where there is a size the bytes of classes
-            and groups and of those how many to keep in reserve.
+        attempt: writes a file of about a budget.
         header: of the file, without streams.
         expected: what the parts of the signal were foretold to come to.
         size: of the file in bytes, or ``None``.
         most: attempts.
     """
     if size is None:
-        return attempt(OVERHEAD, None, 0)
+        return attempt(Budget(OVERHEAD))
     # the header is as long as its numbers are large, and is known afterwards only; so is what the last stages hold
     classes = sum(one.class_bits for one in expected) / 8
     around = len(bitstream.pack(replace(header, noise=0, class_bytes=round(classes), densities=(0,) * 8), b""))
@@ -179,7 +178,7 @@ def written(
     information = sum(float(one.information.sum()) for one in expected) / 2048
     ratio = min(OVERHEAD, max(size - around - classes, 0) / max(information, 1))
     for _ in range(most):
-        data, coded = attempt(ratio, size - around, reserve)
+        data, coded = attempt(Budget(ratio, size - around, reserve))
         if len(data) == size:
             return data, coded
         used = len(coded.indices)
@@ -237,7 +236,7 @@ def best(
         found = [file] if file else []
     if not found:
         # no file is smaller than that of the largest noise variance, with no groups but those that cannot be left out
-        smallest, _ = attempt_at(codes.lowest)(0.0, None, 0)
+        smallest, _ = attempt_at(codes.lowest)(Budget(0.0))
         raise UsageError(f"a file of this {header.kind} takes {len(smallest)} bytes; ask for more than {size}")
     return min(found, key=lambda file: file[1].squared_error)
 

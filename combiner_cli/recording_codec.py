@@ -18,7 +18,7 @@ from .recording_coding import Recording, encode_segments, forecast
 from .recordings import HIGHEST_CODE, LappedPrior, noise_deviation, principal_angle, rotation
 from .resampling import resampled
 from .signals import Signal
-from .stage_coding import Coded, Forecast
+from .stage_coding import Budget, Coded, Forecast, writer_for
 
 Array = npt.NDArray[Any]
 
@@ -70,8 +70,9 @@ def encode(
     def attempt_at(code: int) -> rates.Attempt:
         expected = listener.all_parts(code)
 
-        def attempt(ratio: float, total: int | None, reserve: int) -> tuple[bytes, Coded]:
-            coded = encode_segments(prior, listener.recording, expected, ratio, method, seed, total, reserve)
+        def attempt(budget: Budget) -> tuple[bytes, Coded]:
+            writer = writer_for(prior.key, expected, budget, method, seed)
+            coded = encode_segments(prior, listener.recording, expected, writer)
             return rates.packed(replace(header, noise=code), coded), coded
 
         return attempt

@@ -41,7 +41,6 @@ from .stage_coding import (
     Writer,
     best_classes,
     class_bits,
-    writer_for,
 )
 
 Array = npt.NDArray[Any]
@@ -204,29 +203,19 @@ class Recording:
         return lapped.analyse(padded, self.hop)
 
 
-def encode_segments(
-    prior: LappedPrior,
-    recording: Recording,
-    expected: Sequence[Forecast],
-    ratio: float,
-    method: str,
-    seed: int,
-    total: int | None = None,
-    reserve: int = 0,
-) -> Coded:
+def encode_segments(prior: LappedPrior, recording: Recording, expected: Sequence[Forecast], writer: Writer) -> Coded:
     """Code the segments of a recording, one after the other.
 
     Args:
         prior: of the weights.
         recording: what is coded.
         expected: what a simulation of each segment at the noise code to be used came to.
-        ratio, method, seed, total, reserve: see :func:`combiner_cli.stage_coding.writer_for`.
+        writer: of an empty file.
 
     Returns:
         With the squared error on values in [-1, 1].
     """
     code = expected[0].code
-    writer = writer_for(prior.key, expected, ratio, method, seed, total, reserve)
     density = writer.share.densities[0]  # that the header has; it is steered later
     parts, deviation = recording.segments, noise_deviation(code)
     error, spent = 0.0, 0.0

@@ -301,7 +301,7 @@ def principal_angle(samples: Array) -> int:
 
 def problem(prior: LappedPrior) -> str | None:
     """Why the values of a prior cannot work, or ``None``."""
-    whole_numbers = (prior.size, prior.sample_rate, prior.parts_from, prior.channels, *prior.hops, *prior.noise_codes)
+    whole_numbers = (prior.size, prior.sample_rate, prior.parts_from, prior.channels, *prior.hops)
     possible = (
         prior.family == FAMILY
         and prior.kind == "sound"
@@ -312,24 +312,16 @@ def problem(prior: LappedPrior) -> str | None:
         and hierarchy.FEWEST_PARTS_FROM <= prior.parts_from <= hierarchy.MOST_PARTS_FROM
         and 0 < len(prior.hops) <= MOST_HOPS
         and all(2 * BAND <= hop <= LARGEST_HOP and hop % (2 * BAND) == 0 for hop in prior.hops)
-        and all(len(getattr(prior, name)) == 2 for name in RANGES)
-        and all(0 <= code <= HIGHEST_CODE for code in prior.noise_codes)
-        and all(type(value) is float and 0 < value < 64 for value in (*prior.rates, *prior.errors))
-        and prior.noise_codes[0] < prior.noise_codes[1]
-        and prior.rates[0] < prior.rates[1]
+        and hierarchy.ranges_possible(prior, HIGHEST_CODE)
     )
     if not possible:
         return "its configuration is out of range"
-    wanted = set()
+    shapes = {}
     for level in range(LEVELS):
-        known = lapped.networks(level)
         for name in prior.network_names(level):
-            begin, network = f"{level}.{name}.", known[name]
-            wanted |= {begin + part for part in whole.TENSORS}
-            own = {part: prior.stored.get(begin + part) for part in whole.TENSORS}
-            if not whole.fits(own, network.features, network.values, network.values, network.relative):
-                return f"its network {begin[:-1]} has a wrong shape or type"
-    return None if set(prior.stored) == wanted else "it holds tensors that it has no use for"
+            own = lapped.networks(level)[name]
+            shapes[f"{level}.{name}"] = (own.features, own.values, own.values, own.relative)
+    return hierarchy.wrong_networks(prior.stored, shapes)
 
 
 def rendered(weights: Iterator[Array], count: int, length: int, hop: int, at_hop: int) -> Array:

@@ -177,9 +177,9 @@ class Search(Encoding):
             means[coded], deviations[coded] = mean, deviation
             target = search.target(part, means, deviations, part.groups)
             before = writer.indices[-hierarchy_groups.reach_of(writer.chaining) :]
-            indices = search.search(target, writer.chaining, writer.key, before[None], writer.method, writer.generator)[
-                0
-            ]
+            (indices,) = search.search(
+                target, writer.chaining, writer.key, before[None], writer.method, writer.generator
+            )
             z = hierarchy_groups.look_up(np.append(before, indices), part, writer.chaining, writer.key)
         values = moments.values(part.order, z)
         error = np.abs(self.target(name, own)[coded] - values[coded] / UNIT)
@@ -313,16 +313,14 @@ class Writer:
         if self.total is None or final is None or name.level > 1 or (name.level, name.number > 0) == (1, True):
             return
         assert self.expected is not None
-        number = density_number(name)
-        last_activity = StageName(0, 4 if final.number > 3 else 0)
-        all_classes = name.level == 0 and name.number >= last_activity.number
-        if all_classes:
-            length = len(self.class_stream())
-        else:
-            length = math.ceil((self.classes.bits + max(self.expected.class_bits - source.class_bits, 0)) / 8)
         if name == final:
             self.leave_rest()
             return
+        number, last_activity = density_number(name), 4 if final.number > 3 else 0
+        if name.level == 0 and name.number >= last_activity:
+            length = len(self.class_stream())  # the classes are all there
+        else:
+            length = math.ceil((self.classes.bits + max(self.expected.class_bits - source.class_bits, 0)) / 8)
         left = self.total - length - len(self.indices)
         later = float(self.expected.information[number + 1 :].sum())
         if later < _MUCH_RESERVE * self.reserve * GROUP_INFORMATION:
@@ -331,33 +329,39 @@ class Writer:
         self.share.densities[number] = density_of(max(left, 0) * GROUP_INFORMATION / max(own + later, 1))
 
 
-def writer_for(
-    key: int,
-    expected: Sequence[Forecast],
-    ratio: float,
-    method: str,
-    seed: int,
-    total: int | None = None,
-    reserve: int = 0,
-) -> Writer:
+@dataclass(frozen=True)
+class Budget:
+    """How large a file is to be.
+
+    Attributes:
+        ratio: groups per 8 bits of information where there is no total, and before the size is known.
+        total: bytes that classes and groups together take, if given. They may take more where it is small, or where
+            too little was kept in reserve.
+        reserve: bytes of the total that are kept back for what is not foreseen.
+    """
+
+    ratio: float
+    total: int | None = None
+    reserve: int = 0
+
+
+def writer_for(key: int, expected: Sequence[Forecast], budget: Budget, method: str, seed: int) -> Writer:
     """An empty file.
 
     Args:
         key: of the prior.
         expected: what simulations of all parts at the noise code to be used came to.
-        ratio: groups per 8 bits of information where there is no total.
+        budget: of the file.
         method: one of ``search.METHODS``.
         seed: of the encoder's random numbers.
-        total: bytes that classes and groups together take, if given. They may take more where it is small, or where
-            too little was kept in reserve.
-        reserve: bytes of the total that are kept back for what is not foreseen.
     """
-    about = total
+    about = budget.total
     if about is None:
-        about = int(sum(float(one.information.sum()) for one in expected) * ratio / GROUP_INFORMATION)
+        about = int(sum(float(one.information.sum()) for one in expected) * budget.ratio / GROUP_INFORMATION)
     chaining = Chaining(8, coder.chains_of(about))
+    share = Share([density_of(budget.ratio)] * DENSITIES, None)
     generator = np.random.Generator(np.random.Philox(seed))
-    return Writer(Share([density_of(ratio)] * DENSITIES, None), chaining, key, method, generator, total, reserve)
+    return Writer(share, chaining, key, method, generator, budget.total, budget.reserve)
 
 
 def best_classes(energy: Array, octaves: Array, details: int, variances: Array) -> npt.NDArray[np.int64]:

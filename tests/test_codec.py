@@ -11,7 +11,7 @@ from conftest import smooth_image, tiny_prior, tone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from combiner_cli import bitstream, codec, condition, metrics, refine
+from combiner_cli import bitstream, codec, condition, goals, metrics, refine
 from combiner_cli.errors import (
     CombinerError,
     DamagedFileError,
@@ -309,22 +309,22 @@ def test_groups_of_16_bits_write_files_of_version_1_and_chained_ones_of_version_
 def test_goals_become_settings_and_exclude_each_other():
     image, sound = smooth_image(20, 30), tone(8000)
     prior = tiny_prior()
-    assert codec.plan(image, codec.Goal(size=77), prior) == (prior, codec.Settings(size=77))
-    assert codec.plan(image, codec.Goal(bits_per_pixel=1.5), prior)[1].size == 112  # 600 · 1.5 / 8, at most
-    assert codec.plan(image, codec.Goal(psnr=30.0), prior)[1] == codec.Settings(psnr=30.0)
-    assert codec.plan(image, codec.Goal(), prior)[1] == codec.Settings()
-    assert codec.plan(sound, codec.Goal(kilobits_per_second=6.0), tiny_prior("sound"))[1].size == 375
-    noise_ratio = codec.plan(sound, codec.Goal(snr=20.0), tiny_prior("sound"))[1].psnr
+    assert goals.plan(image, goals.Goal(size=77), prior) == (prior, codec.Settings(size=77))
+    assert goals.plan(image, goals.Goal(bits_per_pixel=1.5), prior)[1].size == 112  # 600 · 1.5 / 8, at most
+    assert goals.plan(image, goals.Goal(psnr=30.0), prior)[1] == codec.Settings(psnr=30.0)
+    assert goals.plan(image, goals.Goal(), prior)[1] == codec.Settings()
+    assert goals.plan(sound, goals.Goal(kilobits_per_second=6.0), tiny_prior("sound"))[1].size == 375
+    noise_ratio = goals.plan(sound, goals.Goal(snr=20.0), tiny_prior("sound"))[1].psnr
     assert noise_ratio == pytest.approx(20 + 10 * math.log10(4 / np.mean(np.square(sound.samples.astype(float)))))
     with pytest.raises(UsageError, match="--snr is for sounds; give --psnr for an image"):
-        codec.plan(image, codec.Goal(snr=20.0), prior)
+        goals.plan(image, goals.Goal(snr=20.0), prior)
     with pytest.raises(UsageError, match="the sound is silent, so that it has no SNR to reach; give -q or --psnr"):
-        codec.plan(replace(sound, samples=0 * sound.samples), codec.Goal(snr=20.0), tiny_prior("sound"))
+        goals.plan(replace(sound, samples=0 * sound.samples), goals.Goal(snr=20.0), tiny_prior("sound"))
     with pytest.raises(UsageError, match="-q and --psnr exclude each other"):
-        codec.plan(image, codec.Goal(quality=5, psnr=30.0), prior)
+        goals.plan(image, goals.Goal(quality=5, psnr=30.0), prior)
     with pytest.raises(UsageError, match="--kbps is for sounds"):
-        codec.plan(image, codec.Goal(kilobits_per_second=6.0), prior)
+        goals.plan(image, goals.Goal(kilobits_per_second=6.0), prior)
     with pytest.raises(UsageError, match="--bpp is for images"):
-        codec.plan(sound, codec.Goal(bits_per_pixel=1.0), tiny_prior("sound"))
+        goals.plan(sound, goals.Goal(bits_per_pixel=1.0), tiny_prior("sound"))
     with pytest.raises(PriorError, match="is for images"):
-        codec.plan(sound, codec.Goal(), prior)
+        goals.plan(sound, goals.Goal(), prior)

@@ -58,6 +58,9 @@ LEVELS = {
     "closed_form": 3,
     "learn_mixture": 3,
     "codec": 4,
+    "goals": 5,
+    "image_files": 5,
+    "sound_files": 5,
     "media": 5,
     "files": 5,
     "metrics": 3,
@@ -113,7 +116,19 @@ ORDER = [
     "learn_mixture",
     "metrics",
 ]
-ORDER += ["files", "media", "datasets", "cards", "display", "options", "learn_command", "cli"]
+ORDER += [
+    "goals",
+    "files",
+    "image_files",
+    "sound_files",
+    "media",
+    "datasets",
+    "cards",
+    "display",
+    "options",
+    "learn_command",
+    "cli",
+]
 WITH_TORCH = {
     "posterior",
     "gauss_newton",

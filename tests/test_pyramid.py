@@ -40,7 +40,7 @@ from combiner_cli.hierarchy_groups import (
 )
 from combiner_cli.models import pyramid, whole
 from combiner_cli.signals import Signal
-from combiner_cli.stage_coding import best_classes
+from combiner_cli.stage_coding import Budget, best_classes, writer_for
 
 
 def plan(**changed):
@@ -367,7 +367,9 @@ def test_no_detail_of_a_coarse_level_is_left_behind():
     values = image.samples.astype(float) - 127.5
     worst = []
     for own in (prior, replace(prior, parts_from=0)):
-        coded = hierarchy_coding.encode_planes(own, [values], [forecast(own, values, code)], 1.07, "viterbi", 0)
+        expected = [forecast(own, values, code)]
+        writer = writer_for(own.key, expected, Budget(1.07), "viterbi", 0)
+        coded = hierarchy_coding.encode_planes(own, [values], expected, writer)
         assert coded.squared_error > 0
         worst.append(coded.squared_error)
     assert worst[0] < 0.8 * worst[1]
