@@ -234,10 +234,10 @@ def _family(asked: Request) -> str:
     """The family that is meant, where the options go with it."""
     start = _start(asked)
     family = asked.family or ("siren" if asked.layers else start.family if start else "linear")
-    if start and family not in ("pyramid", "lapped"):
-        raise UsageError("--start goes with --family pyramid or lapped")
+    if start and start.family not in ("pyramid", "lapped"):
+        raise UsageError(f"--start takes a pyramid or a lapped prior, and {start.name} is a {start.family} one")
     if start and start.family != family:
-        raise UsageError(f"--start takes a {family} prior here, and {start.name} is a {start.family} one")
+        raise UsageError(f"--start {start.name} goes with --family {start.family}")
     if (asked.hop or asked.sample_rate) and family != "lapped":
         raise UsageError("--hop and --sample-rate go with --family lapped")
     if (family == "siren") != (asked.layers > 0):

@@ -389,7 +389,7 @@ def test_learn_prior_learns_a_pyramid_and_goes_on_from_it(tmp_path, dataset):
     card = second.with_suffix(".md").read_text()
     assert f"on from the prior {start.id:08x}" in card and f"id `{prior.id:08x}`" in card
     assert "on from" not in first.with_suffix(".md").read_text()
-    refused(run("learn-prior", dataset, "-o", second, "-f", "--start", "cifar10-1", *common), 2, "takes a pyramid prior")
+    refused(run("learn-prior", dataset, "-o", second, "-f", "--start", "cifar10-1", *common), 2, "a siren one")
     refused(run("learn-prior", dataset, "-o", second, "-f", "--start", first, "--family", "linear"), 2, "--start")
 
 
@@ -414,7 +414,7 @@ def test_learn_prior_learns_a_lapped_prior_and_goes_on_from_it(tmp_path, quick):
     assert run("decode", "pair.cmb", "-o", "pair.wav", "--prior", second).exit_code == 0
     assert media.read_signal(quick / "pair.wav").samples.shape == (700, 2)
     refused(run("learn-prior", source, "-o", second, "-f", *common[:2], "--hop", "24"), 2, "multiple of 16")
-    refused(run("learn-prior", source, "-o", second, "-f", *common, "--start", "tiny-sound"), 2, "takes a lapped prior")
+    refused(run("learn-prior", source, "-o", second, "-f", *common, "--start", "tiny-sound"), 2, "a siren one")
     refused(run("learn-prior", source, "-o", second, "-f", "--hop", "16"), 2, "--family lapped")
     refused(run("learn-prior", source, "-o", second, "-f", *common, "--rate", "1"), 2, "all rates")
 
