@@ -4,4 +4,4 @@ The public functions are ``codec.encode`` and ``codec.decode``; this module impo
 starts fast.
 """
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from .codec import EncodeResult
-    from .learn import RoundReport
-    from .learn_mixture import MixtureReport
-    from .learner import StepReport
-    from .refine import Progress
-    from .signals import Signal
+    from ..codec import EncodeResult
+    from ..learn import RoundReport
+    from ..learn_mixture import MixtureReport
+    from ..learner import StepReport
+    from ..refine import Progress
+    from ..signals import Signal
 
 
 def note(words: str) -> None:
@@ -128,7 +128,7 @@ def report_encoded(
     source: Path, target: Path, signal: Signal, result: EncodeResult, prior_name: str, seconds: float, as_json: bool
 ) -> None:
     """Print the line, or the JSON, of a finished file; the PSNR is that of the decoded signal."""
-    from . import metrics
+    from .. import metrics
 
     before, after = source.stat().st_size, len(result.data)
     rate_name, rate = rate_of(after, signal.kind, signal.shape, signal.sample_rate)
@@ -186,7 +186,7 @@ def _finite(value: float) -> float | None:
 
 def rate_of(size: int, kind: str, shape: tuple[int, ...], sample_rate: int | None) -> tuple[str, float]:
     """Name and value of the rate of a file of ``size`` bytes: bits per pixel or kbit/s."""
-    from . import metrics
+    from .. import metrics
 
     if kind == "image":
         return "bpp", round(metrics.bits_per_pixel(size, shape), 5)

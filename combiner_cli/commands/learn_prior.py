@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..errors import OutputError, UsageError
 from . import display, options
-from .errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from .datasets import Dataset
-    from .priors import AnyPrior
+    from ..datasets import Dataset
+    from ..priors import AnyPrior
 
 _MOST_PICTURE_BYTES = 2**31
 _MOST_RECORDING_BYTES = 2**31
@@ -195,7 +195,7 @@ def learn_prior(dataset: Path, output: Path, force: bool, checkpoint: Path | Non
       combiner learn-prior photographs/ --rate 0.5 --components 32 -o mine.safetensors
       combiner learn-prior photographs/ --layers 2 --tile 64 --rate 0.3 -o mine.safetensors
     """
-    from . import datasets, files, priors
+    from .. import datasets, files, priors
 
     if output.suffix != priors.SUFFIX:
         raise UsageError(f"a prior's name ends in {priors.SUFFIX}, unlike {output}")
@@ -247,14 +247,14 @@ def _family(asked: Request) -> str:
 
 def _start(asked: Request) -> AnyPrior | None:
     """The prior that is learned on, if any."""
-    from . import priors
+    from .. import priors
 
     return priors.find(asked.start) if asked.start else None
 
 
 def _by_steps(learn: Callable[..., _Learned], plan: Any, sample: Any, asked: Request) -> _Learned:
     """Learn by gradient steps, and show how that goes."""
-    from .codec import choose_device
+    from ..codec import choose_device
 
     with display.step_display(plan.name) as show:
         return learn(
@@ -271,7 +271,7 @@ def _by_steps(learn: Callable[..., _Learned], plan: Any, sample: Any, asked: Req
 
 def _pyramid(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
     """A prior over the weights of pyramids."""
-    from . import cards, datasets, learn_hierarchy
+    from .. import cards, datasets, learn_hierarchy
 
     if asked.beta is not None or asked.rate is not None:
         raise UsageError("a pyramid prior is for all rates; leave out --rate and --beta")
@@ -298,7 +298,7 @@ def _pyramid(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
 
 def _lapped(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
     """A prior over the weights of lapped transforms."""
-    from . import cards, datasets, learn_recordings
+    from .. import cards, datasets, learn_recordings
 
     if asked.beta is not None or asked.rate is not None:
         raise UsageError("a lapped prior is for all rates; leave out --rate and --beta")
@@ -328,8 +328,8 @@ def _lapped(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
 
 def _mixture(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
     """A mixture prior over the weights of networks without hidden layers."""
-    from . import cards, datasets, learn_mixture
-    from .models.linear import Linear
+    from .. import cards, datasets, learn_mixture
+    from ..models.linear import Linear
 
     image = source.kind == "image"
     if asked.beta is not None:
@@ -363,10 +363,10 @@ def _mixture(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
 
 def _network(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
     """A prior over the weights of networks with hidden layers."""
-    from . import cards, datasets, learn, learn_covariance
-    from .codec import choose_device
-    from .models.siren import Siren
-    from .posterior import Descent
+    from .. import cards, datasets, learn, learn_covariance
+    from ..codec import choose_device
+    from ..models.siren import Siren
+    from ..posterior import Descent
 
     image = source.kind == "image"
     components = asked.components or 1
