@@ -9,7 +9,23 @@ from click.testing import CliRunner
 from combiner_cli.cli import main
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "FORMAT.md",
+    *sorted(ROOT.glob("benchmarks/*.md")),
+    ROOT / "priors" / "README.md",
+]
+TABLES = [
+    (document, name) for document in DOCUMENTS for name in re.findall(r"<!-- results/(.*?) -->", document.read_text())
+]
+LINKS = sorted(
+    {
+        (document, target)
+        for document in DOCUMENTS
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)|<img [^>]*src=\"([^\"]+)\"", document.read_text())
+    }
+)
 
 
 def tables(text):
@@ -24,29 +40,30 @@ def tables(text):
     return found
 
 
-@pytest.mark.parametrize("name", re.findall(r"<!-- results/(.*?) -->", README))
-def test_tables_of_the_readme_are_those_of_the_result_files(name):
-    behind = README.split(f"<!-- results/{name} -->")[1]
-    (table,) = tables((ROOT / "benchmarks" / "results" / name).read_text())
+@pytest.mark.parametrize(("document", "name"), TABLES, ids=lambda part: getattr(part, "name", part))
+def test_tables_of_documents_are_those_of_the_result_files(document, name):
+    behind = document.read_text().split(f"<!-- results/{name} -->")[1]
+    (table,) = tables((RESULTS / name).read_text())
     assert tables(behind)[0] == table
 
 
-def test_the_readme_shows_results():
-    assert len(re.findall(r"<!-- results/(.*?) -->", README)) >= 4
+def test_documents_show_results():
+    assert len(TABLES) >= 20
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
-def test_links_lead_somewhere(target):
-    assert (ROOT / target).exists()
+@pytest.mark.parametrize(("document", "target"), LINKS, ids=lambda part: getattr(part, "name", "".join(part)))
+def test_links_lead_somewhere(document, target):
+    assert (document.parent / "".join(target)).exists()
 
 
-def test_commands_and_options_of_the_readme_exist():
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_commands_and_options_of_documents_exist(document):
     helps = {command: CliRunner().invoke(main, [command, "-h"]).stdout for command in main.commands}
-    for line in re.findall(r"^\$ combiner (.*)$", README, re.MULTILINE):
-        command, *words = line.split("#")[0].split()
+    for line in re.findall(r"^\$ combiner (.*)$", document.read_text(), re.MULTILINE):
+        command, *words = line.split("#")[0].split("|")[0].split()
         assert command in helps, line
         known = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", helps[command]))
-        assert {word for word in words if word.startswith("-")} <= known, line
+        assert {word for word in words if word.startswith("--") or re.fullmatch("-[a-z]", word)} <= known, line
 
 
 def test_every_exit_code_is_documented():
@@ -55,5 +72,5 @@ def test_every_exit_code_is_documented():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     for kind in kinds:
         if kind is not errors.CombinerError:
-            assert f"| {kind.exit_code} |" in README
+            assert f"| {kind.exit_code} |" in (ROOT / "README.md").read_text()
             assert f"{kind.exit_code} " in CliRunner().invoke(main, ["-h"]).stdout
