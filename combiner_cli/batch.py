@@ -34,6 +34,7 @@ ENCODED = ".cmb"
 
 _SMALL_FILE = 2**15  # bytes of a file that others may be read with before one of them is encoded
 _MOST_TOGETHER = 32  # files that are read, and signals that are encoded, at once
+_FEWEST_TOGETHER = 8  # of small files, where there are many processes
 _SMALL_SIGNAL = 2**12  # points up to which signals gain from being encoded together
 _POINTS_TOGETHER = 2**15
 _MATRIX_FLOATS_TOGETHER = 2**24  # of covariances of networks with hidden layers; some matrices of that size exist
@@ -386,8 +387,8 @@ def windows(jobs: Sequence[Job], request: Request, workers: int) -> Iterator[lis
     """Jobs in parts for one worker each: small files that may be encoded together, others alone."""
     small = [job for job in jobs if job.size <= _SMALL_FILE]
     most = _MOST_TOGETHER if isinstance(request, Encoding) else 1
-    if workers > 1:
-        most = min(most, max(1, len(small) // (2 * workers)))  # something for everyone, and not all at the end
+    if workers > 1 and most > 1:
+        most = min(most, max(_FEWEST_TOGETHER, len(small) // (2 * workers)))  # so that all have about the same to do
     window: list[Job] = []
     for job in jobs:
         if job.size > _SMALL_FILE:

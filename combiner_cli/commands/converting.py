@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -133,13 +134,12 @@ def _convert_pipe(source: Path, request: Request, places: Places, showing: Showi
     """From standard input, to standard output, or both."""
     clock = time.perf_counter()
     to_pipe = places.output in (None, PIPE)
-    if to_pipe and not places.overwrite and click.get_binary_stream("stdout").isatty():
+    if to_pipe and not places.overwrite and sys.stdout.isatty():
         raise OutputError("standard output is a terminal, which a file would garble; give -o FILE, or -f to do it")
     if source == PIPE:
-        stdin = click.get_binary_stream("stdin")
-        if stdin.isatty() and not places.overwrite:
+        if sys.stdin.isatty() and not places.overwrite:
             raise UsageError("standard input is a terminal; give a file, or pipe one in")
-        source, data = Path("stdin"), stdin.read()
+        source, data = Path("stdin"), sys.stdin.buffer.read()
     else:
         data = batch.read_source(source, request)
     if to_pipe:
@@ -149,9 +149,8 @@ def _convert_pipe(source: Path, request: Request, places: Places, showing: Showi
         job = Job(source, batch.output_for(named, batch.kind_of(data, request), places, request), len(data))
     if to_pipe:
         converted = _work(job, data, request, showing)
-        stdout = click.get_binary_stream("stdout")
-        stdout.write(converted.data)
-        stdout.flush()
+        sys.stdout.buffer.write(converted.data)
+        sys.stdout.buffer.flush()
         job = replace(job, target=Path("stdout"))
     else:
         with batch.opened(job, places) as unfinished:
