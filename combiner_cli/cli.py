@@ -13,10 +13,14 @@ import click
 
 from . import __version__
 from .commands import options
+from .commands.compare import compare
+from .commands.completion import completion
 from .commands.decode import decode
 from .commands.encode import encode
 from .commands.info import info
 from .commands.learn_prior import learn_prior
+from .commands.priors import priors
+from .commands.test import test
 from .errors import OUT_OF_MEMORY, CombinerError, LimitError, is_out_of_memory
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -90,14 +94,14 @@ def main(ctx: click.Context) -> None:
     signal.signal(signal.SIGTERM, _terminate)
 
 
-for _command in (encode, decode, info, learn_prior):
+for _command in (encode, decode, info, test, compare, priors, learn_prior, completion):
     main.add_command(_command)
 
 
 def run() -> None:
     """The program. Once it has cleaned up it ends by the signal that it was sent, so that shells and xargs stop too."""
     try:
-        main()
+        main(prog_name="combiner")
     except SystemExit as end:
         if end.code == _BROKEN_PIPE:  # nothing that is left is to be written at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

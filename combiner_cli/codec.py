@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,6 +108,7 @@ class Content:
         z: whitened latents of each stage, ``(stage latents,)`` float64, pruned ones 0.
         values: the whole signal in [-1, 1], ``(*shape, channels)``, an image at its own resolution, where it comes
             with the latents; else ``None``.
+        stages: number of groups of each stage by its name; of pyramids and lapped priors, by level and kind.
     """
 
     header: Header
@@ -117,6 +118,7 @@ class Content:
     indices: tuple[npt.NDArray[np.int64], ...]
     z: tuple[npt.NDArray[np.floating], ...]
     values: npt.NDArray[np.floating] | None = None
+    stages: dict[str, int] = field(default_factory=dict)
 
 
 def encode(
@@ -256,9 +258,13 @@ def read(data: bytes, prior: AnyPrior, scale: int = 1, values_only: bool = False
     if isinstance(prior, ByStages):
         if isinstance(prior, LappedPrior):
             found = recording_files.read(header, payload, prior, scale, values_only)
+            stages = recording_files.named(found.stages, header.channels)
         else:
             found = pyramid_codec.read(header, payload, prior, values_only)
-        return Content(header, layout, found.classes, header.noise or 0, found.indices, found.latents, found.values)
+            stages = pyramid_codec.named(found.stages)
+        return Content(
+            header, layout, found.classes, header.noise or 0, found.indices, found.latents, found.values, stages
+        )
     if not isinstance(prior, Prior):
         return _read_mixture(header, payload, layout, prior)
     if header.noise is None:
@@ -272,8 +278,9 @@ def read(data: bytes, prior: AnyPrior, scale: int = 1, values_only: bool = False
     if layout.tiles * np.count_nonzero(prior.information) > coder.WIDEST_GROUP * len(indices):
         raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
     none = np.zeros(0, dtype=np.int64)
-    parts, z = _look_up(prior.stages(layout), indices, chaining, prior.key)
-    return Content(header, layout, none, 0, parts, z)
+    weights = prior.stages(layout)
+    parts, z = _look_up(weights, indices, chaining, prior.key)
+    return Content(header, layout, none, 0, parts, z, stages=_counts(weights, parts))
 
 
 def _read_mixture(header: Header, payload: bytes, layout: Tiling, prior: MixturePrior | CovariancePrior) -> Content:
@@ -289,8 +296,14 @@ def _read_mixture(header: Header, payload: bytes, layout: Tiling, prior: Mixture
         raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
     noise = mixtures.noise_level(header.noise, prior.kind)
     chaining = coder.chaining_of(len(indices), long=isinstance(prior, MixturePrior))
-    parts, z = _look_up(prior.stages(layout, classes, noise), indices, chaining, prior.key)
-    return Content(header, layout, classes, noise, parts, z)
+    stages = prior.stages(layout, classes, noise)
+    parts, z = _look_up(stages, indices, chaining, prior.key)
+    return Content(header, layout, classes, noise, parts, z, stages=_counts(stages, parts))
+
+
+def _counts(stages: Sequence[Stage], parts: Sequence[npt.NDArray[np.int64]]) -> dict[str, int]:
+    """Number of groups of each stage by its name."""
+    return {stage.name: len(part) for stage, part in zip(stages, parts, strict=True)}
 
 
 def _look_up(

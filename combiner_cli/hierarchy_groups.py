@@ -109,12 +109,14 @@ class Read:
         indices: of all groups in one array.
         latents: whitened latents of all stages in one array.
         values: the signal in [-1, 1], ``(*shape, channels)``.
+        stages: number of groups of each stage, of all planes or segments together.
     """
 
     classes: npt.NDArray[np.int64]
     indices: tuple[npt.NDArray[np.int64], ...]
     latents: tuple[npt.NDArray[np.float32], ...]
     values: npt.NDArray[np.float32]
+    stages: dict[StageName, int]
 
 
 @dataclass(eq=False)
@@ -132,6 +134,7 @@ class FileSource:
         keep: whether candidates and classes are kept.
         latents: candidates of the latents that are coded, stage after stage, if they are kept.
         classes: of all units so far, if they are kept.
+        stages: number of groups of each stage so far.
     """
 
     expects: ClassVar[bool] = False
@@ -145,12 +148,13 @@ class FileSource:
     first: int = 0
     latents: list[Array] = field(default_factory=list)
     classes: list[Array] = field(default_factory=list)
+    stages: dict[StageName, int] = field(default_factory=dict)
 
     def read(self, values: npt.NDArray[np.float32]) -> Read:
         """What the file held, when all of it is decoded."""
         classes = np.concatenate([np.zeros(0, dtype=np.int8), *self.classes]).astype(np.int64)
         latents = np.concatenate([np.zeros(0, dtype=np.float32), *self.latents])
-        return Read(classes, (self.indices,), (latents,), values)
+        return Read(classes, (self.indices,), (latents,), values, self.stages)
 
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
         del own, chroma, means
@@ -192,6 +196,7 @@ class FileSource:
         del of_each
         if part.groups:
             self.first += part.groups
+            self.stages[name] = self.stages.get(name, 0) + part.groups
             z = look_up(self.indices[: self.first], part, self.chaining, self.key)
             moments.add(part.order, z)  # nobody has use for the means any more
             if self.keep:

@@ -326,13 +326,73 @@ def relative_rate(quality: int) -> float:
     return 1.12 ** (quality - 5)
 
 
+@dataclass(frozen=True)
+class Entry:
+    """An installed prior, as far as its file says without being read whole.
+
+    Attributes:
+        name: that it is found by: that of its file.
+        path: of its file.
+        id: eight hexadecimal digits, as files name it.
+        family: name of the family.
+        kind: of the signals.
+        rates: lowest and highest bits per pixel or sample that it is meant for, or the one rate.
+        bytes: size of its file.
+        origin: ``"shipped"``, ``"older"`` (shipped for files that were made with it), ``"user"``, or ``"path"`` for
+            one in a folder of ``$COMBINER_PRIORS``.
+    """
+
+    name: str
+    path: Path
+    id: str
+    family: str
+    kind: str
+    rates: tuple[float, ...]
+    bytes: int
+    origin: str
+
+
+def entries() -> Iterator[Entry]:
+    """The priors on the search path; what is there and no prior is left out."""
+    for candidate in available():
+        try:
+            yield entry(candidate)
+        except CombinerError:
+            continue  # a file beside the priors that is none must not keep the others from being listed
+
+
+def entry(path: Path) -> Entry:
+    """What the file of a prior says of it.
+
+    Raises:
+        InputError, DamagedFileError, UnsupportedVersionError: as :func:`load`.
+    """
+    metadata = _metadata(path)
+    stated = _stated(path)
+    name, rates = metadata.get("id"), stated.get("rates")
+    if name is None or rates is None or "family" not in stated:  # an early one, or none at all
+        prior = load(path)
+        name, rates = f"{prior.id:08x}", (prior.bits_per_point,)
+        stated = {**stated, "family": prior.family, "kind": prior.kind}
+    origins = {shipped_folder(): "shipped", shipped_folder() / _OLDER: "older", user_folder(): "user"}
+    origin = origins.get(path.parent, "path")
+    return Entry(path.stem, path, name, stated["family"], stated["kind"], tuple(rates), path.stat().st_size, origin)
+
+
 def search_path() -> tuple[Path, ...]:
-    """Folders in which priors are looked for: those of ``$COMBINER_PRIORS``, then the shipped ones.
+    """Folders in which priors are looked for: those of ``$COMBINER_PRIORS``, the user's own one, the shipped ones.
 
     The last one has the priors that better ones took the place of: for the files that were written with them.
     """
-    user = [Path(folder) for folder in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if folder]
-    return (*user, shipped_folder(), shipped_folder() / _OLDER)
+    named = [Path(folder) for folder in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if folder]
+    return (*named, user_folder(), shipped_folder(), shipped_folder() / _OLDER)
+
+
+def user_folder() -> Path:
+    """The folder of the priors that the user installed; it need not exist."""
+    from platformdirs import user_data_path
+
+    return user_data_path("combiner", appauthor=False) / "priors"
 
 
 def shipped_folder() -> Path:
@@ -354,11 +414,20 @@ def find(name_or_file: str) -> AnyPrior:
     Raises:
         PriorError: there is none.
     """
+    return load(path_of(name_or_file))
+
+
+def path_of(name_or_file: str) -> Path:
+    """The file of a prior by its name on the search path, or as it is named.
+
+    Raises:
+        PriorError: there is none of that name.
+    """
     if name_or_file.endswith(SUFFIX):
-        return load(Path(name_or_file))
+        return Path(name_or_file)
     for candidate in available():
         if candidate.stem == name_or_file:
-            return load(candidate)
+            return candidate
     known = ", ".join(sorted({candidate.stem for candidate in available()})) or "none"
     raise PriorError(f"no prior is called {name_or_file}; known: {known}")
 

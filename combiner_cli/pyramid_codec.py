@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 _HALF_RANGE = 127.5
+_FIRST_CHROMA = 4  # number of the first stage of chroma in a level
 
 
 def planes_of(channels: int) -> list[list[int]]:
@@ -112,6 +113,15 @@ def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool 
         else:
             values[:, :, channels] = decoded
     return source.read(values)
+
+
+def named(stages: dict[StageName, int]) -> dict[str, int]:
+    """Numbers of groups by level, luma and chroma apart, from those of the stages, the coarsest first."""
+    counts: dict[str, int] = {}
+    for stage, count in sorted(stages.items(), key=lambda item: (-item[0].level, item[0].number)):
+        name = f"level {stage.level} {'luma' if stage.number < _FIRST_CHROMA else 'chroma'}"
+        counts[name] = counts.get(name, 0) + count
+    return counts
 
 
 def resampled(values: Array, size: tuple[int, ...]) -> Array:

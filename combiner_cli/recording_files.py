@@ -104,3 +104,12 @@ def _segments(source: RecordingSource, prior: LappedPrior, length: int, header: 
             source.file.share.final = last_stage(header.channels)
         decoded = descend(prior, frames.stop - frames.start, header.channels, hop, header.noise, source)
         yield decoded * (noise_deviation(header.noise) / UNIT)
+
+
+def named(stages: dict[StageName, int], channels: int) -> dict[str, int]:
+    """Numbers of groups by level and phase, from those of the stages, in coding order; channels together."""
+    counts: dict[str, int] = {}
+    for stage, count in sorted(stages.items(), key=lambda item: (-item[0].level, item[0].number)):
+        name = f"level {stage.level} phase {stage.number // channels}"
+        counts[name] = counts.get(name, 0) + count
+    return counts

@@ -121,6 +121,14 @@ def tiny_lapped_mono():
     return replace(tiny_lapped(), channels=1, stored=stored)
 
 
+@pytest.fixture(autouse=True)
+def user_data(tmp_path_factory, monkeypatch):
+    """The folder of the user's own data, so that tests neither see nor change that of whoever runs them."""
+    folder = tmp_path_factory.mktemp("user-data")
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder))
+    return folder
+
+
 @pytest.fixture
 def prior_folder(tmp_path, monkeypatch):
     """A folder with a tiny prior of each kind, on the search path."""

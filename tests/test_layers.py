@@ -77,9 +77,16 @@ LEVELS = {
     "commands.encode": 6,
     "commands.decode": 6,
     "commands.info": 6,
+    "commands.test": 6,
+    "commands.compare": 6,
+    "commands.priors": 6,
+    "commands.completion": 6,
+    "inspection": 5,
+    "api": 6,
+    "pillow_plugin": 6,
     "commands.learn_prior": 6,
     "cli": 6,
-    "__init__": 0,
+    "__init__": 6,
     "__main__": 7,
 }
 # within a level, in this order: a module may import those named before it
@@ -127,6 +134,10 @@ ORDER = [
     "metrics",
 ]
 ORDER += [
+    "inspection",
+    "api",
+    "__init__",
+    "pillow_plugin",
     "goals",
     "files",
     "image_files",
@@ -143,6 +154,10 @@ ORDER += [
     "commands.encode",
     "commands.decode",
     "commands.info",
+    "commands.test",
+    "commands.compare",
+    "commands.priors",
+    "commands.completion",
     "commands.learn_prior",
     "cli",
 ]

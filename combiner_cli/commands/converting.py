@@ -18,9 +18,7 @@ from .. import batch, codec, goals
 from ..batch import Converted, Decoding, Encoding, Failure, Found, Job, Library, Outcome, Places, Request
 from ..errors import CombinerError, InputError, OutputError, UsageError
 from . import display, options
-
-PIPE = Path("-")
-_MOST_NAMED = 10  # files in the line of those that failed
+from .sources import PIPE, some_failed
 
 
 @dataclass(frozen=True)
@@ -244,9 +242,7 @@ def _summarise(outcomes: Sequence[Outcome], request: Request, seconds: float, sh
             seconds,
         )
     if failed:
-        more = len(failed) - _MOST_NAMED
-        names = ", ".join(failed[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-        raise CombinerError(f"{len(failed)} of {len(outcomes)} failed: {names}")
+        raise some_failed(failed, len(outcomes))
 
 
 def _results(

@@ -11,7 +11,7 @@ from . import options
 from .sources import LARGEST_FILE
 
 
-@click.command()
+@click.command(epilog=options.exit_codes(1, 3, 4, 5, 6, 7, 9, 11))
 @click.argument("inputs", metavar="FILE.cmb...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o",
@@ -20,7 +20,7 @@ from .sources import LARGEST_FILE
     help="File to write; its suffix chooses the format. - for standard output. [default: PNG or WAV]",
 )
 @click.option("--format", "format_name", metavar="NAME", help="Format instead of PNG or WAV, as jpg or flac.")
-@click.option("--prior", "prior_name", metavar="NAME|FILE", help="Prior to use, if it is not on the search path.")
+@click.option("--prior", "prior_name", type=options.PRIOR, help="Prior to use, if it is not on the search path.")
 @click.option(
     "--scale", type=click.IntRange(1, 64), default=1, show_default=True, help="Render at this many times the size."
 )

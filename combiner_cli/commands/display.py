@@ -14,9 +14,11 @@ import click
 
 if TYPE_CHECKING:
     from ..batch import Decoded, Encoded, Outcome
+    from ..errors import CombinerError
     from ..learn import RoundReport
     from ..learn_mixture import MixtureReport
     from ..learner import StepReport
+    from ..priors import Entry
     from ..refine import Progress
 
 
@@ -134,9 +136,9 @@ def report_encoded(source: Path, target: Path, facts: Encoded, as_json: bool, er
             "input_bytes": facts.input_bytes,
             "bytes": facts.bytes,
         }
-        told |= {"payload_bytes": facts.payload_bytes, rate_name: rate, "psnr": _finite(facts.psnr)}
+        told |= {"payload_bytes": facts.payload_bytes, rate_name: rate, "psnr": finite(facts.psnr)}
         if facts.snr is not None:
-            told |= {"snr": _finite(facts.snr), "times_real_time": round(times_real_time(facts), 3)}
+            told |= {"snr": finite(facts.snr), "times_real_time": round(times_real_time(facts), 3)}
         phases = {phase: round(value, 3) for phase, value in facts.phases.items()}
         click.echo(json.dumps({**told, "seconds": round(facts.seconds, 3), "phases": phases}), err=err)
         return
@@ -253,9 +255,21 @@ def _speed_text(facts: Encoded | Decoded) -> str:
     return f", {times_real_time(facts):.2f} times real time" if facts.kind == "sound" else ""
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float | None) -> float | None:
     """JSON has no infinity: ``None`` stands for the PSNR of equal signals."""
-    return round(value, 4) if abs(value) != float("inf") else None
+    return None if value is None or math.isinf(value) else round(value, 4)
+
+
+def failure_teller(as_json: bool) -> Callable[[Path, CombinerError], None]:
+    """What tells of one of many files that it failed: a line on stderr, as JSON one on stdout."""
+
+    def tell(source: Path, error: CombinerError) -> None:
+        if as_json:
+            click.echo(json.dumps({"file": str(source), "error": str(error), "exit_code": error.exit_code}))
+        else:
+            click.echo(f"combiner: {with_name(source, str(error))}", err=True)
+
+    return tell
 
 
 def rate_of(size: int, kind: str, shape: tuple[int, ...], sample_rate: int | None) -> tuple[str, float]:
@@ -279,3 +293,33 @@ def shape_text(kind: str, shape: tuple[int, ...], channels: int, sample_rate: in
         return f"{shape[1]}x{shape[0]} {('grey', 'grey + alpha', 'RGB', 'RGB + alpha')[channels - 1]}"
     assert sample_rate is not None
     return f"{shape[0] / sample_rate:.2f} s {('mono', 'stereo')[channels - 1]} at {sample_rate} Hz"
+
+
+def rates_text(entry: Entry) -> str:
+    """The rates that a prior is meant for."""
+    rates = " to ".join(f"{rate:.2f}" for rate in entry.rates)
+    return f"{rates} bits per {'pixel' if entry.kind == 'image' else 'sample'}"
+
+
+def prior_table(entries: Sequence[Entry]) -> None:
+    """Print a table of priors."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("name", "id", "family", "for", "bits per sample", "MB", "from"):
+        table.add_column(title, justify="right" if title == "MB" else "left", no_wrap=True)
+    for entry in entries:
+        rates = " to ".join(f"{rate:.2f}" for rate in entry.rates)
+        size = f"{entry.bytes / 1e6:.1f}"
+        table.add_row(entry.name, entry.id, entry.family, f"{entry.kind}s", rates, size, entry.origin)
+    Console().print(table)
+
+
+def markdown(text: str) -> None:
+    """Print a Markdown text, readable on a terminal."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(text))

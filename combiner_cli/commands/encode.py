@@ -11,7 +11,7 @@ from . import options
 _POSITIVE = click.FloatRange(0, min_open=True)
 
 
-@click.command()
+@click.command(epilog=options.exit_codes(1, 3, 4, 6, 7, 8, 9, 11))
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o",
@@ -28,7 +28,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 @click.option(
     "-e", "--effort", type=click.IntRange(1, 9), default=5, show_default=True, help="1 (fastest) to 9 (best)."
 )
-@click.option("--prior", "prior_name", metavar="NAME|FILE", help="Prior to use, at its own rate unless -q is given.")
+@click.option("--prior", "prior_name", type=options.PRIOR, help="Prior to use, at its own rate unless -q is given.")
 @options.device
 @options.threads
 @click.option(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 VERBOSE = "combiner.verbose"
 INTERRUPTED = "combiner.interrupt"
@@ -31,6 +32,52 @@ verbose = click.option(
 device = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
 )
+
+
+recursive = click.option("-r", "--recursive", is_flag=True, help="Take the files in folders.")
+
+EXIT_CODES = {
+    0: "success",
+    1: "some of several files failed; they are named at the end",
+    2: "wrong use of the command line",
+    3: "an input cannot be read, or holds what cannot be coded",
+    4: "a damaged .cmb or prior file",
+    5: "a file of an unknown version",
+    6: "a prior is missing, or of the wrong kind",
+    7: "an output exists or cannot be written",
+    8: "the encoder's own check of its file failed",
+    9: "over a limit, or too little memory",
+    10: "a data set that cannot be learned from",
+    11: "a Dask cluster that cannot be used",
+}
+
+
+def exit_codes(*codes: int) -> str:
+    """The end of a command's help: its exit codes, besides those that every command has."""
+    lines = [f"  {code:>3}  {EXIT_CODES[code]}" for code in sorted({0, 2, *codes})]
+    return "\n".join(["\b", "Exit codes:", *lines, "  130  interrupted, 143 terminated, 141 nobody reads the output"])
+
+
+class PriorType(click.ParamType[str]):
+    """The name of an installed prior, or the file of one."""
+
+    name = "prior"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "NAME|FILE"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from .. import priors
+
+        names = sorted({path.stem for path in priors.available()})
+        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")]
+
+
+PRIOR = PriorType()
 
 
 def _limit_threads(_ctx: click.Context, _option: click.Parameter, value: int | None) -> None:
