@@ -15,12 +15,12 @@ import pytest
 from click.testing import CliRunner
 from conftest import smooth_image, tiny_mixture, tiny_prior, tone
 
-from combiner_cli import batch, codec, goals, media, priors, processes
+from combiner_cli import batch, codec, media, priors, processes
 from combiner_cli.batch import Decoding, Encoding, Failure, Job, Places
 from combiner_cli.cli import main
 
 LONG_AGO = 1_000_000_000  # a second of 2001
-PRIOR = ("--prior", "mixed-image", "--size", "70")
+PRIOR = ("--prior", "mixed-image", "--size", "70", "-e", "1")
 
 
 @pytest.fixture
@@ -302,7 +302,7 @@ def test_small_signals_of_one_kind_are_encoded_together_with_the_same_bytes(pict
     for name in CODED:
         suffix = ".PNG" if name == "a/b/6.cmb" else ".png"
         signal = media.read_signal((pictures / name).with_suffix(suffix))
-        _, settings = goals.plan(signal, goals.Goal(size=70), tiny_mixture())
+        settings = codec.Settings(size=70, effort=1)
         assert (Path("coded") / name).read_bytes() == original([signal], tiny_mixture(), settings)[0].data
 
 
