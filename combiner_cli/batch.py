@@ -387,19 +387,14 @@ def windows(jobs: Sequence[Job], request: Request, workers: int) -> Iterator[lis
     """Jobs in parts for one worker each: small files that may be encoded together, others alone."""
     small = [job for job in jobs if job.size <= _SMALL_FILE]
     most = _MOST_TOGETHER if isinstance(request, Encoding) else 1
-    if workers > 1 and most > 1:
+    if min(most, workers) > 1:
         most = min(most, max(_FEWEST_TOGETHER, len(small) // (2 * workers)))  # so that all have about the same to do
-    window: list[Job] = []
+    together = {small[first]: small[first : first + most] for first in range(0, len(small), most)}
     for job in jobs:
         if job.size > _SMALL_FILE:
             yield [job]
-            continue
-        window.append(job)
-        if len(window) == most:
-            yield window
-            window = []
-    if window:
-        yield window
+        elif job in together:
+            yield together[job]
 
 
 def convert(

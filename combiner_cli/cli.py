@@ -76,10 +76,10 @@ def main(ctx: click.Context) -> None:
       combiner learn-prior photographs/ -o mine.safetensors
 
     \b
-    Exit codes: 0 success, 2 usage, 3 unreadable input, 4 damaged file, 5 unknown version,
-    6 prior missing or of the wrong kind, 7 output not writable, 8 verification failed,
-    9 over a limit, 10 unsuitable data set, 11 Dask cluster not usable, 1 some of many files failed; and, as
-    shells report these signals, 130 interrupted, 141 nobody reads the output, 143 terminated.
+    Exit codes: 0 success, 1 some of many files failed, 2 usage, 3 unreadable input, 4 damaged file,
+    5 unknown version, 6 prior missing or of the wrong kind, 7 output not writable,
+    8 verification failed, 9 over a limit, 10 unsuitable data set, 11 Dask cluster not usable;
+    130 interrupted, 141 output not read, 143 terminated (as shells report these signals).
     """
 
     def interrupt(_number: int, _frame: object) -> None:

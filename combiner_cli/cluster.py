@@ -6,6 +6,7 @@ that the same bytes come back as from one machine. A prior that does not come wi
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import uuid
 import warnings
@@ -78,19 +79,35 @@ def run(
 def _connected(address: str) -> Iterator[Client]:
     try:
         from distributed import Client
+        from distributed.comm.addressing import parse_address
+        from distributed.comm.registry import get_backend
         from distributed.versions import VersionMismatchWarning
     except ImportError as error:
         raise ClusterError("--dask takes the package distributed; install it: pip install 'combiner[dask]'") from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", VersionMismatchWarning)  # what matters is looked at by _check_cluster
+    with _silent_log():
         try:
-            client = Client(address, timeout=_CONNECT, set_as_default=False)
+            get_backend(parse_address(address)[0])  # a client that fails over this takes long to give up
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", VersionMismatchWarning)  # _check_cluster looks at what matters
+                client = Client(address, timeout=_CONNECT, set_as_default=False)
         except (OSError, ValueError) as error:
             raise ClusterError(
                 f"no Dask scheduler answers at {address}; start one, or give its address, as tcp://machine:8786"
             ) from error
-    with client:
-        yield client
+        with client:
+            yield client
+
+
+@contextmanager
+def _silent_log() -> Iterator[None]:
+    """Keep the tracebacks of a client whose scheduler is lost from the screen: that is said in a line of our own."""
+    logger = logging.getLogger("distributed.client")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _check_cluster(client: Client, address: str) -> int:

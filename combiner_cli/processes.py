@@ -103,9 +103,9 @@ def _until_one_dies(
                     yield from zip(task, future.result(), strict=True)
         return suspects
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
         for process in list((pool._processes or {}).values()):  # before Python 3.14 there is no other way
             process.terminate()
+        pool.shutdown(cancel_futures=True)
 
 
 def _prepare(threads: int) -> None:

@@ -90,11 +90,11 @@ def _suffix(format_name: str | None) -> str | None:
     Raises:
         UsageError: there is no such format.
     """
+    if format_name is None:
+        return None
     from ..image_files import FORMATS as IMAGES
     from ..sound_files import FORMATS as SOUNDS
 
-    if format_name is None:
-        return None
     suffix = f".{format_name.lower().removeprefix('.')}"
     if suffix not in {**IMAGES, **SOUNDS}:
         known = ", ".join(sorted(name.removeprefix(".") for name in {**IMAGES, **SOUNDS}))

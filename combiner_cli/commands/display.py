@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..refine import Progress
 
 
+_BYTES_ON_TOP = 2**16  # of an input's size that take as long as what every file takes
+
+
 def note(words: str) -> None:
     """Tell what was changed without having been asked for, beside the result and not in it."""
     click.echo(f"combiner: note: {words}", err=True)
@@ -203,7 +206,7 @@ def with_name(source: Path, message: str) -> str:
 def files_bar(files: int, total_bytes: int, quiet: bool) -> Iterator[Callable[[int], AbstractContextManager[None]]]:
     """A bar over files on stderr with the time that is left, if stderr is a terminal.
 
-    Time goes by bytes of input rather than by files.
+    Time goes by bytes of input, with something on top for every file.
 
     Args:
         files: number of inputs.
@@ -230,14 +233,14 @@ def files_bar(files: int, total_bytes: int, quiet: bool) -> Iterator[Callable[[i
     with Progress(
         *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     ) as bar:
-        task = bar.add_task("files", total=max(total_bytes, 1), files=files, finished=0)
+        task = bar.add_task("files", total=total_bytes + files * _BYTES_ON_TOP, files=files, finished=0)
         finished = 0
 
         @contextmanager
         def advance(size: int) -> Iterator[None]:
             nonlocal finished
             finished += 1
-            bar.update(task, advance=size, finished=finished)
+            bar.update(task, advance=size + _BYTES_ON_TOP, finished=finished)
             bar.stop()
             yield
             bar.start()

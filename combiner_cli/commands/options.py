@@ -111,7 +111,7 @@ _BATCH = (
         help="Whether outputs have the modification time of their input. [default: they do]",
     ),
     click.option("--quiet", is_flag=True, help="Print nothing but errors."),
-    json,
+    click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for every file."),
     verbose,
 )
 
