@@ -22,6 +22,7 @@ MAGIC = b"CMB"
 VERSIONS = (1, 2, 3)
 _CHECKSUM_BYTES = 4
 _LARGEST_HEADER = 64  # bytes; with one stage a header has at most 23
+_LONGEST_ARRAY = 16
 _FIELDS = {1: 6, 2: 6, 3: 8}
 _DENSITIES = 8
 _LARGEST_DENSITY = 127
@@ -91,8 +92,14 @@ def pack(header: Header, payload: bytes) -> bytes:
     return content + binascii.crc32(content).to_bytes(_CHECKSUM_BYTES, "big")
 
 
-def unpack(data: bytes) -> tuple[Header, bytes]:
+def unpack(data: bytes, ignore_checksum: bool = False) -> tuple[Header, bytes]:
     """Header and payload of a file.
+
+    The magic is checked first, then the checksum, then the version: a changed version digit is damage.
+
+    Args:
+        data: the whole file.
+        ignore_checksum: take the last four bytes for the checksum and the rest for what it was of, right or not.
 
     Raises:
         DamagedFileError: not a ``.cmb`` file, or truncated or changed.
@@ -100,11 +107,16 @@ def unpack(data: bytes) -> tuple[Header, bytes]:
     """
     if data[: len(MAGIC)] != MAGIC:
         raise DamagedFileError("this is not a .cmb file: it does not begin with the letters CMB")
-    content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
-    if binascii.crc32(content) != int.from_bytes(checksum, "big"):
+    if not (ignore_checksum or is_intact(data)):
         raise DamagedFileError("the file is truncated or was changed: its checksum does not match; fetch it again")
+    content = data[:-_CHECKSUM_BYTES]
     fields, start = _header_fields(content)
     return _header(fields), content[start:]
+
+
+def is_intact(data: bytes) -> bool:
+    """Whether the checksum at the end of a file is that of the rest."""
+    return binascii.crc32(data[:-_CHECKSUM_BYTES]) == int.from_bytes(data[-_CHECKSUM_BYTES:], "big")
 
 
 def indices_to_bytes(indices: npt.NDArray[np.int64], group_bits: int) -> bytes:
@@ -142,7 +154,9 @@ def _format_code(header: Header) -> int:
 
 def _header_fields(content: bytes) -> tuple[list[object], int]:
     """The msgpack array behind the magic, and where it ends; the version is checked before anything else is read."""
-    unpacker = msgpack.Unpacker(max_buffer_size=_LARGEST_HEADER, max_array_len=16)
+    # a header of the known versions is made of numbers and of arrays of them
+    none = dict.fromkeys(("max_str_len", "max_bin_len", "max_map_len", "max_ext_len"), 0)
+    unpacker = msgpack.Unpacker(max_buffer_size=_LARGEST_HEADER, max_array_len=_LONGEST_ARRAY, **none)
     unpacker.feed(content[len(MAGIC) : len(MAGIC) + _LARGEST_HEADER])
     try:
         count = unpacker.read_array_header()

@@ -33,11 +33,9 @@ if TYPE_CHECKING:
 @click.option(
     "--rate", type=click.IntRange(1, 2**32 - 1), help="Render a sound at this sample rate instead of --scale."
 )
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    help="Refuse to render more pixels (or sample instants). [default: 64 Mi]",
-)
+@options.max_pixels
+@options.max_seconds
+@options.ignore_checksum
 @options.json
 @options.verbose
 def decode(
@@ -49,6 +47,8 @@ def decode(
     resize: str | None,
     rate: int | None,
     max_pixels: int | None,
+    max_seconds: float | None,
+    ignore_checksum: bool,
     as_json: bool,
 ) -> None:
     """Decode a .cmb file to an image or a sound.
@@ -69,19 +69,23 @@ def decode(
         raise UsageError(f"{given[0]} and {given[1]} exclude each other; give one of them")
     data = files.read_bytes(source, LARGEST_FILE)
     with naming(source):
-        header, _ = bitstream.unpack(data)
-        most_points = max_pixels or codec.MOST_POINTS[header.kind]
+        header, _ = bitstream.unpack(data, ignore_checksum)
+        most_points = codec.limit_of(header, max_pixels, max_seconds)
         scale = scale if rate is None else _scale_for(header, rate, most_points)
     target = output or files.default_output(source, media.default_suffix(header.kind))
     media.check_writable_suffix(header.kind, target)
     with files.atomic_output(target, force) as partial:
         chosen = priors.find(prior_name) if prior_name else None
         with naming(source):
-            decoded = codec.decode(data, lambda prior_id: chosen or priors.find_id(prior_id), scale, most_points, size)
+            decoded = codec.decode(
+                data, lambda prior_id: chosen or priors.find_id(prior_id), scale, most_points, size, ignore_checksum
+            )
             if rate is not None and rate != decoded.sample_rate:
                 decoded = signals.at_rate(decoded, rate)
         media.write_signal(decoded, partial)
         seconds = time.perf_counter() - clock
+    if ignore_checksum and not bitstream.is_intact(data):
+        display.warn(f"{source} is damaged, its checksum does not match; this is what could be decoded")
     display.report_decoded(source, target, decoded, seconds, as_json)
 
 
@@ -108,6 +112,6 @@ def _scale_for(header: Header, rate: int, most_points: int) -> int:
     if points > most_points:
         raise LimitError(
             f"the sound has {points} samples at {rate} Hz, over the limit of {most_points}; "
-            "raise --max-pixels if you trust it"
+            "raise --max-seconds if you trust it"
         )
     return 1 if rate % header.sample_rate else rate // header.sample_rate

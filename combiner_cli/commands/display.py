@@ -26,6 +26,11 @@ def note(words: str) -> None:
     click.echo(f"combiner: note: {words}", err=True)
 
 
+def warn(words: str) -> None:
+    """Tell what is wrong with a result that was asked for all the same."""
+    click.echo(f"combiner: warning: {words}", err=True)
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
     """A bar on stderr with phase, PSNR so far and time left, if stderr is a terminal."""
@@ -127,13 +132,10 @@ def _print_round(name: str, result: RoundReport) -> None:
 def report_encoded(
     source: Path, target: Path, signal: Signal, result: EncodeResult, prior_name: str, seconds: float, as_json: bool
 ) -> None:
-    """Print the line, or the JSON, of a finished file; the PSNR is that of the decoded signal."""
-    from .. import metrics
-
+    """Print the line, or the JSON, of a finished file; the PSNR is that of the decoded signal, if it was decoded."""
     before, after = source.stat().st_size, len(result.data)
     rate_name, rate = rate_of(after, signal.kind, signal.shape, signal.sample_rate)
-    quality = metrics.psnr(signal, result.decoded)
-    noise = metrics.signal_to_noise(signal, result.decoded) if signal.kind == "sound" else None
+    qualities = {} if result.decoded is None else _qualities(signal, result.decoded)
     if as_json:
         facts: dict[str, object] = {
             "input": str(source),
@@ -142,17 +144,26 @@ def report_encoded(
             "input_bytes": before,
             "bytes": after,
         }
-        facts |= {"payload_bytes": result.payload_bytes, rate_name: rate, "psnr": _finite(quality)}
-        if noise is not None:
-            facts |= {"snr": _finite(noise), "times_real_time": round(times_real_time(signal, seconds), 3)}
+        facts |= {"payload_bytes": result.payload_bytes, rate_name: rate}
+        facts |= {name: _finite(value) for name, value in qualities.items()}
+        if signal.kind == "sound":
+            facts |= {"times_real_time": round(times_real_time(signal, seconds), 3)}
         phases = {phase: round(value, 3) for phase, value in result.seconds.items()}
         click.echo(json.dumps({**facts, "seconds": round(seconds, 3), "phases": phases}))
         return
-    snr = "" if noise is None else f", SNR {noise:.2f} dB"
+    decibels = "".join(f"{name.upper()} {value:.2f} dB, " for name, value in qualities.items()) or "not verified, "
     click.echo(
         f"{source} -> {target}: {before:,} -> {after:,} bytes, {rate_text(rate_name, rate)}, "
-        f"PSNR {quality:.2f} dB{snr}, {seconds:.1f} s{_speed_text(signal, seconds)}"
+        f"{decibels}{seconds:.1f} s{_speed_text(signal, seconds)}"
     )
+
+
+def _qualities(signal: Signal, decoded: Signal) -> dict[str, float]:
+    """PSNR of what came back, and SNR of a sound, in dB."""
+    from .. import metrics
+
+    noise = {"snr": metrics.signal_to_noise(signal, decoded)} if signal.kind == "sound" else {}
+    return {"psnr": metrics.psnr(signal, decoded), **noise}
 
 
 def report_decoded(source: Path, target: Path, decoded: Signal, seconds: float, as_json: bool) -> None:

@@ -46,6 +46,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
     show_default=True,
     help="How the rest is adapted to what is coded, with hidden layers.",
 )
+@options.no_verify
 @options.json
 @options.verbose
 def encode(
@@ -64,6 +65,7 @@ def encode(
     seed: int,
     search: str | None,
     refine: str,
+    no_verify: bool,
     as_json: bool,
 ) -> None:
     """Encode an image or a sound to a .cmb file.
@@ -86,6 +88,7 @@ def encode(
         goal = goals.Goal(quality, size, bpp, kbps, psnr, snr)
         prior, settings = goals.plan(original, goal, priors.find(prior_name) if prior_name else None)
         settings = replace(settings, device=device, seed=seed, effort=effort, search=search, refine=refine)
+        settings = replace(settings, verify=not no_verify)
         with display.progress_bar() as report:
             result = codec.encode(original, prior, settings, report)
         partial.write_bytes(result.data)
