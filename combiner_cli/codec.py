@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # pixels or sample instants that a file may declare, unless the caller says otherwise
 MOST_POINTS: dict[Kind, int] = {"image": 2**26, "sound": 2**28}
 _HIGHEST_RATE = 192_000  # Hz at which the seconds that a caller allows are counted; files may declare any
+_MOST_WEIGHTS = 4  # of a network for each point of a tile, before they count
 _CHAINED = 8  # bits of a chained group
 _FAST = 2  # efforts up to this one follow one path
 _MOST_ATTEMPTS = 16  # to reach a PSNR
@@ -680,8 +681,14 @@ def choose_device(name: str) -> str:
 
 
 def _whole_points(layout: Tiling, prior: AnyPrior, sample_rate: int | None) -> int:
-    """Points that are rendered: tiles are whole, and what is beyond the signal is cut off afterwards."""
+    """Points that are rendered: tiles are whole, and what is beyond the signal is cut off afterwards.
+
+    Networks that have many more weights than points, and recordings of a lower sample rate than their prior's, count
+    for what they take.
+    """
     points = layout.tiles * math.prod(layout.extent)
+    if isinstance(prior, Prior | CovariancePrior):
+        points = max(points, layout.tiles * prior.network.latents // _MOST_WEIGHTS)
     if isinstance(prior, LappedPrior) and sample_rate is not None:
         points = max(points, length_at(points, sample_rate, prior.coded_rate(sample_rate)))
     return points

@@ -403,6 +403,8 @@ def unit(directions: Array) -> npt.NDArray[np.float64]:
 
 
 def _wrong_tensor(prior: MixturePrior, count: int) -> str | None:
+    if prior.counts.dtype != np.int32:  # or else they have no sum
+        return "its counts have a wrong type"
     context = prior.network.outputs * prior.ring.size
     dimensions, kept, classes = prior.projection.shape[-1], prior.context_projection.shape[-1], prior.mean.shape[1]
     shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {

@@ -138,18 +138,19 @@ def _decoded(data: bytes, prior, scale: int, ignore: bool) -> None:
 
 def prior_case(number: int) -> str:
     """The outcome of loading a mutated prior and, should that work, of decoding a file with it."""
+    return _outcome(lambda: _loaded_and_used(prior_data(number), number))
+
+
+def prior_data(number: int) -> bytes:
+    """The mutated prior of a case."""
     dice = random.Random(f"prior {number}")
     data = dice.choice(_stored_priors())
     kind = dice.random()
     if kind < 0.2:
-        data = mutated(data, dice, near=300)
-    elif kind < 0.3:
-        data = mutated(data, dice)
-    elif kind < 0.65:
-        data = _with_changed_json(data, dice)
-    else:
-        data = _with_changed_tensor(data, dice)
-    return _outcome(lambda: _loaded_and_used(data, number))
+        return mutated(data, dice, near=300)
+    if kind < 0.3:
+        return mutated(data, dice)
+    return _with_changed_json(data, dice) if kind < 0.65 else _with_changed_tensor(data, dice)
 
 
 def _loaded_and_used(data: bytes, number: int) -> None:
@@ -364,7 +365,7 @@ CASES: dict[str, Callable[[int], str]] = {"header": header_case, "file": file_ca
 
 
 @contextmanager
-def bounded(seconds: float = SECONDS) -> Iterator[None]:
+def bounded(seconds: float) -> Iterator[None]:
     """Raise TooSlow where the block takes longer."""
 
     def stop(_number: int, _frame: object) -> None:
@@ -388,7 +389,7 @@ def run_chunk(kind: str, first: int, last: int) -> tuple[dict[str, int], list[tu
         for number in range(first, last):
             clock = time.perf_counter()
             try:
-                with bounded():
+                with bounded(SECONDS):
                     counts[CASES[kind](number)] += 1
             except (Exception, TooSlow) as error:  # whatever escapes is what is looked for
                 counts["FINDING"] += 1
