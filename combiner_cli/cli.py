@@ -104,6 +104,8 @@ def run() -> None:
     except SystemExit as end:
         if end.code in (_INTERRUPTED, _TERMINATED):
             _end_by(end.code - 128)
+        if isinstance(end.__context__, click.Abort):  # interrupted before or after the command itself
+            _end_by(signal.SIGINT)
         raise
 
 

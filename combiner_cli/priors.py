@@ -141,7 +141,17 @@ def save(prior: AnyPrior, path: Path) -> None:
         "configuration": json.dumps(prior.configuration(), sort_keys=True),
     }
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in prior.tensors().items()}
-    path.write_bytes(serialise(tensors, metadata))  # save_file would make it readable by its owner alone
+    path.write_bytes(_in_order(serialise(tensors, metadata)))  # save_file would make it readable by its owner alone
+
+
+def _in_order(stored: bytes) -> bytes:
+    """A safetensors file whose metadata are sorted; the library has them in another order every time."""
+    end = 8 + int.from_bytes(stored[:8], "little")
+    header = json.loads(stored[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + stored[end:]
 
 
 def _format_of(prior: AnyPrior) -> str:
