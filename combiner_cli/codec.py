@@ -155,7 +155,7 @@ def encode_batch(
     settings = settings or Settings()
     first = signals[0]
     check_kind(prior, first.kind)
-    if any(_format(signal) != _format(first) for signal in signals):
+    if any(format_of(signal) != format_of(first) for signal in signals):
         raise InputError("signals that are encoded together must have one shape and format")
     layout = prior.tiling(first.shape, first.channels)
     points = _whole_points(layout, prior, first.sample_rate)
@@ -208,7 +208,7 @@ def _verified(data: bytes, values: npt.NDArray[np.floating], signal: Signal, pri
         raise VerificationError(f"the file that was made does not decode ({error}); please report this") from error
     if not np.array_equal(np.concatenate(content.z), values):
         raise VerificationError("the file does not decode to the weights that were coded; please report this")
-    if _format(decoded) != _format(signal):
+    if format_of(decoded) != format_of(signal):
         raise VerificationError("the file does not decode to the format of the original; please report this")
     return decoded
 
@@ -553,10 +553,10 @@ def _method(settings: Settings) -> str:
 
 def _header(signal: Signal, prior: AnyPrior, count: int, group_bits: int) -> Header:
     if group_bits == _CHAINED:
-        return Header(prior.id, *_format(signal), noise=0)
+        return Header(prior.id, *format_of(signal), noise=0)
     if not isinstance(prior, Prior) or group_bits != prior.group_bits:
         raise UsageError(f"prior {prior.name} does not go with groups of {group_bits} bits")
-    return Header(prior.id, *_format(signal), groups=(count,))
+    return Header(prior.id, *format_of(signal), groups=(count,))
 
 
 def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report: Report | None) -> EncodeResult:
@@ -737,6 +737,6 @@ def _silence(_: Progress) -> None:
     """Report nothing."""
 
 
-def _format(signal: Signal) -> tuple[Kind, tuple[int, ...], int, int, int | None]:
+def format_of(signal: Signal) -> tuple[Kind, tuple[int, ...], int, int, int | None]:
     """What signals that are encoded together have in common, in the order of a header's fields."""
     return (signal.kind, signal.shape, signal.channels, signal.bit_depth, signal.sample_rate)

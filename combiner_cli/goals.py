@@ -35,6 +35,20 @@ class Goal:
     snr: float | None = None
 
 
+def check(goal: Goal) -> None:
+    """Make sure that a goal is one that some signal can have.
+
+    Raises:
+        UsageError: it is several that exclude each other, or not a finite number.
+    """
+    names = ("-q", "--size", "--bpp", "--kbps", "--psnr", "--snr")
+    given = [name for name, value in zip(names, astuple(goal), strict=True) if value is not None]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} and {given[1]} exclude each other; give one of them")
+    if not all(math.isfinite(value) for value in astuple(goal) if value is not None):
+        raise UsageError(f"{given[0]} takes a finite number")
+
+
 def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, Settings]:
     """The prior and the settings for a goal.
 
@@ -47,12 +61,7 @@ def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, 
         UsageError: goals that exclude each other, or do not go with the kind of signal, or with a silent sound.
         PriorError: the prior is for another kind of signal, or none is shipped.
     """
-    names = ("-q", "--size", "--bpp", "--kbps", "--psnr", "--snr")
-    given = [name for name, value in zip(names, astuple(goal), strict=True) if value is not None]
-    if len(given) > 1:
-        raise UsageError(f"{given[0]} and {given[1]} exclude each other; give one of them")
-    if not all(math.isfinite(value) for value in astuple(goal) if value is not None):
-        raise UsageError(f"{given[0]} takes a finite number")
+    check(goal)
     if prior is not None:
         check_kind(prior, signal.kind)
     size = _size(signal, goal)

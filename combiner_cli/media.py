@@ -33,7 +33,20 @@ def read_signal(path: Path, note: Callable[[str], None] | None = None) -> Signal
             hold without loss: more than 16 bits, 16-bit colour other than in PNG, more than 2 channels of sound, no
             frames, values that are not finite or beyond full scale, a colour profile that cannot be applied.
     """
-    data = files.read_bytes(path)
+    return read_signal_bytes(files.read_bytes(path), path, note)
+
+
+def read_signal_bytes(data: bytes, path: Path, note: Callable[[str], None] | None = None) -> Signal:
+    """An image or a sound from the content of its file; see :func:`read_signal`.
+
+    Args:
+        data: the content.
+        path: of the file, for messages.
+        note: told in one line what was changed; without it such a file is refused.
+
+    Raises:
+        InputError: as :func:`read_signal`.
+    """
     image = image_files.read_image(data, path)
     return sound_files.read_sound(data, path, note) if image is None else image
 
@@ -49,9 +62,21 @@ def write_signal(signal: Signal, path: Path) -> None:
         OSError: the file cannot be written; :func:`combiner_cli.files.atomic_output` turns it into an OutputError.
     """
     check_writable_suffix(signal.kind, path)
-    suffix = path.suffix.lower()
+    path.write_bytes(signal_bytes(signal, path.suffix.lower()))
+
+
+def signal_bytes(signal: Signal, suffix: str) -> bytes:
+    """The content of a file of an image or a sound.
+
+    Args:
+        signal: to write.
+        suffix: that stands for its format; one that :func:`check_writable_suffix` lets through.
+
+    Raises:
+        OutputError: the format cannot hold the signal.
+    """
     encode = image_files.encode_image if signal.kind == "image" else sound_files.encode_sound
-    path.write_bytes(encode(signal, suffix))
+    return encode(signal, suffix)
 
 
 def check_writable_suffix(kind: Kind, path: Path) -> None:

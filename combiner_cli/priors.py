@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -322,19 +323,25 @@ def suitable_priors(kind: Kind, shape: tuple[int, ...], sample_rate: int | None 
     for path, stated in candidates:
         families.setdefault(stated["family"], []).append((path, stated))
     if sample_rate is not None and lapped.FAMILY in families:
-        found = [load(_nearest(families[lapped.FAMILY], "sample_rate", sample_rate)[0][0])]
+        found = [_load_shipped(_nearest(families[lapped.FAMILY], "sample_rate", sample_rate)[0][0])]
     elif linear.FAMILY in families or pyramid.FAMILY in families:
         sized = families.get(linear.FAMILY, []) + families.get(pyramid.FAMILY, [])
         nearest = _nearest(sized, "size", max(shape))
         whole = [path for path, stated in nearest if stated["family"] == pyramid.FAMILY]
-        found = [load(path) for path in whole or [path for path, _ in nearest]]
+        found = [_load_shipped(path) for path in whole or [path for path, _ in nearest]]
     else:
-        loaded = [load(path) for path, _ in families.get(FAMILY, [])]
+        loaded = [_load_shipped(path) for path, _ in families.get(FAMILY, [])]
         shipped = [prior for prior in loaded if isinstance(prior, Prior | CovariancePrior)]
         extents = sorted({max(prior.network.extent) for prior in shipped})
         extent = max([extents[0], *(extent for extent in extents if extent <= max(shape))])
         found = [prior for prior in shipped if max(prior.network.extent) == extent]
     return sorted(found, key=lambda prior: prior.bits_per_point)
+
+
+@lru_cache(maxsize=8)
+def _load_shipped(path: Path) -> AnyPrior:
+    """A prior that comes with the program, whose file does not change; many signals are encoded with it."""
+    return load(path)
 
 
 def _nearest(
@@ -401,6 +408,13 @@ def find_id(prior_id: int) -> AnyPrior:
         f"the file needs the prior with id {prior_id:08x}, which is not on this machine; "
         f"name its file with --prior, or its folder in {SEARCH_VARIABLE}"
     )
+
+
+def is_shipped(prior: AnyPrior) -> bool:
+    """Whether a prior comes with the program, so that it is wherever the program is."""
+    folders = (shipped_folder(), shipped_folder() / _OLDER)
+    files = (path for folder in folders for path in folder.glob(f"*{SUFFIX}"))
+    return any(_metadata(path).get("id") == f"{prior.id:08x}" for path in files)
 
 
 def _with_id(path: Path, prior_id: int) -> AnyPrior | None:

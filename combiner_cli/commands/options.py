@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 VERBOSE = "combiner.verbose"
+INTERRUPTED = "combiner.interrupt"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _remember_verbose(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
@@ -48,13 +52,11 @@ no_verify = click.option(
 
 
 def _limit_threads(_ctx: click.Context, _option: click.Parameter, value: int | None) -> None:
-    """Before numpy and torch are loaded they are told by the environment; a torch that is there is told itself."""
     if value is None:
         return
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(value)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(value)
+    from ..processes import limit_threads
+
+    limit_threads(value)
 
 
 threads = click.option(
@@ -64,3 +66,29 @@ threads = click.option(
     callback=_limit_threads,
     help="Threads of the CPU to use. [default: all]",
 )
+
+_BATCH = (
+    click.option("-d", "--directory", type=click.Path(path_type=Path), help="Folder for the outputs."),
+    click.option("-r", "--recursive", is_flag=True, help="Take the files in folders; with -d, their tree is mirrored."),
+    click.option(
+        "--jobs", type=click.IntRange(1, 1024), default=1, show_default=True, help="Files to work on at the same time."
+    ),
+    click.option("--dask", metavar="ADDRESS", help="Let the Dask cluster with this scheduler do the work."),
+    force,
+    click.option("--skip-existing", is_flag=True, help="Leave out inputs whose output exists."),
+    click.option(
+        "--preserve-times/--no-preserve-times",
+        default=True,
+        help="Whether outputs have the modification time of their input. [default: they do]",
+    ),
+    click.option("--quiet", is_flag=True, help="Print nothing but errors."),
+    json,
+    verbose,
+)
+
+
+def batch(command: Command) -> Command:
+    """The options of commands that make files of many files."""
+    for option in reversed(_BATCH):
+        command = option(command)
+    return command
