@@ -17,12 +17,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from . import bitstream, codec, files, goals, media, metrics, priors, signals
+from . import bitstream, codec, files, goals, media, metadata, metrics, priors, signals
 from .bitstream import Header
 from .codec import EncodeResult, Settings
 from .covariances import CovariancePrior
-from .errors import OUT_OF_MEMORY, CombinerError, InputError, LimitError, UsageError, is_out_of_memory
+from .errors import OUT_OF_MEMORY, CombinerError, DamagedFileError, InputError, LimitError, UsageError, is_out_of_memory
 from .goals import Goal
+from .metadata import Metadata
 from .mixtures import MixturePrior
 from .priors import AnyPrior, ByStages
 from .signals import Kind, Signal
@@ -72,11 +73,13 @@ class Encoding:
         goal: of each file.
         prior: name or file of the prior; ``None`` chooses for each signal.
         settings: how; goals decide what is said of rate and size in it.
+        keep_metadata: whether metadata are kept, and the colours that images are in.
     """
 
     goal: Goal = field(default_factory=Goal)
     prior: str | None = None
     settings: Settings = field(default_factory=Settings)
+    keep_metadata: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Decoding:
         most_seconds: that a sound may last; ``None`` for any number.
         largest_file: bytes that a file may have.
         ignore_checksum: decode what can be decoded of damaged files.
+        strip: whether metadata are left out.
     """
 
     prior: str | None = None
@@ -104,6 +108,7 @@ class Decoding:
     most_seconds: float | None = None
     largest_file: int | None = None
     ignore_checksum: bool = False
+    strip: bool = False
 
 
 Request = Encoding | Decoding
@@ -155,6 +160,7 @@ class Encoded:
         snr: likewise, of a sound.
         seconds: wall time; files that were encoded together have an equal share each.
         phases: the same by phase.
+        metadata_bytes: of the ``.cmb`` file, what the metadata take.
     """
 
     prior: str
@@ -168,6 +174,7 @@ class Encoded:
     snr: float | None
     seconds: float
     phases: dict[str, float]
+    metadata_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -378,10 +385,11 @@ def check_collisions(jobs: Sequence[Job]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Planned:
-    """A signal that was read, with the prior and the settings for its goal."""
+    """A signal that was read, with its packed metadata, and with the prior and the settings for its goal."""
 
     job: Job
     signal: Signal
+    metadata: bytes
     prior: AnyPrior
     settings: Settings
     input_bytes: int
@@ -498,32 +506,49 @@ def encode_one(
 def _plan(job: Job, data: bytes, request: Encoding, known: Library, note: Note | None) -> _Planned:
     clock = time.perf_counter()
     notes: list[str] = []
+    keep = _keeping(notes, note)
+    if request.keep_metadata:
+        signal, found = media.read_with_metadata(data, job.source, keep)
+    else:
+        signal, found = media.read_signal_bytes(data, job.source, keep), Metadata()
+    packed = metadata.pack(found)
+    named = known.named(request.prior) if request.prior else None
+    prior, settings = goals.plan(signal, request.goal, named, metadata.overhead(packed))
+    settings = replace(request.settings, rate=settings.rate, size=settings.size, psnr=settings.psnr)
+    return _Planned(job, signal, packed, prior, settings, len(data), time.perf_counter() - clock, tuple(notes))
+
+
+def _keeping(notes: list[str], note: Note | None) -> Note:
+    """What notes go to: a list, and who is told at once."""
 
     def keep(words: str) -> None:
         notes.append(words)
         if note is not None:
             note(words)
 
-    signal = media.read_signal_bytes(data, job.source, keep)
-    named = known.named(request.prior) if request.prior else None
-    prior, settings = goals.plan(signal, request.goal, named)
-    settings = replace(request.settings, rate=settings.rate, size=settings.size, psnr=settings.psnr)
-    return _Planned(job, signal, prior, settings, len(data), time.perf_counter() - clock, tuple(notes))
+    return keep
 
 
 def _encode(planned: _Planned, report: Report | None = None) -> Converted:
     clock = time.perf_counter()
-    result = codec.encode(planned.signal, planned.prior, planned.settings, report)
+    try:
+        result = codec.encode(planned.signal, planned.prior, planned.settings, report)
+    except UsageError as error:
+        if planned.metadata and planned.settings.size is not None:
+            around = metadata.overhead(planned.metadata)
+            raise UsageError(f"{error}; {around:,} bytes go to the metadata besides") from error
+        raise
     return _encoded(planned, result, time.perf_counter() - clock, 1)
 
 
 def _encoded(planned: _Planned, result: EncodeResult, seconds: float, members: int) -> Converted:
     """A finished file, one of several that took some seconds together."""
     signal, decoded = planned.signal, result.decoded
+    data = metadata.wrapped(result.data, planned.metadata)
     facts = Encoded(
         prior=planned.prior.name,
         input_bytes=planned.input_bytes,
-        bytes=len(result.data),
+        bytes=len(data),
         payload_bytes=result.payload_bytes,
         kind=signal.kind,
         shape=signal.shape,
@@ -532,8 +557,9 @@ def _encoded(planned: _Planned, result: EncodeResult, seconds: float, members: i
         snr=None if decoded is None or signal.kind != "sound" else metrics.signal_to_noise(signal, decoded),
         seconds=planned.seconds + seconds / members,
         phases={phase: share / members for phase, share in result.seconds.items()},
+        metadata_bytes=len(data) - len(result.data),
     )
-    return Converted(result.data, facts, planned.notes)
+    return Converted(data, facts, planned.notes)
 
 
 def _most_together(planned: _Planned) -> int:
@@ -565,7 +591,7 @@ def _encode_group(group: Sequence[_Planned]) -> Iterator[tuple[Job, Converted | 
         yield planned.job, _encoded(planned, result, seconds, len(group))
 
 
-def decode_one(job: Job, data: bytes, request: Decoding, known: Library) -> Converted:
+def decode_one(job: Job, data: bytes, request: Decoding, known: Library, note: Note | None = None) -> Converted:
     """The content of an image or sound file.
 
     Args:
@@ -573,6 +599,7 @@ def decode_one(job: Job, data: bytes, request: Decoding, known: Library) -> Conv
         data: content of the source.
         request: how.
         known: where priors are found.
+        note: told at once what is left out, which the result tells as well.
 
     Raises:
         CombinerError: of any kind, as :func:`codec.decode` and :func:`media.signal_bytes` say.
@@ -592,7 +619,10 @@ def decode_one(job: Job, data: bytes, request: Decoding, known: Library) -> Conv
     )
     if request.rate is not None and request.rate != decoded.sample_rate:
         decoded = signals.at_rate(decoded, request.rate)
-    content = media.signal_bytes(decoded, job.target.suffix.lower())
+    notes: list[str] = []
+    keep = _keeping(notes, note)
+    found = _metadata_of(data, request, keep)
+    content = media.signal_bytes(decoded, job.target.suffix.lower(), found, keep, request.strip)
     seconds = time.perf_counter() - clock
     facts = Decoded(
         input_bytes=len(data),
@@ -604,7 +634,18 @@ def decode_one(job: Job, data: bytes, request: Decoding, known: Library) -> Conv
         seconds=seconds,
         damaged=request.ignore_checksum and not bitstream.is_intact(data),
     )
-    return Converted(content, facts)
+    return Converted(content, facts, tuple(notes))
+
+
+def _metadata_of(data: bytes, request: Decoding, note: Note) -> Metadata:
+    """The metadata of a ``.cmb`` file, without which it is decoded where they cannot be read and need not be there."""
+    try:
+        return metadata.unpack(bitstream.split_metadata(data, request.ignore_checksum)[1])
+    except (DamagedFileError, LimitError):
+        if not (request.strip or request.ignore_checksum):
+            raise
+    note("the metadata cannot be read and are left out; colours may differ")
+    return Metadata()
 
 
 def _scale_for(header: Header, rate: int, most_points: int) -> int:

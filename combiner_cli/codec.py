@@ -295,6 +295,7 @@ def read(
         DamagedFileError: the header and the payload do not fit each other.
         PriorError: the file was made with another prior.
     """
+    data, _ = bitstream.split_metadata(data, ignore_checksum)
     header, payload = bitstream.unpack(data, ignore_checksum)
     check_kind(prior, header.kind)
     if header.prior_id != prior.id:

@@ -161,10 +161,10 @@ def _convert_pipe(source: Path, request: Request, places: Places, showing: Showi
 
 def _work(job: Job, data: bytes, request: Request, showing: Showing) -> Converted:
     """The content of a single output, with a bar and notes while it is made."""
+    note = None if showing.quiet else display.note
     if isinstance(request, Decoding):
         with _naming(job.source, request):
-            return batch.decode_one(job, data, request, batch.library())
-    note = None if showing.quiet else display.note
+            return batch.decode_one(job, data, request, batch.library(), note)
     with display.progress_bar(showing.quiet) as report:
         return batch.encode_one(job, data, request, batch.library(), report, note)
 

@@ -31,6 +31,7 @@ from .sources import LARGEST_FILE
 @options.max_pixels
 @options.max_seconds
 @options.ignore_checksum
+@click.option("--strip", is_flag=True, help="Leave out metadata; images are converted to sRGB.")
 @options.batch
 def decode(
     inputs: tuple[Path, ...],
@@ -43,6 +44,7 @@ def decode(
     max_pixels: int | None,
     max_seconds: float | None,
     ignore_checksum: bool,
+    strip: bool,
     directory: Path | None,
     recursive: bool,
     jobs: int,
@@ -77,7 +79,16 @@ def decode(
     converting.convert(
         inputs,
         Decoding(
-            prior_name, _suffix(format_name), scale, size, rate, max_pixels, max_seconds, LARGEST_FILE, ignore_checksum
+            prior_name,
+            _suffix(format_name),
+            scale,
+            size,
+            rate,
+            max_pixels,
+            max_seconds,
+            LARGEST_FILE,
+            ignore_checksum,
+            strip,
         ),
         Places(output, directory, recursive, force, skip_existing, preserve_times),
         converting.Running(jobs, dask),

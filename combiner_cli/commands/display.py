@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..learn import RoundReport
     from ..learn_mixture import MixtureReport
     from ..learner import StepReport
+    from ..metadata import Metadata
     from ..refine import Progress
 
 
@@ -140,7 +141,7 @@ def report_encoded(source: Path, target: Path, facts: Encoded, as_json: bool, er
             "input_bytes": facts.input_bytes,
             "bytes": facts.bytes,
         }
-        told |= {"payload_bytes": facts.payload_bytes, rate_name: rate}
+        told |= {"payload_bytes": facts.payload_bytes, "metadata_bytes": facts.metadata_bytes, rate_name: rate}
         told |= {name: _finite(value) for name, value in qualities.items()}
         if facts.kind == "sound":
             told |= {"times_real_time": round(times_real_time(facts), 3)}
@@ -148,9 +149,10 @@ def report_encoded(source: Path, target: Path, facts: Encoded, as_json: bool, er
         click.echo(json.dumps({**told, "seconds": round(facts.seconds, 3), "phases": phases}), err=err)
         return
     decibels = "".join(f"{name.upper()} {value:.2f} dB, " for name, value in qualities.items()) or "not verified, "
+    of_which = f" ({facts.metadata_bytes:,} of them metadata)" if facts.metadata_bytes else ""
     click.echo(
-        f"{source} -> {target}: {facts.input_bytes:,} -> {facts.bytes:,} bytes, {rate_text(rate_name, rate)}, "
-        f"{decibels}{facts.seconds:.1f} s{_speed_text(facts)}",
+        f"{source} -> {target}: {facts.input_bytes:,} -> {facts.bytes:,} bytes{of_which}, "
+        f"{rate_text(rate_name, rate)}, {decibels}{facts.seconds:.1f} s{_speed_text(facts)}",
         err=err,
     )
 
@@ -286,3 +288,12 @@ def shape_text(kind: str, shape: tuple[int, ...], channels: int, sample_rate: in
         return f"{shape[1]}x{shape[0]} {('grey', 'grey + alpha', 'RGB', 'RGB + alpha')[channels - 1]}"
     assert sample_rate is not None
     return f"{shape[0] / sample_rate:.2f} s {('mono', 'stereo')[channels - 1]} at {sample_rate} Hz"
+
+
+def metadata_parts(found: Metadata) -> list[str]:
+    """What metadata hold, in words, with the bytes of each part as they are outside of a file."""
+    names = {"exif": "EXIF", "icc": "colour profile", "xmp": "XMP", "tags": "tags"}
+    sizes = found.sizes()
+    parts = [f"{words} {sizes[name]:,}" for name, words in names.items() if name in sizes]
+    unknown = sum(size for name, size in sizes.items() if name not in names)
+    return [*parts, f"unknown {unknown:,}"] if unknown else parts
