@@ -17,12 +17,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from . import bitstream, codec, files, goals, media, metrics, priors, signals
+from . import bitstream, codec, files, goals, media, metadata, metrics, priors, signals
 from .bitstream import Header
 from .codec import EncodeResult, Settings
 from .covariances import CovariancePrior
-from .errors import OUT_OF_MEMORY, CombinerError, InputError, LimitError, UsageError, is_out_of_memory
+from .errors import OUT_OF_MEMORY, CombinerError, DamagedFileError, InputError, LimitError, UsageError, is_out_of_memory
 from .goals import Goal
+from .metadata import Metadata
 from .mixtures import MixturePrior
 from .priors import AnyPrior, ByStages
 from .signals import Kind, Signal
@@ -72,11 +73,13 @@ class Encoding:
         goal: of each file.
         prior: name or file of the prior; ``None`` chooses for each signal.
         settings: how; goals decide what is said of rate and size in it.
+        keep_metadata: whether metadata are kept, and the colours that images are in.
     """
 
     goal: Goal = field(default_factory=Goal)
     prior: str | None = None
     settings: Settings = field(default_factory=Settings)
+    keep_metadata: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,10 @@ class Decoding:
         size: height and width that images are rendered at instead.
         rate: sample rate that sounds are rendered at instead.
         most_points: pixels or sample instants that a file may have; ``None`` stands for ``codec.MOST_POINTS``.
+        most_seconds: that a sound may last; ``None`` for any number.
         largest_file: bytes that a file may have.
+        ignore_checksum: decode what can be decoded of damaged files.
+        strip: whether metadata are left out.
     """
 
     prior: str | None = None
@@ -99,7 +105,10 @@ class Decoding:
     size: tuple[int, int] | None = None
     rate: int | None = None
     most_points: int | None = None
+    most_seconds: float | None = None
     largest_file: int | None = None
+    ignore_checksum: bool = False
+    strip: bool = False
 
 
 Request = Encoding | Decoding
@@ -147,10 +156,11 @@ class Encoded:
         kind: of the signal.
         shape: of the signal.
         sample_rate: of a sound, in Hz.
-        psnr: of what the file decodes to, in dB.
+        psnr: of what the file decodes to, in dB; ``None`` where that was not looked at.
         snr: likewise, of a sound.
         seconds: wall time; files that were encoded together have an equal share each.
         phases: the same by phase.
+        metadata_bytes: of the ``.cmb`` file, what the metadata take.
     """
 
     prior: str
@@ -160,10 +170,11 @@ class Encoded:
     kind: Kind
     shape: tuple[int, ...]
     sample_rate: int | None
-    psnr: float
+    psnr: float | None
     snr: float | None
     seconds: float
     phases: dict[str, float]
+    metadata_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -178,6 +189,7 @@ class Decoded:
         channels: of the signal.
         sample_rate: of a sound, in Hz.
         seconds: wall time.
+        damaged: whether the checksum of the ``.cmb`` file does not match.
     """
 
     input_bytes: int
@@ -187,6 +199,7 @@ class Decoded:
     channels: int
     sample_rate: int | None
     seconds: float
+    damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -326,7 +339,7 @@ def kind_of(data: bytes, request: Request) -> Kind | None:
     Raises:
         DamagedFileError, UnsupportedVersionError: it does not say so.
     """
-    return bitstream.unpack(data)[0].kind if isinstance(request, Decoding) else None
+    return bitstream.unpack(data, request.ignore_checksum)[0].kind if isinstance(request, Decoding) else None
 
 
 def output_for(found: Found, kind: Kind | None, places: Places, request: Request) -> Path:
@@ -372,10 +385,11 @@ def check_collisions(jobs: Sequence[Job]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Planned:
-    """A signal that was read, with the prior and the settings for its goal."""
+    """A signal that was read, with its packed metadata, and with the prior and the settings for its goal."""
 
     job: Job
     signal: Signal
+    metadata: bytes
     prior: AnyPrior
     settings: Settings
     input_bytes: int
@@ -487,42 +501,60 @@ def encode_one(
 def _plan(job: Job, data: bytes, request: Encoding, known: Library, note: Note | None) -> _Planned:
     clock = time.perf_counter()
     notes: list[str] = []
+    keep = _keeping(notes, note)
+    if request.keep_metadata:
+        signal, found = media.read_with_metadata(data, job.source, keep)
+    else:
+        signal, found = media.read_signal_bytes(data, job.source, keep), Metadata()
+    packed = metadata.pack(found)
+    named = known.named(request.prior) if request.prior else None
+    prior, settings = goals.plan(signal, request.goal, named, metadata.overhead(packed))
+    settings = replace(request.settings, rate=settings.rate, size=settings.size, psnr=settings.psnr)
+    return _Planned(job, signal, packed, prior, settings, len(data), time.perf_counter() - clock, tuple(notes))
+
+
+def _keeping(notes: list[str], note: Note | None) -> Note:
+    """What notes go to: a list, and who is told at once."""
 
     def keep(words: str) -> None:
         notes.append(words)
         if note is not None:
             note(words)
 
-    signal = media.read_signal_bytes(data, job.source, keep)
-    named = known.named(request.prior) if request.prior else None
-    prior, settings = goals.plan(signal, request.goal, named)
-    settings = replace(request.settings, rate=settings.rate, size=settings.size, psnr=settings.psnr)
-    return _Planned(job, signal, prior, settings, len(data), time.perf_counter() - clock, tuple(notes))
+    return keep
 
 
 def _encode(planned: _Planned, report: Report | None = None) -> Converted:
     clock = time.perf_counter()
-    result = codec.encode(planned.signal, planned.prior, planned.settings, report)
+    try:
+        result = codec.encode(planned.signal, planned.prior, planned.settings, report)
+    except UsageError as error:
+        if planned.metadata and planned.settings.size is not None:
+            around = metadata.overhead(planned.metadata)
+            raise UsageError(f"{error}; {around:,} bytes go to the metadata besides") from error
+        raise
     return _encoded(planned, result, time.perf_counter() - clock, 1)
 
 
 def _encoded(planned: _Planned, result: EncodeResult, seconds: float, members: int) -> Converted:
     """A finished file, one of several that took some seconds together."""
-    signal = planned.signal
+    signal, decoded = planned.signal, result.decoded
+    data = metadata.wrapped(result.data, planned.metadata)
     facts = Encoded(
         prior=planned.prior.name,
         input_bytes=planned.input_bytes,
-        bytes=len(result.data),
+        bytes=len(data),
         payload_bytes=result.payload_bytes,
         kind=signal.kind,
         shape=signal.shape,
         sample_rate=signal.sample_rate,
-        psnr=metrics.psnr(signal, result.decoded),
-        snr=metrics.signal_to_noise(signal, result.decoded) if signal.kind == "sound" else None,
+        psnr=None if decoded is None else metrics.psnr(signal, decoded),
+        snr=None if decoded is None or signal.kind != "sound" else metrics.signal_to_noise(signal, decoded),
         seconds=planned.seconds + seconds / members,
         phases={phase: share / members for phase, share in result.seconds.items()},
+        metadata_bytes=len(data) - len(result.data),
     )
-    return Converted(result.data, facts, planned.notes)
+    return Converted(data, facts, planned.notes)
 
 
 def _most_together(planned: _Planned) -> int:
@@ -554,7 +586,7 @@ def _encode_group(group: Sequence[_Planned]) -> Iterator[tuple[Job, Converted | 
         yield planned.job, _encoded(planned, result, seconds, len(group))
 
 
-def decode_one(job: Job, data: bytes, request: Decoding, known: Library) -> Converted:
+def decode_one(job: Job, data: bytes, request: Decoding, known: Library, note: Note | None = None) -> Converted:
     """The content of an image or sound file.
 
     Args:
@@ -562,24 +594,53 @@ def decode_one(job: Job, data: bytes, request: Decoding, known: Library) -> Conv
         data: content of the source.
         request: how.
         known: where priors are found.
+        note: told at once what is left out, which the result tells as well.
 
     Raises:
         CombinerError: of any kind, as :func:`codec.decode` and :func:`media.signal_bytes` say.
     """
     clock = time.perf_counter()
-    header = bitstream.unpack(data)[0]
-    most_points = request.most_points or codec.MOST_POINTS[header.kind]
+    header = bitstream.unpack(data, request.ignore_checksum)[0]
+    most_points = codec.limit_of(header, request.most_points, request.most_seconds)
     scale = request.scale if request.rate is None else _scale_for(header, request.rate, most_points)
     chosen = known.named(request.prior) if request.prior else None
-    decoded = codec.decode(data, lambda number: chosen or known.with_id(number), scale, most_points, request.size)
+    decoded = codec.decode(
+        data,
+        lambda number: chosen or known.with_id(number),
+        scale,
+        most_points,
+        request.size,
+        request.ignore_checksum,
+    )
     if request.rate is not None and request.rate != decoded.sample_rate:
         decoded = signals.at_rate(decoded, request.rate)
-    content = media.signal_bytes(decoded, job.target.suffix.lower())
+    notes: list[str] = []
+    keep = _keeping(notes, note)
+    found = _metadata_of(data, request, keep)
+    content = media.signal_bytes(decoded, job.target.suffix.lower(), found, keep, request.strip)
     seconds = time.perf_counter() - clock
     facts = Decoded(
-        len(data), len(content), decoded.kind, decoded.shape, decoded.channels, decoded.sample_rate, seconds
+        input_bytes=len(data),
+        bytes=len(content),
+        kind=decoded.kind,
+        shape=decoded.shape,
+        channels=decoded.channels,
+        sample_rate=decoded.sample_rate,
+        seconds=seconds,
+        damaged=request.ignore_checksum and not bitstream.is_intact(data),
     )
-    return Converted(content, facts)
+    return Converted(content, facts, tuple(notes))
+
+
+def _metadata_of(data: bytes, request: Decoding, note: Note) -> Metadata:
+    """The metadata of a ``.cmb`` file, without which it is decoded where they cannot be read and need not be there."""
+    try:
+        return metadata.unpack(bitstream.split_metadata(data, request.ignore_checksum)[1])
+    except (DamagedFileError, LimitError):
+        if not (request.strip or request.ignore_checksum):
+            raise
+    note("the metadata cannot be read and are left out; colours may differ")
+    return Metadata()
 
 
 def _scale_for(header: Header, rate: int, most_points: int) -> int:
@@ -595,7 +656,7 @@ def _scale_for(header: Header, rate: int, most_points: int) -> int:
     if points > most_points:
         raise LimitError(
             f"the sound has {points} samples at {rate} Hz, over the limit of {most_points}; "
-            "raise --max-pixels if you trust it"
+            "raise --max-seconds if you trust it"
         )
     return 1 if rate % header.sample_rate else rate // header.sample_rate
 

@@ -107,6 +107,8 @@ def run() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if end.code in (_INTERRUPTED, _BROKEN_PIPE, _TERMINATED):
             _end_by(end.code - 128)
+        if isinstance(end.__context__, click.Abort):  # interrupted before or after the command itself
+            _end_by(signal.SIGINT)
         raise
 
 

@@ -49,16 +49,18 @@ def check(goal: Goal) -> None:
         raise UsageError(f"{given[0]} takes a finite number")
 
 
-def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, Settings]:
+def plan(signal: Signal, goal: Goal, prior: AnyPrior | None, around: int = 0) -> tuple[AnyPrior, Settings]:
     """The prior and the settings for a goal.
 
     Args:
         signal: to encode.
         goal: of the file.
         prior: if the user named one, else the shipped ones are looked at.
+        around: bytes that metadata take of the size that is asked for.
 
     Raises:
-        UsageError: goals that exclude each other, or do not go with the kind of signal, or with a silent sound.
+        UsageError: goals that exclude each other, or do not go with the kind of signal, or with a silent sound, or
+            leave no room beside the metadata.
         PriorError: the prior is for another kind of signal, or none is shipped.
     """
     check(goal)
@@ -66,6 +68,11 @@ def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, 
         check_kind(prior, signal.kind)
     size = _size(signal, goal)
     if size is not None:
+        if around and size <= around:
+            raise UsageError(
+                f"the metadata take {around:,} bytes of {size:,}; ask for a larger file, or leave out --keep-metadata"
+            )
+        size -= around
         chosen = prior or priors.nearest_prior(
             priors.suitable_priors(signal.kind, signal.shape, signal.sample_rate), max(size, 1) * 8 / signal.points
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from . import bitstream, codec, metrics
+from . import bitstream, codec, metadata, metrics
 from .errors import PriorError
+from .metadata import Metadata
 from .priors import AnyPrior, Prior
 from .signals import Kind
 
@@ -16,7 +17,7 @@ class Inspection:
     """What is inside a file.
 
     Attributes:
-        version: of the file format.
+        version: of the file format; of a file with metadata, that of the file inside.
         kind: ``"image"`` or ``"sound"``.
         shape: ``(height, width)``, or ``(frames,)``.
         channels: of the signal.
@@ -27,6 +28,8 @@ class Inspection:
         family: of the prior.
         bytes: of the whole file.
         header_bytes: magic, header and checksum.
+        metadata_bytes: of metadata and what is around them.
+        metadata: that came with the file it was made of.
         class_bytes: of the payload, those of classes.
         group_bytes: of the payload, those of group indices.
         groups: number of groups.
@@ -45,6 +48,8 @@ class Inspection:
     prior_id: int
     bytes: int
     header_bytes: int
+    metadata_bytes: int = 0
+    metadata: Metadata = field(default_factory=Metadata)
     noise: int | None = None
     prior: str | None = None
     family: str | None = None
@@ -75,7 +80,8 @@ def inspect(data: bytes, find_prior: Callable[[int], AnyPrior]) -> Inspection:
         DamagedFileError: not a file of this program, or truncated or changed.
         UnsupportedVersionError: written by a version that this one does not know.
     """
-    header, payload = bitstream.unpack(data)
+    inner, packed = bitstream.split_metadata(data)
+    header, payload = bitstream.unpack(inner)
     known = Inspection(
         version=header.version,
         kind=header.kind,
@@ -85,7 +91,9 @@ def inspect(data: bytes, find_prior: Callable[[int], AnyPrior]) -> Inspection:
         sample_rate=header.sample_rate,
         prior_id=header.prior_id,
         bytes=len(data),
-        header_bytes=len(data) - len(payload),
+        header_bytes=len(inner) - len(payload),
+        metadata_bytes=len(data) - len(inner),
+        metadata=metadata.unpack(packed),
         noise=header.noise,
         class_bytes=header.class_bytes,
         groups=sum(header.groups) if header.groups else None,
@@ -94,7 +102,7 @@ def inspect(data: bytes, find_prior: Callable[[int], AnyPrior]) -> Inspection:
         prior = find_prior(header.prior_id)
     except PriorError:
         return known
-    stages = codec.read(data, prior).stages
+    stages = codec.read(inner, prior).stages
     groups = sum(stages.values())
     group_bytes = groups * (prior.group_bits if header.version == 1 and isinstance(prior, Prior) else 8) // 8
     return replace(

@@ -8,7 +8,7 @@
         image.save("again.cmb", bits_per_pixel=0.5)
 
 Opening reads the header alone; the image is decoded when its pixels are asked for. ``save`` takes the arguments of
-:func:`combiner_cli.api.encode` by the same names.
+:func:`combiner_cli.api.encode` by the same names, and ``keep_metadata=True`` for Exif and colour profile.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from . import api, bitstream, image_files
+from . import api, bitstream, media, metadata
 from .errors import CombinerError
+from .metadata import Metadata
 from .signals import Signal
 
 FORMAT = "CMB"
@@ -39,7 +40,9 @@ class CombinerImageFile(ImageFile.ImageFile):
         assert self.fp is not None
         self._data: bytes | None = self.fp.read()
         try:
-            header, _ = bitstream.unpack(self._data)
+            inner, packed = bitstream.split_metadata(self._data)
+            header, _ = bitstream.unpack(inner)
+            found = metadata.unpack(packed)
         except CombinerError as error:
             raise SyntaxError(str(error)) from error
         if header.kind != "image":
@@ -48,6 +51,8 @@ class CombinerImageFile(ImageFile.ImageFile):
         self._mode = _MODES.get((header.channels, header.bit_depth)) or _MODES[header.channels, 8]
         self._size = header.shape[1], header.shape[0]
         self.info["prior_id"] = f"{header.prior_id:08x}"
+        parts = {"exif": found.exif, "icc_profile": found.icc, "xmp": found.xmp}
+        self.info |= {name: part for name, part in parts.items() if part}
 
     def load(self) -> Any:
         """Decode the image, once.
@@ -81,24 +86,25 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    """Encode an image; a palette becomes colours, and what Pillow can save as PNG in no such way is refused."""
+    """Encode an image as the command line would encode it from a PNG file."""
     del filename
-    given = {name: value for name, value in image.encoderinfo.items() if name in _OPTIONS}
+    given = dict(image.encoderinfo)
+    options = {name: given[name] for name in _OPTIONS if name in given}
     try:
-        file.write(api.encode(_signal(image), **given).data)
+        signal, found = _signal(image, given.get("exif") or image.getexif(), bool(given.get("keep_metadata")))
+        file.write(metadata.wrapped(api.encode(signal, **options).data, metadata.pack(found)))
     except CombinerError as error:
         raise OSError(str(error)) from error
 
 
-def _signal(image: Image.Image) -> Signal:
-    """The image as the command line would read it from a PNG file, so that both encode the same."""
+def _signal(image: Image.Image, exif: Any, keep: bool) -> tuple[Signal, Metadata]:
     content = BytesIO()
     if image.mode not in {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}:
         raise OSError(f"cannot write mode {image.mode} as {FORMAT}")
-    image.save(content, "PNG", compress_level=0)
-    signal = image_files.read_image(content.getvalue(), Path("image"))
-    assert signal is not None
-    return signal
+    image.save(content, "PNG", compress_level=0, exif=exif)
+    if keep:
+        return media.read_with_metadata(content.getvalue(), Path("image"))
+    return media.read_signal_bytes(content.getvalue(), Path("image")), Metadata()
 
 
 Image.register_open(FORMAT, CombinerImageFile, _accept)

@@ -34,6 +34,8 @@ SEARCH_VARIABLE = "COMBINER_PRIORS"
 GROUP_BITS = (8, 16)
 
 _LARGEST_FILE = 64 * 2**20  # bytes
+_LARGEST_HEADER = 2**20  # bytes of what is said about tensors and in words; those of today have some 20,000
+_LONGEST_NAME = 100
 LARGEST_NETWORK = 2**20
 _LARGEST_TILE = 2**22  # points
 _LARGEST_FEATURES = 2**28  # features · points of a tile
@@ -140,7 +142,17 @@ def save(prior: AnyPrior, path: Path) -> None:
         "configuration": json.dumps(prior.configuration(), sort_keys=True),
     }
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in prior.tensors().items()}
-    path.write_bytes(serialise(tensors, metadata))  # save_file would make it readable by its owner alone
+    path.write_bytes(_in_order(serialise(tensors, metadata)))  # save_file would make it readable by its owner alone
+
+
+def _in_order(stored: bytes) -> bytes:
+    """A safetensors file whose metadata are sorted; the library has them in another order every time."""
+    end = 8 + int.from_bytes(stored[:8], "little")
+    header = json.loads(stored[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + stored[end:]
 
 
 def _format_of(prior: AnyPrior) -> str:
@@ -162,25 +174,43 @@ def load(path: Path) -> AnyPrior:
     from safetensors import SafetensorError, safe_open
 
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise DamagedFileError(f"{path} is too large for a prior")
+        _check_size(path)
         with safe_open(str(path), framework="numpy") as content:
             metadata = content.metadata() or {}
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
         _check_format(metadata.get("format", ""), path)
         configuration = json.loads(metadata["configuration"])
-        prior = _from_stored(metadata.get("name", path.stem), metadata["format"], configuration, tensors)
+        prior = _from_stored(_name(metadata, path), metadata["format"], configuration, tensors)
         reason = _problem(prior)
     except OSError as error:
         raise InputError(f"cannot read prior {path}: {error.strerror or error}") from error
     except SafetensorError as error:
-        raise DamagedFileError(f"{path} is not a prior: {error}") from error
+        raise DamagedFileError(f"{path} is not a prior: {_printable(str(error))}") from error
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         # the file may hold any JSON at all: what does not behave like a configuration is none
-        raise DamagedFileError(f"{path} is not a valid prior: {' '.join(str(error).split())[:200]}") from error
+        raise DamagedFileError(f"{path} is not a valid prior: {_printable(str(error))}") from error
     if reason:
         raise DamagedFileError(f"{path} is not a valid prior: {reason}")
     return prior
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file that is too large for a prior before any of it is taken in."""
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if path.stat().st_size > _LARGEST_FILE or header > _LARGEST_HEADER:
+        raise DamagedFileError(f"{path} is too large for a prior")
+
+
+def _name(metadata: dict[str, str], path: Path) -> str:
+    """The name of a prior, or of its file where that one is nothing to show to people."""
+    name = metadata.get("name", "")
+    return name if name.isprintable() and 0 < len(name) <= _LONGEST_NAME else path.stem
+
+
+def _printable(words: str) -> str:
+    """Words that may come from a file, in one line and without anything in it that a terminal would obey."""
+    return "".join(sign if sign.isprintable() else " " for sign in words)[:200]
 
 
 def _problem(prior: AnyPrior) -> str | None:
@@ -213,6 +243,7 @@ def _check_format(version: str, path: Path) -> None:
         return
     if version.startswith("combiner-prior-"):
         known = ", ".join(FORMATS)
+        version = _printable(version)
         raise UnsupportedVersionError(f"{path} has format {version}, this program reads {known}; use a newer combiner")
     raise DamagedFileError(f"{path} is not a combiner prior")
 
@@ -478,9 +509,10 @@ def _metadata(path: Path) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        _check_size(path)
         with safe_open(str(path), framework="numpy") as content:
             return content.metadata() or {}
-    except (OSError, SafetensorError):
+    except (DamagedFileError, OSError, SafetensorError):
         return {}
 
 

@@ -85,7 +85,7 @@ def encode(
     return rates.Written(data, coded.latents, seconds)
 
 
-def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool = False) -> Read:
+def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool = False, damaged: bool = False) -> Read:
     """What a file of version 3 holds.
 
     Args:
@@ -93,13 +93,14 @@ def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool 
         payload: of the file.
         prior: of its weights.
         values_only: leave classes and latents empty, which takes less memory.
+        damaged: whether the file is known to be, and is to be read as far as it goes.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
     """
     assert header.noise is not None
     code = header.noise + LOWEST_CODE
-    source = hierarchy_groups.file_source(header, payload, prior.key, prior.parts_from, not values_only)
+    source = hierarchy_groups.file_source(header, payload, prior.key, prior.parts_from, not values_only, damaged)
     planes = planes_of(header.channels)
     values = np.empty((*header.shape, header.channels if len(planes) > 1 else 0), dtype=np.float32)
     for channels in planes:

@@ -72,6 +72,19 @@ def test_saving_is_encoding():
     assert target.getvalue() == combiner_cli.encode(signal, bits_per_pixel=2.0).data
 
 
+def test_metadata_are_kept_where_that_is_asked_for():
+    picture = Image.fromarray(smooth_image(30, 40).samples)
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    plain, kept = BytesIO(), BytesIO()
+    picture.save(plain, "CMB", quality=1, exif=exif)
+    picture.save(kept, "CMB", quality=1, exif=exif, keep_metadata=True)
+    with Image.open(plain) as image:
+        assert dict(image.getexif()) == {}
+    with Image.open(kept) as image:
+        assert image.getexif()[0x010E] == "a description"
+
+
 def test_what_cannot_be_saved():
     for mode in ("CMYK", "F", "I", "YCbCr"):
         with pytest.raises(OSError, match=f"cannot write mode {mode}"):

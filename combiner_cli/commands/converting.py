@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from .. import batch, codec, goals
-from ..batch import Converted, Decoding, Encoding, Failure, Found, Job, Library, Outcome, Places, Request
+from ..batch import Converted, Decoded, Decoding, Encoding, Failure, Found, Job, Library, Outcome, Places, Request
 from ..errors import CombinerError, InputError, OutputError, UsageError
 from . import display, options
 from .sources import PIPE, some_failed
@@ -159,10 +159,10 @@ def _convert_pipe(source: Path, request: Request, places: Places, showing: Showi
 
 def _work(job: Job, data: bytes, request: Request, showing: Showing) -> Converted:
     """The content of a single output, with a bar and notes while it is made."""
+    note = None if showing.quiet else display.note
     if isinstance(request, Decoding):
         with _naming(job.source, request):
-            return batch.decode_one(job, data, request, batch.library())
-    note = None if showing.quiet else display.note
+            return batch.decode_one(job, data, request, batch.library(), note)
     with display.progress_bar(showing.quiet) as report:
         return batch.encode_one(job, data, request, batch.library(), report, note)
 
@@ -184,6 +184,8 @@ def _tell_one(job: Job, converted: Converted, seconds: float, showing: Showing, 
 
 
 def _tell(outcome: Outcome, showing: Showing, err: bool = False) -> None:
+    if isinstance(outcome.facts, Decoded) and outcome.facts.damaged:
+        display.warn(f"{outcome.source} is damaged, its checksum does not match; this is what could be decoded")
     if outcome.failure is not None or not showing.quiet:
         display.report_outcome(outcome, showing.as_json, err)
 

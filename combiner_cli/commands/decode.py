@@ -28,11 +28,10 @@ from .sources import LARGEST_FILE
 @click.option(
     "--rate", type=click.IntRange(1, 2**32 - 1), help="Render a sound at this sample rate instead of --scale."
 )
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    help="Refuse to render more pixels (or sample instants). [default: 64 Mi]",
-)
+@options.max_pixels
+@options.max_seconds
+@options.ignore_checksum
+@click.option("--strip", is_flag=True, help="Leave out metadata; images are converted to sRGB.")
 @options.batch
 def decode(
     inputs: tuple[Path, ...],
@@ -43,6 +42,9 @@ def decode(
     resize: str | None,
     rate: int | None,
     max_pixels: int | None,
+    max_seconds: float | None,
+    ignore_checksum: bool,
+    strip: bool,
     directory: Path | None,
     recursive: bool,
     jobs: int,
@@ -76,7 +78,18 @@ def decode(
         raise UsageError(f"{given[0]} and {given[1]} exclude each other; give one of them")
     converting.convert(
         inputs,
-        Decoding(prior_name, _suffix(format_name), scale, size, rate, max_pixels, LARGEST_FILE),
+        Decoding(
+            prior_name,
+            _suffix(format_name),
+            scale,
+            size,
+            rate,
+            max_pixels,
+            max_seconds,
+            LARGEST_FILE,
+            ignore_checksum,
+            strip,
+        ),
         Places(output, directory, recursive, force, skip_existing, preserve_times),
         converting.Running(jobs, dask),
         converting.Showing(as_json, quiet),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..learn import RoundReport
     from ..learn_mixture import MixtureReport
     from ..learner import StepReport
+    from ..metadata import Metadata
     from ..priors import Entry
     from ..refine import Progress
 
@@ -28,6 +29,11 @@ _BYTES_ON_TOP = 2**16  # of an input's size that take as long as what every file
 def note(words: str) -> None:
     """Tell what was changed without having been asked for, beside the result and not in it."""
     click.echo(f"combiner: note: {words}", err=True)
+
+
+def warn(words: str) -> None:
+    """Tell what is wrong with a result that was asked for all the same."""
+    click.echo(f"combiner: warning: {words}", err=True)
 
 
 @contextmanager
@@ -129,8 +135,9 @@ def _print_round(name: str, result: RoundReport) -> None:
 
 
 def report_encoded(source: Path, target: Path, facts: Encoded, as_json: bool, err: bool = False) -> None:
-    """Print the line, or the JSON, of a finished file; the PSNR is that of the decoded signal."""
+    """Print the line, or the JSON, of a finished file; the PSNR is that of the decoded signal, if it was decoded."""
     rate_name, rate = rate_of(facts.bytes, facts.kind, facts.shape, facts.sample_rate)
+    qualities = {name: value for name, value in (("psnr", facts.psnr), ("snr", facts.snr)) if value is not None}
     if as_json:
         told: dict[str, object] = {
             "input": str(source),
@@ -139,16 +146,18 @@ def report_encoded(source: Path, target: Path, facts: Encoded, as_json: bool, er
             "input_bytes": facts.input_bytes,
             "bytes": facts.bytes,
         }
-        told |= {"payload_bytes": facts.payload_bytes, rate_name: rate, "psnr": finite(facts.psnr)}
-        if facts.snr is not None:
-            told |= {"snr": finite(facts.snr), "times_real_time": round(times_real_time(facts), 3)}
+        told |= {"payload_bytes": facts.payload_bytes, "metadata_bytes": facts.metadata_bytes, rate_name: rate}
+        told |= {name: finite(value) for name, value in qualities.items()}
+        if facts.kind == "sound":
+            told |= {"times_real_time": round(times_real_time(facts), 3)}
         phases = {phase: round(value, 3) for phase, value in facts.phases.items()}
         click.echo(json.dumps({**told, "seconds": round(facts.seconds, 3), "phases": phases}), err=err)
         return
-    snr = "" if facts.snr is None else f", SNR {facts.snr:.2f} dB"
+    decibels = "".join(f"{name.upper()} {value:.2f} dB, " for name, value in qualities.items()) or "not verified, "
+    of_which = f" ({facts.metadata_bytes:,} of them metadata)" if facts.metadata_bytes else ""
     click.echo(
-        f"{source} -> {target}: {facts.input_bytes:,} -> {facts.bytes:,} bytes, {rate_text(rate_name, rate)}, "
-        f"PSNR {facts.psnr:.2f} dB{snr}, {facts.seconds:.1f} s{_speed_text(facts)}",
+        f"{source} -> {target}: {facts.input_bytes:,} -> {facts.bytes:,} bytes{of_which}, "
+        f"{rate_text(rate_name, rate)}, {decibels}{facts.seconds:.1f} s{_speed_text(facts)}",
         err=err,
     )
 
@@ -326,3 +335,12 @@ def markdown(text: str) -> None:
     from rich.markdown import Markdown
 
     Console().print(Markdown(text))
+
+
+def metadata_parts(found: Metadata) -> list[str]:
+    """What metadata hold, in words, with the bytes of each part as they are outside of a file."""
+    names = {"exif": "EXIF", "icc": "colour profile", "xmp": "XMP", "tags": "tags"}
+    sizes = found.sizes()
+    parts = [f"{words} {sizes[name]:,}" for name, words in names.items() if name in sizes]
+    unknown = sum(size for name, size in sizes.items() if name not in names)
+    return [*parts, f"unknown {unknown:,}"] if unknown else parts

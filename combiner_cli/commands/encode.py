@@ -46,6 +46,12 @@ _POSITIVE = click.FloatRange(0, min_open=True)
     show_default=True,
     help="How the rest is adapted to what is coded, with hidden layers.",
 )
+@options.no_verify
+@click.option(
+    "--keep-metadata",
+    is_flag=True,
+    help="Keep EXIF (without its thumbnail), XMP, colour profile, and tags of sounds. Images keep their colours.",
+)
 @options.batch
 def encode(
     inputs: tuple[Path, ...],
@@ -62,6 +68,8 @@ def encode(
     seed: int,
     search: str | None,
     refine: str,
+    no_verify: bool,
+    keep_metadata: bool,
     directory: Path | None,
     recursive: bool,
     jobs: int,
@@ -84,6 +92,7 @@ def encode(
       combiner encode -q 8 speech.flac -o speech.cmb
       combiner encode --kbps 12 speech.flac
       combiner encode --size 20000 -e 9 photo.png
+      combiner encode --keep-metadata photo.jpg
       combiner encode *.png -d coded/ --jobs 4
       combiner encode -r photos/ -d coded/ --skip-existing
       cat photo.png | combiner encode - > photo.cmb
@@ -95,10 +104,10 @@ def encode(
     from . import converting
 
     goal = Goal(quality, size, bpp, kbps, psnr, snr)
-    settings = Settings(device=device, seed=seed, effort=effort, search=search, refine=refine)
+    settings = Settings(device=device, seed=seed, effort=effort, search=search, refine=refine, verify=not no_verify)
     converting.convert(
         inputs,
-        Encoding(goal, prior_name, settings),
+        Encoding(goal, prior_name, settings, keep_metadata),
         Places(output, directory, recursive, force, skip_existing, preserve_times),
         converting.Running(jobs, dask),
         converting.Showing(as_json, quiet),

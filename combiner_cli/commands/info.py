@@ -58,6 +58,8 @@ def _facts(source: Path, found: Inspection) -> dict[str, object]:
         "family": found.family,
         "noise": found.noise,
         "bytes": found.bytes,
+        "metadata_bytes": found.metadata_bytes,
+        "metadata": found.metadata.sizes(),
         "header_bytes": found.header_bytes,
         "class_bytes": found.class_bytes,
         "group_bytes": found.group_bytes,
@@ -80,6 +82,8 @@ def _text(source: Path, found: Inspection) -> str:
     ]
     if found.noise is not None:
         lines.insert(3, f"  noise    code {found.noise}")
+    if found.metadata_bytes:
+        lines.append(f"  metadata {found.metadata_bytes:,} bytes: {', '.join(display.metadata_parts(found.metadata))}")
     if found.class_bytes:
         lines.append(f"  classes  {found.class_bytes:,} bytes")
     if found.group_bytes is None:

@@ -78,6 +78,22 @@ class PriorType(click.ParamType[str]):
 
 
 PRIOR = PriorType()
+max_pixels = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    help="Refuse to render more pixels (or sample instants). [default: 64 Mi pixels, 256 Mi instants]",
+)
+max_seconds = click.option(
+    "--max-seconds",
+    type=click.FloatRange(0, min_open=True),
+    help="Refuse to render a sound that lasts longer. [default: no limit but that of sample instants]",
+)
+ignore_checksum = click.option(
+    "--ignore-checksum", is_flag=True, help="Decode what can be decoded of a damaged file, with a warning."
+)
+no_verify = click.option(
+    "--no-verify", is_flag=True, help="Do not decode the file to check it and to tell its PSNR. It saves some time."
+)
 
 
 def _limit_threads(_ctx: click.Context, _option: click.Parameter, value: int | None) -> None:
