@@ -327,7 +327,7 @@ def test_one_that_fails_does_not_keep_those_beside_it_from_being_encoded(monkeyp
 def test_what_goes_together_is_bounded():
     def most(prior, image, **changed):
         settings = replace(codec.Settings(device="cpu"), **changed)
-        return batch._most_together(batch._Planned(Job(Path("x"), Path("y")), image, prior, settings, 1, 0.0, ()))
+        return batch._most_together(batch._Planned(Job(Path("x"), Path("y")), image, b"", prior, settings, 1, 0.0, ()))
 
     mixture, network = tiny_mixture(), tiny_prior()
     assert most(mixture, smooth_image(8, 8)) == 32
