@@ -12,6 +12,7 @@ import click
 
 from . import __version__
 from .commands import options
+from .commands.bench import bench
 from .commands.decode import decode
 from .commands.encode import encode
 from .commands.info import info
@@ -74,6 +75,7 @@ def main(ctx: click.Context) -> None:
       combiner decode photo.cmb
       combiner info photo.cmb
       combiner learn-prior photographs/ -o mine.safetensors
+      combiner bench photographs/
 
     \b
     Exit codes: 0 success, 2 usage, 3 unreadable input, 4 damaged file, 5 unknown version,
@@ -85,7 +87,7 @@ def main(ctx: click.Context) -> None:
         ctx.meta[_SEEN_INTERRUPT] = True
         raise KeyboardInterrupt
 
-    if ctx.invoked_subcommand != learn_prior.name:
+    if ctx.invoked_subcommand not in (learn_prior.name, bench.name):
         # imports and codecs make many objects and no cycles to speak of; to look for them takes time
         gc.disable()
         ctx.call_on_close(gc.enable)
@@ -93,7 +95,7 @@ def main(ctx: click.Context) -> None:
     signal.signal(signal.SIGTERM, _terminate)
 
 
-for _command in (encode, decode, info, learn_prior):
+for _command in (encode, decode, info, learn_prior, bench):
     main.add_command(_command)
 
 

@@ -43,7 +43,8 @@ class Codec:
         suffix: of its files.
         program: what encodes, with its version.
         about: how it is used, for the notes of tables.
-        encode: a signal with some settings.
+        encode: codes a signal with some settings.
+        decode: what a file holds, brought to the length and the form of the original.
     """
 
     title: str
@@ -53,6 +54,7 @@ class Codec:
     program: str
     about: str
     encode: Callable[[Signal, Options], Coded]
+    decode: Callable[[bytes, Signal], Signal]
 
 
 def setting_text(options: Options) -> str:
@@ -73,11 +75,12 @@ def curve_of(rows: Iterable[Row], ways: Iterable[str], measure: Measure, rate: s
     sign = 1 if measure.rises else -1
     rows = list(rows)
 
-    def points(way: str) -> Curve:
+    def curve(way: str) -> Curve:
         own = [row for row in rows if row["codec"] == way and row[measure.column] not in ("", None)]
-        return [(float(str(row[rate])), sign * float(str(row[measure.column]))) for row in own]
+        points = [(float(str(row[rate])), sign * float(str(row[measure.column]))) for row in own]
+        return [point for point in points if math.isfinite(point[1])]
 
-    best = [(at, sign * value) for at, value in curves.better([points(way) for way in ways])]
+    best = [(at, sign * value) for at, value in curves.better([curve(way) for way in ways])]
     return [(at, measure.scale(value)) for at, value in best] if scaled else best
 
 

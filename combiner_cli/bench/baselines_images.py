@@ -49,11 +49,15 @@ def code(original: Signal, options: Options) -> Coded:
     clock = time.perf_counter()
     picture.save(buffer, **options)  # type: ignore[arg-type]
     encoded = time.perf_counter()
-    with Image.open(BytesIO(buffer.getvalue())) as file:
-        decoded = np.asarray(file.convert(_COLOURS[original.channels]))
-    seconds = time.perf_counter() - encoded
-    signal = Signal("image", decoded.reshape(original.samples.shape))
-    return Coded(buffer.getvalue(), signal, encoded - clock, seconds)
+    decoded = decode(buffer.getvalue(), original)
+    return Coded(buffer.getvalue(), decoded, encoded - clock, time.perf_counter() - encoded)
+
+
+def decode(data: bytes, original: Signal) -> Signal:
+    """What a file holds, grey or RGB as the original is."""
+    with Image.open(BytesIO(data)) as file:
+        samples = np.asarray(file.convert(_COLOURS[original.channels]))
+    return Signal("image", samples.reshape(original.samples.shape))
 
 
 def check_codable(original: Signal) -> None:
@@ -63,7 +67,7 @@ def check_codable(original: Signal) -> None:
         InputError: more than 8 bits, or transparency.
     """
     if original.bit_depth != 8 or original.channels not in _COLOURS:
-        raise InputError("the image has more than 8 bits or transparency, which not all codecs hold")
+        raise InputError("the image has more than 8 bits or transparency, which not all codecs hold; leave it out, or the codecs")
 
 
 def at_qualities(options: Options, qualities: Iterable[int]) -> list[Options]:
@@ -98,6 +102,7 @@ def codecs() -> Mapping[str, Codec]:
             f"{pillow}, libjpeg {features.version('jpg')}",
             "optimised tables, the better of 4:2:0 and 4:4:4",
             code,
+            decode,
         ),
         "jpeg2000": Codec(
             "JPEG 2000",
@@ -107,6 +112,7 @@ def codecs() -> Mapping[str, Codec]:
             f"{pillow}, OpenJPEG {features.version('jpg_2000')}",
             "bare codestreams",
             code,
+            decode,
         ),
         "webp": Codec(
             "WebP",
@@ -116,6 +122,7 @@ def codecs() -> Mapping[str, Codec]:
             f"{pillow}, libwebp {features.version('webp')}",
             "method 6",
             code,
+            decode,
         ),
         "avif": Codec(
             "AVIF",
@@ -128,6 +135,7 @@ def codecs() -> Mapping[str, Codec]:
             f"{pillow}, libavif {features.version('avif')}",
             f"4:4:4, speed {AVIF_SPEED}, the better of the tunings iq and psnr",
             code,
+            decode,
         ),
     }
     parts = {"jpeg": "jpg", "jpeg2000": "jpg_2000", "webp": "webp", "avif": "avif"}

@@ -44,11 +44,21 @@ def code(original: Signal, options: Options) -> Coded:
     soundfile.write(buffer, samples, inner, **options)
     encoded = time.perf_counter()
     data = buffer.getvalue()
-    decoded, decoded_rate = soundfile.read(BytesIO(data), dtype="float32", always_2d=True)
+    raw = soundfile.read(BytesIO(data), dtype="float32", always_2d=True)
     seconds = time.perf_counter() - encoded
-    decoded = decoded if decoded_rate == rate else soxr.resample(decoded, decoded_rate, rate, "VHQ")
-    aligned = align(original.samples.astype(np.float32), decoded).clip(-1, 1)
-    return Coded(data, Signal("sound", aligned, rate, original.bit_depth), encoded - clock, seconds)
+    return Coded(data, _like(original, *raw), encoded - clock, seconds)
+
+
+def decode(data: bytes, original: Signal) -> Signal:
+    """What a file holds, at the sample rate and of the length of the original, without the codec's delay."""
+    return _like(original, *soundfile.read(BytesIO(data), dtype="float32", always_2d=True))
+
+
+def _like(original: Signal, samples: npt.NDArray[np.float32], sample_rate: int) -> Signal:
+    rate = original.sample_rate or 1
+    samples = samples if sample_rate == rate else soxr.resample(samples, sample_rate, rate, "VHQ")
+    aligned = align(original.samples.astype(np.float32), samples).clip(-1, 1)
+    return Signal("sound", aligned, rate, original.bit_depth)
 
 
 def align(original: npt.NDArray[np.float32], decoded: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -117,6 +127,7 @@ def codecs() -> Mapping[str, Codec]:
             program,
             "LAME, the best of constant, average and variable bit rate",
             code,
+            decode,
         ),
         "vorbis": Codec(
             "Vorbis",
@@ -126,6 +137,7 @@ def codecs() -> Mapping[str, Codec]:
             program,
             "in Ogg",
             code,
+            decode,
         ),
         "opus": Codec(
             "Opus",
@@ -135,6 +147,7 @@ def codecs() -> Mapping[str, Codec]:
             program,
             "in Ogg, tuned for audio in general",
             code,
+            decode,
         ),
     }
     here = {"mp3": "MP3" in soundfile.available_formats()}

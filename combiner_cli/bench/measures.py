@@ -62,11 +62,11 @@ def intelligibility(original: Signal, decoded: Signal) -> float | None:
     """ESTOI, mean over the channels; of a sound that is too short or silent ``None``."""
     import pystoi
 
-    pairs = zip(original.samples.T, decoded.samples.T, strict=True)
+    rate, pairs = original.sample_rate, zip(original.samples.T, decoded.samples.T, strict=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # too little sound is a warning and a number that means nothing
         try:
-            return float(np.mean([pystoi.stoi(one, other, original.sample_rate, extended=True) for one, other in pairs]))
+            return float(np.mean([pystoi.stoi(one, other, rate, extended=True) for one, other in pairs]))
         except (RuntimeWarning, ValueError):
             return None
 
