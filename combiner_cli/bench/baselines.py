@@ -70,18 +70,22 @@ def curve_of(rows: Iterable[Row], ways: Iterable[str], measure: Measure, rate: s
         ways: of the codec.
         measure: wanted at each rate.
         rate: column of the rate.
-        scaled: by the measure's scale, else in its own numbers.
+        scaled: by the measure's scale, in which points lie between points, else in its own numbers.
     """
     sign = 1 if measure.rises else -1
     rows = list(rows)
 
+    def number(row: Row) -> float:
+        value = float(str(row[measure.column]))
+        return measure.scale(value) if scaled else sign * value
+
     def curve(way: str) -> Curve:
         own = [row for row in rows if row["codec"] == way and row[measure.column] not in ("", None)]
-        points = [(float(str(row[rate])), sign * float(str(row[measure.column]))) for row in own]
+        points = [(float(str(row[rate])), number(row)) for row in own]
         return [point for point in points if math.isfinite(point[1])]
 
-    best = [(at, sign * value) for at, value in curves.better([curve(way) for way in ways])]
-    return [(at, measure.scale(value)) for at, value in best] if scaled else best
+    best = curves.better([curve(way) for way in ways])
+    return best if scaled else [(at, sign * value) for at, value in best]
 
 
 def nearest(codec: Codec, original: Signal, size: int) -> Coded:

@@ -67,7 +67,9 @@ def check_codable(original: Signal) -> None:
         InputError: more than 8 bits, or transparency.
     """
     if original.bit_depth != 8 or original.channels not in _COLOURS:
-        raise InputError("the image has more than 8 bits or transparency, which not all codecs hold; leave it out, or the codecs")
+        raise InputError(
+            "the image has more than 8 bits or transparency, which not all codecs hold; leave it out, or the codecs"
+        )
 
 
 def at_qualities(options: Options, qualities: Iterable[int]) -> list[Options]:
@@ -78,6 +80,11 @@ def at_qualities(options: Options, qualities: Iterable[int]) -> list[Options]:
 def _at_rates(rates: Iterable[float]) -> list[Options]:
     """JPEG 2000 at so many bits per pixel of 24-bit pixels."""
     return [{**_JPEG_2000, "quality_layers": [round(24 / bpp, 2)]} for bpp in rates]
+
+
+def _jpeg_library() -> str:
+    turbo = features.version_feature("libjpeg_turbo")
+    return f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}"
 
 
 _QUALITIES_420 = (1, 3, 5, 8, 12, 18, 25, 35, 50, 65, 75, 82, 88)
@@ -99,7 +106,7 @@ def codecs() -> Mapping[str, Codec]:
             },
             at_qualities(_JPEG_420, range(1, 96)),
             ".jpg",
-            f"{pillow}, libjpeg {features.version('jpg')}",
+            f"{pillow}, {_jpeg_library()}",
             "optimised tables, the better of 4:2:0 and 4:4:4",
             code,
             decode,

@@ -28,6 +28,7 @@ MOST_RATES = 2
 _CROP = 224  # pixels
 _SECONDS = 4.0
 _PANEL = (320, 160)  # pixels of a spectrogram
+_ABOUT_THE_SAME = 1.2  # times the size
 _RANGE = 80  # dB of a spectrogram
 
 Item = TypeVar("Item")
@@ -56,7 +57,7 @@ class Example:
 
     Attributes:
         name: of the file.
-        setting: of combiner, which the others go by.
+        setting: of combiner, which the others go by, in words.
         about: what part is shown.
         parts: the original, combiner, and the others.
     """
@@ -106,8 +107,9 @@ def make(task: Task, store: Store, others: Mapping[str, Codec]) -> Example:
     pictures = [_part("original", _size_text(task.source), part(original), top)]
     for title, size, decoded in shown:
         facts = f"{_rate_text(task.source, size)}, {_quality_text(original, decoded, measure)}"
+        facts += ", its smallest file" if size > _ABOUT_THE_SAME * len(data) else ""
         pictures.append(_part(title, facts, part(decoded), top))
-    return Example(task.source.name, task.setting, _about(original), pictures)
+    return Example(task.source.name, task.how.words, _about(original), pictures)
 
 
 def _beside(other: Codec, original: Signal, size: int, path: Path) -> tuple[int, Signal]:

@@ -35,6 +35,7 @@ class Measure:
         words: what it is, for the notes of tables.
         digits: behind the point in tables.
         unit: of its numbers, empty for none.
+        drawn_to_scale: whether plots show the numbers of ``scale``, in dB.
     """
 
     column: str
@@ -45,6 +46,7 @@ class Measure:
     words: str
     digits: int = 2
     unit: str = ""
+    drawn_to_scale: bool = False
 
 
 def multiscale_similarity(original: Signal, decoded: Signal) -> float | None:
@@ -116,9 +118,10 @@ MS_SSIM = Measure(
     multiscale_similarity,
     True,
     decibels,
-    "MS-SSIM (package pytorch-msssim) is the mean over the channels, 1 for equal images; for BD-rates in dB, "
-    "−10 log10(1 − MS-SSIM).",
+    "MS-SSIM (package pytorch-msssim) is the mean over the channels, 1 for equal images; in plots and for BD-rates it "
+    "is in dB, −10 log10(1 − MS-SSIM).",
     digits=4,
+    drawn_to_scale=True,
 )
 ESTOI = Measure(
     "estoi",

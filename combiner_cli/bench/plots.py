@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 from .curves import Curve
 
-WIDTH, HEIGHT = 560, 420  # units of the drawing
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 54  # margins
+WIDTH, HEIGHT = 560, 428  # units of the drawing
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 62  # margins
 
 _STEPS = (1, 2, 5)
 _MOST_TICKS = 7
+_FEWEST_TICKS = 4
+# within a power of ten, coarse to fine
+_RATE_STEPS = ((1,), _STEPS, (1, 2, 3, 5, 7), (1, 1.5, 2, 3, 4, 5, 6, 8), [step / 10 for step in range(10, 100)])
 
 
 @dataclass(frozen=True)
@@ -109,16 +112,15 @@ def plot(title: str, unit: str, curves: Mapping[str, Curve], own: Sequence[str],
 
 
 def _rate_ticks(low: float, high: float) -> list[float]:
-    """Round numbers in a range, even in the logarithm."""
+    """Round numbers in a range, even in the logarithm: as few as will do."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [step * 10.0**power for power in powers for step in _STEPS]
-    found = [round(tick, 12) for tick in ticks if low <= tick <= high]
-    if len(found) >= 3:
-        return found
-    # less than a decade: steps of a finer kind
-    fine = [step * 10.0**power / 2 for power in powers for step in range(2, 20)]
-    found = [round(tick, 12) for tick in fine if low <= tick <= high]
-    return found[:: max(1, math.ceil(len(found) / _MOST_TICKS))]
+    found: list[float] = []
+    for steps in _RATE_STEPS:
+        ticks = [round(step * 10.0**power, 12) for power in powers for step in steps]
+        found = [tick for tick in ticks if low <= tick <= high]
+        if len(found) >= _FEWEST_TICKS:
+            break
+    return found
 
 
 def _quality_ticks(bottom: float, top: float) -> list[tuple[float, str]]:

@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from .. import files
 from . import machine, plots
-from .curves import at_rate
+from .curves import LEAST_OVERLAP, LEAST_POINTS, at_rate
 from .examples import MOST_FILES, Example
 from .measures import PSNR
 from .plots import Plot
@@ -119,7 +119,7 @@ def render(
     size = {"width": plots.WIDTH, "height": plots.HEIGHT}
     margins = {"left": plots.LEFT, "right": plots.RIGHT, "top": plots.TOP, "bottom": plots.BOTTOM}
     report = {
-        "title": circumstances.title,
+        "title": f"Benchmark of {circumstances.title}",
         "subtitle": f"{_count(summary)}, measured by combiner bench, {circumstances.when}",
         "findings": _findings(summary),
         "failures": failures,
@@ -127,11 +127,12 @@ def render(
         "plots": [plot for plot in _plots(summary) if plot is not None],
         "about_curves": f"{_about_curves(summary)} {' '.join(measure.words for measure in summary.measures)}",
         "deltas": table_of_deltas(summary),
+        "few_points": no_deltas(summary),
         "about_deltas": words_of_deltas(summary),
         "examples": [_embedded(example) for example in examples],
         "about_examples": _about_examples(summary),
         "part_kind": "crop" if image else "spectrogram",
-        "part_width": 150 if image else 240,
+        "part_width": 150 if image else 200,
         "most_part_width": 224 if image else 320,
         "points": table_of_points(summary, others=True),
         "about_points": "Means over the files. To the right of the times is the PSNR of other codecs at the same rate, "
@@ -151,16 +152,21 @@ def _count(summary: Summary) -> str:
 
 
 def _findings(summary: Summary) -> str:
-    """The BD-rates by PSNR of combiner's first curve, in a sentence."""
-    known = [delta for delta in summary.deltas() if delta.own == summary.own[0] and delta.by_psnr.percent is not None]
-    words = []
-    for delta in known:
-        percent = delta.by_psnr.percent or 0.0
-        words.append(f"{abs(percent):.0f} % {'less' if percent < 0 else 'more'} than {delta.other}")
-    if not words:
-        return ""
-    listed = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-    return f"For equal PSNR, {summary.own[0]} takes on average {listed}."
+    """The BD-rates of combiner's first curve, in sentences."""
+    deltas = [beside for beside in summary.deltas() if beside.own == summary.own[0]]
+    by_psnr = {beside.other: beside.by_psnr.percent for beside in deltas}
+    by_second = {beside.other: beside.by_second.percent for beside in deltas if beside.by_second}
+    sentences = []
+    for measure, found in ((PSNR, by_psnr), (summary.second, by_second)):
+        words = [
+            f"{abs(percent):.0f} % {'less' if percent < 0 else 'more'} than {title}"
+            for title, percent in found.items()
+            if percent is not None
+        ]
+        if words:
+            listed = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+            sentences.append(f"At equal {measure.title}, the rate of {summary.own[0]} is on average {listed}.")
+    return " ".join(sentences)
 
 
 def _styles(summary: Summary) -> list[Style]:
@@ -178,13 +184,13 @@ def _styles(summary: Summary) -> list[Style]:
 def _plots(summary: Summary) -> list[Plot | None]:
     by_psnr = {**summary.curves(PSNR), **summary.published}
     second = summary.second
-    unit = f", {second.unit}" if second.unit else ""
-    direction = "" if second.rises else ", less is better"
+    unit = "dB" if second.drawn_to_scale else second.unit
+    title = f"{second.title}{', ' if unit else ''}{unit}{'' if second.rises else ', less is better'}"
+    by_second = summary.curves(second, scaled=second.drawn_to_scale)
+    digits = 2 if second.drawn_to_scale else second.digits
     return [
         plots.plot("PSNR, dB", summary.unit, by_psnr, summary.own, 2),
-        plots.plot(
-            f"{second.title}{unit}{direction}", summary.unit, summary.curves(second), summary.own, second.digits
-        ),
+        plots.plot(title, summary.unit, by_second, summary.own, digits),
     ]
 
 
@@ -202,6 +208,19 @@ def _about_examples(summary: Summary) -> str:
     return (
         f"{what} of {MOST_FILES[summary.kind]} files at most, spread over the data set, beside files of other codecs "
         "that were looked for until they were of about the same size; rate and quality are those of whole files."
+    )
+
+
+def no_deltas(summary: Summary) -> str:
+    """Why there is no BD-rate at all; empty where there is one."""
+    deltas = summary.deltas()
+    if not deltas:
+        return "There is no other codec to compare with."
+    if any(beside.by_psnr.percent is not None for beside in deltas):
+        return ""
+    return (
+        f"There are no BD-rates: they take curves of at least {LEAST_POINTS} rates that share {LEAST_OVERLAP:g} dB or "
+        "more."
     )
 
 
@@ -250,7 +269,8 @@ def _times(summary: Summary, circumstances: Circumstances) -> Table:
 
 def _speed(summary: Summary, size: float, seconds: float) -> str:
     per_second = size / max(seconds, 1e-6)
-    return f"{per_second / 1e6:.3g}" if summary.kind == "image" else f"{per_second:.3g}"
+    number = per_second / 1e6 if summary.kind == "image" else per_second
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _median(rows: Sequence[Row], column: str) -> float:

@@ -63,14 +63,22 @@ class Own:
 
     @property
     def setting(self) -> str:
-        """In words."""
-        asked = {
-            "bpp": self.goal.bits_per_pixel,
-            "kbps": self.goal.kilobits_per_second,
-            "quality": self.goal.quality,
-        }
-        (words,) = (f"{name}={value:g}" for name, value in asked.items() if value is not None)
-        return words if self.device == "auto" else f"{words} device={self.device}"
+        """As it is written in tables."""
+        name, value = self._asked
+        return f"{name}={value:g}" if self.device == "auto" else f"{name}={value:g} device={self.device}"
+
+    @property
+    def words(self) -> str:
+        """The rate or the quality, for people."""
+        name, value = self._asked
+        return {"bpp": f"{value:g} bpp", "kbps": f"{value:g} kbit/s", "quality": f"quality {value:g}"}[name]
+
+    @property
+    def _asked(self) -> tuple[str, float]:
+        goal = self.goal
+        asked = {"bpp": goal.bits_per_pixel, "kbps": goal.kilobits_per_second, "quality": goal.quality}
+        ((name, value),) = ((name, value) for name, value in asked.items() if value is not None)
+        return name, value
 
 
 @dataclass(frozen=True)
