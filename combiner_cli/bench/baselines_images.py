@@ -67,9 +67,7 @@ def check_codable(original: Signal) -> None:
         InputError: more than 8 bits, or transparency.
     """
     if original.bit_depth != 8 or original.channels not in _COLOURS:
-        raise InputError(
-            "the image has more than 8 bits or transparency, which not all codecs hold; leave it out, or the codecs"
-        )
+        raise InputError("more than 8 bits or transparency, which not all codecs hold; leave it out, or the codecs")
 
 
 def at_qualities(options: Options, qualities: Iterable[int]) -> list[Options]:

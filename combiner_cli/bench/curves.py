@@ -118,7 +118,8 @@ def published(path: Path, dataset: str) -> dict[str, Curve]:
 
 def _of_one_codec(content: Mapping[str, object]) -> dict[str, Curve]:
     results = content["results"]
-    assert isinstance(results, Mapping)
+    if not isinstance(results, Mapping):
+        raise TypeError("results have no names")
     qualities = results["psnr-rgb"] if "psnr-rgb" in results else results["psnr"]
     rates = results["bpp"] if "bpp" in results else results["kbps"]
     return {str(content["name"]): _points(zip(rates, qualities, strict=True))}

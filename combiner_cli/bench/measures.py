@@ -62,6 +62,8 @@ def multiscale_similarity(original: Signal, decoded: Signal) -> float | None:
 
 def intelligibility(original: Signal, decoded: Signal) -> float | None:
     """ESTOI, mean over the channels; of a sound that is too short or silent ``None``."""
+    if not original.samples.any():
+        return None
     import pystoi
 
     rate, pairs = original.sample_rate, zip(original.samples.T, decoded.samples.T, strict=True)

@@ -15,7 +15,7 @@ _STEPS = (1, 2, 5)
 _MOST_TICKS = 7
 _FEWEST_TICKS = 4
 # within a power of ten, coarse to fine
-_RATE_STEPS = ((1,), _STEPS, (1, 2, 3, 5, 7), (1, 1.5, 2, 3, 4, 5, 6, 8), [step / 10 for step in range(10, 100)])
+_RATE_STEPS = ((1,), _STEPS, (1, 2, 3, 5, 7), (1, 1.5, 2, 3, 4, 5, 6, 8), [step / 100 for step in range(100, 1000)])
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _rate_ticks(low: float, high: float) -> list[float]:
         found = [tick for tick in ticks if low <= tick <= high]
         if len(found) >= _FEWEST_TICKS:
             break
-    return found
+    return found[:: math.ceil(len(found) / _MOST_TICKS)]
 
 
 def _quality_ticks(bottom: float, top: float) -> list[tuple[float, str]]:
