@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import smooth_image, tiny_mixture, tone
+from conftest import smooth_image, tone
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,17 +52,8 @@ def rows_in(folder):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="session")
-def mixed(tmp_path_factory):
-    """Files of a small prior for images and of one for sounds."""
-    folder = tmp_path_factory.mktemp("mixed")
-    for kind in ("image", "sound"):
-        priors.save(tiny_mixture(kind), folder / f"{kind}.safetensors")
-    return folder
-
-
 @pytest.fixture
-def pictures(tmp_path, monkeypatch, mixed):
+def pictures(tmp_path, monkeypatch, mixed_priors):
     """A folder of two images, one of them with a name that needs care, and options for a quick sweep."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pictures" / "more").mkdir(parents=True)
@@ -71,7 +62,7 @@ def pictures(tmp_path, monkeypatch, mixed):
     return (
         "pictures",
         "--prior",
-        mixed / "image.safetensors",
+        mixed_priors / "image.safetensors",
         *RATES,
         "--efforts",
         1,
@@ -85,13 +76,13 @@ def pictures(tmp_path, monkeypatch, mixed):
 # The whole
 
 
-def test_every_row_is_a_file_that_decodes_to_what_was_measured(pictures, tmp_path, mixed):
+def test_every_row_is_a_file_that_decodes_to_what_was_measured(pictures, tmp_path, mixed_priors):
     done = bench(*pictures)
     assert "out/report.html: 2 images, 34 rows measured, 0 known before" in done.stdout
     rows = rows_in(tmp_path / "out")
     # four rates, and every other setting of the two ways of JPEG
     assert len(rows) == 2 * (4 + 7 + 6)
-    prior = priors.load(mixed / "image.safetensors")
+    prior = priors.load(mixed_priors / "image.safetensors")
     coded = {path.stat().st_size: path for path in (tmp_path / "out" / "files").glob("*.cmb")}
     own = [row for row in rows if row["codec"] == "combiner -e 1"]
     assert {row["setting"] for row in own} == {"bpp=0.45", "bpp=0.6", "bpp=0.8", "bpp=1"}
@@ -231,7 +222,7 @@ def test_efforts_are_curves_of_their_own(pictures, tmp_path):
     assert {path.name for path in (tmp_path / "out" / "curves").iterdir()} == {"combiner.json", "combiner-e-1.json"}
 
 
-def test_a_sweep_of_speech(tmp_path, monkeypatch, mixed):
+def test_a_sweep_of_speech(tmp_path, monkeypatch, mixed_priors):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "speech").mkdir()
     for number in range(2):
@@ -240,7 +231,7 @@ def test_a_sweep_of_speech(tmp_path, monkeypatch, mixed):
         media.write_signal(
             Signal("sound", samples.astype(np.float32), 16000, 16), tmp_path / "speech" / f"{number}.wav"
         )
-    more = ("--prior", mixed / "sound.safetensors", "--qualities", "2,5,8", "--efforts", "1")
+    more = ("--prior", mixed_priors / "sound.safetensors", "--qualities", "2,5,8", "--efforts", "1")
     done = bench("speech", *more, "--baselines", "opus, MP3")
     assert "ESTOI" in done.stdout
     assert "speech-bench/report.html: 2 sounds" in done.stdout
@@ -343,8 +334,8 @@ def test_mistakes(pictures, tmp_path, arguments, exit_code, message):
     refused(run("bench", *pictures, *arguments), exit_code, message)
 
 
-def test_a_prior_for_sounds_is_refused_for_images(pictures, mixed):
-    refused(run("bench", *pictures, "--prior", mixed / "sound.safetensors"), 6, "is for sounds")
+def test_a_prior_for_sounds_is_refused_for_images(pictures, mixed_priors):
+    refused(run("bench", *pictures, "--prior", mixed_priors / "sound.safetensors"), 6, "is for sounds")
 
 
 def test_results_of_something_else_are_left_alone(pictures, tmp_path):
