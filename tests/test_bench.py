@@ -250,10 +250,15 @@ def test_a_sweep_of_speech(tmp_path, monkeypatch, mixed_priors):
 
 
 def test_published_curves_stand_beside(pictures, tmp_path):
-    content = {"_meta": {}, "Peer": {"pictures": [[4, 50], [1, 20], [2, 30], [3, 40]]}, "Far": {"else": [[1, 2]]}}
+    content = {
+        "_meta": {},
+        "JPEG": {"pictures": [[1, 20], [2, 30]]},
+        "Peer": {"pictures": [[4, 50], [1, 20], [2, 30], [3, 40]]},
+        "Far": {"else": [[1, 2]]},
+    }
     (tmp_path / "published.json").write_text(json.dumps(content))
     done = facts(*pictures, "--published", "published.json")
-    assert [row["beside"] for row in done["bd_rates"]] == ["JPEG", "Peer"]
+    assert [row["beside"] for row in done["bd_rates"]] == ["JPEG", "JPEG, published", "Peer"]
     text = (tmp_path / "out" / "report.html").read_text()
     assert "curve published" in text
     named = facts(*pictures, "--published", "published.json", "--published-name", "else", "--published-methods", "Far")
@@ -293,6 +298,18 @@ def test_nothing_but_failures_is_still_told(pictures, tmp_path):
     assert done.exit_code == 1
     assert "There is no other codec" in done.stdout
     assert "there is no curve" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_codec_that_does_not_take_a_sound_is_left_out(tmp_path, monkeypatch, mixed_priors):
+    monkeypatch.chdir(tmp_path)
+    media.write_signal(tone(9600, rate=96000), tmp_path / "high.wav")
+    more = ("--prior", mixed_priors / "sound.safetensors", "--qualities", "5", "--efforts", 1)
+    done = facts("high.wav", *more, "--baselines", "mp3,vorbis", exit_code=1)
+    assert all(" by MP3 " in failure["what"] for failure in done["failures"])
+    text = (tmp_path / "high-bench" / "report.html").read_text()
+    assert "high.wav, Vorbis, " in text
+    assert "high.wav, MP3, " not in text
+    assert '<th scope="col">LSD dB</th>' in text
 
 
 def test_copies_are_left_out(pictures, tmp_path):
@@ -400,6 +417,7 @@ def test_the_better_of_curves():
         ('{"a": {"b": [[1, 2]]}}', "no curve on a data set called here"),
         ('{"a": {"here": [[1, "x"]]}}', "holds no curves"),
         ('{"a": {"here": [[0, 2]]}}', "holds no curves"),
+        ('{"a": {"here": []}}', "holds no curves"),
         ('{"name": "a", "results": {"bpp": [1, 2], "psnr": [3]}}', "holds no curves"),
         ('{"name": "a", "results": {"bpp": [1, 2]}}', "holds no curves"),
         ('{"name": "a", "results": 3}', "holds no curves"),

@@ -133,6 +133,8 @@ def _of_methods(content: Mapping[str, object], dataset: str) -> dict[str, Curve]
 
 def _points(pairs: Iterable[Sequence[float]]) -> Curve:
     points = sorted((float(rate), float(quality)) for rate, quality in pairs)
+    if not points:
+        raise ValueError("a curve has no points")
     if not all(rate > 0 and math.isfinite(rate) and math.isfinite(quality) for rate, quality in points):
         raise ValueError("a rate or a quality is not a finite number")
     return points

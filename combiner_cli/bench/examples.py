@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +21,7 @@ from . import baselines, measures
 from .baselines import Codec
 from .measures import Measure
 from .sources import Source
-from .sweep import Own, Store, Task, planned
+from .sweep import REFUSALS, Own, Store, Task, planned
 
 MOST_FILES = {"image": 3, "sound": 2}
 MOST_RATES = 2
@@ -101,7 +102,8 @@ def make(task: Task, store: Store, others: Mapping[str, Codec]) -> Example:
     shown = [(task.title, len(data), codec.decode(data, lambda _: prior))]
     for name, other in others.items():
         path = store.coded(task).with_name(f"{store.coded(task).stem}-{name}{other.suffix}")
-        shown.append((other.title, *_beside(other, original, len(data), path)))
+        with suppress(*REFUSALS):  # which the sweep has told of
+            shown.append((other.title, *_beside(other, original, len(data), path)))
     measure = store.measures[-1] if original.kind == "image" else measures.SNR
     top = None if original.kind == "image" else float(power_levels(part(original)).max())
     pictures = [_part("original", _size_text(task.source), part(original), top)]

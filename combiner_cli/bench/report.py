@@ -120,7 +120,7 @@ def render(
     margins = {"left": plots.LEFT, "right": plots.RIGHT, "top": plots.TOP, "bottom": plots.BOTTOM}
     report = {
         "title": f"Benchmark of {circumstances.title}",
-        "subtitle": f"{_count(summary)}, measured by combiner bench, {circumstances.when}",
+        "subtitle": f"{summary.count}, measured by combiner bench, {circumstances.when}",
         "findings": _findings(summary),
         "failures": failures,
         "styles": styles,
@@ -147,10 +147,6 @@ def render(
     return template.render(report=report, numbers=numbers, size={**size, **margins})
 
 
-def _count(summary: Summary) -> str:
-    return f"{summary.files} {summary.kind}{'' if summary.files == 1 else 's'}"
-
-
 def _findings(summary: Summary) -> str:
     """The BD-rates of combiner's first curve, in sentences."""
     deltas = [beside for beside in summary.deltas() if beside.own == summary.own[0]]
@@ -171,7 +167,7 @@ def _findings(summary: Summary) -> str:
 
 def _styles(summary: Summary) -> list[Style]:
     """Of all curves: the same colour for a codec in every report."""
-    titles = list(summary.curves(PSNR))
+    titles = list(dict.fromkeys([*summary.curves(PSNR), *summary.curves(summary.second)]))
     own = [title for title in titles if title in summary.own]
     styles = [Style(title, *_OWN[number % len(_OWN)], True, "own") for number, title in enumerate(own)]
     styles += [Style(title, *_OTHERS[title], False, "") for title in titles if title not in own]
@@ -231,7 +227,7 @@ def table_of_deltas(summary: Summary) -> Table:
     for delta in summary.deltas():
         second = None if delta.by_second is None else delta.by_second.percent
         rows.append((delta.other, delta.own, signed(delta.by_psnr.percent), span(delta.by_psnr), signed(second)))
-    return Table("BD-rates", heads, rows)
+    return Table("Rate at equal quality beside other codecs", heads, rows)
 
 
 def table_of_points(summary: Summary, others: bool) -> Table:

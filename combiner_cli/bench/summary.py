@@ -70,6 +70,11 @@ class Summary:
         return self.measures[-1]
 
     @property
+    def count(self) -> str:
+        """Number of files and what they are, in words."""
+        return f"{self.files} {self.kind}{'' if self.files == 1 else 's'}"
+
+    @property
     def unit(self) -> str:
         """Of the rate."""
         return "bpp" if self.kind == "image" else "kbit/s"
@@ -118,7 +123,7 @@ def summarise(
         measures: of quality.
         own: titles of combiner's curves.
         others: codecs that ran.
-        published: curves of PSNR.
+        published: curves of PSNR; those whose title a codec has that ran are told apart from it.
     """
     rate = "bpp" if kind == "image" else "kbps"
     settings: dict[tuple[str, str], list[Row]] = {}
@@ -126,7 +131,9 @@ def summarise(
         settings.setdefault((str(row["codec"]), str(row["setting"])), []).append(row)
     columns = (rate, "bytes", *(measure.column for measure in measures))
     means = [_mean(some, columns) for some in settings.values() if len(some) == count]
-    return Summary(kind, count, measures, rate, means, own, others, published)
+    here = {*own, *(other.title for other in others)}
+    apart = {f"{title}, published" if title in here else title: curve for title, curve in published.items()}
+    return Summary(kind, count, measures, rate, means, own, others, apart)
 
 
 def _mean(rows: Sequence[Row], columns: Iterable[str]) -> Row:

@@ -32,6 +32,9 @@ RESULTS = "results.csv"
 FILES = "files"  # folder of coded files
 USUAL_EFFORT = 5
 
+# what combiner, and what Pillow and libsndfile raise for signals that a codec does not take
+REFUSALS = (CombinerError, OSError, ValueError, RuntimeError)
+
 _EVERY = 2  # of the settings that the other codecs have
 _COLUMNS = ("file", "sha256", "codec", "setting", "program", "prior", "prior_id", "seconds", "bytes")
 _TIMES = ("encoding_time", "decoding_time", "jobs")
@@ -318,9 +321,9 @@ def _results(tasks: Sequence[Task], store: Store, jobs: int) -> Iterator[Iterato
             waiting = {pool.submit(attempt, task, store, jobs): task for task in tasks}
             yield ((waiting[future], future.result()) for future in as_completed(waiting))
         except BaseException as error:
-            pool.shutdown(wait=False, cancel_futures=True)
             for child in multiprocessing.active_children():
                 child.terminate()
+            pool.shutdown(cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
                 raise LimitError("a process ended before its work, most likely for memory; use fewer --jobs") from error
             raise
@@ -351,8 +354,7 @@ def attempt(task: Task, store: Store, jobs: int) -> Row | Failure:
     """Measure a task, or say why that is not possible."""
     try:
         return _measure(task, store, jobs)
-    except (CombinerError, OSError, ValueError, RuntimeError) as error:
-        # what Pillow and libsndfile raise for signals that a codec does not take
+    except REFUSALS as error:
         return Failure(f"{task.source.name} by {task.title}, {task.setting}", " ".join(str(error).split()))
 
 

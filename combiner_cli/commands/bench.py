@@ -178,13 +178,13 @@ def _tell(outcome: Outcome, folder: Path, seconds: float, as_json: bool) -> None
         return
     points, deltas = report.table_of_points(result, others=False), report.table_of_deltas(result)
     if points.rows:
-        display.show_table(points.heads, points.rows)
+        display.show_table(None, points.heads, points.rows)
     if reason := report.no_deltas(result):
         click.echo(reason)
     else:
-        display.show_table(deltas.heads, deltas.rows)
+        display.show_table(deltas.title, deltas.heads, deltas.rows)
     known = outcome.rows - outcome.measured
     click.echo(
-        f"{folder / report.NAME}: {result.files} {result.kind}s, {outcome.measured} rows measured, "
+        f"{folder / report.NAME}: {result.count}, {outcome.measured} rows measured, "
         f"{known} known before, {seconds:.0f} s"
     )
