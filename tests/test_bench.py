@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from combiner_cli import __version__, codec, media, metrics, priors
 from combiner_cli.bench import baselines, baselines_images, curves, measures, plots, report, summary, sweep, tables
 from combiner_cli.cli import main
-from combiner_cli.errors import InputError
+from combiner_cli.errors import InputError, OutputError
 from combiner_cli.signals import Signal
 
 NASTY = '<img src=x onerror="alert(1)"> & co.png'
@@ -310,6 +310,31 @@ def test_a_codec_that_does_not_take_a_sound_is_left_out(tmp_path, monkeypatch, m
     assert "high.wav, Vorbis, " in text
     assert "high.wav, MP3, " not in text
     assert '<th scope="col">LSD dB</th>' in text
+
+
+def test_results_inside_a_data_set_are_not_of_it(pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path / "pictures")
+    assert facts(".", *pictures[1:-2])["measured"] == 34
+    assert (tmp_path / "pictures" / "pictures-bench" / "files").is_dir()
+    assert facts(".", *pictures[1:-2])["rows"] == 34
+
+
+def test_a_full_disk_stops_it(pictures, monkeypatch):
+    def full(*_arguments):
+        raise OutputError("no space left")
+
+    monkeypatch.setattr(sweep, "_code_own", full)
+    refused(run("bench", *pictures), 7, "no space left")
+
+
+def test_deep_and_transparent_images_alone(tmp_path, monkeypatch, mixed_priors):
+    monkeypatch.chdir(tmp_path)
+    deep = smooth_image(24, 24, channels=4, depth=16)
+    media.write_signal(deep, tmp_path / "deep.png")
+    command = ("deep.png", "--prior", mixed_priors / "image.safetensors", "--rates", "1.5", "--efforts", 1)
+    assert facts(*command, "--baselines", "none")["rows"] == 1
+    (tmp_path / "deep-bench" / "results.csv").unlink()
+    refused(run("bench", *command), 10, "more than 8 bits or transparency")
 
 
 def test_copies_are_left_out(pictures, tmp_path):

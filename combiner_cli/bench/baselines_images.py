@@ -67,7 +67,9 @@ def check_codable(original: Signal) -> None:
         InputError: more than 8 bits, or transparency.
     """
     if original.bit_depth != 8 or original.channels not in _COLOURS:
-        raise InputError("more than 8 bits or transparency, which not all codecs hold; leave it out, or the codecs")
+        raise InputError(
+            "more than 8 bits or transparency, which not all codecs hold; leave it out or give --baselines none"
+        )
 
 
 def at_qualities(options: Options, qualities: Iterable[int]) -> list[Options]:

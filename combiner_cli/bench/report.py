@@ -42,6 +42,8 @@ _PUBLISHED = (
     ("#3b5bdb", "#bac8ff"),
 )
 
+_MOST_PUBLISHED = 8  # curves that are shown from the start
+
 
 @dataclass(frozen=True)
 class Style:
@@ -53,6 +55,7 @@ class Style:
         dark: colour on dark ground.
         own: whether it is combiner's.
         classes: of its line.
+        shown: whether it is, until the reader wishes otherwise.
     """
 
     title: str
@@ -60,6 +63,7 @@ class Style:
     dark: str
     own: bool
     classes: str
+    shown: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,15 @@ class Circumstances:
         title: of the data set.
         when: in words.
         settings: name and words of everything that was set.
-        jobs: files at once.
-        pixels: mean number of pixels of an image, or seconds of a sound.
+        jobs: numbers of files that were measured at once.
+        size: mean number of pixels of an image, or seconds of a sound.
     """
 
     title: str
     when: str
     settings: Sequence[tuple[str, str]]
-    jobs: int
-    pixels: float
+    jobs: Sequence[int]
+    size: float
 
 
 def write(
@@ -115,7 +119,6 @@ def render(
     template = environment.from_string(package_files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     styles = _styles(summary)
     image = summary.kind == "image"
-    jobs = f"{circumstances.jobs} at once with a thread each" if circumstances.jobs > 1 else "one at a time"
     size = {"width": plots.WIDTH, "height": plots.HEIGHT}
     margins = {"left": plots.LEFT, "right": plots.RIGHT, "top": plots.TOP, "bottom": plots.BOTTOM}
     report = {
@@ -138,13 +141,17 @@ def render(
         "about_points": "Means over the files. To the right of the times is the PSNR of other codecs at the same rate, "
         "linear in the logarithm of the rate between their points; – is outside their range.",
         "times": _times(summary, circumstances),
-        "about_times": f"Medians over all settings of the median over the files, {jobs}: wall time in one process, "
-        "without start-up and without reading and writing files; encoding includes that combiner decodes its file to "
+        "about_times": "Medians over all settings of the median over the files, "
+        f"{_at_once(circumstances.jobs)}: wall time in one process, without start-up and without reading and writing files; encoding includes that combiner decodes its file to "
         f"check it. Measured on {machine.description()}.",
         "settings": Table("Settings", ("what", "how"), [*circumstances.settings, *_programs(summary)]),
     }
     numbers = {style.title: number for number, style in enumerate(styles)}
     return template.render(report=report, numbers=numbers, size={**size, **margins})
+
+
+def _at_once(jobs: Sequence[int]) -> str:
+    return " or ".join(f"{count} at once with a thread each" if count > 1 else "one at a time" for count in jobs)
 
 
 def _findings(summary: Summary) -> str:
@@ -173,7 +180,8 @@ def _styles(summary: Summary) -> list[Style]:
     styles += [Style(title, *_OTHERS[title], False, "") for title in titles if title not in own]
     for number, title in enumerate(summary.published):
         again = " again" if number // len(_PUBLISHED) % 2 else ""
-        styles.append(Style(title, *_PUBLISHED[number % len(_PUBLISHED)], False, f"published{again}"))
+        colours = _PUBLISHED[number % len(_PUBLISHED)]
+        styles.append(Style(title, *colours, False, f"published{again}", number < _MOST_PUBLISHED))
     return styles
 
 
@@ -196,7 +204,11 @@ def _about_curves(summary: Summary) -> str:
         f"Rates are {rate} of whole files, qualities those of what their decoders return, both means over the files at "
         "one setting. Of a codec that is used in several ways, the best counts at each rate."
     )
-    return f"{words} Dashed curves are published ones." if summary.published else words
+    if summary.published:
+        words += " Dashed curves are published ones."
+    if len(summary.published) > _MOST_PUBLISHED:
+        words += " Those without a tick are hidden until they get one."
+    return words
 
 
 def _about_examples(summary: Summary) -> str:
@@ -257,7 +269,7 @@ def _times(summary: Summary, circumstances: Circumstances) -> Table:
         points = [row for row in summary.means if row["codec"] in names]
         if points:
             seconds = [_median(points, name) for name in ("median_encoding_time", "median_decoding_time")]
-            speeds = [_speed(summary, circumstances.pixels, value) for value in seconds]
+            speeds = [_speed(summary, circumstances.size, value) for value in seconds]
             rows.append([title, *(text(value, 3) for value in seconds), *speeds])
     unit = "megapixels a second" if summary.kind == "image" else "times real time"
     return Table("Times", ("codec", "encode s", "decode s", f"encode, {unit}", f"decode, {unit}"), rows)

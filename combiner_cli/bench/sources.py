@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import datasets, files, media
+from .. import datasets, files, media, metrics
 from ..errors import CombinerError, DatasetError
 from ..signals import Kind, Signal
 
@@ -40,8 +40,6 @@ class Source:
 
     def rate(self, size: int) -> float:
         """Bits per pixel, or kbit/s, of a file of ``size`` bytes."""
-        from .. import metrics
-
         if self.sample_rate is None:
             return metrics.bits_per_pixel(size, self.shape)
         return metrics.kilobits_per_second(size, self.shape[0], self.sample_rate)
@@ -62,6 +60,7 @@ class Failure:
 
 def gather(
     places: Sequence[Path],
+    results: Path,
     limit: int | None,
     note: Callable[[str], None],
     check: Callable[[Signal], None] | None = None,
@@ -70,6 +69,7 @@ def gather(
 
     Args:
         places: folders, which are searched with all that is in them, and files.
+        results: folder of the benchmark's own files, which are not of the data set.
         limit: files at most, spread over all; ``None`` for all.
         note: told of what is left out.
         check: raises a CombinerError for signals that cannot be coded.
@@ -81,7 +81,7 @@ def gather(
         DatasetError: a folder is empty or mixed, images and sounds are given, or no file can be read.
         InputError: there is no such file.
     """
-    listed = list(_listed(places))
+    listed = [(path, name) for path, name in _listed(places) if not path.resolve().is_relative_to(results.resolve())]
     if limit is not None and limit < len(listed):
         listed = [listed[int(place)] for place in np.linspace(0, len(listed) - 1, limit).round()]
     found: dict[str, Source] = {}
@@ -103,7 +103,7 @@ def gather(
     if len(kinds) > 1:
         raise DatasetError(f"{' and '.join(kinds.values())} are an image and a sound; measure them apart")
     if not found:
-        raise DatasetError("; ".join(f"{failure.what}: {failure.why}" for failure in failures[:1]))
+        raise DatasetError(f"{failures[0].what}: {failures[0].why}" if failures else f"{places[0]} holds only results")
     return list(found.values()), failures
 
 

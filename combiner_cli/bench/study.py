@@ -100,14 +100,14 @@ def run(request: Request, note: Callable[[str], None], progress: ProgressBar) ->
         OutputError: the folder cannot be written.
     """
     check = sweep.check_codable if request.baselines != NONE else None
-    found, failures = sources.gather(request.places, request.limit, note, check)
+    found, failures = sources.gather(request.places, request.folder, request.limit, note, check)
     kind = found[0].kind
     others = _others(request.baselines, kind)
     published = _published(request)
     own = _own(request, found)
     tasks = sweep.tasks_of(found, own, list(others))
     store = sweep.Store(request.folder, kind, measures.second_measure(kind, {source.sample_rate for source in found}))
-    _make_folder(request.folder)
+    _make_folder(request.folder / sweep.FILES)
     with progress("measuring", len(tasks)) as advance:
         swept = sweep.run(tasks, store, request.jobs, advance)
     titles = list(dict.fromkeys(how.title for how in own))
@@ -122,7 +122,11 @@ def run(request: Request, note: Callable[[str], None], progress: ProgressBar) ->
             advance()
     failures = [*failures, *swept.failures]
     circumstances = report.Circumstances(
-        request.name, time.strftime("%Y-%m-%d"), _settings(request, own, others), request.jobs, _mean_size(found)
+        title=request.name,
+        when=time.strftime("%Y-%m-%d"),
+        settings=_settings(request, own, others),
+        jobs=sorted({int(str(row["jobs"])) for row in rows}),
+        size=_mean_size(found),
     )
     report.write(request.folder / report.NAME, result, shown, failures, circumstances)
     return Outcome(result, len(swept.rows), swept.measured, failures)
@@ -132,7 +136,9 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}; give another folder with -o") from error
+        raise OutputError(
+            f"the folder {folder} cannot be made: {error.strerror}; give another folder with -o"
+        ) from error
 
 
 def _others(wanted: str, kind: Kind) -> dict[str, Codec]:

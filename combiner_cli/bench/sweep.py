@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__, codec, files, goals, media, priors
-from ..errors import CombinerError, InputError, LimitError
+from ..errors import CombinerError, InputError, LimitError, OutputError
 from ..goals import Goal
 from ..priors import AnyPrior
 from ..signals import Kind, Signal, sample_type
@@ -248,7 +248,7 @@ class Store:
         tables.write_csv(self.folder / RESULTS, ordered, self.columns)
 
     def coded(self, task: Task) -> Path:
-        """Where the file of a task of combiner's own is."""
+        """Where the file of a task of combiner's own is kept."""
         return self.folder / FILES / task.coded_name
 
     def has(self, task: Task, row: Row | None) -> bool:
@@ -289,6 +289,11 @@ def run(tasks: Sequence[Task], store: Store, jobs: int, report: Callable[[], Non
         store: where results are kept.
         jobs: files at once, with a thread each if more than one.
         report: called for every task that is done.
+
+    Raises:
+        InputError: earlier results cannot be read.
+        OutputError: results cannot be written.
+        LimitError: a process ended before its work.
     """
     known: dict[Key, Row] = dict(store.read())
     missing = [task for task in tasks if not store.has(task, known.get(task.key))]
@@ -351,9 +356,15 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def attempt(task: Task, store: Store, jobs: int) -> Row | Failure:
-    """Measure a task, or say why that is not possible."""
+    """Measure a task, or say why that is not possible.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     try:
         return _measure(task, store, jobs)
+    except OutputError:
+        raise  # no other task would fare better
     except REFUSALS as error:
         return Failure(f"{task.source.name} by {task.title}, {task.setting}", " ".join(str(error).split()))
 
@@ -397,8 +408,6 @@ def _code_own(original: Signal, task: Task, how: Own, store: Store) -> tuple[int
     encoded = time.perf_counter()
     decoded = codec.decode(data, lambda _: prior)
     seconds = time.perf_counter() - encoded
-    path = store.coded(task)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.atomic_output(path, overwrite=True) as partial:
+    with files.atomic_output(store.coded(task), overwrite=True) as partial:
         partial.write_bytes(data)
     return len(data), decoded, encoded - clock, seconds

@@ -132,7 +132,8 @@ def bench(
 
     if rates and qualities:
         raise UsageError("--rates and --qualities exclude each other; give one of them")
-    folder = output or Path(f"{dataset[0].resolve().stem}-bench")
+    first = dataset[0].resolve()
+    folder = output or Path(f"{first.name if first.is_dir() else first.stem}-bench")
     request = study.Request(
         dataset,
         folder,

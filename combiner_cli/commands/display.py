@@ -238,8 +238,7 @@ def show_table(title: str | None, heads: Sequence[str], rows: Sequence[Sequence[
     from rich.markup import escape
     from rich.table import Table
 
-    look = {"box": box.SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True, "title_justify": "left"}
-    table = Table(title=title, **look)  # type: ignore[arg-type]
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for place, head in enumerate(heads):
         table.add_column(head, justify="left" if place == 0 else "right")
     for row in rows:
