@@ -141,17 +141,20 @@ def render(
         "about_points": "Means over the files. To the right of the times is the PSNR of other codecs at the same rate, "
         "linear in the logarithm of the rate between their points; – is outside their range.",
         "times": _times(summary, circumstances),
-        "about_times": "Medians over all settings of the median over the files, "
-        f"{_at_once(circumstances.jobs)}: wall time in one process, without start-up and without reading and writing files; encoding includes that combiner decodes its file to "
-        f"check it. Measured on {machine.description()}.",
+        "about_times": _about_times(circumstances),
         "settings": Table("Settings", ("what", "how"), [*circumstances.settings, *_programs(summary)]),
     }
     numbers = {style.title: number for number, style in enumerate(styles)}
     return template.render(report=report, numbers=numbers, size={**size, **margins})
 
 
-def _at_once(jobs: Sequence[int]) -> str:
-    return " or ".join(f"{count} at once with a thread each" if count > 1 else "one at a time" for count in jobs)
+def _about_times(circumstances: Circumstances) -> str:
+    words = (f"{count} at once with a thread each" if count > 1 else "one at a time" for count in circumstances.jobs)
+    return (
+        f"Medians over all settings of the median over the files, {' or '.join(words)}: wall time in one process, "
+        "without start-up and without reading and writing files; encoding includes that combiner decodes its file to "
+        f"check it. Measured on {machine.description()}."
+    )
 
 
 def _findings(summary: Summary) -> str:
