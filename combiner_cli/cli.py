@@ -13,6 +13,7 @@ import click
 
 from . import __version__
 from .commands import options
+from .commands.bench import bench
 from .commands.compare import compare
 from .commands.completion import completion
 from .commands.decode import decode
@@ -74,6 +75,7 @@ def main(ctx: click.Context) -> None:
       combiner encode -r photos/ -d coded/
       combiner info photo.cmb
       combiner learn-prior photographs/ -o mine.safetensors
+      combiner bench photographs/
 
     \b
     Exit codes: 0 success, 1 some of many files failed, 2 usage, 3 unreadable input, 4 damaged file,
@@ -86,7 +88,7 @@ def main(ctx: click.Context) -> None:
         ctx.meta[options.INTERRUPTED] = True
         raise KeyboardInterrupt
 
-    if ctx.invoked_subcommand != learn_prior.name:
+    if ctx.invoked_subcommand not in (learn_prior.name, bench.name):
         # imports and codecs make many objects and no cycles to speak of; to look for them takes time
         gc.disable()
         ctx.call_on_close(gc.enable)
@@ -94,7 +96,7 @@ def main(ctx: click.Context) -> None:
     signal.signal(signal.SIGTERM, _terminate)
 
 
-for _command in (encode, decode, info, test, compare, priors, learn_prior, completion):
+for _command in (encode, decode, info, test, compare, priors, learn_prior, bench, completion):
     main.add_command(_command)
 
 

@@ -129,6 +129,15 @@ def user_data(tmp_path_factory, monkeypatch):
     return folder
 
 
+@pytest.fixture(scope="session")
+def mixed_priors(tmp_path_factory):
+    """A folder with files of a small mixture prior for images and of one for sounds."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for kind in ("image", "sound"):
+        priors.save(tiny_mixture(kind), folder / f"{kind}.safetensors")
+    return folder
+
+
 @pytest.fixture
 def prior_folder(tmp_path, monkeypatch):
     """A folder with a tiny prior of each kind, on the search path."""

@@ -56,7 +56,12 @@ def test_info_says_where_the_bytes_go():
     )
 
 
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*-[0-9]*.cmb")), ids=lambda path: path.stem)
+SHIPPED = [
+    path for path in sorted(GOLDEN.glob("*.cmb")) if path.stem.startswith(("cifar", "general", "photo", "speech"))
+]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_info_accounts_for_every_byte(path):
     facts = json.loads(run("info", path, "--json").stdout)
     assert facts["bytes"] == path.stat().st_size

@@ -315,18 +315,19 @@ def rates_text(entry: Entry) -> str:
 
 def prior_table(entries: Sequence[Entry]) -> None:
     """Print a table of priors."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("name", "id", "family", "for", "bits per sample", "MB", "from"):
-        table.add_column(title, justify="right" if title == "MB" else "left", no_wrap=True)
-    for entry in entries:
-        rates = " to ".join(f"{rate:.2f}" for rate in entry.rates)
-        size = f"{entry.bytes / 1e6:.1f}"
-        table.add_row(entry.name, entry.id, entry.family, f"{entry.kind}s", rates, size, entry.origin)
-    Console().print(table)
+    rows = [
+        (
+            entry.name,
+            entry.id,
+            entry.family,
+            f"{entry.kind}s",
+            " to ".join(f"{rate:.2f}" for rate in entry.rates),
+            f"{entry.bytes / 1e6:.1f}",
+            entry.origin,
+        )
+        for entry in entries
+    ]
+    show_table(None, ("name", "id", "family", "for", "bits per sample", "MB", "from"), rows)
 
 
 def markdown(text: str) -> None:
@@ -344,3 +345,42 @@ def metadata_parts(found: Metadata) -> list[str]:
     parts = [f"{words} {sizes[name]:,}" for name, words in names.items() if name in sizes]
     unknown = sum(size for name, size in sizes.items() if name not in names)
     return [*parts, f"unknown {unknown:,}"] if unknown else parts
+
+
+@contextmanager
+def task_bar(words: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar with time left on a terminal, a line for every tenth of the work elsewhere, both on stderr."""
+    if not sys.stderr.isatty():
+        done = 0
+
+        def line() -> None:
+            nonlocal done
+            done += 1
+            if done * 10 // total > (done - 1) * 10 // total:
+                click.echo(f"{words}: {done}/{total}", err=True)
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # steps of a codec's own take turns, so that the speed is an average over many
+    with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=3600) as bar:
+        task = bar.add_task(words, total=total)
+        yield lambda: bar.advance(task)
+
+
+def show_table(title: str | None, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout, numbers to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="left" if place == 0 else "right")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    Console().print(table)
