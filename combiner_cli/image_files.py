@@ -55,6 +55,8 @@ _SRGB_TOLERANCE = 2
 # What Pillow's and pypng's decoders raise for damaged data.
 _DAMAGE = (
     ArithmeticError,
+    AssertionError,
+    AttributeError,
     EOFError,
     LookupError,
     OSError,
@@ -438,7 +440,8 @@ def _in_srgb(
             note("the colour profile stays, since samples of 16 bits cannot be converted to sRGB")
             return signal, metadata
         raise OutputError(f"a {suffix} file cannot hold the colour profile of this image; write a .png file instead")
-    note(f"colours are converted to sRGB{'' if 'icc' in image_format.parts else f'; a {suffix} file holds no profile'}")
+    if "icc" not in image_format.parts:
+        note(f"a {suffix} file cannot hold a colour profile; colours are converted to sRGB")
     colour = Image.fromarray(np.squeeze(signal.samples[..., :colours], axis=2 if colours == 1 else ()))
     converted = np.atleast_3d(np.asarray(_transformed(colour, transform)))
     samples = np.concatenate([converted, signal.samples[..., colours:]], axis=2)
@@ -470,7 +473,7 @@ def _save_options(metadata: Metadata, image_format: _ImageFormat) -> dict[str, A
         exif = _descriptive(exif)
         if metadata.xmp:
             exif[_XMP_TAG] = metadata.xmp
-        return {**options, "exif": exif}
+        return {**options, "exif": exif.tobytes()}
     if metadata.exif:
         options["exif"] = _EXIF_PREFIX + metadata.exif
     if metadata.xmp and image_format.name == "PNG":
