@@ -55,8 +55,6 @@ _SRGB_TOLERANCE = 2
 # What Pillow's and pypng's decoders raise for damaged data.
 _DAMAGE = (
     ArithmeticError,
-    AssertionError,
-    AttributeError,
     EOFError,
     LookupError,
     OSError,
@@ -67,6 +65,8 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
+# And what Pillow raises for damaged EXIF.
+_DAMAGED_EXIF = (*_DAMAGE, AssertionError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _metadata(image: ImageFile.ImageFile, profile: bytes, path: Path, note: Note
     """What a loaded image says besides its samples, which are turned upright."""
     try:
         exif = _exif(image)
-    except _DAMAGE as error:
+    except _DAMAGED_EXIF as error:
         note(f"{path} has EXIF that cannot be read ({error}); it is left out")
         exif = b""
     xmp = image.info.get("xmp", b"")
@@ -255,7 +255,7 @@ def _eight_bit(image: ImageFile.ImageFile, path: Path, note: Note, keep: bool) -
         if not (keep and colour.mode != "CMYK"):
             colour, profile = _transformed(colour, transform), b""
             if transform is not None:
-                hint = "" if keep else "; --keep-metadata keeps them" if image.mode != "CMYK" else ""
+                hint = "" if image.mode == "CMYK" else "; --keep-metadata keeps them"
                 note(f"{path} has colours of another profile, which are converted to sRGB{hint}")
     samples = np.atleast_3d(np.asarray(colour if grey else colour.convert("RGB")))
     return samples if alpha is None else np.dstack([samples, alpha]), profile
@@ -381,28 +381,21 @@ def encode_image(
     kept = Metadata(icc=metadata.icc) if strip else _held(metadata, image_format, suffix, note)
     if kept.icc and (strip or "icc" not in image_format.parts):
         signal, kept = _in_srgb(signal, kept, image_format, suffix, note)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about EXIF
+    if kept.exif or kept.xmp:
         try:
-            return _encoded(signal, image_format, kept)
-        except _DAMAGE as error:
-            without = Metadata(icc=kept.icc)
-            if kept == without:
-                raise _refusal(suffix, error) from error
-        try:
-            content = _encoded(signal, image_format, without)
-        except _DAMAGE as error:
-            raise _refusal(suffix, error) from error
-    note(f"a {suffix} file cannot hold EXIF and XMP such as these; they are left out")
-    return content
-
-
-def _refusal(suffix: str, error: Exception) -> OutputError:
-    return OutputError(f"a {suffix} file cannot hold this image ({error}); write a .png file instead")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow warns about EXIF
+                return _encoded(signal, image_format, kept)
+        except _DAMAGED_EXIF:
+            note(f"a {suffix} file cannot hold EXIF and XMP such as these; they are left out")
+    try:
+        return _encoded(signal, image_format, Metadata(icc=kept.icc))
+    except (OSError, ValueError, OverflowError, struct.error) as error:
+        raise OutputError(f"a {suffix} file cannot hold this image ({error}); write a .png file instead") from error
 
 
 def _held(metadata: Metadata, image_format: _ImageFormat, suffix: str, note: Note) -> Metadata:
-    """The metadata that a format holds, and the colour profile, which is applied where it cannot be held."""
+    """The metadata that a format holds, and the colour profile, whether it holds it or not."""
     left_out = {part for part in ("exif", "xmp") if getattr(metadata, part) and part not in image_format.parts}
     if image_format.name in ("JPEG", "TIFF", "AVIF") and len(metadata.exif) > _LONGEST_EXIF:
         left_out.add("exif")
@@ -466,7 +459,7 @@ def _save_options(metadata: Metadata, image_format: _ImageFormat) -> dict[str, A
     from PIL import Image
 
     options: dict[str, Any] = {"icc_profile": metadata.icc} if metadata.icc else {}
-    if image_format.name == "TIFF":
+    if image_format.name == "TIFF" and (metadata.exif or metadata.xmp):
         exif = Image.Exif()
         if metadata.exif:
             exif.load(_EXIF_PREFIX + metadata.exif)

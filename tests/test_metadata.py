@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 import tracemalloc
 import warnings
@@ -335,6 +336,15 @@ def test_what_a_format_cannot_hold_is_left_out_with_a_note(suffix):
     assert notes == [f"a {suffix} file cannot hold EXIF and XMP, which are left out"]
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".avif"])
+def test_exif_that_makes_no_sense_is_left_out_with_a_note(suffix):
+    notes = []
+    xmp = b"" if suffix == ".avif" else XMP
+    content = media.signal_bytes(smooth_image(5, 7), suffix, Metadata(exif=b"no EXIF", xmp=xmp), notes.append)
+    assert notes == [f"a {suffix} file cannot hold EXIF and XMP such as these; they are left out"]
+    assert content == media.signal_bytes(smooth_image(5, 7), suffix)
+
+
 @pytest.mark.parametrize(("suffix", "left_out"), [(".jpg", "EXIF and XMP"), (".avif", "EXIF"), (".tif", "EXIF")])
 def test_what_is_too_large_is_left_out_with_a_note(suffix, left_out):
     notes = []
@@ -530,6 +540,14 @@ def test_metadata_of_many_files(camera):
     done = run("decode", *(f"out/{name}.cmb" for name in ("0", "1", "2", "plain")), "-d", "back", "--format", "bmp")
     assert done.exit_code == 0, done.output
     assert done.stderr.count("a .bmp file cannot hold a colour profile") == 2
+
+
+def test_more_metadata_than_a_file_can_hold_are_refused_by_name(camera, monkeypatch):
+    monkeypatch.setattr(metadata, "LARGEST", 400)
+    message = "photo.png: the metadata have [0-9]+ bytes, over the limit of 400; leave out --keep-metadata"
+    done = run(*ENCODE, "photo.png")
+    assert done.exit_code == 3
+    assert re.fullmatch(f"combiner: {message}\n", done.stderr)
 
 
 def test_metadata_that_cannot_be_read_can_be_done_without(camera):
