@@ -44,6 +44,10 @@ _DESCRIPTIVE_TAGS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 18
 _EXIF_DIRECTORIES = (0x8769, 0x8825)  # of the exposure and of the place
 # What fits a segment of JPEG; larger EXIF is not parsed either, since its entries may all name the same bytes.
 _LONGEST_EXIF = 65533 - len(_EXIF_PREFIX)
+# Of a BMP file, whose profile is told to be so far behind the beginning of the second header.
+_BMP_HEADER, _BMP_COLOUR_SPACE, _BMP_PROFILE = 14, 70, 126
+_BMP_EMBEDDED = b"DEBM"
+_JPEG2000_ICC = (b"\2", b"\3")  # methods of a colour specification that are profiles
 _PNG_HEADER = 33  # bytes of the signature and of the chunk IHDR
 _LONGEST_XMP_IN_JPEG = 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")
 _PARTS = {"exif": "EXIF", "icc": "colour profile", "xmp": "XMP"}  # of metadata, in words
@@ -166,6 +170,9 @@ def _read_image(image: ImageFile.ImageFile, data: bytes, path: Path, note: Note,
         raise InputError(f"{path} holds {frames} images (an animation or pages); extract one of them first")
     bits = _sample_bits(image, data)
     image.load()
+    profile = _unseen_profile(image, data)
+    if profile:
+        image.info["icc_profile"] = profile
     if bits <= 8:
         samples, profile = _eight_bit(image, path, note, keep)
     else:
@@ -173,6 +180,37 @@ def _read_image(image: ImageFile.ImageFile, data: bytes, path: Path, note: Note,
     samples = _upright(samples, image.getexif().get(_EXIF_ORIENTATION, 1))
     signal = Signal("image", np.ascontiguousarray(samples), bit_depth=8 * samples.dtype.itemsize)
     return signal, _metadata(image, profile, path, note) if keep else Metadata()
+
+
+def _unseen_profile(image: ImageFile.ImageFile, data: bytes) -> bytes:
+    """The colour profile in a file of a format in which Pillow does not look for one."""
+    if image.format == "JPEG2000":
+        return _jpeg2000_profile(data)
+    version_5 = image.format == "BMP" and data[_BMP_HEADER : _BMP_HEADER + 4] == b"\x7c\0\0\0"
+    if version_5 and data[_BMP_COLOUR_SPACE : _BMP_COLOUR_SPACE + 4] == _BMP_EMBEDDED:
+        start, length = struct.unpack_from("<II", data, _BMP_PROFILE)
+        return data[_BMP_HEADER + start : _BMP_HEADER + start + length]
+    return b""
+
+
+def _jpeg2000_profile(data: bytes) -> bytes:
+    """The first ICC profile in the boxes of a JPEG 2000 file; a bare codestream has no boxes."""
+    place, end = 0, len(data) if data[4:8] == b"jP  " else 0
+    while place + 8 <= end:
+        length, kind = struct.unpack_from(">I4s", data, place)
+        head = 8
+        if length == 1 and place + 16 <= end:  # the length is 64 bits behind the kind
+            (length,), head = struct.unpack_from(">Q", data, place + 8), 16
+        close = min(place + length, end) if length else end
+        if kind == b"jp2h":
+            place, end = place + head, close
+            continue
+        if kind == b"colr" and data[place + head : place + head + 1] in _JPEG2000_ICC:
+            return data[place + head + 3 : close]
+        if close < place + head:
+            break
+        place = close
+    return b""
 
 
 def _metadata(image: ImageFile.ImageFile, profile: bytes, path: Path, note: Note) -> Metadata:

@@ -248,6 +248,49 @@ def test_colours_are_kept_rather_than_converted():
     assert np.abs(kept.samples.astype(int) - converted.samples).max() > 20
 
 
+def jpeg2000_with(content: bytes, icc: bytes, long: bool) -> bytes:
+    """A JPEG 2000 file with another colour specification, whose box has a length of 64 bits if it is long."""
+    header, old = content.index(b"jp2h") - 4, content.index(b"colr") - 4
+    (header_length,), (old_length,) = (struct.unpack_from(">I", content, place) for place in (header, old))
+    text = b"\2\0\0" + icc
+    box = struct.pack(">I4s", len(text) + 8, b"colr") + text
+    if long:
+        box = struct.pack(">I4sQ", 1, b"colr", len(text) + 16) + text
+    length = struct.pack(">I", header_length - old_length + len(box))
+    return content[:header] + length + content[header + 4 : old] + box + content[old + old_length :]
+
+
+def bmp_with(content: bytes, icc: bytes) -> bytes:
+    """A BMP file with a header of version 5 and a profile behind the pixels."""
+    pixels = content[54:]
+    space = bytes(16) + b"DEBM" + bytes(48) + struct.pack("<IIII", 4, 124 + len(pixels), len(icc), 0)
+    header = struct.pack("<I", 124) + content[18:54] + space
+    total = 14 + len(header) + len(pixels) + len(icc)
+    return b"BM" + struct.pack("<III", total, 0, 14 + len(header)) + header + pixels + icc
+
+
+@pytest.mark.parametrize("kind", ["jp2", "long jp2", "bmp"])
+def test_profiles_that_pillow_does_not_see_are_not_ignored(kind):
+    signal, notes = smooth_image(16, 17), []
+    content = media.signal_bytes(signal, f".{kind.split()[-1]}")
+    wide, damaged = (
+        bmp_with(content, icc) if kind == "bmp" else jpeg2000_with(content, icc, "long" in kind)
+        for icc in (ICC, ICC[:100])
+    )
+    with Image.open(io.BytesIO(wide)) as image:
+        assert "icc_profile" not in image.info
+    kept, found = media.read_with_metadata(wide, Path("input"), pytest.fail)
+    assert np.array_equal(kept.samples, signal.samples)
+    assert found == Metadata(icc=ICC)
+    converted = media.read_signal_bytes(wide, Path("input"), notes.append)
+    assert "converted to sRGB" in notes[0]
+    reference = media.read_signal_bytes(media.signal_bytes(signal, ".png", found), Path("input"))
+    assert np.array_equal(converted.samples, reference.samples)
+    with pytest.raises(InputError, match="damaged colour profile"):
+        media.read_signal_bytes(damaged, Path("input"))
+    assert not media.read_with_metadata(content, Path("input"), pytest.fail)[1]
+
+
 def test_a_file_without_metadata_has_none():
     content = media.signal_bytes(smooth_image(5, 7), ".png")
     assert not media.read_with_metadata(content, Path("input"), pytest.fail)[1]
