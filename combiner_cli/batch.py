@@ -506,7 +506,10 @@ def _plan(job: Job, data: bytes, request: Encoding, known: Library, note: Note |
         signal, found = media.read_with_metadata(data, job.source, keep)
     else:
         signal, found = media.read_signal_bytes(data, job.source, keep), Metadata()
-    packed = metadata.pack(found)
+    try:
+        packed = metadata.pack(found)
+    except InputError as error:
+        raise InputError(f"{job.source}: {error}") from error
     named = known.named(request.prior) if request.prior else None
     prior, settings = goals.plan(signal, request.goal, named, metadata.overhead(packed))
     settings = replace(request.settings, rate=settings.rate, size=settings.size, psnr=settings.psnr)

@@ -44,6 +44,10 @@ _DESCRIPTIVE_TAGS = (270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 18
 _EXIF_DIRECTORIES = (0x8769, 0x8825)  # of the exposure and of the place
 # What fits a segment of JPEG; larger EXIF is not parsed either, since its entries may all name the same bytes.
 _LONGEST_EXIF = 65533 - len(_EXIF_PREFIX)
+# Of a BMP file, whose profile is told to be so far behind the beginning of the second header.
+_BMP_HEADER, _BMP_COLOUR_SPACE, _BMP_PROFILE = 14, 70, 126
+_BMP_EMBEDDED = b"DEBM"
+_JPEG2000_ICC = (b"\2", b"\3")  # methods of a colour specification that are profiles
 _PNG_HEADER = 33  # bytes of the signature and of the chunk IHDR
 _LONGEST_XMP_IN_JPEG = 65533 - len(b"http://ns.adobe.com/xap/1.0/\0")
 _PARTS = {"exif": "EXIF", "icc": "colour profile", "xmp": "XMP"}  # of metadata, in words
@@ -65,6 +69,8 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
+# And what Pillow raises for damaged EXIF.
+_DAMAGED_EXIF = (*_DAMAGE, AssertionError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -164,6 +170,9 @@ def _read_image(image: ImageFile.ImageFile, data: bytes, path: Path, note: Note,
         raise InputError(f"{path} holds {frames} images (an animation or pages); extract one of them first")
     bits = _sample_bits(image, data)
     image.load()
+    profile = _unseen_profile(image, data)
+    if profile:
+        image.info["icc_profile"] = profile
     if bits <= 8:
         samples, profile = _eight_bit(image, path, note, keep)
     else:
@@ -173,11 +182,42 @@ def _read_image(image: ImageFile.ImageFile, data: bytes, path: Path, note: Note,
     return signal, _metadata(image, profile, path, note) if keep else Metadata()
 
 
+def _unseen_profile(image: ImageFile.ImageFile, data: bytes) -> bytes:
+    """The colour profile in a file of a format in which Pillow does not look for one."""
+    if image.format == "JPEG2000":
+        return _jpeg2000_profile(data)
+    version_5 = image.format == "BMP" and data[_BMP_HEADER : _BMP_HEADER + 4] == b"\x7c\0\0\0"
+    if version_5 and data[_BMP_COLOUR_SPACE : _BMP_COLOUR_SPACE + 4] == _BMP_EMBEDDED:
+        start, length = struct.unpack_from("<II", data, _BMP_PROFILE)
+        return data[_BMP_HEADER + start : _BMP_HEADER + start + length]
+    return b""
+
+
+def _jpeg2000_profile(data: bytes) -> bytes:
+    """The first ICC profile in the boxes of a JPEG 2000 file; a bare codestream has no boxes."""
+    place, end = 0, len(data) if data[4:8] == b"jP  " else 0
+    while place + 8 <= end:
+        length, kind = struct.unpack_from(">I4s", data, place)
+        head = 8
+        if length == 1 and place + 16 <= end:  # the length is 64 bits behind the kind
+            (length,), head = struct.unpack_from(">Q", data, place + 8), 16
+        close = min(place + length, end) if length else end
+        if kind == b"jp2h":
+            place, end = place + head, close
+            continue
+        if kind == b"colr" and data[place + head : place + head + 1] in _JPEG2000_ICC:
+            return data[place + head + 3 : close]
+        if close < place + head:
+            break
+        place = close
+    return b""
+
+
 def _metadata(image: ImageFile.ImageFile, profile: bytes, path: Path, note: Note) -> Metadata:
     """What a loaded image says besides its samples, which are turned upright."""
     try:
         exif = _exif(image)
-    except _DAMAGE as error:
+    except _DAMAGED_EXIF as error:
         note(f"{path} has EXIF that cannot be read ({error}); it is left out")
         exif = b""
     xmp = image.info.get("xmp", b"")
@@ -253,7 +293,7 @@ def _eight_bit(image: ImageFile.ImageFile, path: Path, note: Note, keep: bool) -
         if not (keep and colour.mode != "CMYK"):
             colour, profile = _transformed(colour, transform), b""
             if transform is not None:
-                hint = "" if keep else "; --keep-metadata keeps them" if image.mode != "CMYK" else ""
+                hint = "" if image.mode == "CMYK" else "; --keep-metadata keeps them"
                 note(f"{path} has colours of another profile, which are converted to sRGB{hint}")
     samples = np.atleast_3d(np.asarray(colour if grey else colour.convert("RGB")))
     return samples if alpha is None else np.dstack([samples, alpha]), profile
@@ -379,28 +419,21 @@ def encode_image(
     kept = Metadata(icc=metadata.icc) if strip else _held(metadata, image_format, suffix, note)
     if kept.icc and (strip or "icc" not in image_format.parts):
         signal, kept = _in_srgb(signal, kept, image_format, suffix, note)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about EXIF
+    if kept.exif or kept.xmp:
         try:
-            return _encoded(signal, image_format, kept)
-        except _DAMAGE as error:
-            without = Metadata(icc=kept.icc)
-            if kept == without:
-                raise _refusal(suffix, error) from error
-        try:
-            content = _encoded(signal, image_format, without)
-        except _DAMAGE as error:
-            raise _refusal(suffix, error) from error
-    note(f"a {suffix} file cannot hold EXIF and XMP such as these; they are left out")
-    return content
-
-
-def _refusal(suffix: str, error: Exception) -> OutputError:
-    return OutputError(f"a {suffix} file cannot hold this image ({error}); write a .png file instead")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow warns about EXIF
+                return _encoded(signal, image_format, kept)
+        except _DAMAGED_EXIF:
+            note(f"a {suffix} file cannot hold EXIF and XMP such as these; they are left out")
+    try:
+        return _encoded(signal, image_format, Metadata(icc=kept.icc))
+    except (OSError, ValueError, OverflowError, struct.error) as error:
+        raise OutputError(f"a {suffix} file cannot hold this image ({error}); write a .png file instead") from error
 
 
 def _held(metadata: Metadata, image_format: _ImageFormat, suffix: str, note: Note) -> Metadata:
-    """The metadata that a format holds, and the colour profile, which is applied where it cannot be held."""
+    """The metadata that a format holds, and the colour profile, whether it holds it or not."""
     left_out = {part for part in ("exif", "xmp") if getattr(metadata, part) and part not in image_format.parts}
     if image_format.name in ("JPEG", "TIFF", "AVIF") and len(metadata.exif) > _LONGEST_EXIF:
         left_out.add("exif")
@@ -438,7 +471,8 @@ def _in_srgb(
             note("the colour profile stays, since samples of 16 bits cannot be converted to sRGB")
             return signal, metadata
         raise OutputError(f"a {suffix} file cannot hold the colour profile of this image; write a .png file instead")
-    note(f"colours are converted to sRGB{'' if 'icc' in image_format.parts else f'; a {suffix} file holds no profile'}")
+    if "icc" not in image_format.parts:
+        note(f"a {suffix} file cannot hold a colour profile; colours are converted to sRGB")
     colour = Image.fromarray(np.squeeze(signal.samples[..., :colours], axis=2 if colours == 1 else ()))
     converted = np.atleast_3d(np.asarray(_transformed(colour, transform)))
     samples = np.concatenate([converted, signal.samples[..., colours:]], axis=2)
@@ -463,14 +497,14 @@ def _save_options(metadata: Metadata, image_format: _ImageFormat) -> dict[str, A
     from PIL import Image
 
     options: dict[str, Any] = {"icc_profile": metadata.icc} if metadata.icc else {}
-    if image_format.name == "TIFF":
+    if image_format.name == "TIFF" and (metadata.exif or metadata.xmp):
         exif = Image.Exif()
         if metadata.exif:
             exif.load(_EXIF_PREFIX + metadata.exif)
         exif = _descriptive(exif)
         if metadata.xmp:
             exif[_XMP_TAG] = metadata.xmp
-        return {**options, "exif": exif}
+        return {**options, "exif": exif.tobytes()}
     if metadata.exif:
         options["exif"] = _EXIF_PREFIX + metadata.exif
     if metadata.xmp and image_format.name == "PNG":

@@ -19,7 +19,7 @@ from combiner_cli.errors import CombinerError, DamagedFileError, LimitError, Ver
 from combiner_cli.refine import Schedule
 
 GOLDEN = Path(__file__).parent / "golden"
-FILES = ("chained", "cifar10-4", "photo-6-grey", "speech-4-instant")  # versions 1, 2, 3 and 3
+FILES = ("chained", "cifar10-4", "photo-6-grey", "speech-4-instant", "sound-tags")  # versions 1, 2, 3, 3 and 4
 
 
 def no_prior(_: int):
@@ -57,7 +57,7 @@ def test_every_truncation_and_whatever_is_appended_is_noticed(name):
 @pytest.mark.parametrize("name", FILES)
 def test_the_command_line_says_so_and_writes_nothing(name, tmp_path):
     data = (GOLDEN / f"{name}.cmb").read_bytes()
-    source, target = tmp_path / "x.cmb", tmp_path / ("x.wav" if "speech" in name else "x.png")
+    source, target = tmp_path / "x.cmb", tmp_path / ("x.wav" if name.startswith(("speech", "sound")) else "x.png")
     target.write_bytes(b"mine")
     changed = [data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :] for place in range(0, len(data), 7)]
     for damaged in (*changed, data[:-1], data[: len(data) // 2], b"", data + b"\0"):

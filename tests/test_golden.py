@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from combiner_cli import bitstream, codec, media, priors
+from combiner_cli import bitstream, codec, media, metadata, priors
 
 GOLDEN = Path(__file__).parent / "golden"
 DIGESTS = json.loads((GOLDEN / "digests.json").read_text())
 RECORDINGS = json.loads((GOLDEN / "recordings.json").read_text())
 LATENTS = json.loads((GOLDEN / "latents.json").read_text())
+METADATA = json.loads((GOLDEN / "metadata.json").read_text())
 
 
 @pytest.mark.parametrize("name", sorted(DIGESTS))
@@ -107,3 +108,11 @@ def test_golden_recordings_decode_to_the_weights_and_the_sound_of_the_day_they_w
     difference = np.abs(decoded.samples - expected.samples) * 2 ** (decoded.bit_depth - 1)
     assert difference.max() <= 4
     assert decoded.bit_depth == 24 or (difference > 0).mean() <= 0.005
+
+
+@pytest.mark.parametrize("name", sorted(METADATA))
+def test_golden_files_give_the_metadata_of_the_day_they_were_written(name):
+    found = metadata.read((GOLDEN / f"{name}.cmb").read_bytes())
+    parts = {part: getattr(found, part) for part in ("exif", "icc", "xmp")}
+    digests = {part: hashlib.sha256(content).hexdigest() for part, content in parts.items() if content}
+    assert digests | ({"tags": found.tags} if found.tags else {}) == METADATA[name]
