@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import smooth_image, tiny_mixture, tiny_prior, tone
 
-from combiner_cli import batch, codec, media, priors, processes
+from combiner_cli import batch, codec, media, priors, processes, search
 from combiner_cli.batch import Decoding, Encoding, Failure, Job, Places
 from combiner_cli.cli import main
 
@@ -415,3 +415,17 @@ def test_an_interrupted_batch_keeps_what_is_finished_and_leaves_nothing_else(tmp
         time.sleep(0.05)
     else:
         pytest.fail("a process is still there")
+
+
+def test_another_prior_is_made_room_for(monkeypatch):
+    """Candidates of a prior are kept for its next signal, and not beside those of the next prior."""
+    forgotten = []
+    monkeypatch.setattr(search, "forget", lambda: forgotten.append(len(forgotten)))
+    batch._make_room_for.cache_clear()
+    for prior in (1, 1, 2, 2, 1):
+        batch._make_room_for(prior)
+    assert len(forgotten) == 3
+    search._features(8, 1)
+    monkeypatch.undo()
+    search.forget()
+    assert search._features.cache_info().currsize == 0
