@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from . import bitstream, codec, files, goals, media, metadata, metrics, priors, signals
+from . import bitstream, codec, files, goals, media, metadata, metrics, priors, search, signals
 from .bitstream import Header
 from .codec import EncodeResult, Settings
 from .covariances import CovariancePrior
@@ -444,6 +444,12 @@ def convert(
         yield from _encode_group(group)
 
 
+@lru_cache(maxsize=1)
+def _make_room_for(_prior_id: int) -> None:
+    """Let go of the candidates of the prior before this one; to be called with the id of each, in turn."""
+    search.forget()
+
+
 def convert_files(request: Request, jobs: Sequence[Job]) -> list[Converted | Failure]:
     """Contents of the outputs of jobs, in their order: the work of a process that does nothing else."""
     results = dict(convert(jobs, request, _own_library(), lambda job: read_source(job.source, request)))
@@ -529,6 +535,7 @@ def _keeping(notes: list[str], note: Note | None) -> Note:
 
 def _encode(planned: _Planned, report: Report | None = None) -> Converted:
     clock = time.perf_counter()
+    _make_room_for(planned.prior.id)
     try:
         result = codec.encode(planned.signal, planned.prior, planned.settings, report)
     except UsageError as error:
@@ -579,6 +586,7 @@ def _encode_group(group: Sequence[_Planned]) -> Iterator[tuple[Job, Converted | 
     """Contents of the files of signals that go together; where that fails, each has its own try."""
     first = group[0]
     clock = time.perf_counter()
+    _make_room_for(first.prior.id)
     signals_together = [planned.signal for planned in group]
     results = attempt(lambda: codec.encode_batch(signals_together, first.prior, first.settings))
     seconds = time.perf_counter() - clock

@@ -24,3 +24,8 @@ def threads(_items):
 def sleep(seconds):
     time.sleep(seconds[0])
     return seconds
+
+
+def say_and_sleep(seconds):
+    print("working", flush=True)
+    return sleep(seconds)

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from conftest import smooth_image, tiny_mixture, tiny_prior, tone
 
-from combiner_cli import batch, codec, media, priors, processes
+from combiner_cli import batch, codec, media, priors, processes, search
 from combiner_cli.batch import Decoding, Encoding, Failure, Job, Places
 from combiner_cli.cli import main
 
@@ -381,6 +381,36 @@ def test_nothing_goes_on_once_nobody_wants_it():
     assert time.monotonic() - clock < 20
 
 
+def wait_until_gone(group):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.02)
+    pytest.fail("a process is still there")
+
+
+def test_processes_end_with_the_one_that_started_them():
+    """Even where that is killed, and can do nothing about it."""
+    program = (
+        "import processes_work; from combiner_cli import processes\n"
+        "if __name__ == '__main__': list(processes.run([[50.0], [51.0]], processes_work.say_and_sleep, 2))"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
+    ) as process:
+        assert [process.stdout.readline() for _ in range(2)] == [b"working\n"] * 2
+        process.kill()
+        process.wait()
+        wait_until_gone(process.pid)
+
+
 SLOW = ("--prior", "tiny-image")
 
 
@@ -406,12 +436,18 @@ def test_an_interrupted_batch_keeps_what_is_finished_and_leaves_nothing_else(tmp
     assert errors == "combiner: interrupted\n"
     assert files_in(tmp_path / "coded") == ["0.cmb"]
     assert codec.decode((tmp_path / "coded" / "0.cmb").read_bytes(), priors.find_id).shape == (9, 9)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("a process is still there")
+    wait_until_gone(process.pid)
+
+
+def test_another_prior_is_made_room_for(monkeypatch):
+    """Candidates of a prior are kept for its next signal, and not beside those of the next prior."""
+    forgotten = []
+    monkeypatch.setattr(search, "forget", lambda: forgotten.append(len(forgotten)))
+    batch._make_room_for.cache_clear()
+    for prior in (1, 1, 2, 2, 1):
+        batch._make_room_for(prior)
+    assert len(forgotten) == 3
+    search._features(8, 1)
+    monkeypatch.undo()
+    search.forget()
+    assert search._features.cache_info().currsize == 0

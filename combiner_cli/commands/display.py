@@ -208,7 +208,7 @@ def summary(done: str, facts: Sequence[Encoded | Decoded], skipped: int, seconds
 
 def with_name(source: Path, message: str) -> str:
     """A message that says which file it is about."""
-    return message if str(source) in message else f"{source}: {message}"
+    return message if message.startswith((f"{source} ", f"{source}: ")) else f"{source}: {message}"
 
 
 @contextmanager
