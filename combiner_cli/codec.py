@@ -402,7 +402,7 @@ def _render(content: Content, prior: AnyPrior, scale: int, size: tuple[int, int]
     sample_rate = None if header.sample_rate is None else header.sample_rate * scale
     if isinstance(prior, LappedPrior):
         assert content.values is not None
-        return from_values(content.values, header.kind, sample_rate, header.bit_depth)
+        return from_values(content.values, header.kind, sample_rate, header.bit_depth, in_place=True)
     if content.values is not None:
         wanted = size or tuple(length * scale for length in header.shape)
         return from_values(pyramid_codec.resampled(content.values, wanted), header.kind, None, header.bit_depth)

@@ -32,7 +32,7 @@ MOST_DENSITY = 127
 STRAIGHT = 4
 _FEW_GROUPS = 256
 _UNITS_AT_ONCE = 1 << 16
-_MOST_REPEATED = 1 << 27  # latents, thousands of times what encoders make of them; or else hours for a few bytes
+_MOST_REPEATED = 1 << 30  # latents, many times what encoders make of the largest image; or else hours for a few bytes
 AGAIN = 8  # groups more than a share, after which another part like this one follows
 # of 0 to 8 groups more than a share, in 65536ths
 MORE_FREQUENCIES = np.array([49152, 5632, 3584, 2304, 1664, 1280, 896, 640, 384], dtype=np.float64)[:, None]

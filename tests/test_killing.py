@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import killing
@@ -43,6 +44,23 @@ def test_what_is_stopped_is_stopped_in_the_middle(stopped_commands):
     encode = stopped_commands[0]
     status, _ = killing.stopped(encode, 0.4 * encode.seconds, signal.SIGKILL)
     assert status == -signal.SIGKILL
+
+
+def test_an_interruption_before_the_command_ends_by_the_signal_too():
+    """There click sees to it, says that it aborts, and knows no better exit code than 1."""
+    program = """
+from combiner_cli import cli
+import click
+def aborted():
+    try:
+        raise click.Abort
+    except click.Abort:
+        raise SystemExit(1)
+cli.main = aborted
+cli.run()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGINT
 
 
 def finished(*arguments, **more):
