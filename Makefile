@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check clean
+.PHONY: demo test check coverage fuzz kill clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,5 +22,14 @@ check: $(READY)  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+coverage: $(READY)  ## the test suite, and which lines it does not run
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+fuzz: $(READY)  ## hostile headers, files and priors by the million; goes on where it was stopped
+	$(BIN)/python tests/fuzzing.py
+
+kill: $(READY)  ## commands that are stopped at fifty moments each
+	$(BIN)/python tests/killing.py
+
 clean:
-	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .fuzz.jsonl

@@ -9,9 +9,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from common import Curve, write_table
+from common import write_table
 
 from combiner_cli import codec, goals, metrics, priors
+from combiner_cli.bench.curves import Curve
 from combiner_cli.goals import Goal
 from combiner_cli.signals import Signal
 

@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import at_rate, published, text, write_csv, write_table
+from common import published, write_csv, write_table
 
 from combiner_cli import codec, media, metrics, priors
+from combiner_cli.bench.curves import at_rate
+from combiner_cli.bench.tables import text
 from combiner_cli.signals import Signal
 
 PEERS = ("COMBINER", "RECOMBINER", "COIN++", "BPG_444")

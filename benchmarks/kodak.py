@@ -13,90 +13,41 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-import math
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import (
-    LEAST_OVERLAP,
-    LEAST_POINTS,
-    RESULTS,
-    Curve,
-    at_once,
-    at_rate,
-    bd_rate,
-    better,
-    decibels,
-    processor,
-    published,
-    read_csv,
-    signed,
-    text,
-    timed,
-    write_csv,
-    write_table,
-)
+from common import RESULTS, at_once, processor, published, read_csv, timed, write_csv, write_table
 from matplotlib import pyplot
 from matplotlib.ticker import MultipleLocator
 from PIL import Image, ImageDraw, ImageFont
-from pytorch_msssim import ms_ssim
 
 from combiner_cli import goals, media, metrics
+from combiner_cli.bench import baselines_images, measures
+from combiner_cli.bench.baselines import Options, curve_of, nearest, setting_text
+from combiner_cli.bench.curves import LEAST_OVERLAP, LEAST_POINTS, Curve, at_rate, bd_rate, decibels
+from combiner_cli.bench.summary import span
+from combiner_cli.bench.tables import signed, text
 from combiner_cli.signals import Signal
 
 # bits per pixel, most of them rates of RECOMBINER's published points, in an order that is of use when interrupted
 RATES = (0.316, 0.13, 0.972, 0.05, 0.488, 0.18, 1.567, 0.075, 0.75)
 CROP_RATES = (0.1, 0.3, 0.6)
 
-Options = dict[str, object]
 Rows = dict[tuple[str, str, str], dict[str, object]]
 
-JPEG: Options = {"format": "JPEG", "optimize": True}  # progressive files are larger at these rates
-# the bare codestream: a JP2 container takes 85 bytes more, which is several percent at the lowest rates
-JPEG_2000: Options = {
-    "format": "JPEG2000",
-    "quality_mode": "rates",
-    "irreversible": True,
-    "mct": 1,
-    "no_jp2": True,
-}
-WEBP: Options = {"format": "WEBP", "method": 6}
-AVIF: Options = {"format": "AVIF", "speed": 6, "subsampling": "4:4:4", "max_threads": 1}
-AVIF_IQ: Options = {**AVIF, "advanced": {"tune": "iq"}}  # what Pillow's AVIF does unless told otherwise
-AVIF_PSNR: Options = {**AVIF, "advanced": {"tune": "psnr"}}  # better at the lowest and the highest rates
-
-
-def at_qualities(options: Options, qualities: Iterable[int]) -> list[Options]:
-    return [{**options, "quality": quality} for quality in qualities]
-
-
-SETTINGS: dict[str, list[Options]] = {
-    "JPEG 4:2:0": at_qualities({**JPEG, "subsampling": "4:2:0"}, (1, 3, 5, 8, 12, 18, 25, 35, 50, 65, 75, 82, 88)),
-    "JPEG 4:4:4": at_qualities({**JPEG, "subsampling": "4:4:4"}, (1, 3, 5, 8, 12, 18, 25, 35, 50, 65, 75, 82)),
-    "JPEG 2000": [
-        {**JPEG_2000, "quality_layers": [round(24 / bpp, 2)]}
-        for bpp in (0.045, 0.06, 0.075, 0.1, 0.13, 0.18, 0.25, 0.316, 0.4, 0.488, 0.6, 0.75, 0.972, 1.25, 1.567, 1.8)
-    ],
-    "WebP": at_qualities(WEBP, (0, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 88, 92, 95)),
-    "AVIF iq": at_qualities(AVIF_IQ, (0, 5, 10, 16, 22, 30, 38, 46, 54, 62, 70, 76, 82, 88, 91)),
-    "AVIF psnr": at_qualities(AVIF_PSNR, (0, 1, 3, 6, 10, 18, 25, 32, 40, 48, 56, 64, 72, 78, 84, 88)),
-}
+CODECS = baselines_images.codecs()
 # what the tables show: at every rate the best of a codec's ways
-FAMILIES = {
-    "JPEG": ("JPEG 4:2:0", "JPEG 4:4:4"),
-    "JPEG 2000": ("JPEG 2000",),
-    "WebP": ("WebP",),
-    "AVIF": ("AVIF iq", "AVIF psnr"),
-}
+FAMILIES = {codec.title: codec for codec in CODECS.values()}
+SIMILARITY = replace(measures.MS_SSIM, column="msssim")
 PEERS = {
     "COIN": "COIN",
     "COIN++": "COIN++",
@@ -108,7 +59,7 @@ PEERS = {
     "Cool-chic 5.0": "Cool-chic_5.0",
     "VTM 19.1": "VTM-19.1",
 }
-CROP_CODECS: dict[str, Options] = {"JPEG": {**JPEG, "subsampling": "4:2:0"}, "WebP": WEBP, "AVIF": AVIF_IQ}
+CROP_CODECS = ("JPEG", "WebP", "AVIF")
 
 
 def main() -> None:
@@ -226,14 +177,8 @@ def measured(original: Signal, decoded: Signal, size: int) -> dict[str, float]:
     return {
         "bpp": round(metrics.bits_per_pixel(size, original.shape), 5),
         "psnr": round(metrics.psnr(original, decoded), 4),
-        "msssim": round(multiscale_similarity(original, decoded), 6),
+        SIMILARITY.column: round(SIMILARITY.of(original, decoded), 6),
     }
-
-
-def multiscale_similarity(original: Signal, decoded: Signal) -> float:
-    """MS-SSIM with the usual window and weights, mean over the channels."""
-    pair = [torch.from_numpy(signal.samples.astype(np.float32)).movedim(-1, 0)[None] for signal in (original, decoded)]
-    return float(ms_ssim(*pair, data_range=255))
 
 
 # Other codecs
@@ -241,7 +186,8 @@ def multiscale_similarity(original: Signal, decoded: Signal) -> float:
 
 def measure_baselines(images: Sequence[Path], name: str, jobs: int) -> list[dict[str, object]]:
     """Means over the images for every setting of the other codecs; what the file holds is not measured again."""
-    wanted = {(title, setting_text(options)): options for title, ways in SETTINGS.items() for options in ways}
+    ways = [way for codec in CODECS.values() for way in codec.ways.items()]
+    wanted = {(title, setting_text(options)): options for title, settings in ways for options in settings}
     rows: dict[tuple[str, str], dict[str, object]] = {
         (row["codec"], row["setting"]): dict(row)
         for row in read_csv(name)
@@ -257,36 +203,23 @@ def measure_baselines(images: Sequence[Path], name: str, jobs: int) -> list[dict
     return [rows[known] for known in wanted]
 
 
-def setting_text(options: Options) -> str:
-    return " ".join(f"{option}={value}" for option, value in options.items() if option != "format")
-
-
 def mean_of_setting(images: Sequence[Path], options: Options, jobs: int) -> dict[str, float]:
     """Mean rate and quality over images for one setting of one of Pillow's encoders."""
 
     def one(path: Path) -> dict[str, float]:
         original = media.read_signal(path)
-        size, decoded = code(original, options)
-        return measured(original, decoded, size)
+        coded = baselines_images.code(original, options)
+        return measured(original, coded.decoded, len(coded.data))
 
     with ThreadPoolExecutor(jobs) as pool:
         results = list(pool.map(one, images))
     return {column: round(float(np.mean([result[column] for result in results])), 6) for column in results[0]}
 
 
-def code(original: Signal, options: Options) -> tuple[int, Signal]:
-    """Bytes of a file by one of Pillow's encoders, and what it decodes to."""
-    buffer = BytesIO()
-    Image.fromarray(original.samples).save(buffer, **options)
-    with Image.open(BytesIO(buffer.getvalue())) as coded:
-        return len(buffer.getvalue()), Signal("image", np.asarray(coded.convert("RGB")))
-
-
 def family(baselines: Sequence[dict[str, object]], title: str, column: str) -> Curve:
-    """The curve of a codec: at every rate the best of its ways."""
-    ways = [[row for row in baselines if row["codec"] == way] for way in FAMILIES[title]]
-    scale = decibels if column == "msssim" else float
-    return better([[(float(row["bpp"]), scale(float(row[column]))) for row in way] for way in ways])
+    """The curve of a codec: at every rate the best of its ways; MS-SSIM in dB."""
+    measure = {"psnr": measures.PSNR, "msssim": SIMILARITY}[column]
+    return curve_of(baselines, FAMILIES[title].ways, measure, "bpp", scaled=True)
 
 
 def published_curves(path: Path, name: str) -> dict[str, Curve]:
@@ -376,10 +309,10 @@ def write_rates(
         f"{at_once(used)}, on {os.cpu_count()} cores of {processor()}, no GPU. The other columns are the PSNR of other "
         "codecs at the same weighed rate, linear in the logarithm of the rate between their points (mean rate and mean "
         "PSNR over images for a fixed setting); – is outside their range. JPEG (optimised tables), JPEG 2000, WebP "
-        f"(method 6) and AVIF (4:4:4, speed {AVIF['speed']}) were run here through Pillow, whole files; JPEG is the "
-        "better of 4:2:0 and 4:4:4 at each rate, AVIF the better of the tunings iq and psnr. The same rate for every "
-        "image, as here and with JPEG 2000, gives a higher mean PSNR at a mean rate than the same quality setting for "
-        "every image does, as with JPEG, WebP and AVIF: some tenths of a dB are in favour of the former. "
+        f"(method 6) and AVIF (4:4:4, speed {baselines_images.AVIF_SPEED}) were run here through Pillow, whole files; "
+        "JPEG is the better of 4:2:0 and 4:4:4 at each rate, AVIF the better of the tunings iq and psnr. The same rate "
+        "for every image, as here and with JPEG 2000, gives a higher mean PSNR at a mean rate than the same quality "
+        "setting for every image does, as with JPEG, WebP and AVIF: some tenths of a dB are in favour of the former. "
     )
     notes += "The columns after AVIF are published curves." if peers else ""
     write_table(f"{name}.md", name.capitalize(), notes.strip(), table)
@@ -391,10 +324,9 @@ def write_deltas(name: str, own: Sequence[Point], others: dict[str, Curve], simi
     similarities = [(point.bpp, decibels(point.msssim)) for point in own]
     table = []
     for title, curve in others.items():
-        delta, low, high = bd_rate(curve, psnrs)
-        by_similarity = bd_rate(similar[title], similarities)[0] if title in similar else None
-        span = "–" if delta is None else f"{low:.1f} to {high:.1f}"
-        row = {"beside": title, "BD-rate by PSNR %": signed(delta), "range dB": span}
+        delta = bd_rate(curve, psnrs)
+        by_similarity = bd_rate(similar[title], similarities).percent if title in similar else None
+        row = {"beside": title, "BD-rate by PSNR %": signed(delta.percent), "range dB": span(delta)}
         table.append({**row, "BD-rate by MS-SSIM %": signed(by_similarity)})
     write_table(
         f"{name}_bd.md",
@@ -493,21 +425,11 @@ def crop_rows(image: Path, corner: tuple[int, int] | None, side: int) -> list[li
     rows = []
     for rate in CROP_RATES:
         row = [(f"{image.stem}\noriginal", cut(original))]
-        row += [labelled(title, *nearest(original, options, rate)) for title, options in CROP_CODECS.items()]
+        for title in CROP_CODECS:
+            coded = nearest(FAMILIES[title], original, round(rate * original.points / 8))
+            row.append(labelled(title, len(coded.data), coded.decoded))
         rows.append([*row, labelled("combiner", *combiner_file(image, rate))])
     return rows
-
-
-def nearest(original: Signal, options: Options, rate: float) -> tuple[int, Signal]:
-    """The file of one of Pillow's encoders whose size is the nearest to a rate, by bisection of its quality."""
-    wanted = rate * original.points / 8
-    tried = []
-    low, high = 0, 100
-    while low <= high:
-        quality = (low + high) // 2
-        tried.append(code(original, {**options, "quality": quality}))
-        low, high = (quality + 1, high) if tried[-1][0] < wanted else (low, quality - 1)
-    return min(tried, key=lambda result: abs(math.log(result[0] / wanted)))
 
 
 def combiner_file(image: Path, rate: float) -> tuple[int, Signal]:

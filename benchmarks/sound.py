@@ -10,12 +10,10 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-import math
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -24,85 +22,24 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
-from common import (
-    LEAST_OVERLAP,
-    LEAST_POINTS,
-    RESULTS,
-    Curve,
-    at_once,
-    at_rate,
-    bd_rate,
-    better,
-    processor,
-    published,
-    read_csv,
-    signed,
-    text,
-    timed,
-    write_csv,
-    write_table,
-)
+from common import RESULTS, at_once, processor, published, read_csv, timed, write_csv, write_table
 from matplotlib import pyplot
 from PIL import Image
 
 from combiner_cli import goals, media, metrics, priors
+from combiner_cli.bench import baselines_sounds, measures
+from combiner_cli.bench.baselines import Options, curve_of, nearest, setting_text
+from combiner_cli.bench.curves import LEAST_OVERLAP, LEAST_POINTS, Curve, at_rate, bd_rate
+from combiner_cli.bench.examples import power_levels
+from combiner_cli.bench.measures import Measure
+from combiner_cli.bench.summary import span
+from combiner_cli.bench.tables import Row, signed, text
 from combiner_cli.signals import Signal
 
-Options = dict[str, object]
-Row = Mapping[str, object]
 Rows = dict[tuple[str, str, str], Row]
 
-MOST_DELAY = 3000  # samples by which a decoded sound is early or late
-OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
-OGG_HEADERS = {"VORBIS": 3, "OPUS": 2}  # packets before the first one of sound
-
-
-def with_levels(options: Options, levels: Sequence[float]) -> list[Options]:
-    return [{**options, "compression_level": level} for level in levels]
-
-
-def opus_level(kilobits: float) -> float:
-    """The level at which libsndfile asks Opus for so many kbit/s for each channel."""
-    return round(1 - (kilobits - 6) / 250, 4)
-
-
-LEVELS = (0.999, 0.97, 0.95, 0.92, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0)
-OPUS_KILOBITS = (6, 7, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256)
-SETTINGS: dict[str, list[Options]] = {
-    "MP3 constant": with_levels({"format": "MP3", "bitrate_mode": "CONSTANT"}, LEVELS),
-    "MP3 average": with_levels({"format": "MP3", "bitrate_mode": "AVERAGE"}, LEVELS),
-    "MP3 variable": with_levels({"format": "MP3", "bitrate_mode": "VARIABLE"}, LEVELS),
-    "Vorbis": with_levels({"format": "OGG", "subtype": "VORBIS"}, (1.0, *LEVELS[2:])),
-    "Opus": with_levels({"format": "OGG", "subtype": "OPUS"}, [opus_level(rate) for rate in OPUS_KILOBITS]),
-}
 # what the tables show: at every rate the best of a codec's ways
-FAMILIES = {
-    "MP3": ("MP3 constant", "MP3 average", "MP3 variable"),
-    "Vorbis": ("Vorbis",),
-    "Opus": ("Opus",),
-}
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What is measured beside PSNR and SNR.
-
-    Attributes:
-        column: its name in CSV files.
-        title: its name in tables.
-        of: the measure, of an original and what was decoded.
-        rises: whether more is better.
-        scale: to numbers that rise with the quality and in which curves are about straight.
-        words: what it is, for the notes of tables.
-    """
-
-    column: str
-    title: str
-    of: Callable[[Signal, Signal], float]
-    rises: bool
-    scale: Callable[[float], float]
-    words: str
+FAMILIES = {codec.title: codec for codec in baselines_sounds.codecs().values()}
 
 
 @dataclass(frozen=True)
@@ -207,7 +144,8 @@ def beginning(signal: Signal, seconds: float) -> Signal:
 def measure_baselines(bench: Bench) -> list[Row]:
     """Means over the clips for every setting, those that are known from before and those that are not."""
     name = f"{bench.results}_baselines.csv"
-    wanted = {(title, setting_text(options)): options for title, ways in SETTINGS.items() for options in ways}
+    ways = [way for codec in FAMILIES.values() for way in codec.ways.items()]
+    wanted = {(title, setting_text(options)): options for title, settings in ways for options in settings}
     known = {
         (row["codec"], row["setting"]): dict(row)
         for row in read_csv(name)
@@ -226,26 +164,21 @@ def measure_baselines(bench: Bench) -> list[Row]:
     return [rows[setting] for setting in wanted]
 
 
-def setting_text(options: Options) -> str:
-    return " ".join(f"{option}={value}" for option, value in options.items() if option not in ("format", "subtype"))
-
-
 def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {column: round(float(np.mean([row[column] for row in rows])), 6) for column in rows[0]}
 
 
 def measure_baseline(measure: Measure, original: Signal, options: Options) -> dict[str, float]:
     """Rate, quality and speed of one file by one of libsndfile's encoders."""
-    data, decoded, encode_seconds, decode_seconds = code(original, options)
-    headers = OGG_HEADERS.get(str(options.get("subtype")))
-    packets = len(data) if headers is None else ogg_packet_bytes(data, headers)
+    coded = baselines_sounds.code(original, options)
+    packets = baselines_sounds.packet_bytes(coded.data, options)
     duration = original.points / (original.sample_rate or 1)
     return {
-        "kbps": metrics.kilobits_per_second(len(data), original.points, original.sample_rate or 1),
+        "kbps": metrics.kilobits_per_second(len(coded.data), original.points, original.sample_rate or 1),
         "packets_kbps": metrics.kilobits_per_second(packets, original.points, original.sample_rate or 1),
-        **measured(measure, original, decoded),
-        "encode_speed": duration / encode_seconds,
-        "decode_speed": duration / decode_seconds,
+        **measured(measure, original, coded.decoded),
+        "encode_speed": duration / coded.encode_seconds,
+        "decode_speed": duration / coded.decode_seconds,
     }
 
 
@@ -257,83 +190,9 @@ def measured(measure: Measure, original: Signal, decoded: Signal) -> dict[str, f
     }
 
 
-def code(original: Signal, options: Options) -> tuple[bytes, Signal, float, float]:
-    """A file by one of libsndfile's encoders, what it decodes to without the codec's delay, and the seconds of both.
-
-    Opus takes few sample rates. A sound of another one is resampled to 48 kHz before, and what is decoded is resampled
-    back, which does not count as the codec's time.
-    """
-    rate = original.sample_rate or 1
-    inner = rate if options.get("subtype") != "OPUS" or rate in OPUS_RATES else 48000
-    samples = original.samples if inner == rate else soxr.resample(original.samples, rate, inner, "VHQ")
-    buffer = BytesIO()
-    clock = time.perf_counter()
-    soundfile.write(buffer, samples, inner, **options)
-    encoded = time.perf_counter()
-    data = buffer.getvalue()
-    decoded, decoded_rate = soundfile.read(BytesIO(data), dtype="float32", always_2d=True)
-    seconds = time.perf_counter() - encoded
-    decoded = decoded if decoded_rate == rate else soxr.resample(decoded, decoded_rate, rate, "VHQ")
-    aligned = align(original.samples.astype(np.float32), decoded).clip(-1, 1)
-    return data, Signal("sound", aligned, rate, original.bit_depth), encoded - clock, seconds
-
-
-def align(original: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    """Undo a codec's delay: of all shifts by at most so many samples the one with the least squared error.
-
-    Args:
-        original: ``(frames, channels)``.
-        decoded: ``(any number of frames, channels)``; beyond its ends is silence. All channels are shifted alike.
-
-    Returns:
-        ``(frames, channels)`` float32.
-    """
-    frames = len(original)
-    padded = np.zeros((frames + 2 * MOST_DELAY, original.shape[1]), dtype=np.float32)
-    kept = decoded[: frames + MOST_DELAY]
-    padded[MOST_DELAY : MOST_DELAY + len(kept)] = kept
-    size = 1 << (len(padded) + frames).bit_length()
-    spectrum = np.fft.rfft(padded, size, axis=0) * np.conj(np.fft.rfft(original, size, axis=0))
-    correlation = np.fft.irfft(spectrum.sum(axis=1), size)[: 2 * MOST_DELAY + 1]
-    energy = np.concatenate([[0], np.cumsum(np.square(padded, dtype=np.float64).sum(axis=1))])
-    shift = int(np.argmin(energy[frames:] - energy[: -frames or None][: 2 * MOST_DELAY + 1] - 2 * correlation))
-    return padded[shift : shift + frames]
-
-
-def ogg_packet_bytes(data: bytes, headers: int) -> int:
-    """Bytes of the packets of sound in an Ogg file: without its pages and without so many packets of headers."""
-    packets, open_packet, place = [], 0, 0
-    while data[place : place + 4] == b"OggS":
-        segments = data[place + 27 : place + 27 + data[place + 26]]
-        for length in segments:
-            open_packet += length
-            if length < 255:
-                packets.append(open_packet)
-                open_packet = 0
-        place += 27 + len(segments) + sum(segments)
-    return sum(packets[headers:])
-
-
-def family(baselines: Sequence[Row], title: str, column: str, rate: str = "kbps", rises: bool = True) -> Curve:
-    """The curve of a codec: at every rate the best that its ways reach with as much or less.
-
-    Args:
-        baselines: rows of all settings.
-        title: of the codec.
-        column: what is wanted at each rate.
-        rate: column of the rate.
-        rises: whether more is better.
-    """
-    sign = 1 if rises else -1
-    ways = [[row for row in baselines if row["codec"] == way] for way in FAMILIES[title]]
-    curve = better([[(float(str(row[rate])), sign * float(str(row[column]))) for row in way] for way in ways])
-    best = itertools.accumulate((value for _, value in curve), max)
-    return [(at, sign * value) for (at, _), value in zip(curve, best, strict=True)]
-
-
-def family_of_measure(baselines: Sequence[Row], title: str, measure: Measure, rate: str = "kbps") -> Curve:
-    """A codec's curve in the measure's own numbers."""
-    return family(baselines, title, measure.column, rate, measure.rises)
+def family(baselines: Sequence[Row], title: str, measure: Measure = measures.PSNR, rate: str = "kbps") -> Curve:
+    """The curve of a codec in the measure's own numbers: the best that its ways reach with each rate or less."""
+    return curve_of(baselines, FAMILIES[title].ways, measure, rate)
 
 
 def published_curves(study: Study, path: Path) -> dict[str, Curve]:
@@ -500,7 +359,7 @@ def write_rates(
     bench: Bench, points: Sequence[Point], baselines: Sequence[Row], peers: Mapping[str, Curve], used: Sequence[Row]
 ) -> None:
     study = bench.study
-    others = {title: family(baselines, title, "psnr") for title in FAMILIES} | dict(peers)
+    others = {title: family(baselines, title) for title in FAMILIES} | dict(peers)
     table = []
     for own in points:
         row = {"rate": f"{own.rate:g}", "clips": own.clips, "kbit/s": text(own.kbps), "payload": text(own.payload)}
@@ -527,11 +386,11 @@ def write_rates(
 
 def words_of_baselines(baselines: Sequence[Row]) -> str:
     def speed(title: str, column: str) -> str:
-        rows = [row for row in baselines if row["codec"] in FAMILIES[title]]
+        rows = [row for row in baselines if row["codec"] in FAMILIES[title].ways]
         return f"{float(np.median([float(str(row[column])) for row in rows])):.0f}"
 
     def around(title: str) -> str:
-        rows = [row for row in baselines if row["codec"] in FAMILIES[title]]
+        rows = [row for row in baselines if row["codec"] in FAMILIES[title].ways]
         return f"{float(np.mean([float(str(row['kbps'])) - float(str(row['packets_kbps'])) for row in rows])):.1f}"
 
     speeds = ", ".join(
@@ -552,7 +411,7 @@ def words_of_baselines(baselines: Sequence[Row]) -> str:
 def write_quality(bench: Bench, points: Sequence[Point], baselines: Sequence[Row]) -> None:
     """The study's own measure, of all codecs at the same rates."""
     measure = bench.study.measure
-    others = {title: family_of_measure(baselines, title, measure) for title in FAMILIES}
+    others = {title: family(baselines, title, measure) for title in FAMILIES}
     table = []
     for own in points:
         row = {"kbit/s": text(own.kbps), "combiner": text(own.quality, 3)}
@@ -576,18 +435,17 @@ def write_deltas(bench: Bench, own: Sequence[Point], baselines: Sequence[Row], p
     table = []
 
     def add(name: str, beside: str, curve: Curve, other: Curve, scaled: Curve | None) -> None:
-        delta, low, high = bd_rate(curve, other)
-        span = "–" if delta is None else f"{low:.1f} to {high:.1f}"
-        quality = None if scaled is None else bd_rate(scaled, qualities)[0]
-        row = {"codec": name, "beside": beside, "BD-rate by PSNR %": signed(delta), "range dB": span}
+        delta = bd_rate(curve, other)
+        quality = None if scaled is None else bd_rate(scaled, qualities).percent
+        row = {"codec": name, "beside": beside, "BD-rate by PSNR %": signed(delta.percent), "range dB": span(delta)}
         table.append({**row, f"BD-rate by {measure.title} %": signed(quality)})
 
     for title in FAMILIES:
         for rate, suffix in (("kbps", ""), ("packets_kbps", ", packets alone")):
             if rate == "packets_kbps" and title == "MP3":
                 continue  # a file of frames, which are headers and sound in one
-            scaled = [(at, measure.scale(value)) for at, value in family_of_measure(baselines, title, measure, rate)]
-            add("combiner", f"{title}{suffix}", family(baselines, title, "psnr", rate), psnrs, scaled)
+            scaled = [(at, measure.scale(value)) for at, value in family(baselines, title, measure, rate)]
+            add("combiner", f"{title}{suffix}", family(baselines, title, measures.PSNR, rate), psnrs, scaled)
     for title, curve in peers.items():
         add("combiner", title, curve, psnrs, None)
     for title, anchor in bench.study.anchors.items():
@@ -615,8 +473,8 @@ def plot(bench: Bench, own: Sequence[Point], baselines: Sequence[Row], peers: Ma
     pyplot.switch_backend("agg")  # a benchmark needs no screen
     study = bench.study
     figure, panels = pyplot.subplots(1, 2, figsize=(14, 6.5), dpi=90)
-    curves = {title: family(baselines, title, "psnr") for title in FAMILIES} | dict(peers)
-    qualities = {title: family_of_measure(baselines, title, study.measure) for title in FAMILIES}
+    curves = {title: family(baselines, title) for title in FAMILIES} | dict(peers)
+    qualities = {title: family(baselines, title, study.measure) for title in FAMILIES}
     draw(panels[0], study, curves, [(point.kbps, point.psnr) for point in own], peers)
     draw(panels[1], study, qualities, [(point.kbps, point.quality) for point in own], {})
     panels[0].set_ylabel("PSNR, dB", fontsize=12)
@@ -659,10 +517,11 @@ def spectrograms(path: Path, name: str, clip: Signal, rate: float, prior: str | 
         facts, decoded, _, _ = there_and_back(clip, rate, Path(folder), None, prior)
     sounds = [(f"{name}, original", clip), labelled("combiner", clip, int(str(facts["bytes"])), decoded)]
     for title in ("MP3", "Opus"):
-        sounds.append(labelled(title, clip, *nearest(clip, title, rate)))
+        coded = nearest(FAMILIES[title], clip, round(rate * 1000 / 8 * clip.points / (clip.sample_rate or 1)))
+        sounds.append(labelled(title, clip, len(coded.data), coded.decoded))
     pyplot.switch_backend("agg")
     figure, panels = pyplot.subplots(2, 2, figsize=(13, 8), dpi=90, sharex=True, sharey=True, layout="constrained")
-    levels = [spectrogram(sound) for _, sound in sounds]
+    levels = [power_levels(sound) for _, sound in sounds]
     top = levels[0].max()
     for axes, (title, sound), level in zip(panels.flat, sounds, levels, strict=True):
         extent = (0, sound.points / (sound.sample_rate or 1), 0, (sound.sample_rate or 1) / 2000)
@@ -680,25 +539,3 @@ def spectrograms(path: Path, name: str, clip: Signal, rate: float, prior: str | 
 def labelled(title: str, clip: Signal, size: int, decoded: Signal) -> tuple[str, Signal]:
     rate = metrics.kilobits_per_second(size, clip.points, clip.sample_rate or 1)
     return f"{title}: {rate:.1f} kbit/s, SNR {metrics.signal_to_noise(clip, decoded):.1f} dB", decoded
-
-
-def nearest(clip: Signal, title: str, rate: float) -> tuple[int, Signal]:
-    """The file of a codec whose size is the nearest to a rate."""
-    wanted = rate * 1000 / 8 * clip.points / (clip.sample_rate or 1)
-    tried = [code(clip, options)[:2] for way in FAMILIES[title] for options in SETTINGS[way]]
-    data, decoded = min(tried, key=lambda result: abs(math.log(len(result[0]) / wanted)))
-    return len(data), decoded
-
-
-def spectrogram(sound: Signal) -> np.ndarray:
-    """Power of the mean of all channels in dB, ``(frequencies, times)``, windows of about 32 ms."""
-    power = short_time_power(sound.samples.astype(np.float64).mean(axis=1), sound.sample_rate or 1)
-    return 10 * np.log10(power.T + 1e-12)
-
-
-def short_time_power(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Power by time and frequency of ``(frames,)`` samples, Hann windows of about 32 ms, half overlapping."""
-    length = 2 ** round(math.log2(0.032 * sample_rate))
-    padded = np.pad(samples, (0, max(0, length - len(samples))))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, length)[:: length // 2]
-    return np.square(np.abs(np.fft.rfft(windows * np.hanning(length), axis=1)))

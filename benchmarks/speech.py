@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pystoi
 import sound
-from common import decibels
 
 from combiner_cli import media
+from combiner_cli.bench import measures
 from combiner_cli.signals import Signal
 
 FRAMES, RATE = 48000, 16000
@@ -40,28 +39,12 @@ def clips(folder: Path) -> dict[str, Signal]:
     return {name: clip for name, clip in found.items() if clip is not None}
 
 
-def intelligibility(original: Signal, decoded: Signal) -> float:
-    return float(pystoi.stoi(original.samples[:, 0], decoded.samples[:, 0], RATE, extended=True))
-
-
-def scaled(value: float) -> float:
-    return decibels(min(value, 1 - 1e-6))
-
-
 STUDY = sound.Study(
     name="speech",
     rates=(16, 8, 32, 6, 24, 12, 48, 4, 64),
     clips=clips,
     about="The first 3 s of the recordings of LibriSpeech test-other, 16 kHz, mono.",
-    measure=sound.Measure(
-        "estoi",
-        "ESTOI",
-        intelligibility,
-        True,
-        scaled,
-        "ESTOI (package pystoi) foretells from the envelopes of bands up to 4.3 kHz how intelligible speech is, up to "
-        "1. It is no measure of how good it sounds.",
-    ),
+    measure=measures.ESTOI,
     peers={
         "RECOMBINER": ("RECOMBINER", TEST_CLEAN),
         "COIN++": ("COIN++", TEST_CLEAN),

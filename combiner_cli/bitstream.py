@@ -1,7 +1,8 @@
-"""The ``.cmb`` container, versions 1 to 3: magic, a positional msgpack header, the payload, a CRC-32.
+"""The ``.cmb`` container, versions 1 to 4: magic, a positional msgpack header, the payload, a CRC-32.
 
 In version 1 the payload is the group indices. In version 2 it is class numbers, where the prior has classes, and one
 byte for each group. In version 3 it is a stream of entropy-coded classes and one byte for each group.
+Version 4 is a wrapper: metadata, and a whole file of another version.
 
 FORMAT.md is the description for other implementers; a test parses its worked example.
 """
@@ -19,9 +20,12 @@ from .errors import DamagedFileError, UnsupportedVersionError
 from .signals import Kind
 
 MAGIC = b"CMB"
-VERSIONS = (1, 2, 3)
+VERSIONS = (1, 2, 3)  # of files that hold a signal
+WITH_METADATA = 4
+LARGEST_METADATA = 2**24  # bytes, as they are in a file
 _CHECKSUM_BYTES = 4
 _LARGEST_HEADER = 64  # bytes; with one stage a header has at most 23
+_LONGEST_ARRAY = 16
 _FIELDS = {1: 6, 2: 6, 3: 8}
 _DENSITIES = 8
 _LARGEST_DENSITY = 127
@@ -87,24 +91,91 @@ def pack(header: Header, payload: bytes) -> bytes:
     packed: bytes = msgpack.packb(fields)
     if len(packed) > _LARGEST_HEADER:
         raise ValueError(f"{len(header.groups)} stages do not fit a header")
-    content = MAGIC + packed + payload
-    return content + binascii.crc32(content).to_bytes(_CHECKSUM_BYTES, "big")
+    return _sealed(MAGIC + packed + payload)
 
 
-def unpack(data: bytes) -> tuple[Header, bytes]:
-    """Header and payload of a file.
+def unpack(data: bytes, ignore_checksum: bool = False) -> tuple[Header, bytes]:
+    """Header and payload of a file; of one with metadata, those of the file in it.
+
+    The magic is checked first, then the checksum, then the version: a changed version digit is damage.
+
+    Args:
+        data: the whole file.
+        ignore_checksum: take the last four bytes for the checksum and the rest for what it was of, right or not.
 
     Raises:
         DamagedFileError: not a ``.cmb`` file, or truncated or changed.
         UnsupportedVersionError: a version that this program does not know.
     """
+    content, fields, start = _opened(data, ignore_checksum)
+    if fields[0] == WITH_METADATA:
+        content, fields, start = _opened(content[_metadata_end(content, fields, start) :], ignore_checksum)
+        if fields[0] == WITH_METADATA:
+            raise DamagedFileError("the file has metadata around metadata; it is damaged")
+    return _header(fields), content[start:]
+
+
+def with_metadata(data: bytes, metadata: bytes) -> bytes:
+    """A file of version 4 around another file.
+
+    Args:
+        data: the other file, which has no metadata.
+        metadata: what :mod:`combiner_cli.metadata` made of it.
+
+    Raises:
+        ValueError: the metadata are larger than a file can hold.
+    """
+    if len(metadata) > LARGEST_METADATA:
+        raise ValueError(f"{len(metadata)} bytes of metadata do not fit a file")
+    content = MAGIC + msgpack.packb([WITH_METADATA, len(metadata)]) + metadata + data
+    return _sealed(content)
+
+
+def split_metadata(data: bytes, ignore_checksum: bool = False) -> tuple[bytes, bytes]:
+    """The file that is in a file of version 4, and its metadata; any other file itself, and nothing.
+
+    Args:
+        data: the whole file.
+        ignore_checksum: as for :func:`unpack`.
+
+    Raises:
+        DamagedFileError, UnsupportedVersionError: as :func:`unpack`.
+    """
+    content, fields, start = _opened(data, ignore_checksum)
+    if fields[0] != WITH_METADATA:
+        return data, b""
+    end = _metadata_end(content, fields, start)
+    return content[end:], content[start:end]
+
+
+def _opened(data: bytes, ignore_checksum: bool) -> tuple[bytes, list[object], int]:
+    """All of a file but its checksum, the fields of its header, and where they end."""
     if data[: len(MAGIC)] != MAGIC:
         raise DamagedFileError("this is not a .cmb file: it does not begin with the letters CMB")
-    content, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
-    if binascii.crc32(content) != int.from_bytes(checksum, "big"):
+    if not (ignore_checksum or is_intact(data)):
         raise DamagedFileError("the file is truncated or was changed: its checksum does not match; fetch it again")
-    fields, start = _header_fields(content)
-    return _header(fields), content[start:]
+    content = data[:-_CHECKSUM_BYTES]
+    return content, *_header_fields(content)
+
+
+def _metadata_end(content: bytes, fields: list[object], start: int) -> int:
+    """Where the metadata of a file of version 4 end, which begin at ``start``."""
+    if len(fields) != 2:
+        raise DamagedFileError(f"the header has {len(fields)} fields instead of 2; the file is damaged")
+    length = _natural(fields[1])
+    if length > min(LARGEST_METADATA, len(content) - start):
+        raise DamagedFileError(f"the file declares {length} bytes of metadata, which it cannot hold; it is damaged")
+    return start + length
+
+
+def _sealed(content: bytes) -> bytes:
+    """Content with its checksum."""
+    return content + binascii.crc32(content).to_bytes(_CHECKSUM_BYTES, "big")
+
+
+def is_intact(data: bytes) -> bool:
+    """Whether the checksum at the end of a file is that of the rest."""
+    return binascii.crc32(data[:-_CHECKSUM_BYTES]) == int.from_bytes(data[-_CHECKSUM_BYTES:], "big")
 
 
 def indices_to_bytes(indices: npt.NDArray[np.int64], group_bits: int) -> bytes:
@@ -142,15 +213,17 @@ def _format_code(header: Header) -> int:
 
 def _header_fields(content: bytes) -> tuple[list[object], int]:
     """The msgpack array behind the magic, and where it ends; the version is checked before anything else is read."""
-    unpacker = msgpack.Unpacker(max_buffer_size=_LARGEST_HEADER, max_array_len=16)
+    # a header of the known versions is made of numbers and of arrays of them
+    none = dict.fromkeys(("max_str_len", "max_bin_len", "max_map_len", "max_ext_len"), 0)
+    unpacker = msgpack.Unpacker(max_buffer_size=_LARGEST_HEADER, max_array_len=_LONGEST_ARRAY, **none)
     unpacker.feed(content[len(MAGIC) : len(MAGIC) + _LARGEST_HEADER])
     try:
         count = unpacker.read_array_header()
         version = _natural(unpacker.unpack()) if count else 0
-        if version not in VERSIONS:
-            known = " and ".join(map(str, VERSIONS))
+        if version not in (*VERSIONS, WITH_METADATA):
             raise UnsupportedVersionError(
-                f"this file has version {version}, this program reads versions {known}; use a newer combiner"
+                f"this file has version {version}, this program reads versions {VERSIONS[0]} to {WITH_METADATA}; "
+                "use a newer combiner"
             )
         fields = [version, *(unpacker.unpack() for _ in range(count - 1))]
     except (ValueError, msgpack.exceptions.UnpackException) as error:

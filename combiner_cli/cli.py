@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 import traceback
@@ -12,16 +13,21 @@ import click
 
 from . import __version__
 from .commands import options
+from .commands.bench import bench
+from .commands.compare import compare
+from .commands.completion import completion
 from .commands.decode import decode
 from .commands.encode import encode
 from .commands.info import info
 from .commands.learn_prior import learn_prior
-from .errors import CombinerError, LimitError
+from .commands.priors import priors
+from .commands.test import test
+from .errors import OUT_OF_MEMORY, CombinerError, LimitError, is_out_of_memory
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _INTERRUPTED = 130
+_BROKEN_PIPE = 141
 _TERMINATED = 143
-_SEEN_INTERRUPT = "combiner.interrupt"
 
 
 class _Commands(click.Group):
@@ -32,12 +38,14 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except CombinerError as error:
             _fail(ctx, str(error), error.exit_code)
+        except BrokenPipeError:  # whoever read the output has enough of it
+            ctx.exit(_BROKEN_PIPE)
         except Exception as error:
-            if ctx.meta.get(_SEEN_INTERRUPT):  # in the midst of an extension's import it surfaces as another error
+            if ctx.meta.get(options.INTERRUPTED):  # in the midst of an extension's import it surfaces as another error
                 _fail(ctx, "interrupted", _INTERRUPTED)
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
-            _fail(ctx, "not enough memory for this; use a smaller input or another machine", LimitError.exit_code)
+            _fail(ctx, OUT_OF_MEMORY, LimitError.exit_code)
         except KeyboardInterrupt:
             _fail(ctx, "interrupted", _INTERRUPTED)
 
@@ -47,14 +55,6 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
         traceback.print_exc()
     click.echo(f"combiner: {message}", err=True)
     ctx.exit(exit_code)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether numpy or torch could not allocate; torch says so with a RuntimeError."""
-    if not isinstance(error, RuntimeError):
-        return isinstance(error, MemoryError)
-    words = str(error).lower()
-    return "out of memory" in words or "can't allocate memory" in words
 
 
 def _terminate(_number: int, _frame: object) -> None:
@@ -72,20 +72,23 @@ def main(ctx: click.Context) -> None:
     Examples:
       combiner encode photo.png -o photo.cmb
       combiner decode photo.cmb
+      combiner encode -r photos/ -d coded/
       combiner info photo.cmb
       combiner learn-prior photographs/ -o mine.safetensors
+      combiner bench photographs/
 
     \b
-    Exit codes: 0 success, 2 usage, 3 unreadable input, 4 damaged file, 5 unknown version,
-    6 prior missing or of the wrong kind, 7 output not writable, 8 verification failed,
-    9 over a limit, 10 unsuitable data set, 130 interrupted, 143 terminated (as shells report these signals).
+    Exit codes: 0 success, 1 some of many files failed, 2 usage, 3 unreadable input, 4 damaged file,
+    5 unknown version, 6 prior missing or of the wrong kind, 7 output not writable,
+    8 verification failed, 9 over a limit, 10 unsuitable data set, 11 Dask cluster not usable;
+    130 interrupted, 141 output not read, 143 terminated (as shells report these signals).
     """
 
     def interrupt(_number: int, _frame: object) -> None:
-        ctx.meta[_SEEN_INTERRUPT] = True
+        ctx.meta[options.INTERRUPTED] = True
         raise KeyboardInterrupt
 
-    if ctx.invoked_subcommand != learn_prior.name:
+    if ctx.invoked_subcommand not in (learn_prior.name, bench.name):
         # imports and codecs make many objects and no cycles to speak of; to look for them takes time
         gc.disable()
         ctx.call_on_close(gc.enable)
@@ -93,17 +96,21 @@ def main(ctx: click.Context) -> None:
     signal.signal(signal.SIGTERM, _terminate)
 
 
-for _command in (encode, decode, info, learn_prior):
+for _command in (encode, decode, info, test, compare, priors, learn_prior, bench, completion):
     main.add_command(_command)
 
 
 def run() -> None:
     """The program. Once it has cleaned up it ends by the signal that it was sent, so that shells and xargs stop too."""
     try:
-        main()
+        main(prog_name="combiner")
     except SystemExit as end:
-        if end.code in (_INTERRUPTED, _TERMINATED):
+        if end.code == _BROKEN_PIPE:  # nothing that is left is to be written at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if end.code in (_INTERRUPTED, _BROKEN_PIPE, _TERMINATED):
             _end_by(end.code - 128)
+        if isinstance(end.__context__, click.Abort):  # interrupted before or after the command itself
+            _end_by(signal.SIGINT)
         raise
 
 

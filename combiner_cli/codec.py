@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ from . import bitstream, coder, groups, metrics, mixtures, pyramid_codec, record
 from .bitstream import Header
 from .coder import Chaining
 from .covariances import CovariancePrior
-from .errors import DamagedFileError, InputError, LimitError, PriorError, UsageError, VerificationError
+from .errors import CombinerError, DamagedFileError, InputError, LimitError, PriorError, UsageError, VerificationError
 from .groups import Stage
 from .mixtures import MixturePrior
 from .priors import AnyPrior, ByStages, Prior, check_kind
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # pixels or sample instants that a file may declare, unless the caller says otherwise
 MOST_POINTS: dict[Kind, int] = {"image": 2**26, "sound": 2**28}
+_HIGHEST_RATE = 192_000  # Hz at which the seconds that a caller allows are counted; files may declare any
+_MOST_WEIGHTS = 4  # of a network for each point of a tile, before they count
 _CHAINED = 8  # bits of a chained group
 _FAST = 2  # efforts up to this one follow one path
 _MOST_ATTEMPTS = 16  # to reach a PSNR
@@ -64,6 +66,7 @@ class Settings:
             the coded groups) or ``"gradient"`` (a factorised posterior that gradient steps adapt to them).
         group_bits: 8 (chained groups), or 16 for a file of version 1 as published, without mixtures.
         schedule: how long to fit and refine by gradient; ``None`` chooses by the size of the signal.
+        verify: whether every file is decoded once it is made, as any decoder would, and compared.
     """
 
     rate: float = 1.0
@@ -76,6 +79,7 @@ class Settings:
     refine: str = "closed-form"
     group_bits: int = 8
     schedule: Schedule | None = None
+    verify: bool = True
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,13 @@ class EncodeResult:
     Attributes:
         data: the file.
         payload_bytes: size of the class numbers and group indices in it.
-        decoded: what the decoder makes of the file.
+        decoded: what the decoder makes of the file; ``None`` where that was not to be verified.
         seconds: wall time by phase, of the whole batch that it was encoded in.
     """
 
     data: bytes
     payload_bytes: int
-    decoded: Signal
+    decoded: Signal | None
     seconds: dict[str, float]
 
 
@@ -108,6 +112,7 @@ class Content:
         z: whitened latents of each stage, ``(stage latents,)`` float64, pruned ones 0.
         values: the whole signal in [-1, 1], ``(*shape, channels)``, an image at its own resolution, where it comes
             with the latents; else ``None``.
+        stages: number of groups of each stage by its name; of pyramids and lapped priors, by level and kind.
     """
 
     header: Header
@@ -117,6 +122,7 @@ class Content:
     indices: tuple[npt.NDArray[np.int64], ...]
     z: tuple[npt.NDArray[np.floating], ...]
     values: npt.NDArray[np.floating] | None = None
+    stages: dict[str, int] = field(default_factory=dict)
 
 
 def encode(
@@ -151,7 +157,7 @@ def encode_batch(
     settings = settings or Settings()
     first = signals[0]
     check_kind(prior, first.kind)
-    if any(_format(signal) != _format(first) for signal in signals):
+    if any(format_of(signal) != format_of(first) for signal in signals):
         raise InputError("signals that are encoded together must have one shape and format")
     layout = prior.tiling(first.shape, first.channels)
     points = _whole_points(layout, prior, first.sample_rate)
@@ -171,22 +177,42 @@ def encode_batch(
         files = _encode_network(signals, layout, prior, settings, report or _silence)
     seconds = dict(files.seconds)
     seconds["prepare"] = time.perf_counter() - clock - sum(seconds.values())
-    return _results(replace(files, seconds=seconds), prior)
+    files = replace(files, seconds=seconds)
+    return _results(files, signals, prior) if settings.verify else [_unverified(data, seconds) for data in files.data]
 
 
-def _results(files: _Files, prior: AnyPrior) -> list[EncodeResult]:
-    """Decode finished files, and check that they hold what was coded."""
+def _results(files: _Files, signals: Sequence[Signal], prior: AnyPrior) -> list[EncodeResult]:
+    """Decode finished files by the decoder's own code, and check that they hold what was coded."""
     seconds = dict(files.seconds)
     clock = time.perf_counter()
     results = []
-    for data, values in zip(files.data, files.values, strict=True):
-        content = read(data, prior)
-        if not np.array_equal(np.concatenate(content.z), values):
-            raise VerificationError("the file does not decode to the weights that were coded; please report this")
-        payload = len(data) - len(bitstream.pack(content.header, b""))
-        results.append(EncodeResult(data, payload, _render(content, prior, 1), seconds))
+    for data, values, signal in zip(files.data, files.values, signals, strict=True):
+        result = _unverified(data, seconds)
+        results.append(replace(result, decoded=_verified(data, values, signal, prior)))
     seconds["decode"] = time.perf_counter() - clock
     return results
+
+
+def _unverified(data: bytes, seconds: dict[str, float]) -> EncodeResult:
+    return EncodeResult(data, len(bitstream.unpack(data)[1]), None, seconds)
+
+
+def _verified(data: bytes, values: npt.NDArray[np.floating], signal: Signal, prior: AnyPrior) -> Signal:
+    """What a finished file decodes to.
+
+    Raises:
+        VerificationError: a decoder refuses it, or finds other weights than were coded, or another format.
+    """
+    try:
+        content = read(data, prior)
+        decoded = _render(content, prior, 1)
+    except CombinerError as error:
+        raise VerificationError(f"the file that was made does not decode ({error}); please report this") from error
+    if not np.array_equal(np.concatenate(content.z), values):
+        raise VerificationError("the file does not decode to the weights that were coded; please report this")
+    if format_of(decoded) != format_of(signal):
+        raise VerificationError("the file does not decode to the format of the original; please report this")
+    return decoded
 
 
 def decode(
@@ -195,6 +221,7 @@ def decode(
     scale: int = 1,
     most_points: int | None = None,
     size: tuple[int, int] | None = None,
+    ignore_checksum: bool = False,
 ) -> Signal:
     """Decode a file.
 
@@ -204,6 +231,7 @@ def decode(
         scale: samples per native sample and axis: the network is a function and renders at any resolution.
         most_points: refuse to render more pixels or sample instants than this; ``None`` stands for ``MOST_POINTS``.
         size: height and width that an image is rendered at, instead of a scale.
+        ignore_checksum: decode what can be decoded of a damaged file; its header must make sense.
 
     Raises:
         DamagedFileError: not a file of this program, or truncated or changed.
@@ -211,7 +239,7 @@ def decode(
         LimitError: more points than ``most_points``.
         PriorError: the prior is missing, or not for this kind of signal.
     """
-    header, _ = bitstream.unpack(data)
+    header, _ = bitstream.unpack(data, ignore_checksum)
     most_points = most_points or MOST_POINTS[header.kind]
     if size is not None:
         if header.kind != "image":
@@ -226,10 +254,36 @@ def decode(
     check_kind(prior, header.kind)
     layout = prior.tiling(header.shape, header.channels)
     _limit(_whole_points(layout, prior, header.sample_rate) * scale ** len(layout.extent), header, most_points)
-    return _render(read(data, prior, scale, values_only=True), prior, scale, size)
+    content = read(data, prior, scale, values_only=True, ignore_checksum=ignore_checksum)
+    return _render(content, prior, scale, size)
 
 
-def read(data: bytes, prior: AnyPrior, scale: int = 1, values_only: bool = False) -> Content:
+def limit_of(header: Header, most_pixels: int | None, most_seconds: float | None) -> int:
+    """Points that may be rendered of a file, as the caller has it.
+
+    Args:
+        header: of the file.
+        most_pixels: or sample instants; ``None`` stands for ``MOST_POINTS``.
+        most_seconds: that a sound may last; as many sample instants are allowed as they have at the sound's rate, up
+            to 192 kHz, if that is more than ``MOST_POINTS``.
+
+    Raises:
+        LimitError: the sound lasts longer.
+    """
+    usual = most_pixels or MOST_POINTS[header.kind]
+    if header.sample_rate is None or most_seconds is None:
+        return usual
+    seconds = header.shape[0] / header.sample_rate
+    if seconds > most_seconds:
+        raise LimitError(
+            f"the sound lasts {seconds:.6g} s, over the limit of {most_seconds:g}; raise --max-seconds if you trust it"
+        )
+    return max(usual, math.ceil(most_seconds * min(header.sample_rate, _HIGHEST_RATE)))
+
+
+def read(
+    data: bytes, prior: AnyPrior, scale: int = 1, values_only: bool = False, ignore_checksum: bool = False
+) -> Content:
     """The latents that a file stands for.
 
     Args:
@@ -237,12 +291,14 @@ def read(data: bytes, prior: AnyPrior, scale: int = 1, values_only: bool = False
         prior: that it was made with.
         scale: samples per native sample of values that come with the latents of a sound.
         values_only: leave latents and classes empty where the values come with them.
+        ignore_checksum: read what can be read of a damaged file; its header must make sense.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
         PriorError: the file was made with another prior.
     """
-    header, payload = bitstream.unpack(data)
+    data, _ = bitstream.split_metadata(data, ignore_checksum)
+    header, payload = bitstream.unpack(data, ignore_checksum)
     check_kind(prior, header.kind)
     if header.prior_id != prior.id:
         raise PriorError(
@@ -253,12 +309,19 @@ def read(data: bytes, prior: AnyPrior, scale: int = 1, values_only: bool = False
         raise DamagedFileError(
             f"the file has version {header.version}, which its prior does not go with; it is damaged"
         )
+    damaged = ignore_checksum and not bitstream.is_intact(data)
+    if damaged:
+        header, payload = _mended(header, payload, layout, prior)
     if isinstance(prior, ByStages):
         if isinstance(prior, LappedPrior):
-            found = recording_files.read(header, payload, prior, scale, values_only)
+            found = recording_files.read(header, payload, prior, scale, values_only, damaged)
+            stages = recording_files.named(found.stages, header.channels)
         else:
-            found = pyramid_codec.read(header, payload, prior, values_only)
-        return Content(header, layout, found.classes, header.noise or 0, found.indices, found.latents, found.values)
+            found = pyramid_codec.read(header, payload, prior, values_only, damaged)
+            stages = pyramid_codec.named(found.stages)
+        return Content(
+            header, layout, found.classes, header.noise or 0, found.indices, found.latents, found.values, stages
+        )
     if not isinstance(prior, Prior):
         return _read_mixture(header, payload, layout, prior)
     if header.noise is None:
@@ -272,8 +335,28 @@ def read(data: bytes, prior: AnyPrior, scale: int = 1, values_only: bool = False
     if layout.tiles * np.count_nonzero(prior.information) > coder.WIDEST_GROUP * len(indices):
         raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
     none = np.zeros(0, dtype=np.int64)
-    parts, z = _look_up(prior.stages(layout), indices, chaining, prior.key)
-    return Content(header, layout, none, 0, parts, z)
+    weights = prior.stages(layout)
+    parts, z = _look_up(weights, indices, chaining, prior.key)
+    return Content(header, layout, none, 0, parts, z, stages=_counts(weights, parts))
+
+
+def _mended(header: Header, payload: bytes, layout: Tiling, prior: AnyPrior) -> tuple[Header, bytes]:
+    """A header and a payload that fit each other, of a damaged file: what is missing is 0, what is too much is cut.
+
+    A class that the prior does not have becomes its last one. What no file has stays, and is refused later.
+    """
+    if header.class_bytes is not None:
+        return replace(header, class_bytes=min(header.class_bytes, len(payload))), payload
+    if isinstance(prior, Prior) and len(header.groups) == 1:
+        most = layout.tiles * int(np.count_nonzero(prior.information))  # groups; the encoder makes no empty ones
+        wanted = min(header.groups[0], most) * prior.group_bits // 8
+        return header, payload[:wanted].ljust(wanted, b"\0")
+    if isinstance(prior, MixturePrior | CovariancePrior):
+        length = mixtures.class_bytes(layout.tiles, prior.class_bits)
+        numbers = mixtures.class_numbers(payload[:length].ljust(length, b"\0"), layout.tiles, prior.class_bits)
+        classes = mixtures.pack_classes(np.minimum(numbers, prior.classes - 1), prior.class_bits)
+        return header, classes + payload[length:]
+    return header, payload
 
 
 def _read_mixture(header: Header, payload: bytes, layout: Tiling, prior: MixturePrior | CovariancePrior) -> Content:
@@ -289,8 +372,14 @@ def _read_mixture(header: Header, payload: bytes, layout: Tiling, prior: Mixture
         raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
     noise = mixtures.noise_level(header.noise, prior.kind)
     chaining = coder.chaining_of(len(indices), long=isinstance(prior, MixturePrior))
-    parts, z = _look_up(prior.stages(layout, classes, noise), indices, chaining, prior.key)
-    return Content(header, layout, classes, noise, parts, z)
+    stages = prior.stages(layout, classes, noise)
+    parts, z = _look_up(stages, indices, chaining, prior.key)
+    return Content(header, layout, classes, noise, parts, z, stages=_counts(stages, parts))
+
+
+def _counts(stages: Sequence[Stage], parts: Sequence[npt.NDArray[np.int64]]) -> dict[str, int]:
+    """Number of groups of each stage by its name."""
+    return {stage.name: len(part) for stage, part in zip(stages, parts, strict=True)}
 
 
 def _look_up(
@@ -313,7 +402,7 @@ def _render(content: Content, prior: AnyPrior, scale: int, size: tuple[int, int]
     sample_rate = None if header.sample_rate is None else header.sample_rate * scale
     if isinstance(prior, LappedPrior):
         assert content.values is not None
-        return from_values(content.values, header.kind, sample_rate, header.bit_depth)
+        return from_values(content.values, header.kind, sample_rate, header.bit_depth, in_place=True)
     if content.values is not None:
         wanted = size or tuple(length * scale for length in header.shape)
         return from_values(pyramid_codec.resampled(content.values, wanted), header.kind, None, header.bit_depth)
@@ -478,10 +567,10 @@ def _method(settings: Settings) -> str:
 
 def _header(signal: Signal, prior: AnyPrior, count: int, group_bits: int) -> Header:
     if group_bits == _CHAINED:
-        return Header(prior.id, *_format(signal), noise=0)
+        return Header(prior.id, *format_of(signal), noise=0)
     if not isinstance(prior, Prior) or group_bits != prior.group_bits:
         raise UsageError(f"prior {prior.name} does not go with groups of {group_bits} bits")
-    return Header(prior.id, *_format(signal), groups=(count,))
+    return Header(prior.id, *format_of(signal), groups=(count,))
 
 
 def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report: Report | None) -> EncodeResult:
@@ -497,8 +586,10 @@ def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report:
     smallest = _smallest_file(prior.tiling(signal.shape, signal.channels), prior, header, settings.group_bits)
     # the first file stage by stage is expected to reach it, that of any other prior is as good a beginning as any
     first = _encode_by_stages([signal], prior, settings) if isinstance(prior, ByStages) else None
-    attempt = _results(first, prior)[0] if first else encode(signal, prior, replace(settings, psnr=None), report)
+    each = replace(settings, psnr=None, verify=True)  # or else nobody knows what is reached
+    attempt = _results(first, [signal], prior)[0] if first else encode(signal, prior, each, report)
     for _ in range(_MOST_ATTEMPTS):
+        assert attempt.decoded is not None
         reached = metrics.psnr(signal, attempt.decoded) - settings.psnr
         if reached >= 0:
             above = (reached, attempt)
@@ -510,7 +601,7 @@ def _encode_to_psnr(signal: Signal, prior: AnyPrior, settings: Settings, report:
         if size is None or (above is not None and above[0] < _CLOSE_ENOUGH):
             break
         try:
-            attempt = encode(signal, prior, replace(settings, psnr=None, size=size), report)
+            attempt = encode(signal, prior, replace(each, size=size), report)
         except UsageError:
             if above is None:
                 raise
@@ -604,8 +695,14 @@ def choose_device(name: str) -> str:
 
 
 def _whole_points(layout: Tiling, prior: AnyPrior, sample_rate: int | None) -> int:
-    """Points that are rendered: tiles are whole, and what is beyond the signal is cut off afterwards."""
+    """Points that are rendered: tiles are whole, and what is beyond the signal is cut off afterwards.
+
+    Networks that have many more weights than points, and recordings of a lower sample rate than their prior's, count
+    for what they take.
+    """
     points = layout.tiles * math.prod(layout.extent)
+    if isinstance(prior, Prior | CovariancePrior):
+        points = max(points, layout.tiles * prior.network.latents // _MOST_WEIGHTS)
     if isinstance(prior, LappedPrior) and sample_rate is not None:
         points = max(points, length_at(points, sample_rate, prior.coded_rate(sample_rate)))
     return points
@@ -615,7 +712,7 @@ def _limit(points: int, header: Header, most_points: int) -> None:
     if points > most_points:
         raise LimitError(
             f"the file declares {'x'.join(str(n) for n in header.shape)} samples, over the limit of {most_points}; "
-            "raise --max-pixels if you trust it"
+            f"raise {'--max-pixels' if header.kind == 'image' else '--max-seconds'} if you trust it"
         )
 
 
@@ -654,6 +751,6 @@ def _silence(_: Progress) -> None:
     """Report nothing."""
 
 
-def _format(signal: Signal) -> tuple[Kind, tuple[int, ...], int, int, int | None]:
+def format_of(signal: Signal) -> tuple[Kind, tuple[int, ...], int, int, int | None]:
     """What signals that are encoded together have in common, in the order of a header's fields."""
     return (signal.kind, signal.shape, signal.channels, signal.bit_depth, signal.sample_rate)

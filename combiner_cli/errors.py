@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+OUT_OF_MEMORY = "not enough memory for this; use a smaller input or another machine"
+
 
 class CombinerError(Exception):
     """Base of every expected error: one line that says what, where and what to do.
@@ -65,3 +67,17 @@ class DatasetError(CombinerError):
     """A training folder is empty, mixed, or too small for the requested settings."""
 
     exit_code = 10
+
+
+class ClusterError(CombinerError):
+    """A Dask cluster cannot be reached, or is not fit to work for this program."""
+
+    exit_code = 11
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether numpy or torch could not allocate; torch says so with a RuntimeError."""
+    if not isinstance(error, RuntimeError):
+        return isinstance(error, MemoryError)
+    words = str(error).lower()
+    return "out of memory" in words or "can't allocate memory" in words

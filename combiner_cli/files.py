@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ def atomic_output(path: Path, overwrite: bool) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     temporary = target.parent / f".{target.stem[:_LONGEST_STEM]}.{secrets.token_hex(8)}.tmp{target.suffix}"
     try:
-        _check_target(path, overwrite)
+        check_target(path, overwrite)
         try:
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             yield temporary
@@ -52,7 +53,12 @@ def atomic_output(path: Path, overwrite: bool) -> Iterator[Path]:
         raise OutputError(_explain_output(path, error)) from error
 
 
-def _check_target(path: Path, overwrite: bool) -> None:
+def check_target(path: Path, overwrite: bool) -> None:
+    """Make sure that :func:`atomic_output` may write a file.
+
+    Raises:
+        OutputError: it exists and may not be replaced, or is no regular file.
+    """
     if path.is_dir():
         raise OutputError(f"{path} is a folder; give the name of a file")
     # Replacing a device or a pipe by a file would break it for everyone else.
@@ -86,6 +92,25 @@ def _explain_output(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{path} cannot be written: no space left on the device; free some and run again"
     return f"{path} cannot be written: {error.strerror or error}; choose another name or folder"
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder, and those above it, unless it exists.
+
+    Raises:
+        OutputError: it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {folder} cannot be created: {error.strerror or error}; choose another"
+        ) from error
+
+
+def set_modified(path: Path, modified: int) -> None:
+    """Give a file a modification time, in nanoseconds since 1970."""
+    os.utime(path, ns=(time.time_ns(), modified))
 
 
 def read_bytes(path: Path, limit: int | None = None) -> bytes:

@@ -35,17 +35,11 @@ class Goal:
     snr: float | None = None
 
 
-def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, Settings]:
-    """The prior and the settings for a goal.
-
-    Args:
-        signal: to encode.
-        goal: of the file.
-        prior: if the user named one, else the shipped ones are looked at.
+def check(goal: Goal) -> None:
+    """Make sure that a goal is one that some signal can have.
 
     Raises:
-        UsageError: goals that exclude each other, or do not go with the kind of signal, or with a silent sound.
-        PriorError: the prior is for another kind of signal, or none is shipped.
+        UsageError: it is several that exclude each other, or not a finite number.
     """
     names = ("-q", "--size", "--bpp", "--kbps", "--psnr", "--snr")
     given = [name for name, value in zip(names, astuple(goal), strict=True) if value is not None]
@@ -53,10 +47,32 @@ def plan(signal: Signal, goal: Goal, prior: AnyPrior | None) -> tuple[AnyPrior, 
         raise UsageError(f"{given[0]} and {given[1]} exclude each other; give one of them")
     if not all(math.isfinite(value) for value in astuple(goal) if value is not None):
         raise UsageError(f"{given[0]} takes a finite number")
+
+
+def plan(signal: Signal, goal: Goal, prior: AnyPrior | None, around: int = 0) -> tuple[AnyPrior, Settings]:
+    """The prior and the settings for a goal.
+
+    Args:
+        signal: to encode.
+        goal: of the file.
+        prior: if the user named one, else the shipped ones are looked at.
+        around: bytes that metadata take of the size that is asked for.
+
+    Raises:
+        UsageError: goals that exclude each other, or do not go with the kind of signal, or with a silent sound, or
+            leave no room beside the metadata.
+        PriorError: the prior is for another kind of signal, or none is shipped.
+    """
+    check(goal)
     if prior is not None:
         check_kind(prior, signal.kind)
     size = _size(signal, goal)
     if size is not None:
+        if around and size <= around:
+            raise UsageError(
+                f"the metadata take {around:,} bytes of {size:,}; ask for a larger file, or leave out --keep-metadata"
+            )
+        size -= around
         chosen = prior or priors.nearest_prior(
             priors.suitable_priors(signal.kind, signal.shape, signal.sample_rate), max(size, 1) * 8 / signal.points
         )

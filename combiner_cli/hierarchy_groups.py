@@ -32,6 +32,7 @@ MOST_DENSITY = 127
 STRAIGHT = 4
 _FEW_GROUPS = 256
 _UNITS_AT_ONCE = 1 << 16
+_MOST_REPEATED = 1 << 30  # latents, many times what encoders make of the largest image; or else hours for a few bytes
 AGAIN = 8  # groups more than a share, after which another part like this one follows
 # of 0 to 8 groups more than a share, in 65536ths
 MORE_FREQUENCIES = np.array([49152, 5632, 3584, 2304, 1664, 1280, 896, 640, 384], dtype=np.float64)[:, None]
@@ -109,12 +110,14 @@ class Read:
         indices: of all groups in one array.
         latents: whitened latents of all stages in one array.
         values: the signal in [-1, 1], ``(*shape, channels)``.
+        stages: number of groups of each stage, of all planes or segments together.
     """
 
     classes: npt.NDArray[np.int64]
     indices: tuple[npt.NDArray[np.int64], ...]
     latents: tuple[npt.NDArray[np.float32], ...]
     values: npt.NDArray[np.float32]
+    stages: dict[StageName, int]
 
 
 @dataclass(eq=False)
@@ -130,8 +133,11 @@ class FileSource:
         indices: of all groups, ``(groups,)``.
         first: the next stage's first group.
         keep: whether candidates and classes are kept.
+        damaged: whether the file is known to be: classes that cannot be read are 0 then.
+        repeated: latents of parts of stages that came again.
         latents: candidates of the latents that are coded, stage after stage, if they are kept.
         classes: of all units so far, if they are kept.
+        stages: number of groups of each stage so far.
     """
 
     expects: ClassVar[bool] = False
@@ -142,15 +148,18 @@ class FileSource:
     decoder: Any
     indices: npt.NDArray[np.int64]
     keep: bool = True
+    damaged: bool = False
     first: int = 0
+    repeated: int = 0
     latents: list[Array] = field(default_factory=list)
     classes: list[Array] = field(default_factory=list)
+    stages: dict[StageName, int] = field(default_factory=dict)
 
     def read(self, values: npt.NDArray[np.float32]) -> Read:
         """What the file held, when all of it is decoded."""
         classes = np.concatenate([np.zeros(0, dtype=np.int8), *self.classes]).astype(np.int64)
         latents = np.concatenate([np.zeros(0, dtype=np.float32), *self.latents])
-        return Read(classes, (self.indices,), (latents,), values)
+        return Read(classes, (self.indices,), (latents,), values, self.stages)
 
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
         del own, chroma, means
@@ -171,6 +180,8 @@ class FileSource:
         try:
             found: Array = self.decoder.decode(class_model(), probabilities(frequencies))
         except (AssertionError, ValueError) as error:
+            if self.damaged:
+                return np.zeros(frequencies.shape[1], dtype=np.int32)
             raise DamagedFileError("the classes of the file cannot be read; it is damaged") from error
         return found
 
@@ -189,9 +200,14 @@ class FileSource:
             self.share.take_more(more)
             count += more
         part = partition(of_each, count, self.key, more)
+        if more == AGAIN:
+            self.repeated += len(of_each)
+            if self.repeated > _MOST_REPEATED:
+                raise DamagedFileError("the file repeats its parts without end; it is damaged")
         del of_each
         if part.groups:
             self.first += part.groups
+            self.stages[name] = self.stages.get(name, 0) + part.groups
             z = look_up(self.indices[: self.first], part, self.chaining, self.key)
             moments.add(part.order, z)  # nobody has use for the means any more
             if self.keep:
@@ -199,7 +215,9 @@ class FileSource:
         return moments.mean, more == AGAIN
 
 
-def file_source(header: Header, payload: bytes, key: int, parts_from: int, keep: bool) -> FileSource:
+def file_source(
+    header: Header, payload: bytes, key: int, parts_from: int, keep: bool, damaged: bool = False
+) -> FileSource:
     """The weights that a file of version 3 names.
 
     Args:
@@ -208,6 +226,7 @@ def file_source(header: Header, payload: bytes, key: int, parts_from: int, keep:
         key: of the prior.
         parts_from: of the prior.
         keep: whether classes and latents are kept.
+        damaged: whether classes that cannot be read are 0 and no error.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
@@ -217,9 +236,8 @@ def file_source(header: Header, payload: bytes, key: int, parts_from: int, keep:
         raise DamagedFileError("the file declares more classes than its payload holds; it is damaged")
     indices = bitstream.indices_from_bytes(payload[header.class_bytes :], len(payload) - header.class_bytes, 8)
     share, chaining = Share(list(header.densities), len(indices)), Chaining(8, header.chains)
-    return FileSource(
-        share, chaining, key, parts_from, class_decoder(payload[: header.class_bytes]), indices, keep=keep
-    )
+    decoder = class_decoder(payload[: header.class_bytes])
+    return FileSource(share, chaining, key, parts_from, decoder, indices, keep, damaged)
 
 
 def partition(information: npt.NDArray[np.integer], count: int, key: int, more: int = 0) -> Partition:

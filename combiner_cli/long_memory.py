@@ -156,6 +156,12 @@ def _whole_blocks(columns: int) -> int:
     return -(-columns // sampler.LANES) * sampler.LANES
 
 
+def forget() -> None:
+    """Let go of the candidates that are kept, some hundred megabytes."""
+    _narrow.cache_clear()
+    _kept.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _narrow(key: int) -> npt.NDArray[np.float32]:
     """z and z² − 1 of the first 16 columns in turn, ``(16, 256, 32, 256)``; the other axes as in :func:`_columns`."""

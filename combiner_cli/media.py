@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import files, image_files, sound_files
 from .errors import OutputError
+from .metadata import Metadata
 from .signals import Kind, Signal
 
 IMAGE_SUFFIXES = image_files.SUFFIXES
@@ -26,32 +27,96 @@ def read_signal(path: Path, note: Callable[[str], None] | None = None) -> Signal
 
     Args:
         path: of the file.
-        note: told in one line what was changed; without it such a file is refused.
+        note: told in one line what was changed; without it a sound whose samples would be is refused.
 
     Raises:
         InputError: the file cannot be read, is neither, is damaged, cut off or animated, or holds what a signal cannot
             hold without loss: more than 16 bits, 16-bit colour other than in PNG, more than 2 channels of sound, no
             frames, values that are not finite or beyond full scale, a colour profile that cannot be applied.
     """
-    data = files.read_bytes(path)
-    image = image_files.read_image(data, path)
-    return sound_files.read_sound(data, path, note) if image is None else image
+    return read_signal_bytes(files.read_bytes(path), path, note)
 
 
-def write_signal(signal: Signal, path: Path) -> None:
+def read_signal_bytes(data: bytes, path: Path, note: Callable[[str], None] | None = None) -> Signal:
+    """An image or a sound from the content of its file; see :func:`read_signal`.
+
+    Args:
+        data: the content.
+        path: of the file, for messages.
+        note: as for :func:`read_signal`.
+
+    Raises:
+        InputError: as :func:`read_signal`.
+    """
+    image = image_files.read_image(data, path, note)
+    return image[0] if image is not None else sound_files.read_sound(data, path, note)[0]
+
+
+def read_with_metadata(data: bytes, path: Path, note: Callable[[str], None] | None = None) -> tuple[Signal, Metadata]:
+    """An image or a sound from the content of its file, with its metadata.
+
+    Samples of an image stay in the colours of its profile, where that is for grey or RGB. Metadata are those of an
+    image that stands upright, without a thumbnail.
+
+    Args:
+        data: the content.
+        path: of the file, for messages.
+        note: as for :func:`read_signal`; told too which metadata cannot be read.
+
+    Raises:
+        InputError: as :func:`read_signal`, but that images of 16 bits may have a colour profile.
+    """
+    image = image_files.read_image(data, path, note, keep=True)
+    if image is not None:
+        return image
+    sound, tags = sound_files.read_sound(data, path, note)
+    return sound, Metadata(tags=tags)
+
+
+def write_signal(
+    signal: Signal, path: Path, metadata: Metadata | None = None, note: Callable[[str], None] | None = None
+) -> None:
     """Write an image or a sound in the format that the suffix of ``path`` stands for.
 
     PNG, WebP, JPEG 2000, TIFF, BMP and PPM hold the samples exactly; so do WAV, FLAC, AIFF, AU and CAF, whose integers
     are ``round(sample * 2**(bit_depth - 1))``, with 1.0 as the highest integer there is. The other formats are lossy.
+
+    Args:
+        signal: to write.
+        path: of the file.
+        metadata: to write with it, as far as the format holds them.
+        note: told in one line what the format does not hold.
 
     Raises:
         OutputError: the suffix is unknown or of the other kind, or its format cannot hold the signal.
         OSError: the file cannot be written; :func:`combiner_cli.files.atomic_output` turns it into an OutputError.
     """
     check_writable_suffix(signal.kind, path)
-    suffix = path.suffix.lower()
-    encode = image_files.encode_image if signal.kind == "image" else sound_files.encode_sound
-    path.write_bytes(encode(signal, suffix))
+    path.write_bytes(signal_bytes(signal, path.suffix.lower(), metadata, note))
+
+
+def signal_bytes(
+    signal: Signal,
+    suffix: str,
+    metadata: Metadata | None = None,
+    note: Callable[[str], None] | None = None,
+    strip: bool = False,
+) -> bytes:
+    """The content of a file of an image or a sound.
+
+    Args:
+        signal: to write.
+        suffix: that stands for its format; one that :func:`check_writable_suffix` lets through.
+        metadata: to write with it, as far as the format holds them.
+        note: told in one line what the format does not hold.
+        strip: write no metadata; colours are converted to sRGB.
+
+    Raises:
+        OutputError: the format cannot hold the signal.
+    """
+    if signal.kind == "image":
+        return image_files.encode_image(signal, suffix, metadata, note, strip)
+    return sound_files.encode_sound(signal, suffix, None if strip or not metadata else metadata.tags, note)
 
 
 def check_writable_suffix(kind: Kind, path: Path) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 from .errors import InputError
 from .signals import INSTANTS_AT_ONCE, FloatArray, Signal
 
+_GREY, _PEAK = 128, 255  # of a picture of differences
+
 
 def mean_squared_error(a: Signal, b: Signal) -> float:
     """Mean of the squared differences over all samples, in float64.
@@ -56,6 +58,34 @@ def peak_over_signal(sound: Signal) -> float:
         InputError: the signal is no sound.
     """
     return _decibels(4.0, _energy(sound))  # the peak of samples in [-1, 1] is 2, see psnr
+
+
+def largest_difference(a: Signal, b: Signal) -> float:
+    """The largest absolute difference of two samples: of images in steps, of sounds in units of full scale.
+
+    Raises:
+        InputError: the signals cannot be compared, see :func:`mean_squared_error`.
+    """
+    _check_comparable(a, b)
+    return max(float(np.abs(one - other).max()) for one, other in zip(_parts(a), _parts(b), strict=True))
+
+
+def difference(reference: Signal, decoded: Signal, gain: float) -> Signal:
+    """The second signal less the first, amplified and clipped: an image of 8 bits around grey, or a sound.
+
+    Of alpha nothing is shown.
+
+    Raises:
+        InputError: the signals cannot be compared, see :func:`mean_squared_error`.
+    """
+    _check_comparable(reference, decoded)
+    pairs = zip(_parts(reference), _parts(decoded), strict=True)
+    amplified = np.concatenate([(other - one) * gain for one, other in pairs])
+    if reference.kind == "sound":
+        return Signal("sound", amplified.clip(-1, 1).astype(np.float32), reference.sample_rate, reference.bit_depth)
+    grey = _GREY + amplified * (_PEAK / (2**reference.bit_depth - 1))
+    colours = reference.channels - 1 if reference.channels in (2, 4) else reference.channels
+    return Signal("image", np.rint(grey[..., :colours].clip(0, _PEAK)).astype(np.uint8))
 
 
 def bits_per_pixel(size: int, shape: tuple[int, ...]) -> float:

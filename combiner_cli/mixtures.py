@@ -349,12 +349,17 @@ def unpack_classes(data: bytes, tiles: int, count: int) -> npt.NDArray[np.int64]
     Raises:
         DamagedFileError: a class that the prior does not have.
     """
-    bits = (count - 1).bit_length()
-    stream = np.unpackbits(np.frombuffer(data, dtype=np.uint8))[: tiles * bits].astype(np.int64).reshape(tiles, bits)
-    classes: npt.NDArray[np.int64] = (stream << np.arange(bits - 1, -1, -1)).sum(axis=1)
+    classes = class_numbers(data, tiles, (count - 1).bit_length())
     if (classes >= count).any():
         raise DamagedFileError("the file names a class that its prior does not have; it is damaged")
     return classes
+
+
+def class_numbers(data: bytes, tiles: int, bits: int) -> npt.NDArray[np.int64]:
+    """Numbers of ``bits`` bits each, most significant bit first, ``(tiles,)``: classes, if the prior has them all."""
+    stream = np.unpackbits(np.frombuffer(data, dtype=np.uint8))[: tiles * bits].astype(np.int64).reshape(tiles, bits)
+    numbers: npt.NDArray[np.int64] = (stream << np.arange(bits - 1, -1, -1)).sum(axis=1)
+    return numbers
 
 
 def problem(prior: MixturePrior) -> str | None:
@@ -398,6 +403,8 @@ def unit(directions: Array) -> npt.NDArray[np.float64]:
 
 
 def _wrong_tensor(prior: MixturePrior, count: int) -> str | None:
+    if prior.counts.dtype != np.int32:  # or else they have no sum
+        return "its counts have a wrong type"
     context = prior.network.outputs * prior.ring.size
     dimensions, kept, classes = prior.projection.shape[-1], prior.context_projection.shape[-1], prior.mean.shape[1]
     shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ SEARCH_VARIABLE = "COMBINER_PRIORS"
 GROUP_BITS = (8, 16)
 
 _LARGEST_FILE = 64 * 2**20  # bytes
+_LARGEST_HEADER = 2**20  # bytes of what is said about tensors and in words; those of today have some 20,000
+_LONGEST_NAME = 100
 LARGEST_NETWORK = 2**20
 _LARGEST_TILE = 2**22  # points
 _LARGEST_FEATURES = 2**28  # features · points of a tile
@@ -139,7 +142,17 @@ def save(prior: AnyPrior, path: Path) -> None:
         "configuration": json.dumps(prior.configuration(), sort_keys=True),
     }
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in prior.tensors().items()}
-    path.write_bytes(serialise(tensors, metadata))  # save_file would make it readable by its owner alone
+    path.write_bytes(_in_order(serialise(tensors, metadata)))  # save_file would make it readable by its owner alone
+
+
+def _in_order(stored: bytes) -> bytes:
+    """A safetensors file whose metadata are sorted; the library has them in another order every time."""
+    end = 8 + int.from_bytes(stored[:8], "little")
+    header = json.loads(stored[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + stored[end:]
 
 
 def _format_of(prior: AnyPrior) -> str:
@@ -161,25 +174,43 @@ def load(path: Path) -> AnyPrior:
     from safetensors import SafetensorError, safe_open
 
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise DamagedFileError(f"{path} is too large for a prior")
+        _check_size(path)
         with safe_open(str(path), framework="numpy") as content:
             metadata = content.metadata() or {}
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
         _check_format(metadata.get("format", ""), path)
         configuration = json.loads(metadata["configuration"])
-        prior = _from_stored(metadata.get("name", path.stem), metadata["format"], configuration, tensors)
+        prior = _from_stored(_name(metadata, path), metadata["format"], configuration, tensors)
         reason = _problem(prior)
     except OSError as error:
         raise InputError(f"cannot read prior {path}: {error.strerror or error}") from error
     except SafetensorError as error:
-        raise DamagedFileError(f"{path} is not a prior: {error}") from error
+        raise DamagedFileError(f"{path} is not a prior: {_printable(str(error))}") from error
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         # the file may hold any JSON at all: what does not behave like a configuration is none
-        raise DamagedFileError(f"{path} is not a valid prior: {' '.join(str(error).split())[:200]}") from error
+        raise DamagedFileError(f"{path} is not a valid prior: {_printable(str(error))}") from error
     if reason:
         raise DamagedFileError(f"{path} is not a valid prior: {reason}")
     return prior
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file that is too large for a prior before any of it is taken in."""
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if path.stat().st_size > _LARGEST_FILE or header > _LARGEST_HEADER:
+        raise DamagedFileError(f"{path} is too large for a prior")
+
+
+def _name(metadata: dict[str, str], path: Path) -> str:
+    """The name of a prior, or of its file where that one is nothing to show to people."""
+    name = metadata.get("name", "")
+    return name if name.isprintable() and 0 < len(name) <= _LONGEST_NAME else path.stem
+
+
+def _printable(words: str) -> str:
+    """Words that may come from a file, in one line and without anything in it that a terminal would obey."""
+    return "".join(sign if sign.isprintable() else " " for sign in words)[:200]
 
 
 def _problem(prior: AnyPrior) -> str | None:
@@ -212,6 +243,7 @@ def _check_format(version: str, path: Path) -> None:
         return
     if version.startswith("combiner-prior-"):
         known = ", ".join(FORMATS)
+        version = _printable(version)
         raise UnsupportedVersionError(f"{path} has format {version}, this program reads {known}; use a newer combiner")
     raise DamagedFileError(f"{path} is not a combiner prior")
 
@@ -291,19 +323,25 @@ def suitable_priors(kind: Kind, shape: tuple[int, ...], sample_rate: int | None 
     for path, stated in candidates:
         families.setdefault(stated["family"], []).append((path, stated))
     if sample_rate is not None and lapped.FAMILY in families:
-        found = [load(_nearest(families[lapped.FAMILY], "sample_rate", sample_rate)[0][0])]
+        found = [_load_shipped(_nearest(families[lapped.FAMILY], "sample_rate", sample_rate)[0][0])]
     elif linear.FAMILY in families or pyramid.FAMILY in families:
         sized = families.get(linear.FAMILY, []) + families.get(pyramid.FAMILY, [])
         nearest = _nearest(sized, "size", max(shape))
         whole = [path for path, stated in nearest if stated["family"] == pyramid.FAMILY]
-        found = [load(path) for path in whole or [path for path, _ in nearest]]
+        found = [_load_shipped(path) for path in whole or [path for path, _ in nearest]]
     else:
-        loaded = [load(path) for path, _ in families.get(FAMILY, [])]
+        loaded = [_load_shipped(path) for path, _ in families.get(FAMILY, [])]
         shipped = [prior for prior in loaded if isinstance(prior, Prior | CovariancePrior)]
         extents = sorted({max(prior.network.extent) for prior in shipped})
         extent = max([extents[0], *(extent for extent in extents if extent <= max(shape))])
         found = [prior for prior in shipped if max(prior.network.extent) == extent]
     return sorted(found, key=lambda prior: prior.bits_per_point)
+
+
+@lru_cache(maxsize=8)
+def _load_shipped(path: Path) -> AnyPrior:
+    """A prior that comes with the program, whose file does not change; many signals are encoded with it."""
+    return load(path)
 
 
 def _nearest(
@@ -319,13 +357,73 @@ def relative_rate(quality: int) -> float:
     return 1.12 ** (quality - 5)
 
 
+@dataclass(frozen=True)
+class Entry:
+    """An installed prior, as far as its file says without being read whole.
+
+    Attributes:
+        name: that it is found by: that of its file.
+        path: of its file.
+        id: eight hexadecimal digits, as files name it.
+        family: name of the family.
+        kind: of the signals.
+        rates: lowest and highest bits per pixel or sample that it is meant for, or the one rate.
+        bytes: size of its file.
+        origin: ``"shipped"``, ``"older"`` (shipped for files that were made with it), ``"user"``, or ``"path"`` for
+            one in a folder of ``$COMBINER_PRIORS``.
+    """
+
+    name: str
+    path: Path
+    id: str
+    family: str
+    kind: str
+    rates: tuple[float, ...]
+    bytes: int
+    origin: str
+
+
+def entries() -> Iterator[Entry]:
+    """The priors on the search path; what is there and no prior is left out."""
+    for candidate in available():
+        try:
+            yield entry(candidate)
+        except CombinerError:
+            continue  # a file beside the priors that is none must not keep the others from being listed
+
+
+def entry(path: Path) -> Entry:
+    """What the file of a prior says of it.
+
+    Raises:
+        InputError, DamagedFileError, UnsupportedVersionError: as :func:`load`.
+    """
+    metadata = _metadata(path)
+    stated = _stated(path)
+    name, rates = metadata.get("id"), stated.get("rates")
+    if name is None or rates is None or "family" not in stated:  # an early one, or none at all
+        prior = load(path)
+        name, rates = f"{prior.id:08x}", (prior.bits_per_point,)
+        stated = {**stated, "family": prior.family, "kind": prior.kind}
+    origins = {shipped_folder(): "shipped", shipped_folder() / _OLDER: "older", user_folder(): "user"}
+    origin = origins.get(path.parent, "path")
+    return Entry(path.stem, path, name, stated["family"], stated["kind"], tuple(rates), path.stat().st_size, origin)
+
+
 def search_path() -> tuple[Path, ...]:
-    """Folders in which priors are looked for: those of ``$COMBINER_PRIORS``, then the shipped ones.
+    """Folders in which priors are looked for: those of ``$COMBINER_PRIORS``, the user's own one, the shipped ones.
 
     The last one has the priors that better ones took the place of: for the files that were written with them.
     """
-    user = [Path(folder) for folder in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if folder]
-    return (*user, shipped_folder(), shipped_folder() / _OLDER)
+    named = [Path(folder) for folder in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if folder]
+    return (*named, user_folder(), shipped_folder(), shipped_folder() / _OLDER)
+
+
+def user_folder() -> Path:
+    """The folder of the priors that the user installed; it need not exist."""
+    from platformdirs import user_data_path
+
+    return user_data_path("combiner", appauthor=False) / "priors"
 
 
 def shipped_folder() -> Path:
@@ -347,11 +445,20 @@ def find(name_or_file: str) -> AnyPrior:
     Raises:
         PriorError: there is none.
     """
+    return load(path_of(name_or_file))
+
+
+def path_of(name_or_file: str) -> Path:
+    """The file of a prior by its name on the search path, or as it is named.
+
+    Raises:
+        PriorError: there is none of that name.
+    """
     if name_or_file.endswith(SUFFIX):
-        return load(Path(name_or_file))
+        return Path(name_or_file)
     for candidate in available():
         if candidate.stem == name_or_file:
-            return load(candidate)
+            return candidate
     known = ", ".join(sorted({candidate.stem for candidate in available()})) or "none"
     raise PriorError(f"no prior is called {name_or_file}; known: {known}")
 
@@ -370,6 +477,13 @@ def find_id(prior_id: int) -> AnyPrior:
         f"the file needs the prior with id {prior_id:08x}, which is not on this machine; "
         f"name its file with --prior, or its folder in {SEARCH_VARIABLE}"
     )
+
+
+def is_shipped(prior: AnyPrior) -> bool:
+    """Whether a prior comes with the program, so that it is wherever the program is."""
+    folders = (shipped_folder(), shipped_folder() / _OLDER)
+    files = (path for folder in folders for path in folder.glob(f"*{SUFFIX}"))
+    return any(_metadata(path).get("id") == f"{prior.id:08x}" for path in files)
 
 
 def _with_id(path: Path, prior_id: int) -> AnyPrior | None:
@@ -395,9 +509,10 @@ def _metadata(path: Path) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        _check_size(path)
         with safe_open(str(path), framework="numpy") as content:
             return content.metadata() or {}
-    except (OSError, SafetensorError):
+    except (DamagedFileError, OSError, SafetensorError):
         return {}
 
 

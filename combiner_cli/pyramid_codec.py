@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 _HALF_RANGE = 127.5
+_FIRST_CHROMA = 4  # number of the first stage of chroma in a level
 
 
 def planes_of(channels: int) -> list[list[int]]:
@@ -84,7 +85,7 @@ def encode(
     return rates.Written(data, coded.latents, seconds)
 
 
-def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool = False) -> Read:
+def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool = False, damaged: bool = False) -> Read:
     """What a file of version 3 holds.
 
     Args:
@@ -92,13 +93,14 @@ def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool 
         payload: of the file.
         prior: of its weights.
         values_only: leave classes and latents empty, which takes less memory.
+        damaged: whether the file is known to be, and is to be read as far as it goes.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
     """
     assert header.noise is not None
     code = header.noise + LOWEST_CODE
-    source = hierarchy_groups.file_source(header, payload, prior.key, prior.parts_from, not values_only)
+    source = hierarchy_groups.file_source(header, payload, prior.key, prior.parts_from, not values_only, damaged)
     planes = planes_of(header.channels)
     values = np.empty((*header.shape, header.channels if len(planes) > 1 else 0), dtype=np.float32)
     for channels in planes:
@@ -112,6 +114,15 @@ def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool 
         else:
             values[:, :, channels] = decoded
     return source.read(values)
+
+
+def named(stages: dict[StageName, int]) -> dict[str, int]:
+    """Numbers of groups by level, luma and chroma apart, from those of the stages, the coarsest first."""
+    counts: dict[str, int] = {}
+    for stage, count in sorted(stages.items(), key=lambda item: (-item[0].level, item[0].number)):
+        name = f"level {stage.level} {'luma' if stage.number < _FIRST_CHROMA else 'chroma'}"
+        counts[name] = counts.get(name, 0) + count
+    return counts
 
 
 def resampled(values: Array, size: tuple[int, ...]) -> Array:

@@ -65,7 +65,14 @@ class RecordingSource:
         return int(self.file.symbols(frequencies)[0])
 
 
-def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1, values_only: bool = False) -> Read:
+def read(
+    header: Header,
+    payload: bytes,
+    prior: LappedPrior,
+    scale: int = 1,
+    values_only: bool = False,
+    damaged: bool = False,
+) -> Read:
     """What a file of version 3 holds of a recording.
 
     Args:
@@ -74,6 +81,7 @@ def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1, val
         prior: that it names.
         scale: samples that are rendered for each one of the recording.
         values_only: leave classes and latents empty, which takes less memory.
+        damaged: whether the file is known to be, and is to be read as far as it goes.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
@@ -82,7 +90,7 @@ def read(header: Header, payload: bytes, prior: LappedPrior, scale: int = 1, val
     number, angle = header.transform
     if number >= len(prior.hops):
         raise DamagedFileError("the header holds a value out of range; the file is damaged")
-    file = hierarchy_groups.file_source(header, payload, prior.key, prior.parts_from, not values_only)
+    file = hierarchy_groups.file_source(header, payload, prior.key, prior.parts_from, not values_only, damaged)
     hop, coded_rate = prior.hops[number], prior.coded_rate(header.sample_rate)
     length = length_at(header.shape[0], header.sample_rate, coded_rate)
     weights = _segments(RecordingSource(file), prior, length, header, hop)
@@ -104,3 +112,12 @@ def _segments(source: RecordingSource, prior: LappedPrior, length: int, header: 
             source.file.share.final = last_stage(header.channels)
         decoded = descend(prior, frames.stop - frames.start, header.channels, hop, header.noise, source)
         yield decoded * (noise_deviation(header.noise) / UNIT)
+
+
+def named(stages: dict[StageName, int], channels: int) -> dict[str, int]:
+    """Numbers of groups by level and phase, from those of the stages, in coding order; channels together."""
+    counts: dict[str, int] = {}
+    for stage, count in sorted(stages.items(), key=lambda item: (-item[0].level, item[0].number)):
+        name = f"level {stage.level} phase {stage.number // channels}"
+        counts[name] = counts.get(name, 0) + count
+    return counts

@@ -242,6 +242,12 @@ def _whole_blocks(width: int) -> int:
     return -(-width // sampler.LANES) * sampler.LANES
 
 
+def forget() -> None:
+    """Let go of the candidates that are kept for the next signal with the same prior."""
+    _features.cache_clear()
+    long_memory.forget()
+
+
 @lru_cache(maxsize=1)
 def _features(width: int, key: int) -> npt.NDArray[np.float32]:
     """z and z² − 1 of every column by current and previous index, ``(256 current, 2 · width, 256 previous)``.

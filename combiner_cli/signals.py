@@ -84,19 +84,31 @@ def to_values(signal: Signal) -> FloatArray:
     return values
 
 
-def from_values(values: FloatArray, kind: Kind, sample_rate: int | None, bit_depth: int) -> Signal:
+def from_values(
+    values: FloatArray, kind: Kind, sample_rate: int | None, bit_depth: int, in_place: bool = False
+) -> Signal:
     """The inverse of :func:`to_values`, clipped to the range of the samples and rounded to their steps.
 
     A sound is rounded to the steps of its bit depth, so that a lossless file of that depth holds these very samples.
 
+    Args:
+        values: ``(*shape, channels)``.
+        kind: of the signal.
+        sample_rate: of a sound.
+        bit_depth: of the samples.
+        in_place: whether the values of a sound may be overwritten, which takes less memory.
+
     Raises:
         InputError: a value is not finite.
     """
-    if not bool(np.isfinite(values).all()):
-        raise InputError("the decoded values are not finite; the prior does not fit this file")
+    step = _ROWS_AT_ONCE if kind == "image" else INSTANTS_AT_ONCE
+    for first in range(0, len(values), step):
+        if not bool(np.isfinite(values[first : first + step]).all()):
+            raise InputError("the decoded values are not finite; the prior does not fit this file")
     if kind == "sound":
         steps = 2.0 ** (bit_depth - 1)
-        sound = np.empty(values.shape, dtype=sample_type(kind, bit_depth))
+        reused = in_place and values.dtype == sample_type(kind, bit_depth)
+        sound = values if reused else np.empty(values.shape, dtype=sample_type(kind, bit_depth))
         for first in range(0, len(values), INSTANTS_AT_ONCE):
             some = slice(first, first + INSTANTS_AT_ONCE)
             sound[some] = np.clip(np.rint(values[some] * steps), -steps, steps - 1) / steps

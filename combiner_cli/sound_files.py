@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError, OutputError
+from .metadata import TAGS
 from .signals import Signal
 
 Samples = npt.NDArray[np.generic]
@@ -29,6 +31,7 @@ _OGG_LAST = 0x04
 # Sounds are read and written in blocks: a header's number of frames is not to be trusted with an allocation, and
 # libsndfile's Vorbis encoder overflows the stack when it is given minutes at once.
 _BLOCK_FRAMES = 2**16
+_SHORT_FRAMES = 2**12
 
 
 # Suffix to soundfile's format, and its subtype where that does not follow from the bit depth.
@@ -56,8 +59,8 @@ class _SoundBytes(BytesIO):
             return self.tell()
 
 
-def read_sound(data: bytes, path: Path, note: Callable[[str], None] | None) -> Signal:
-    """The sound that a file's content is; see :func:`combiner_cli.media.read_signal`.
+def read_sound(data: bytes, path: Path, note: Callable[[str], None] | None) -> tuple[Signal, dict[str, str]]:
+    """The sound that a file's content is, and its tags; see :func:`combiner_cli.media.read_signal`.
 
     Args:
         data: the content.
@@ -85,11 +88,12 @@ def read_sound(data: bytes, path: Path, note: Callable[[str], None] | None) -> S
         samples = _read_frames(sound, path)
         bit_depth = 24 if sound.subtype in _DEEP_SOUNDS else 16
         sample_rate, lossy = sound.samplerate, sound.subtype in _LOSSY_SOUNDS
+        tags = _tags(sound)
     if len(samples) == 0:
         raise InputError(f"{path} holds no samples; give a sound of at least one")
     _check_finite(samples, sample_rate, path)
     samples = _within_full_scale(samples, path, note if lossy else None)
-    return Signal("sound", samples, sample_rate, bit_depth)
+    return Signal("sound", samples, sample_rate, bit_depth), tags
 
 
 def _check_finite(samples: npt.NDArray[np.float32], sample_rate: int, path: Path) -> None:
@@ -186,12 +190,70 @@ def _read_frames(sound: Any, path: Path) -> npt.NDArray[np.float32]:
     return samples
 
 
-def encode_sound(signal: Signal, suffix: str) -> bytes:
+def _tags(sound: Any) -> dict[str, str]:
+    """The tags of an open soundfile.SoundFile that say something."""
+    found: dict[str, str] = sound.copy_metadata()
+    return {name: found[name] for name in TAGS if found.get(name)}
+
+
+def encode_sound(
+    signal: Signal, suffix: str, tags: Mapping[str, str] | None = None, note: Callable[[str], None] | None = None
+) -> bytes:
     """The content of a file of a sound.
+
+    Args:
+        signal: to write.
+        suffix: that stands for the format.
+        tags: to write with it, as far as the format holds them.
+        note: told in one line which it does not hold.
 
     Raises:
         OutputError: the format cannot hold the sound.
     """
+    known = {name: tags[name] for name in TAGS if name in tags} if tags else {}
+    held = _held(known, signal, suffix)
+    left_out = [name for name in known if name not in held]
+    if left_out and note is not None:
+        which = "tag" if len(left_out) == 1 else "tags"
+        are = "is" if len(left_out) == 1 else "are"
+        note(f"a {suffix} file cannot hold the {which} {', '.join(left_out)} as given, which {are} left out")
+    return _encoded(signal, suffix, held)
+
+
+def _held(tags: Mapping[str, str], signal: Signal, suffix: str) -> Mapping[str, str]:
+    """Tags that come back from a file as they were given.
+
+    Formats do not say what they refuse, cut off or garble, and long tags may take others with them or make a file that
+    cannot be read: so a short silence is written and read.
+    """
+    import soundfile
+
+    if not tags:
+        return tags
+    silence = replace(signal, samples=np.zeros((_SHORT_FRAMES, signal.channels), dtype=np.float32))
+    remaining = dict(tags)
+    while remaining:
+        try:
+            with soundfile.SoundFile(_SoundBytes(_encoded(silence, suffix, remaining))) as sound:
+                found = _tags(sound)
+        except (soundfile.LibsndfileError, OutputError):
+            found = {}
+        held = {name for name, text in remaining.items() if _same(found.get(name, ""), text)}
+        if len(held) == len(remaining):
+            break
+        if not held:
+            del remaining[max(remaining, key=lambda name: len(remaining[name]))]
+            continue
+        remaining = {name: text for name, text in remaining.items() if name in held}
+    return remaining
+
+
+def _same(found: str, given: str) -> bool:
+    """Whether a tag came back; libsndfile puts its own name behind that of the software."""
+    return found == given or found.startswith(f"{given} (libsndfile-")
+
+
+def _encoded(signal: Signal, suffix: str, tags: Mapping[str, str]) -> bytes:
     import soundfile
 
     name, subtype = FORMATS[suffix]
@@ -205,6 +267,8 @@ def encode_sound(signal: Signal, suffix: str) -> bytes:
             subtype or f"PCM_{signal.bit_depth}",
             format=name,
         ) as sound:
+            for tag, text in tags.items():
+                setattr(sound, tag, text)
             for start in range(0, signal.points, _BLOCK_FRAMES):
                 sound.write(_integers(signal.samples[start : start + _BLOCK_FRAMES], signal.bit_depth))
     except (soundfile.LibsndfileError, OverflowError) as error:

@@ -121,6 +121,23 @@ def tiny_lapped_mono():
     return replace(tiny_lapped(), channels=1, stored=stored)
 
 
+@pytest.fixture(autouse=True)
+def user_data(tmp_path_factory, monkeypatch):
+    """The folder of the user's own data, so that tests neither see nor change that of whoever runs them."""
+    folder = tmp_path_factory.mktemp("user-data")
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mixed_priors(tmp_path_factory):
+    """A folder with files of a small mixture prior for images and of one for sounds."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for kind in ("image", "sound"):
+        priors.save(tiny_mixture(kind), folder / f"{kind}.safetensors")
+    return folder
+
+
 @pytest.fixture
 def prior_folder(tmp_path, monkeypatch):
     """A folder with a tiny prior of each kind, on the search path."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combiner_cli import bitstream, groups, mixtures
+from combiner_cli import bitstream, groups, metadata, mixtures
 from combiner_cli.bitstream import Header
 from combiner_cli.errors import DamagedFileError, UnsupportedVersionError
 from combiner_cli.neighbourhood import phase_tiles
@@ -76,7 +76,8 @@ DUMPS = [
 
 
 def test_the_format_description_has_an_example_of_each_version():
-    assert tuple(bitstream.unpack(data)[0].version for data in DUMPS) == bitstream.VERSIONS
+    assert tuple(bitstream.unpack(data)[0].version for data in DUMPS[:-1]) == bitstream.VERSIONS
+    assert DUMPS[-1][4] == bitstream.WITH_METADATA
 
 
 def test_the_worked_example_of_version_1_parses():
@@ -99,29 +100,83 @@ def test_the_worked_example_of_version_2_parses():
     assert groups.share_out(stages, 3) == (1, 1, 0, 1)
 
 
+def test_the_worked_example_of_version_4_parses():
+    inner, packed = bitstream.split_metadata(DUMPS[3])
+    assert inner == DUMPS[1]
+    assert metadata.unpack(packed) == metadata.Metadata(xmp=b"<x/>")
+    assert bitstream.with_metadata(inner, packed) == DUMPS[3]
+    assert bitstream.unpack(DUMPS[3]) == bitstream.unpack(DUMPS[1])
+
+
 EXAMPLE = bitstream.pack(Header(7, "image", (3, 5), 3, 8, None, (4,)), bytes(8))
+WRAPPED = bitstream.with_metadata(EXAMPLE, bytes(range(10)))
 
 
-@pytest.mark.parametrize("position", range(len(EXAMPLE)))
-def test_every_changed_byte_is_noticed(position):
-    for value in range(256):
-        changed = EXAMPLE[:position] + bytes([value]) + EXAMPLE[position + 1 :]
-        if changed != EXAMPLE:
+@given(st.one_of(IMAGES, SOUNDS, VERSION_2), st.binary(max_size=50), st.binary(max_size=400))
+def test_metadata_go_around_a_file_and_come_off_again(header, payload, packed):
+    data = bitstream.pack(header, payload)
+    wrapped = bitstream.with_metadata(data, packed)
+    assert bitstream.split_metadata(wrapped) == (data, packed)
+    assert bitstream.split_metadata(data) == (data, b"")
+    assert bitstream.unpack(wrapped) == (header, payload)
+    assert len(wrapped) - len(data) == metadata.overhead(packed) or not packed
+
+
+def test_metadata_have_a_limit():
+    with pytest.raises(ValueError, match="do not fit a file"):
+        bitstream.with_metadata(EXAMPLE, bytes(bitstream.LARGEST_METADATA + 1))
+
+
+@pytest.mark.parametrize("data", [EXAMPLE, WRAPPED], ids=["plain", "with metadata"])
+def test_every_changed_byte_is_noticed(data):
+    for position in range(len(data)):
+        for value in range(256):
+            changed = data[:position] + bytes([value]) + data[position + 1 :]
+            if changed != data:
+                for read in (bitstream.unpack, bitstream.split_metadata):
+                    with pytest.raises(DamagedFileError):
+                        read(changed)
+
+
+@pytest.mark.parametrize("data", [EXAMPLE, WRAPPED], ids=["plain", "with metadata"])
+def test_every_truncation_and_extension_is_noticed(data):
+    for changed in (*(data[:length] for length in range(len(data))), data + b"\0"):
+        for read in (bitstream.unpack, bitstream.split_metadata):
             with pytest.raises(DamagedFileError):
-                bitstream.unpack(changed)
+                read(changed)
 
 
-def test_every_truncation_and_extension_is_noticed():
-    for length in range(len(EXAMPLE)):
-        with pytest.raises(DamagedFileError):
-            bitstream.unpack(EXAMPLE[:length])
+@pytest.mark.parametrize(
+    "data",
+    [
+        bitstream.with_metadata(WRAPPED, b""),
+        bitstream.with_metadata(EXAMPLE[:-1], b"1234"),
+        bitstream.with_metadata(b"", b"1234"),
+        _file([4], EXAMPLE),
+        _file([4, 1, 2], b"1" + EXAMPLE),
+        _file([4, len(EXAMPLE) + 1], EXAMPLE),
+        _file([4, -1], EXAMPLE),
+        _file([4, [1]], b"1" + EXAMPLE),
+        _file([4, 2**64 - 1], EXAMPLE),
+        _file([4, bitstream.LARGEST_METADATA + 1], bytes(bitstream.LARGEST_METADATA + 1) + EXAMPLE),
+    ],
+)
+def test_wrappers_that_make_no_sense_are_refused_even_with_a_right_checksum(data):
     with pytest.raises(DamagedFileError):
-        bitstream.unpack(EXAMPLE + b"\0")
+        bitstream.unpack(data)
+
+
+def test_a_damaged_file_gives_its_metadata_if_asked():
+    changed = WRAPPED[:-1] + b"!"
+    assert bitstream.split_metadata(changed, ignore_checksum=True) == (EXAMPLE, bytes(range(10)))
+    assert bitstream.unpack(changed, ignore_checksum=True) == bitstream.unpack(EXAMPLE)
 
 
 def test_an_unknown_version_is_named():
     with pytest.raises(UnsupportedVersionError, match="version 9"):
         bitstream.unpack(_file([9, "whatever a later version", {"may": "hold", "in": ["its", "header"]}]))
+    with pytest.raises(UnsupportedVersionError, match="version 9, this program reads versions 1 to 4"):
+        bitstream.unpack(bitstream.with_metadata(_file([9]), b""))
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_info(quick):
     done = run("info", "photo.cmb")
     assert done.exit_code == 0
     assert "13x11 RGB" in done.stdout
-    assert f"tiny-image (id {prior.id:08x})" in done.stdout
+    assert f"tiny-image (id {prior.id:08x}, siren)" in done.stdout
     facts = json.loads(run("info", "photo.cmb", "--json").stdout)
     assert facts["shape"] == [11, 13]
     assert facts["bytes"] == (quick / "photo.cmb").stat().st_size

@@ -1,15 +1,18 @@
-"""A second decoder, of version 2 with a linear prior, as FORMAT.md has it: slow, plain, and the same samples."""
+"""A second decoder, of versions 4 and 2 with a linear prior, as FORMAT.md has it: slow, plain, and the same samples."""
 
 import hashlib
 import json
 import math
+import struct
+import zlib
 from statistics import NormalDist
 
 import numpy as np
 import pytest
 
-from combiner_cli import bitstream, codec, coder, mixtures
+from combiner_cli import bitstream, codec, coder, metadata, mixtures
 from combiner_cli.bitstream import Header
+from combiner_cli.metadata import Metadata
 from combiner_cli.mixtures import MixturePrior
 from combiner_cli.models.linear import Linear
 from combiner_cli.neighbourhood import Ring
@@ -203,3 +206,58 @@ def test_the_description_is_enough_to_decode(classes, shape, channels, depth, gr
     again = decode(payload, header, json.loads(json.dumps(prior.configuration())), prior.tensors())
     assert np.abs(samples.astype(np.int64) - again).max() <= 1  # another order of summation
     assert (samples != again).mean() < 0.01
+
+
+def msgpack_item(data, at):
+    """One item of a metadata map, by the table of msgpack's types, and where the next one is."""
+    kind = data[at]
+    if kind < 0x80:
+        return kind, at + 1
+    if kind < 0x90:
+        return msgpack_map(data, at + 1, kind - 0x80)
+    if 0xA0 <= kind < 0xC0:
+        return data[at + 1 : at + 1 + kind - 0xA0].decode(), at + 1 + kind - 0xA0
+    width = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4, 0xDE: 2, 0xCC: 1, 0xCD: 2, 0xCE: 4}[kind]
+    number, start = int.from_bytes(data[at + 1 : at + 1 + width], "big"), at + 1 + width
+    if kind in (0xCC, 0xCD, 0xCE):
+        return number, start
+    if kind == 0xDE:
+        return msgpack_map(data, start, number)
+    content = data[start : start + number]
+    return content if kind < 0xD0 else content.decode(), start + number
+
+
+def msgpack_map(data, at, entries):
+    found = {}
+    for _ in range(entries):
+        name, at = msgpack_item(data, at)
+        found[name], at = msgpack_item(data, at)
+    return found, at
+
+
+def unwrapped(data):
+    """The file and the map of metadata in a file of version 4."""
+    assert data[:5] == b"CMB\x92\x04"
+    assert struct.unpack(">I", data[-4:]) == (zlib.crc32(data[:-4]),)
+    length, start = msgpack_item(data, 5)
+    packed = zlib.decompress(data[start : start + length])
+    parts, end = msgpack_item(packed, 0)
+    assert end == len(packed)
+    return data[start + length : -4], parts
+
+
+@pytest.mark.parametrize("size", [1, 100, 300, 70000])
+def test_the_description_is_enough_to_read_metadata(size):
+    prior = some_prior(1)
+    header = Header(prior.id, "image", (4, 6), 3, 8, None, noise=30)
+    inner = bitstream.pack(header, bytes([1, 2, 3]))
+    noise = np.random.default_rng(size).bytes(size)
+    tags = {f"tag {number}": "é" * number for number in (3, 20, 40, 200)}
+    given = Metadata(noise, b"icc", b"", tags, {"later": b"unknown", **{f"x{n}": b"x" for n in range(size % 99)}})
+    data = bitstream.with_metadata(inner, metadata.pack(given))
+    found, parts = unwrapped(data)
+    assert found == inner
+    assert list(parts) == sorted(parts)
+    assert parts == {"exif": noise, "icc": b"icc", "tags": tags, **given.other}
+    samples = codec.decode(data, lambda _: prior).samples
+    assert np.array_equal(samples, codec.decode(inner, lambda _: prior).samples)

@@ -26,6 +26,12 @@ def test_a_saved_prior_comes_back(saved):
     assert loaded.name == "tiny"
 
 
+def test_a_prior_is_saved_as_the_same_bytes_every_time(saved, tmp_path):
+    for number in range(8):  # the library shuffles
+        priors.save(tiny_prior(), tmp_path / f"{number}.safetensors")
+        assert (tmp_path / f"{number}.safetensors").read_bytes() == saved.read_bytes()
+
+
 def test_a_saved_prior_has_ordinary_permissions(saved, tmp_path):
     (tmp_path / "other").touch()
     assert saved.stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -126,3 +126,18 @@ def test_a_tone_stays_the_same_tone_at_another_rate(rate):
     sound = Signal("sound", tone(16000).astype(np.float32), 16000, 24)
     inner = slice(rate // 10, -rate // 10)  # a resampler rings where a tone begins and ends
     assert np.abs(signals.at_rate(sound, rate).samples - tone(rate))[inner].max() < 1e-4
+
+
+def test_a_sound_is_rounded_in_place_where_that_is_allowed():
+    values = np.random.default_rng(1).normal(0, 0.5, (70000, 2)).astype(np.float32)
+    usual = signals.from_values(values, "sound", 8000, 16)
+    assert not np.shares_memory(usual.samples, values)
+    own = values.copy()
+    found = signals.from_values(own, "sound", 8000, 16, in_place=True)
+    assert found.samples is own
+    assert np.array_equal(found.samples, usual.samples)
+    values[-1] = np.nan
+    with pytest.raises(InputError, match="not finite"):
+        signals.from_values(values, "sound", 8000, 16)
+    as_double = values[:5].astype(np.float64)
+    assert not np.shares_memory(signals.from_values(as_double, "sound", 8000, 16, in_place=True).samples, as_double)

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import LimitError, UsageError
-from . import display, options
-from .sources import LARGEST_FILE, naming
-
-if TYPE_CHECKING:
-    from ..bitstream import Header
+from ..errors import UsageError
+from . import options
+from .sources import LARGEST_FILE
 
 
-@click.command()
-@click.argument("source", metavar="FILE.cmb", type=click.Path(path_type=Path))
+@click.command(epilog=options.exit_codes(1, 3, 4, 5, 6, 7, 9, 11))
+@click.argument("inputs", metavar="FILE.cmb...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="File to write; its suffix chooses the format. [default: PNG or WAV]",
+    help="File to write; its suffix chooses the format. - for standard output. [default: PNG or WAV]",
 )
-@options.force
-@click.option("--prior", "prior_name", metavar="NAME|FILE", help="Prior to use, if it is not on the search path.")
+@click.option("--format", "format_name", metavar="NAME", help="Format instead of PNG or WAV, as jpg or flac.")
+@click.option("--prior", "prior_name", type=options.PRIOR, help="Prior to use, if it is not on the search path.")
 @click.option(
     "--scale", type=click.IntRange(1, 64), default=1, show_default=True, help="Render at this many times the size."
 )
@@ -33,25 +28,37 @@ if TYPE_CHECKING:
 @click.option(
     "--rate", type=click.IntRange(1, 2**32 - 1), help="Render a sound at this sample rate instead of --scale."
 )
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    help="Refuse to render more pixels (or sample instants). [default: 64 Mi]",
-)
-@options.json
-@options.verbose
+@options.max_pixels
+@options.max_seconds
+@options.ignore_checksum
+@click.option("--strip", is_flag=True, help="Leave out metadata; images are converted to sRGB.")
+@options.batch
 def decode(
-    source: Path,
+    inputs: tuple[Path, ...],
     output: Path | None,
-    force: bool,
+    format_name: str | None,
     prior_name: str | None,
     scale: int,
     resize: str | None,
     rate: int | None,
     max_pixels: int | None,
+    max_seconds: float | None,
+    ignore_checksum: bool,
+    strip: bool,
+    directory: Path | None,
+    recursive: bool,
+    jobs: int,
+    dask: str | None,
+    force: bool,
+    skip_existing: bool,
+    preserve_times: bool,
+    quiet: bool,
     as_json: bool,
 ) -> None:
-    """Decode a .cmb file to an image or a sound.
+    """Decode .cmb files to images and sounds.
+
+    FILE.cmb may be - for standard input, whose content goes to standard output unless -o is given. Of several files
+    the lines come in the order in which they are finished; one that fails does not keep the others from being decoded.
 
     \b
     Examples:
@@ -59,30 +66,53 @@ def decode(
       combiner decode photo.cmb -o large.png --scale 2
       combiner decode photo.cmb -o small.png --resize 640x480
       combiner decode speech.cmb -o speech.flac --rate 48000
+      combiner decode -r coded/ -d photos/ --format jpg
+      combiner decode - --format flac < speech.cmb > speech.flac
     """
-    from .. import bitstream, codec, files, media, priors, signals
+    from ..batch import ENCODED, Decoding, Places
+    from . import converting
 
-    clock = time.perf_counter()
     size = _size(resize)
     given = [name for name, asked in (("--scale", scale != 1), ("--resize", size), ("--rate", rate)) if asked]
     if len(given) > 1:
         raise UsageError(f"{given[0]} and {given[1]} exclude each other; give one of them")
-    data = files.read_bytes(source, LARGEST_FILE)
-    with naming(source):
-        header, _ = bitstream.unpack(data)
-        most_points = max_pixels or codec.MOST_POINTS[header.kind]
-        scale = scale if rate is None else _scale_for(header, rate, most_points)
-    target = output or files.default_output(source, media.default_suffix(header.kind))
-    media.check_writable_suffix(header.kind, target)
-    with files.atomic_output(target, force) as partial:
-        chosen = priors.find(prior_name) if prior_name else None
-        with naming(source):
-            decoded = codec.decode(data, lambda prior_id: chosen or priors.find_id(prior_id), scale, most_points, size)
-            if rate is not None and rate != decoded.sample_rate:
-                decoded = signals.at_rate(decoded, rate)
-        media.write_signal(decoded, partial)
-        seconds = time.perf_counter() - clock
-    display.report_decoded(source, target, decoded, seconds, as_json)
+    converting.convert(
+        inputs,
+        Decoding(
+            prior_name,
+            _suffix(format_name),
+            scale,
+            size,
+            rate,
+            max_pixels,
+            max_seconds,
+            LARGEST_FILE,
+            ignore_checksum,
+            strip,
+        ),
+        Places(output, directory, recursive, force, skip_existing, preserve_times),
+        converting.Running(jobs, dask),
+        converting.Showing(as_json, quiet),
+        frozenset({ENCODED}),
+    )
+
+
+def _suffix(format_name: str | None) -> str | None:
+    """The suffix of a format's files.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    if format_name is None:
+        return None
+    from ..image_files import FORMATS as IMAGES
+    from ..sound_files import FORMATS as SOUNDS
+
+    suffix = f".{format_name.lower().removeprefix('.')}"
+    if suffix not in {**IMAGES, **SOUNDS}:
+        known = ", ".join(sorted(name.removeprefix(".") for name in {**IMAGES, **SOUNDS}))
+        raise UsageError(f"--format takes one of {known}, not {format_name}")
+    return suffix
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -93,21 +123,3 @@ def _size(text: str | None) -> tuple[int, int] | None:
     if not all(number.isascii() and number.isdigit() and 0 < int(number) < 2**31 for number in (width, height)):
         raise UsageError(f"--resize takes a width and a height like 640x480, not {text}")
     return int(height), int(width)
-
-
-def _scale_for(header: Header, rate: int, most_points: int) -> int:
-    """Samples per native sample at which a sound is rendered for a sample rate; what is not whole, is resampled.
-
-    Raises:
-        UsageError: the file holds an image.
-        LimitError: more sample instants than ``most_points``.
-    """
-    if header.sample_rate is None:
-        raise UsageError("--rate is for sounds; give --scale or --resize for an image")
-    points = header.shape[0] * rate // header.sample_rate
-    if points > most_points:
-        raise LimitError(
-            f"the sound has {points} samples at {rate} Hz, over the limit of {most_points}; "
-            "raise --max-pixels if you trust it"
-        )
-    return 1 if rate % header.sample_rate else rate // header.sample_rate

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from . import display, options
+from . import options
 
 _POSITIVE = click.FloatRange(0, min_open=True)
 
 
-@click.command()
-@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.command(epilog=options.exit_codes(1, 3, 4, 6, 7, 8, 9, 11))
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File to write. [default: INPUT with suffix .cmb]"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write, or - for standard output. [default: INPUT with suffix .cmb]",
 )
-@options.force
 @click.option("-q", "--quality", type=click.IntRange(1, 10), help="1 (smallest) to 10 (best). [default: 5]")
 @click.option("--size", type=click.IntRange(1), help="Bytes of the file, exactly, instead of -q.")
 @click.option("--bpp", type=_POSITIVE, help="Bits per pixel of an image, at most, instead of -q.")
@@ -28,7 +28,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 @click.option(
     "-e", "--effort", type=click.IntRange(1, 9), default=5, show_default=True, help="1 (fastest) to 9 (best)."
 )
-@click.option("--prior", "prior_name", metavar="NAME|FILE", help="Prior to use, at its own rate unless -q is given.")
+@click.option("--prior", "prior_name", type=options.PRIOR, help="Prior to use, at its own rate unless -q is given.")
 @options.device
 @options.threads
 @click.option(
@@ -46,12 +46,16 @@ _POSITIVE = click.FloatRange(0, min_open=True)
     show_default=True,
     help="How the rest is adapted to what is coded, with hidden layers.",
 )
-@options.json
-@options.verbose
+@options.no_verify
+@click.option(
+    "--keep-metadata",
+    is_flag=True,
+    help="Keep EXIF (without its thumbnail), XMP, colour profile, and tags of sounds. Images keep their colours.",
+)
+@options.batch
 def encode(
-    source: Path,
+    inputs: tuple[Path, ...],
     output: Path | None,
-    force: bool,
     quality: int | None,
     size: int | None,
     bpp: float | None,
@@ -64,11 +68,23 @@ def encode(
     seed: int,
     search: str | None,
     refine: str,
+    no_verify: bool,
+    keep_metadata: bool,
+    directory: Path | None,
+    recursive: bool,
+    jobs: int,
+    dask: str | None,
+    force: bool,
+    skip_existing: bool,
+    preserve_times: bool,
+    quiet: bool,
     as_json: bool,
 ) -> None:
-    """Encode an image or a sound to a .cmb file.
+    """Encode images and sounds to .cmb files.
 
-    -q, --size, --bpp, --kbps, --psnr and --snr exclude each other.
+    -q, --size, --bpp, --kbps, --psnr and --snr exclude each other. INPUT may be - for standard input, whose .cmb
+    file goes to standard output unless -o is given. Of several files the lines come in the order in which they are
+    finished; one that fails does not keep the others from being encoded.
 
     \b
     Examples:
@@ -76,17 +92,24 @@ def encode(
       combiner encode -q 8 speech.flac -o speech.cmb
       combiner encode --kbps 12 speech.flac
       combiner encode --size 20000 -e 9 photo.png
+      combiner encode --keep-metadata photo.jpg
+      combiner encode *.png -d coded/ --jobs 4
+      combiner encode -r photos/ -d coded/ --skip-existing
+      cat photo.png | combiner encode - > photo.cmb
     """
-    from .. import codec, files, goals, media, priors
+    from .. import media
+    from ..batch import Encoding, Places
+    from ..codec import Settings
+    from ..goals import Goal
+    from . import converting
 
-    clock = time.perf_counter()
-    target = output or files.default_output(source, ".cmb")
-    with files.atomic_output(target, force) as partial:
-        original = media.read_signal(source, display.note)
-        goal = goals.Goal(quality, size, bpp, kbps, psnr, snr)
-        prior, settings = goals.plan(original, goal, priors.find(prior_name) if prior_name else None)
-        settings = replace(settings, device=device, seed=seed, effort=effort, search=search, refine=refine)
-        with display.progress_bar() as report:
-            result = codec.encode(original, prior, settings, report)
-        partial.write_bytes(result.data)
-    display.report_encoded(source, target, original, result, prior.name, time.perf_counter() - clock, as_json)
+    goal = Goal(quality, size, bpp, kbps, psnr, snr)
+    settings = Settings(device=device, seed=seed, effort=effort, search=search, refine=refine, verify=not no_verify)
+    converting.convert(
+        inputs,
+        Encoding(goal, prior_name, settings, keep_metadata),
+        Places(output, directory, recursive, force, skip_existing, preserve_times),
+        converting.Running(jobs, dask),
+        converting.Showing(as_json, quiet),
+        media.IMAGE_SUFFIXES | media.SOUND_SUFFIXES,
+    )

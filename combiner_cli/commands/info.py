@@ -3,57 +3,96 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import PriorError
 from . import display, options
-from .sources import LARGEST_FILE, naming
+from .sources import each, listed, naming, read_file
+
+if TYPE_CHECKING:
+    from ..inspection import Inspection
+
+_BAR = 30  # characters for the whole payload
 
 
-@click.command()
-@click.argument("source", metavar="FILE.cmb", type=click.Path(path_type=Path))
+@click.command(epilog=options.exit_codes(1, 3, 4, 5))
+@click.argument("inputs", metavar="FILE.cmb...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@options.recursive
 @options.json
 @options.verbose
-def info(source: Path, as_json: bool) -> None:
-    """Show what is inside a .cmb file."""
-    from .. import bitstream, codec, files, priors
+def info(inputs: tuple[Path, ...], recursive: bool, as_json: bool) -> None:
+    """Show what is inside .cmb files.
 
-    data = files.read_bytes(source, LARGEST_FILE)
-    prior_name = None
-    with naming(source):
-        header, payload = bitstream.unpack(data)
-        groups = list(header.groups) or None
-        with suppress(PriorError):  # version 1 says how many groups there are, version 2 leaves it to the prior
-            prior = priors.find_id(header.prior_id)
-            prior_name = prior.name
-            groups = [len(indices) for indices in codec.read(data, prior).indices]
-    rate_name, rate = display.rate_of(len(data), header.kind, header.shape, header.sample_rate)
-    facts = {
+    Of each: the signal, the prior, and how many bytes of the file go to which stage of it. What only the prior knows
+    is left out where that is not on this machine. FILE.cmb may be - for standard input.
+
+    \b
+    Examples:
+      combiner info photo.cmb
+      combiner info -r coded/ --json
+    """
+    from .. import inspection, priors
+
+    def look(source: Path) -> None:
+        with naming(source):
+            found = inspection.inspect(read_file(source), priors.find_id)
+        click.echo(json.dumps(_facts(source, found)) if as_json else _text(source, found))
+
+    each(listed(inputs, recursive), look, display.failure_teller(as_json))
+
+
+def _facts(source: Path, found: Inspection) -> dict[str, object]:
+    rate_name, rate = display.rate_of(found.bytes, found.kind, found.shape, found.sample_rate)
+    return {
         "file": str(source),
-        "version": header.version,
-        "kind": header.kind,
-        "shape": list(header.shape),
-        "channels": header.channels,
-        "bit_depth": header.bit_depth,
-        "sample_rate": header.sample_rate,
-        "prior": prior_name,
-        "prior_id": f"{header.prior_id:08x}",
-        "groups": groups,
-        "bytes": len(data),
-        "payload_bytes": len(payload),
+        "version": found.version,
+        "kind": found.kind,
+        "shape": list(found.shape),
+        "channels": found.channels,
+        "bit_depth": found.bit_depth,
+        "sample_rate": found.sample_rate,
+        "prior": found.prior,
+        "prior_id": f"{found.prior_id:08x}",
+        "family": found.family,
+        "noise": found.noise,
+        "bytes": found.bytes,
+        "metadata_bytes": found.metadata_bytes,
+        "metadata": found.metadata.sizes(),
+        "header_bytes": found.header_bytes,
+        "class_bytes": found.class_bytes,
+        "group_bytes": found.group_bytes,
+        "groups": found.groups,
+        "stages": found.stages,
         rate_name: rate,
     }
-    if as_json:
-        click.echo(json.dumps(facts))
-        return
-    shape = display.shape_text(header.kind, header.shape, header.channels, header.sample_rate)
-    around = len(data) - len(payload)
-    click.echo(f"{source}: {shape}, {header.bit_depth} bits")
-    click.echo(f"  prior    {prior_name or 'not on this machine'} (id {header.prior_id:08x})")
-    click.echo(f"  size     {len(data):,} bytes, {display.rate_text(rate_name, rate)}")
-    counts = "unknown without the prior" if groups is None else ", ".join(f"{n:,}" for n in groups)
-    click.echo(f"  groups   {counts}")
-    click.echo(f"  payload  {len(payload):,} bytes, {around} around them")
+
+
+def _text(source: Path, found: Inspection) -> str:
+    """What people see, at most 80 columns wide but for the name of the file."""
+    rate = display.rate_text(*display.rate_of(found.bytes, found.kind, found.shape, found.sample_rate))
+    shape = display.shape_text(found.kind, found.shape, found.channels, found.sample_rate)
+    family = f", {found.family}" if found.family else ""
+    lines = [
+        f"{source}: {shape}, {found.bit_depth} bits",
+        f"  prior    {found.prior or 'not on this machine'} (id {found.prior_id:08x}{family})",
+        f"  size     {found.bytes:,} bytes, {rate}; file version {found.version}",
+        f"  header   {found.header_bytes:,} bytes with checksum",
+    ]
+    if found.noise is not None:
+        lines.insert(3, f"  noise    code {found.noise}")
+    if found.metadata_bytes:
+        lines.append(f"  metadata {found.metadata_bytes:,} bytes: {', '.join(display.metadata_parts(found.metadata))}")
+    if found.class_bytes:
+        lines.append(f"  classes  {found.class_bytes:,} bytes")
+    if found.group_bytes is None:
+        lines.append("  groups   unknown without the prior")
+        return "\n".join(lines)
+    lines.append(f"  groups   {found.group_bytes:,} bytes, {found.groups:,} groups")
+    most = max(map(len, found.stages), default=0)
+    for name, count in found.stages.items():
+        share = count / max(found.groups or 0, 1)
+        bar = "█" * round(share * _BAR)
+        lines.append(f"    {name:<{most}}  {count:>9,}  {100 * share:5.1f} %  {bar}".rstrip())
+    return "\n".join(lines)

@@ -62,7 +62,7 @@ class Request:
     sample_rate: int | None
 
 
-@click.command("learn-prior")
+@click.command("learn-prior", epilog=options.exit_codes(3, 6, 7, 9, 10))
 @click.argument("dataset", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="Prior to write: NAME.safetensors."
@@ -192,8 +192,9 @@ def learn_prior(dataset: Path, output: Path, force: bool, checkpoint: Path | Non
 
     \b
     Examples:
-      combiner learn-prior photographs/ --rate 0.5 --components 32 -o mine.safetensors
-      combiner learn-prior photographs/ --layers 2 --tile 64 --rate 0.3 -o mine.safetensors
+      combiner learn-prior photographs/ --rate 0.5 -o mine.safetensors
+      combiner learn-prior photographs/ --family pyramid -o mine.safetensors
+      combiner learn-prior photographs/ --layers 2 --tile 64 -o mine.safetensors
     """
     from .. import datasets, files, priors
 

@@ -23,6 +23,7 @@ from ..signals import coordinates
 FAMILY = "siren"
 
 _POINTS_AT_ONCE = 2**16  # rendered together: bounds the memory of large tiles and scales
+_ACTIVATIONS_AT_ONCE = 2**26  # likewise, of layers wider than any that is of use
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,9 @@ class Siren:
         """
         points = coordinates(self.extent, scale)
         values = np.empty((len(weights), self.outputs, points.shape[1]))
-        for first in range(0, points.shape[1], _POINTS_AT_ONCE):
-            some = slice(first, first + _POINTS_AT_ONCE)
+        step = max(1, min(_POINTS_AT_ONCE, _ACTIVATIONS_AT_ONCE // max(self.features, self.width)))
+        for first in range(0, points.shape[1], step):
+            some = slice(first, first + step)
             features = self.fourier_features(points[:, some])
             for tile in range(len(weights)):
                 values[tile, :, some] = self.forward(weights[tile : tile + 1], features)[0]

@@ -1,0 +1,199 @@
+"""What can be relied on, in figures, each with the command that makes it.
+
+python benchmarks/trust.py kodim05.png recording.flac
+
+The figures of `fuzz.md`, `stopped.md` and `load.md` are taken from there; everything else is measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from common import RESULTS, processor, write_table
+
+from combiner_cli import bitstream, codec, media, priors
+from combiner_cli.errors import CombinerError
+from combiner_cli.signals import Signal
+
+TESTS = Path(__file__).parent.parent / "tests"
+GOLDEN = TESTS / "golden"
+FILES = ("chained", "cifar10-4", "photo-6-grey")  # small ones, of versions 1, 2 and 3
+APPENDED = 64
+SIDE = (128, 192)
+Row = dict[str, object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photograph", type=Path)
+    parser.add_argument("recording", type=Path)
+    arguments = parser.parse_args()
+    rows = damage() + limits()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        image = media.read_signal(arguments.photograph)
+        part = np.ascontiguousarray(image.samples[: SIDE[0], : SIDE[1], :3])
+        media.write_signal(Signal("image", part), folder / "x.png")
+        media.write_signal(Signal("image", np.ascontiguousarray(part[:32, :32])), folder / "small.png")
+        sound = media.read_signal(arguments.recording)
+        media.write_signal(replace(sound, samples=sound.samples[: sound.sample_rate]), folder / "x.wav")
+        rows += determinism(folder)
+    rows += golden() + from_results()
+    notes = f"On {os.cpu_count()} cores of {processor()}, no GPU."
+    write_table("trust.md", "What can be relied on", notes, rows)
+
+
+def row(what: str, found: str, command: str = "python benchmarks/trust.py") -> Row:
+    return {"what": what, "found": found, "command": f"`{command}`"}
+
+
+def damage() -> list[Row]:
+    """Every change of a byte, every truncation, and appended bytes."""
+    dice, counts = random.Random(1), Counter[str]()
+    for data in ((GOLDEN / f"{name}.cmb").read_bytes() for name in FILES):
+        for place, right in enumerate(data):
+            for value in set(range(256)) - {right}:
+                counts["changes"] += 1
+                counts["changes refused"] += refused(data[:place] + bytes([value]) + data[place + 1 :])
+        for length in range(len(data)):
+            counts["truncations"] += 1
+            counts["truncations refused"] += refused(data[:length])
+        for count in range(1, APPENDED + 1):
+            for more in (bytes(count), b"\xff" * count, dice.randbytes(count)):
+                counts["extensions"] += 1
+                counts["extensions refused"] += refused(data + more)
+    titles = {
+        "changes": f"every other value of every byte of {len(FILES)} files, of versions 1, 2 and 3",
+        "truncations": "every truncation of them",
+        "extensions": f"1 to {APPENDED} bytes added to them",
+    }
+    return [row(title, f"{counts[f'{kind} refused']:,} of {counts[kind]:,} refused") for kind, title in titles.items()]
+
+
+def refused(data: bytes) -> bool:
+    """Whether a file is refused as damaged, which the command line turns into exit code 4."""
+    try:
+        codec.decode(data, priors.find_id)
+    except CombinerError as error:
+        return error.exit_code == 4
+    return False
+
+
+def limits() -> list[Row]:
+    """A small file that declares a gigantic image."""
+    header = bitstream.Header(priors.find("photo-6").id, "image", (2**32 - 1, 2**32 - 1), 3, 8, None, noise=20)
+    data = bitstream.pack(header, bytes(2))
+    with tempfile.TemporaryDirectory() as name:
+        source = Path(name) / "x.cmb"
+        source.write_bytes(data)
+        # a process of its own, so that the peak memory is that of this one command
+        script = (
+            "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], capture_output=True); "
+            "print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        )
+        command = [sys.executable, "-c", script, sys.executable, "-m", "combiner_cli", "decode", str(source)]
+        times = []
+        for _ in range(5):
+            clock = time.perf_counter()
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            times.append(time.perf_counter() - clock)
+        code, memory = map(int, done.stdout.split())
+    found = f"exit code {code} in {min(times):.2f} s, {memory / 1024:.0f} MB, start-up included, best of {len(times)}"
+    return [row(f"{len(data)} bytes that declare 4294967295x4294967295 pixels", found)]
+
+
+def determinism(folder: Path) -> list[Row]:
+    """Files and samples of three processes with one and two threads."""
+    rows = []
+    for source, prior in ((folder / "x.png", None), (folder / "x.wav", None), (folder / "small.png", "cifar10-2")):
+        digests = set()
+        for number, threads in enumerate((1, 1, 2)):
+            coded = folder / f"{number}.cmb"
+            command = ["encode", source, "-o", coded, "-f", "--threads", threads, "--device", "cpu", "-e", 2]
+            command += ["--prior", prior] if prior else []
+            facts = combiner(*command)
+            back = folder / f"{number}{source.suffix}"
+            combiner("decode", coded, "-o", back, "-f", threads=threads)
+            digests.add(hashlib.sha256(coded.read_bytes() + back.read_bytes()).hexdigest())
+        same = "the same bytes" if len(digests) == 1 else f"{len(digests)} different results"
+        rows.append(row(f"{facts['prior']}: encoded and decoded by three processes, with 1, 1 and 2 threads", same))
+    return rows
+
+
+def combiner(*arguments: object, threads: int = 1) -> dict[str, object]:
+    limit = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    command = [sys.executable, "-m", "combiner_cli", *map(str, arguments), "--json"]
+    environment = {**os.environ, **({} if "encode" in arguments else limit)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def golden() -> list[Row]:
+    """Files that earlier programs wrote."""
+    os.environ[priors.SEARCH_VARIABLE] = str(GOLDEN)
+    latents = json.loads((GOLDEN / "latents.json").read_text())
+    samples = json.loads((GOLDEN / "digests.json").read_text())
+    counts = Counter[str]()
+    for name, expected in latents.items():
+        data = (GOLDEN / f"{name}.cmb").read_bytes()
+        prior = priors.find_id(bitstream.unpack(data)[0].prior_id)
+        found = np.concatenate(codec.read(data, prior).z).astype("<f4")
+        counts["latents"] += hashlib.sha256(found.tobytes()).hexdigest() == expected
+        if name in samples:
+            decoded = codec.decode(data, priors.find_id).samples
+            little = decoded.astype(decoded.dtype.newbyteorder("<"))
+            counts["samples"] += hashlib.sha256(little.tobytes()).hexdigest() == samples[name]["sha256"]
+    text = f"latents of {counts['latents']} of {len(latents)}, samples of {counts['samples']} of {len(samples)}"
+    return [row("golden files that decode as on the day they were written", text, "pytest tests/test_golden.py")]
+
+
+def from_results() -> list[Row]:
+    """Figures of other pages."""
+    rows = []
+    for cells in table_of("fuzz.md"):
+        kind = {"header": "headers through the parser", "file": "files decoded", "prior": "priors loaded and used"}[
+            cells["case"]
+        ]
+        escaped = cells.get("FINDING", "0")
+        rows.append(
+            row(
+                f"{cells['cases']} mutated {kind}",
+                f"{escaped} errors of another type, longest {cells['longest, s']} s",
+                "make fuzz",
+            )
+        )
+    for cells in table_of("stopped.md"):
+        complete, absent, kept = (cells[name] for name in ("target complete", "absent", "old one untouched"))
+        found = f"{complete} complete, {absent} absent, {kept} untouched, {cells['faults']} faults"
+        rows.append(row(f"{cells['command']}, {cells['times']} times {cells['stopped by']}", found, "make kill"))
+    for cells in table_of("load.md"):
+        found = f"{cells['peak MB']} MB, bound {cells['bound MB']} MB"
+        rows.append(row(f"peak memory: {cells['what']}", found, "python benchmarks/load.py"))
+    return rows
+
+
+def table_of(name: str) -> list[dict[str, str]]:
+    """The rows of a Markdown table; none if it has not been made."""
+    if not (RESULTS / name).exists():
+        return []
+    lines = [line for line in (RESULTS / name).read_text().splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    return [dict(zip(cells[0], row_cells, strict=True)) for row_cells in cells[2:]]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Quality of decoded signals, as numbers in the columns of tables."""
+
+from __future__ import annotations
+
+import math
+import operator
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import metrics
+from ..signals import Kind, Signal
+from .curves import decibels
+
+SMALLEST_SIDE = 161  # of an image with MS-SSIM: five scales of a window of eleven pixels
+SPEECH_RATE = 16000  # Hz
+
+_FLOOR = 1e-6  # of the power of the loudest place of the original
+_SILENCE = np.finfo(np.float64).tiny
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of quality.
+
+    Attributes:
+        column: its name in CSV files.
+        title: its name in tables.
+        of: the measure, of an original and what was decoded; ``None`` where it is not defined.
+        rises: whether more is better.
+        scale: to numbers that rise with the quality and in which curves are about straight.
+        words: what it is, for the notes of tables.
+        digits: behind the point in tables.
+        unit: of its numbers, empty for none.
+        drawn_to_scale: whether plots show the numbers of ``scale``, in dB.
+    """
+
+    column: str
+    title: str
+    of: Callable[[Signal, Signal], float | None]
+    rises: bool
+    scale: Callable[[float], float]
+    words: str
+    digits: int = 2
+    unit: str = ""
+    drawn_to_scale: bool = False
+
+
+def multiscale_similarity(original: Signal, decoded: Signal) -> float | None:
+    """MS-SSIM with the usual window and weights, mean over the channels; of an image that is too small ``None``."""
+    if min(original.shape) < SMALLEST_SIDE:
+        return None
+    import torch
+    from pytorch_msssim import ms_ssim
+
+    pair = [torch.from_numpy(signal.samples.astype(np.float32)).movedim(-1, 0)[None] for signal in (original, decoded)]
+    return float(ms_ssim(*pair, data_range=float(2**original.bit_depth - 1)))
+
+
+def intelligibility(original: Signal, decoded: Signal) -> float | None:
+    """ESTOI, mean over the channels; of a sound that is too short or silent ``None``."""
+    if not original.samples.any():
+        return None
+    import pystoi
+
+    rate, pairs = original.sample_rate, zip(original.samples.T, decoded.samples.T, strict=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # too little sound is a warning and a number that means nothing
+        try:
+            return float(np.mean([pystoi.stoi(one, other, rate, extended=True) for one, other in pairs]))
+        except (RuntimeWarning, ValueError):
+            return None
+
+
+def spectral_distance(original: Signal, decoded: Signal) -> float:
+    """Distance of the logarithms of two spectrograms: rms over frequencies, mean over time and channels, in dB."""
+    distances = []
+    for pair in zip(original.samples.T, decoded.samples.T, strict=True):
+        powers = [short_time_power(samples.astype(np.float64), original.sample_rate or 1) for samples in pair]
+        floor = _FLOOR * max(float(powers[0].max()), _SILENCE)
+        levels = [10 * np.log10(np.maximum(power, floor)) for power in powers]
+        distances.append(np.sqrt(np.square(levels[0] - levels[1]).mean(axis=1)).mean())
+    return float(np.mean(distances))
+
+
+def short_time_power(samples: npt.NDArray[np.float64], sample_rate: int) -> npt.NDArray[np.float64]:
+    """Power by time and frequency of ``(frames,)`` samples, Hann windows of about 32 ms, half overlapping."""
+    length = 2 ** round(math.log2(0.032 * sample_rate))
+    padded = np.pad(samples, (0, max(0, length - len(samples))))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, length)[:: length // 2]
+    power: npt.NDArray[np.float64] = np.square(np.abs(np.fft.rfft(windows * np.hanning(length), axis=1)))
+    return power
+
+
+PSNR = Measure(
+    "psnr",
+    "PSNR",
+    metrics.psnr,
+    True,
+    float,
+    "PSNR is over all samples of a file: of images with the highest integer as the peak, of sounds mapped to [0, 1] "
+    "with a peak of 1.",
+    unit="dB",
+)
+SNR = Measure(
+    "snr",
+    "SNR",
+    metrics.signal_to_noise,
+    True,
+    float,
+    "SNR is the energy of a sound over that of the error.",
+    unit="dB",
+)
+MS_SSIM = Measure(
+    "ms_ssim",
+    "MS-SSIM",
+    multiscale_similarity,
+    True,
+    decibels,
+    "MS-SSIM (package pytorch-msssim) is the mean over the channels, 1 for equal images; in plots and for BD-rates it "
+    "is in dB, −10 log10(1 − MS-SSIM).",
+    digits=4,
+    drawn_to_scale=True,
+)
+ESTOI = Measure(
+    "estoi",
+    "ESTOI",
+    intelligibility,
+    True,
+    decibels,
+    "ESTOI (package pystoi) foretells from the envelopes of bands up to 4.3 kHz how intelligible speech is, up to "
+    "1. It is no measure of how good it sounds.",
+    digits=3,
+)
+LSD = Measure(
+    "lsd",
+    "LSD",
+    spectral_distance,
+    False,
+    operator.neg,
+    "Log-spectral distance in dB, less is better: windows of 23 ms, rms over frequencies, mean over time "
+    "and channels. What is more than 60 dB under the loudest place of a clip counts as 60 dB under it.",
+    unit="dB",
+)
+
+
+def second_measure(kind: Kind, sample_rates: set[int | None]) -> Measure:
+    """What is measured beside PSNR: of images MS-SSIM, of speech at 16 kHz ESTOI, of other sounds LSD."""
+    if kind == "image":
+        return MS_SSIM
+    return ESTOI if sample_rates == {SPEECH_RATE} else LSD

@@ -1,0 +1,113 @@
+"""Pillow opens and saves ``.cmb`` images once this module is imported.
+
+    Example:
+    import combiner_cli.pillow_plugin
+        from PIL import Image
+
+        image = Image.open("photo.cmb")
+        image.save("again.cmb", bits_per_pixel=0.5)
+
+Opening reads the header alone; the image is decoded when its pixels are asked for. ``save`` takes the arguments of
+:func:`combiner_cli.api.encode` by the same names, and ``keep_metadata=True`` for Exif and colour profile.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from . import api, bitstream, media, metadata
+from .errors import CombinerError
+from .metadata import Metadata
+from .signals import Signal
+
+FORMAT = "CMB"
+_OPTIONS = ("quality", "size", "bits_per_pixel", "psnr", "effort", "prior", "device", "seed")
+_MODES = {(1, 8): "L", (2, 8): "LA", (3, 8): "RGB", (4, 8): "RGBA", (1, 16): "I;16"}
+
+
+class CombinerImageFile(ImageFile.ImageFile):
+    """An image in a ``.cmb`` file."""
+
+    format = FORMAT
+    format_description = "Bayesian implicit neural representation"
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        self._data: bytes | None = self.fp.read()
+        try:
+            inner, packed = bitstream.split_metadata(self._data)
+            header, _ = bitstream.unpack(inner)
+            found = metadata.unpack(packed)
+        except CombinerError as error:
+            raise SyntaxError(str(error)) from error
+        if header.kind != "image":
+            raise SyntaxError("the file holds a sound")
+        # of colours of 16 bits Pillow has no mode: they come with 8
+        self._mode = _MODES.get((header.channels, header.bit_depth)) or _MODES[header.channels, 8]
+        self._size = header.shape[1], header.shape[0]
+        self.info["prior_id"] = f"{header.prior_id:08x}"
+        parts = {"exif": found.exif, "icc_profile": found.icc, "xmp": found.xmp}
+        self.info |= {name: part for name, part in parts.items() if part}
+
+    def load(self) -> Any:
+        """Decode the image, once.
+
+        Raises:
+            OSError: its prior is missing, it does not decode, or has more pixels than are rendered.
+        """
+        if self._data is not None:
+            try:
+                decoded = api.decode(self._data)
+            except CombinerError as error:
+                raise OSError(str(error)) from error
+            self.im = _picture(decoded).im
+            self._data = None
+            self.tile = []
+            if self._exclusive_fp and self.fp is not None:
+                self.fp.close()
+            self.fp = None
+        return super().load()
+
+
+def _picture(decoded: Signal) -> Image.Image:
+    samples = decoded.samples[:, :, 0] if decoded.channels == 1 else decoded.samples
+    if decoded.bit_depth == 16 and decoded.channels > 1:
+        samples = np.rint(samples.astype(np.float32) / 257).astype(np.uint8)
+    return Image.fromarray(samples)
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(bitstream.MAGIC)
+
+
+def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    """Encode an image as the command line would encode it from a PNG file."""
+    del filename
+    given = dict(image.encoderinfo)
+    options = {name: given[name] for name in _OPTIONS if name in given}
+    try:
+        signal, found = _signal(image, given.get("exif") or image.getexif(), bool(given.get("keep_metadata")))
+        file.write(metadata.wrapped(api.encode(signal, **options).data, metadata.pack(found)))
+    except CombinerError as error:
+        raise OSError(str(error)) from error
+
+
+def _signal(image: Image.Image, exif: Any, keep: bool) -> tuple[Signal, Metadata]:
+    content = BytesIO()
+    if image.mode not in {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}:
+        raise OSError(f"cannot write mode {image.mode} as {FORMAT}")
+    image.save(content, "PNG", compress_level=0, exif=exif)
+    if keep:
+        return media.read_with_metadata(content.getvalue(), Path("image"))
+    return media.read_signal_bytes(content.getvalue(), Path("image")), Metadata()
+
+
+Image.register_open(FORMAT, CombinerImageFile, _accept)
+Image.register_save(FORMAT, _save)
+Image.register_extension(FORMAT, ".cmb")
+Image.register_mime(FORMAT, "image/x-combiner")

@@ -1,0 +1,468 @@
+"""Hostile headers, files and priors by the million: nothing but a CombinerError may come of them.
+
+Every case is a function of its kind and number, so that a finding can be made again:
+
+    python tests/fuzzing.py                                # all of it; goes on where it was stopped
+    python tests/fuzzing.py --headers 2000 --files 100 --priors 100 --state ""
+    python tests/fuzzing.py --case file 1234               # one case, with its traceback
+"""
+
+from __future__ import annotations
+
+import argparse
+import binascii
+import collections
+import json
+import random
+import resource
+import signal
+import struct
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import msgpack
+import numpy as np
+from families import packed_file, random_file, tiny_priors
+
+from combiner_cli import bitstream, codec, priors
+from combiner_cli.errors import CombinerError, PriorError
+
+GOLDEN = Path(__file__).parent / "golden"
+CHUNK = {"header": 20000, "file": 200, "prior": 200}  # cases that are counted, and written down, together
+SECONDS = 20  # that a case may take; a usual one takes milliseconds
+GIGABYTES = 6  # of addresses that a process may have, most of them torch's
+MOST_POINTS = 4096  # that a file may declare
+_NUMBERS = (
+    0,
+    1,
+    2,
+    127,
+    128,
+    255,
+    256,
+    65535,
+    65536,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**32,
+    2**63,
+    2**64 - 1,
+    -1,
+    -(2**63),
+)
+_BYTES = (0x00, 0x01, 0x7F, 0x80, 0x90, 0x91, 0x9F, 0xA0, 0xC0, 0xC3, 0xC4, 0xC9, 0xCB, 0xCF, 0xD3, 0xDC, 0xDF, 0xFF)
+_JSON = (
+    None,
+    True,
+    0,
+    -1,
+    1,
+    2,
+    16,
+    2**31,
+    2**70,
+    0.0,
+    -1.5,
+    1e308,
+    1e999,
+    float("nan"),
+    "",
+    "x",
+    "siren",
+    "image",
+    [],
+    {},
+)
+_FLOATS = (float("nan"), float("inf"), -float("inf"), 6e4, -6e4, 3e38, 1e-40, 0.0)
+
+
+class TooSlow(BaseException):
+    """A case took longer than ``SECONDS``; nothing on the way may take it for an error of its own."""
+
+
+def header_case(number: int) -> str:
+    """The outcome of parsing a mutated header; every other one has a right checksum."""
+    dice = random.Random(f"header {number}")
+    if dice.random() < 0.5:
+        content = bitstream.MAGIC + _random_header(dice) + dice.randbytes(dice.randrange(8))
+    else:
+        content = mutated(dice.choice(_seeds())[:-4], dice, near=30)
+    checksum = binascii.crc32(content).to_bytes(4, "big") if number % 2 else dice.randbytes(4)
+    return _outcome(lambda: bitstream.unpack(content + checksum))
+
+
+def file_case(number: int) -> str:
+    """The outcome of decoding a file of some family; most are consistent enough to get far."""
+    dice = random.Random(f"file {number}")
+    prior = dice.choice(list(tiny_priors().values()))
+    header, payload = random_file(prior, dice)
+    kind = dice.random()
+    if kind < 0.5:
+        header = _changed(header, dice)
+    if kind > 0.3:
+        payload = mutated(payload, dice)
+    try:
+        data = bitstream.pack(header, payload)
+    except (OverflowError, TypeError, ValueError):  # a number that no header can hold
+        data = bitstream.pack(random_file(prior, dice)[0], payload)
+    ignore = dice.random() < 0.2
+    if dice.random() < 0.3:
+        data = mutated(data, dice)
+        if dice.random() < 0.8 and not ignore:
+            data = data[:-4] + binascii.crc32(data[:-4]).to_bytes(4, "big")
+    scale = dice.choice((1, 1, 1, 2, 3))
+    return _outcome(lambda: _decoded(data, prior, scale, ignore))
+
+
+def _decoded(data: bytes, prior, scale: int, ignore: bool) -> None:
+    def find(prior_id: int):
+        if prior_id != prior.id:
+            raise PriorError("another prior")
+        return prior
+
+    header, _ = bitstream.unpack(data, ignore)
+    signal_ = codec.decode(data, find, scale, MOST_POINTS, ignore_checksum=ignore)
+    wanted = (*(length * scale for length in header.shape), header.channels)
+    if signal_.samples.shape != wanted:
+        raise AssertionError(f"{signal_.samples.shape} came instead of {wanted}")
+
+
+def prior_case(number: int) -> str:
+    """The outcome of loading a mutated prior and, should that work, of decoding a file with it."""
+    return _outcome(lambda: _loaded_and_used(prior_data(number), number))
+
+
+def prior_data(number: int) -> bytes:
+    """The mutated prior of a case."""
+    dice = random.Random(f"prior {number}")
+    data = dice.choice(_stored_priors())
+    kind = dice.random()
+    if kind < 0.2:
+        return mutated(data, dice, near=300)
+    if kind < 0.3:
+        return mutated(data, dice)
+    return _with_changed_json(data, dice) if kind < 0.65 else _with_changed_tensor(data, dice)
+
+
+def _loaded_and_used(data: bytes, number: int) -> None:
+    with tempfile.NamedTemporaryFile(suffix=priors.SUFFIX, dir=_folder()) as file:
+        file.write(data)
+        file.flush()
+        prior = priors.load(Path(file.name))
+    content = packed_file(prior, number)
+    header, _ = bitstream.unpack(content)
+    if prior.tiling(header.shape, header.channels).tiles > 10000:
+        return  # tiles of one sample: a matter of patience
+    codec.decode(content, lambda _: prior, 1, MOST_POINTS)
+
+
+def mutated(data: bytes, dice: random.Random, near: int | None = None) -> bytes:
+    """Data with one to four changes, all of them among the first ``near`` bytes."""
+    changed = bytearray(data)
+    for _ in range(dice.choice((1, 1, 1, 2, 4))):
+        end = min(len(changed), near or len(changed))
+        place = dice.randrange(end + 1)
+        match dice.randrange(7):
+            case 0 if end:
+                changed[min(place, end - 1)] ^= 1 << dice.randrange(8)
+            case 1 if end:
+                changed[min(place, end - 1)] = dice.choice(_BYTES)
+            case 2:
+                changed[place:place] = dice.randbytes(dice.randint(1, 9))
+            case 3:
+                del changed[place : place + dice.randint(1, 9)]
+            case 4:
+                del changed[place:]
+            case 5:
+                changed[place : place + 9] = msgpack.packb(dice.choice(_NUMBERS))
+            case _:
+                changed[place:place] = changed[:place]
+    return bytes(changed)
+
+
+def _random_header(dice: random.Random) -> bytes:
+    """An array of msgpack objects, most of them what a header has in that place."""
+    usual = [dice.randint(0, 4), dice.getrandbits(32), dice.randrange(17), dice.randint(1, 99), dice.randint(1, 99)]
+    usual += [dice.randint(0, 200), dice.randint(0, 99), [dice.randint(0, 130) for _ in range(dice.choice((9, 11, 8)))]]
+    fields = usual[: dice.choice((6, 6, 8, 8, dice.randrange(9)))]
+    for _ in range(dice.choice((0, 1, 1, 2))):
+        if fields:
+            place = dice.randrange(len(fields))
+            deep: object = dice.choice(_NUMBERS)
+            for _ in range(dice.choice((0, 1, 2, 20))):
+                deep = [deep]
+            odd = (
+                None,
+                True,
+                1.5,
+                "name",
+                b"bytes",
+                [],
+                {},
+                {1: 2},
+                msgpack.ExtType(5, b"x"),
+                msgpack.Timestamp(1),
+                deep,
+            )
+            fields[place] = dice.choice((*odd, *_NUMBERS))
+    packed: bytes = msgpack.packb(fields)
+    return packed
+
+
+def _changed(header: bitstream.Header, dice: random.Random) -> bitstream.Header:
+    """A header with one or two fields out of the ordinary."""
+    numbers = [number for number in _NUMBERS if 0 <= number < 2**32]
+    for _ in range(dice.choice((1, 1, 2))):
+        odd = dice.choice(numbers)
+        match dice.randrange(8):
+            case 0:
+                header = replace(header, shape=tuple(dice.choice((length, odd, 1)) for length in header.shape))
+            case 1:
+                header = replace(header, channels=dice.randint(1, 4))
+            case 2 if header.sample_rate:
+                header = replace(header, sample_rate=odd)
+            case 3 if header.groups:
+                header = replace(header, groups=tuple(dice.choices((odd, 3), k=dice.randint(1, 5))))
+            case 4 if header.noise is not None:
+                header = replace(header, noise=odd % 256)
+            case 5 if header.class_bytes is not None:
+                header = replace(header, class_bytes=odd)
+            case 6 if header.class_bytes is not None:
+                header = replace(header, densities=tuple(dice.choice((0, 127, 128, 96)) for _ in range(8)))
+            case _:
+                header = replace(header, chains=dice.choice((1, 64, 65, 0)), noise=header.noise)
+    return header
+
+
+def _with_changed_json(data: bytes, dice: random.Random) -> bytes:
+    """A prior whose header or configuration says something else in one to three places."""
+    header, rest = _header_of(data), data[8 + int.from_bytes(data[:8], "little") :]
+    metadata = header["__metadata__"]
+    if dice.random() < 0.7:
+        configuration = json.loads(metadata["configuration"])
+        for _ in range(dice.randint(1, 3)):
+            _disturb(configuration, dice)
+        metadata["configuration"] = json.dumps(configuration)
+    elif dice.random() < 0.5:
+        odd = (dice.choice(priors.FORMATS), "combiner-prior-9", "", "[" * 2000, '{"kind": "image"}', "1e999", "\0")
+        metadata[dice.choice(("format", "configuration", "name", "id"))] = dice.choice(odd)
+    else:
+        _disturb(header, dice)
+    return _joined(header, rest)
+
+
+def _disturb(value: object, dice: random.Random) -> None:
+    """Change something somewhere within a JSON object or array."""
+    keys = list(value) if isinstance(value, dict) else list(range(len(value)))  # type: ignore[arg-type]
+    if not keys:
+        return
+    key = dice.choice(keys)
+    inner = value[key]  # type: ignore[index]
+    if isinstance(inner, dict | list) and inner and dice.random() < 0.8:
+        _disturb(inner, dice)
+    elif isinstance(value, dict) and dice.random() < 0.15:
+        del value[key]
+    elif isinstance(inner, int) and not isinstance(inner, bool) and dice.random() < 0.5:
+        value[key] = dice.choice((inner + 1, inner - 1, 2 * inner, -inner, inner * 2**20, float(inner)))  # type: ignore[index]
+    else:
+        value[key] = dice.choice(_JSON)  # type: ignore[index]
+
+
+def _with_changed_tensor(data: bytes, dice: random.Random) -> bytes:
+    """A prior of which one tensor has other values, or another type or shape with as many bytes as that takes."""
+    header, begin = _header_of(data), 8 + int.from_bytes(data[:8], "little")
+    names = sorted(set(header) - {"__metadata__"})
+    tensors = {
+        name: data[begin + header[name]["data_offsets"][0] : begin + header[name]["data_offsets"][1]] for name in names
+    }
+    kinds = {"F16": np.float16, "F32": np.float32, "I32": np.int32, "I16": np.int16, "I8": np.int8}
+    for _ in range(dice.randint(1, 3)):
+        name = dice.choice(names)
+        kind, shape = kinds[header[name]["dtype"]], tuple(header[name]["shape"])
+        values = np.frombuffer(tensors[name], dtype=kind).reshape(shape).copy()
+        match dice.choice((0, 0, 0, 1, 1, 1, 2, 3, 4)):
+            case 0 if values.size:
+                limits = np.iinfo(kind) if values.dtype.kind == "i" else None
+                odd = dice.choice((limits.min, limits.max, -1, 0, 1) if limits else _FLOATS)
+                with np.errstate(over="ignore"):
+                    values.reshape(-1)[dice.randrange(values.size) if dice.random() < 0.5 else slice(None)] = odd
+            case 1 if values.size:
+                values.reshape(-1).view(np.uint8)[:] = np.frombuffer(dice.randbytes(values.nbytes), np.uint8)
+            case 2:
+                odd_shape = dice.choice(((), (0,), (*shape, 1), shape[:-1], shape[::-1], (2, *shape)))
+                values = np.resize(values, odd_shape).astype(kind)
+            case 3:
+                with np.errstate(invalid="ignore", over="ignore"):
+                    values = values.astype(dice.choice(list(kinds.values())))
+            case _:
+                values = values[..., : dice.randrange(values.shape[-1] + 1)] if values.ndim else values
+        named = {np.dtype(own): text for text, own in kinds.items()}
+        tensors[name], header[name] = values.tobytes(), {"dtype": named[values.dtype], "shape": list(values.shape)}
+    place, rest = 0, b""
+    for name in names:
+        header[name]["data_offsets"] = [place, place + len(tensors[name])]
+        place, rest = place + len(tensors[name]), rest + tensors[name]
+    return _joined(header, rest)
+
+
+def _header_of(data: bytes) -> dict:
+    found: dict = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return found
+
+
+def _joined(header: dict, rest: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + rest
+
+
+_made: dict[str, list[bytes]] = {}
+
+
+def _seeds() -> list[bytes]:
+    """Files to begin with: golden ones, and one of each tiny prior."""
+    if "files" not in _made:
+        golden = [path.read_bytes() for path in sorted(GOLDEN.glob("*.cmb"))]
+        _made["files"] = golden + [packed_file(prior, 1) for prior in tiny_priors().values()]
+    return _made["files"]
+
+
+def _stored_priors() -> list[bytes]:
+    if "priors" not in _made:
+        _made["priors"] = []
+        for prior in tiny_priors().values():
+            with tempfile.NamedTemporaryFile(suffix=priors.SUFFIX) as file:
+                priors.save(prior, Path(file.name))
+                _made["priors"].append(Path(file.name).read_bytes())
+    return _made["priors"]
+
+
+def _folder() -> str | None:
+    """Where files are written many times over: in memory, where there is such a place."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+def _outcome(run: Callable[[], object]) -> str:
+    """What came of a case, in a word. Anything but success and a CombinerError goes through."""
+    try:
+        run()
+    except CombinerError as error:
+        if "\n" in str(error) or not str(error):
+            raise AssertionError(f"an error is to be one line: {error!r}") from error
+        return type(error).__name__
+    return "accepted"
+
+
+CASES: dict[str, Callable[[int], str]] = {"header": header_case, "file": file_case, "prior": prior_case}
+
+
+@contextmanager
+def bounded(seconds: float) -> Iterator[None]:
+    """Raise TooSlow where the block takes longer."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise TooSlow
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def run_chunk(kind: str, first: int, last: int) -> tuple[dict[str, int], list[tuple[int, str]], float]:
+    """Outcomes and how many of each, findings with what escaped, and the longest case in seconds."""
+    counts: collections.Counter[str] = collections.Counter()
+    findings, longest = [], 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # what numpy only warns of is a finding too
+        for number in range(first, last):
+            clock = time.perf_counter()
+            try:
+                with bounded(SECONDS):
+                    counts[CASES[kind](number)] += 1
+            except (Exception, TooSlow) as error:  # whatever escapes is what is looked for
+                counts["FINDING"] += 1
+                findings.append((number, "".join(traceback.format_exception(error)[-3:])[-1500:]))
+            longest = max(longest, time.perf_counter() - clock)
+    return dict(counts), findings, longest
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (GIGABYTES << 30, GIGABYTES << 30))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--headers", type=int, default=1_000_000)
+    parser.add_argument("--files", type=int, default=20_000)
+    parser.add_argument("--priors", type=int, default=20_000)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--state", default=".fuzz.jsonl", help="chunks that are done; none is kept if this is empty")
+    parser.add_argument("--table", type=Path, help="write the counts to this Markdown file")
+    parser.add_argument("--case", nargs=2, metavar=("KIND", "NUMBER"), help="run one case alone")
+    arguments = parser.parse_args()
+    if arguments.case:
+        print(CASES[arguments.case[0]](int(arguments.case[1])))
+        return
+    asked = {"header": arguments.headers, "file": arguments.files, "prior": arguments.priors}
+    chunks = [
+        (kind, first, min(first + CHUNK[kind], count))
+        for kind, count in asked.items()
+        for first in range(0, count, CHUNK[kind])
+    ]
+    state = Path(arguments.state) if arguments.state else None
+    done = (
+        {tuple(row["chunk"]): row for row in map(json.loads, state.read_text().splitlines())}
+        if state and state.exists()
+        else {}
+    )
+    left = [chunk for chunk in chunks if chunk not in done]
+    with ProcessPoolExecutor(arguments.jobs, initializer=_limit_memory) as pool:
+        for future in as_completed(waiting := {pool.submit(run_chunk, *chunk): chunk for chunk in left}):
+            counts, findings, longest = future.result()
+            row = {"chunk": waiting[future], "counts": counts, "findings": findings, "longest": longest}
+            done[waiting[future]] = row
+            if state:
+                with state.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+            for number, escaped in findings:
+                print(f"{waiting[future][0]} {number}: {escaped}", flush=True)
+            print(f"{len(done)}/{len(chunks)} chunks, {waiting[future]}: {counts}", file=sys.stderr, flush=True)
+    table = table_of([done[chunk] for chunk in chunks])
+    print(table)
+    if arguments.table:
+        arguments.table.write_text(
+            f"# Fuzzing\n\n`python tests/fuzzing.py`, every case at most {SECONDS} s.\n\n{table}"
+        )
+    sys.exit(any(row["findings"] for row in done.values()))
+
+
+def table_of(rows: list[dict]) -> str:
+    """Counts by kind and outcome, as Markdown."""
+    totals: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    longest: dict[str, float] = collections.defaultdict(float)
+    for row in rows:
+        kind = row["chunk"][0]
+        totals[kind].update(row["counts"])
+        longest[kind] = max(longest[kind], row["longest"])
+    outcomes = sorted({outcome for counts in totals.values() for outcome in counts})
+    lines = [f"| case | cases | {' | '.join(outcomes)} | longest, s |", "|---|" + "---|" * (len(outcomes) + 2)]
+    for kind, counts in totals.items():
+        cells = [f"{sum(counts.values()):,}", *(f"{counts[outcome]:,}" for outcome in outcomes), f"{longest[kind]:.2f}"]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Hostile headers, files and priors: a part of what `make fuzz` runs, and all that it ever found."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import families
+import fuzzing
+import msgpack
+import pytest
+
+from combiner_cli import bitstream, codec, priors
+from combiner_cli.errors import CombinerError, DamagedFileError
+
+HOSTILE = sorted((Path(__file__).parent / "hostile").iterdir())
+PART = {"header": 60_000, "file": 2000, "prior": 2000}
+
+
+@pytest.mark.parametrize("kind", sorted(PART))
+def test_nothing_but_a_combiner_error_escapes(kind):
+    counts, findings, _ = fuzzing.run_chunk(kind, 0, PART[kind])
+    assert not findings, "\n".join(words for _, words in findings)
+    assert sum(counts.values()) == PART[kind]
+    assert counts["accepted"] > 0.05 * PART[kind]  # what is refused at the door tests the door alone
+    assert counts["DamagedFileError"] > 0.1 * PART[kind]
+
+
+@pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.name)
+def test_what_was_found_stays_mended(path):
+    if path.suffix == priors.SUFFIX:
+        with pytest.raises(CombinerError):
+            priors.load(path)
+        return
+    data = path.read_bytes()
+    for prior in families.tiny_priors().values():
+        with pytest.raises(CombinerError):
+            codec.decode(data, lambda _, prior=prior: prior, most_points=fuzzing.MOST_POINTS)
+
+
+def test_the_fuzzer_finds_faults(monkeypatch):
+    """An error of another type, a warning, an error of several lines, and a case without end are findings."""
+
+    def warns(_):
+        import warnings
+
+        warnings.warn("overflow", RuntimeWarning, stacklevel=1)
+        return "accepted"
+
+    def endless(_):
+        while True:
+            pass
+
+    def lines():
+        raise DamagedFileError("one\ntwo")
+
+    monkeypatch.setattr(fuzzing, "SECONDS", 0.05)
+    for case in (lambda _: [][1], warns, lambda _: fuzzing._outcome(lines), endless):
+        monkeypatch.setitem(fuzzing.CASES, "header", case)
+        counts, findings, _ = fuzzing.run_chunk("header", 3, 4)
+        assert counts == {"FINDING": 1}
+        assert findings[0][0] == 3
+
+
+def test_cases_can_be_made_again():
+    for kind in PART:
+        first, second = (fuzzing.run_chunk(kind, 70, 90)[0] for _ in range(2))
+        assert first == second
+
+
+def test_lengths_in_a_header_are_limited():
+    for value in ("text", b"bytes", {1: 2}, msgpack.ExtType(5, b"x"), msgpack.Timestamp(1), list(range(17))):
+        content = bitstream.MAGIC + msgpack.packb([1, value, 2, 3, 5, 4])
+        with pytest.raises(DamagedFileError, match="header cannot be read"):
+            bitstream.unpack(content + b"\0\0\0\0", ignore_checksum=True)
+
+
+def test_a_hostile_wide_network_is_rendered_in_little_memory(monkeypatch):
+    """All points of a tile at once would take gigabytes."""
+    import numpy as np
+
+    from combiner_cli.models import siren
+    from combiner_cli.signals import coordinates
+
+    network = siren.Siren((8, 8), 1, 4, 2.0, 50, 1)
+    weights = np.random.default_rng(1).standard_normal((2, network.latents))
+    usual = network.render(weights)
+    seen = []
+    forward = siren.Siren.forward
+    monkeypatch.setattr(siren, "_ACTIVATIONS_AT_ONCE", 500)
+    monkeypatch.setattr(siren.Siren, "forward", lambda own, w, f: seen.append(f.shape[1]) or forward(own, w, f))
+    assert np.allclose(network.render(weights), usual, rtol=0, atol=1e-12)
+    assert max(seen) == 10
+    assert coordinates((8, 8)).shape == (2, 64)
+
+
+def test_many_weights_for_few_samples_count():
+    from conftest import tiny_prior
+
+    from combiner_cli.errors import LimitError
+
+    prior = tiny_prior(extent=(1, 1))
+    header = bitstream.Header(prior.id, "image", (64, 64), 3, 8, None, noise=0)
+    data = bitstream.pack(header, random.Random(1).randbytes(4000))
+    assert codec.decode(data, lambda _: prior).shape == (64, 64)
+    with pytest.raises(LimitError):
+        codec.decode(data, lambda _: prior, most_points=64 * 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("mine", "mine"), ("", "x"), ("a\nb", "x"), ("\x1b[31m", "x"), ("n" * 101, "x"), ("für 8", "für 8")],
+)
+def test_a_name_that_cannot_be_shown_is_replaced_by_that_of_the_file(name, shown, tmp_path):
+    from dataclasses import replace
+
+    priors.save(replace(families.tiny_priors()["siren-8"], name=name), tmp_path / "x.safetensors")
+    assert priors.load(tmp_path / "x.safetensors").name == shown
+
+
+def test_what_a_prior_says_is_shown_without_control_characters(tmp_path):
+    from safetensors.numpy import save_file
+
+    for version in ("combiner-prior-\x1b[31m\n9", "\x1b"):
+        save_file({}, tmp_path / "x.safetensors", {"format": version, "configuration": "{}"})
+        with pytest.raises(CombinerError) as caught:
+            priors.load(tmp_path / "x.safetensors")
+        assert str(caught.value).isprintable()
+    configuration = '{"family": "siren", "network": {"\x1b[31m": 1, "extent": [8]}}'.replace("\x1b", "\\u001b")
+    save_file({}, tmp_path / "x.safetensors", {"format": "combiner-prior-1", "configuration": configuration})
+    with pytest.raises(DamagedFileError) as caught:
+        priors.load(tmp_path / "x.safetensors")
+    assert str(caught.value).isprintable()
+
+
+def test_a_prior_with_a_gigantic_header_is_refused_before_it_is_read(tmp_path, prior_folder):
+    path = tmp_path / "x.safetensors"
+    for length in (2**21, 2**63, 2**64 - 1):
+        path.write_bytes(length.to_bytes(8, "little") + b"{" * 100)
+        with pytest.raises(DamagedFileError, match="too large"):
+            priors.load(path)
+    (prior_folder / "a.safetensors").write_bytes(path.read_bytes())  # nor does it keep the others from being found
+    assert priors.find_id(priors.find("tiny-image").id).name == "tiny-image"
