@@ -72,13 +72,16 @@ def main() -> None:
     parser.add_argument("--crops", type=Path, metavar="OUT.png", help="write only a picture of crops")
     parser.add_argument("--crop-images", nargs="+", default=(), metavar="NAME[@X,Y]", help="what it shows, and where")
     parser.add_argument("--crop-size", type=int, default=192, help="side of a crop in pixels")
+    parser.add_argument("--crop-rates", type=float, nargs="+", default=CROP_RATES, help="bits per pixel")
+    parser.add_argument("--crop-codecs", nargs="+", choices=CROP_CODECS, default=CROP_CODECS, help="beside combiner")
     arguments = parser.parse_args()
     images = sorted(path for path in arguments.data.iterdir() if path.suffix in (".png", ".webp"))
     if not images:
         raise SystemExit(f"{arguments.data} holds no PNG and no WebP image")
     torch.set_num_threads(1)  # only MS-SSIM is computed here, beside commands that have the cores
     if arguments.crops:
-        crops(arguments.crops, [crop_of(word, images) for word in arguments.crop_images], arguments.crop_size)
+        wanted = [crop_of(word, images) for word in arguments.crop_images]
+        crops(arguments.crops, wanted, arguments.crop_size, arguments.crop_rates, arguments.crop_codecs)
         return
     baselines = measure_baselines(images, f"{arguments.name}_baselines.csv", arguments.jobs)
     if arguments.baselines:
@@ -388,12 +391,18 @@ def crop_of(word: str, images: Sequence[Path]) -> tuple[Path, tuple[int, int] | 
     return found[0], (left, top)
 
 
-def crops(path: Path, wanted: Sequence[tuple[Path, tuple[int, int] | None]], side: int) -> None:
+def crops(
+    path: Path,
+    wanted: Sequence[tuple[Path, tuple[int, int] | None]],
+    side: int,
+    rates: Sequence[float],
+    codecs: Sequence[str],
+) -> None:
     """Draw crops of the original and of the codecs beside each other, a row per image and rate."""
     if not wanted:
         raise SystemExit("name the images of the crops with --crop-images")
     gap, label = 6, 42
-    rows = [row for image, corner in wanted for row in crop_rows(image, corner, side)]
+    rows = [row for image, corner in wanted for row in crop_rows(image, corner, side, rates, codecs)]
     width, height = len(rows[0]) * (side + gap) + gap, len(rows) * (side + label + gap) + gap
     canvas = Image.new("RGB", (width, height), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(15)
@@ -406,7 +415,9 @@ def crops(path: Path, wanted: Sequence[tuple[Path, tuple[int, int] | None]], sid
     print(f"{path}: {width} × {height}")
 
 
-def crop_rows(image: Path, corner: tuple[int, int] | None, side: int) -> list[list[tuple[str, np.ndarray]]]:
+def crop_rows(
+    image: Path, corner: tuple[int, int] | None, side: int, rates: Sequence[float], codecs: Sequence[str]
+) -> list[list[tuple[str, np.ndarray]]]:
     """Labelled crops of one image at all rates."""
     original = media.read_signal(image)
     height, width = original.shape
@@ -423,9 +434,9 @@ def crop_rows(image: Path, corner: tuple[int, int] | None, side: int) -> list[li
         return np.ascontiguousarray(signal.samples[top : top + side, left : left + side])
 
     rows = []
-    for rate in CROP_RATES:
+    for rate in rates:
         row = [(f"{image.stem}\noriginal", cut(original))]
-        for title in CROP_CODECS:
+        for title in codecs:
             coded = nearest(FAMILIES[title], original, round(rate * original.points / 8))
             row.append(labelled(title, len(coded.data), coded.decoded))
         rows.append([*row, labelled("combiner", *combiner_file(image, rate))])
