@@ -411,16 +411,17 @@ def test_processes_end_with_the_one_that_started_them():
         wait_until_gone(process.pid)
 
 
-SLOW = ("--prior", "tiny-image")
+SLOW = ("--prior", "mixed-image", "-e", "9")
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_an_interrupted_batch_keeps_what_is_finished_and_leaves_nothing_else(tmp_path, prior_folder, jobs):
+    priors.save(tiny_mixture(), prior_folder / "mixed-image.safetensors")
     folder = tmp_path / "pictures"
     folder.mkdir()
     media.write_signal(smooth_image(9, 9), folder / "0.png")
     for number in range(1, 4):
-        media.write_signal(smooth_image(400, 400, seed=number), folder / f"{number}.png")
+        media.write_signal(smooth_image(600, 600, seed=number), folder / f"{number}.png")
     process = subprocess.Popen(
         [sys.executable, "-m", "combiner_cli", "encode", "-r", folder, "-d", tmp_path / "coded", "--jobs", jobs, *SLOW],
         stdout=subprocess.PIPE,
