@@ -299,7 +299,12 @@ def _walk(folder: Path, suffixes: frozenset[str], failures: list[Outcome]) -> li
     links = [folder]
     while links:
         for place, folders, names in os.walk(links.pop(0), onerror=refuse):
-            status = Path(place).stat()
+            try:
+                status = Path(place).stat()
+            except OSError as error:  # it was there a moment ago
+                folders.clear()
+                refuse(error)
+                continue
             known = (status.st_dev, status.st_ino) in seen
             seen.add((status.st_dev, status.st_ino))
             folders[:] = [] if known else sorted(name for name in folders if not name.startswith("."))
