@@ -227,7 +227,8 @@ def no_deltas(summary: Summary) -> str:
     deltas = summary.deltas()
     if not deltas:
         return "There is no other codec to compare with."
-    if any(beside.by_psnr.percent is not None for beside in deltas):
+    found = [delta for beside in deltas for delta in (beside.by_psnr, beside.by_second) if delta is not None]
+    if any(delta.percent is not None for delta in found):
         return ""
     return (
         f"There are no BD-rates: they take curves of at least {LEAST_POINTS} rates that share {LEAST_OVERLAP:g} dB or "
