@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -335,6 +336,12 @@ def test_deep_and_transparent_images_alone(tmp_path, monkeypatch, mixed_priors):
     assert facts(*command, "--baselines", "none")["rows"] == 1
     (tmp_path / "deep-bench" / "results.csv").unlink()
     refused(run("bench", *command), 10, "more than 8 bits or transparency")
+
+
+def test_examples_are_at_a_low_and_a_middle_rate(pictures, tmp_path):
+    bench(*pictures, "--rates", "1,0.6,0.8,0.45,0.7")
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert re.findall(r"<h3>a.png at (.*)</h3>", text) == ["0.45 bpp", "0.7 bpp"]
 
 
 def test_copies_are_left_out(pictures, tmp_path):

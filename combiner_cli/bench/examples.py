@@ -98,10 +98,11 @@ def make(task: Task, store: Store, others: Mapping[str, Codec]) -> Example:
     original = media.read_signal(task.source.path, lambda _: None)
     part = _crop(original) if original.kind == "image" else _excerpt(original)
     prior, _ = planned(task.source, task.how)
-    data = files.read_bytes(store.coded(task))
+    own = store.coded(task)
+    data = files.read_bytes(own)
     shown = [(task.title, len(data), codec.decode(data, lambda _: prior))]
     for name, other in others.items():
-        path = store.coded(task).with_name(f"{store.coded(task).stem}-{name}{other.suffix}")
+        path = own.with_name(f"{own.stem}-{len(data)}-{name}{other.suffix}")
         with suppress(*REFUSALS):  # which the sweep has told of
             shown.append((other.title, *_beside(other, original, len(data), path)))
     measure = store.measures[-1] if original.kind == "image" else measures.SNR

@@ -165,7 +165,7 @@ def _findings(summary: Summary) -> str:
     sentences = []
     for measure, found in ((PSNR, by_psnr), (summary.second, by_second)):
         words = [
-            f"{abs(percent):.0f} % {'less' if percent < 0 else 'more'} than {title}"
+            f"{abs(percent):.0f}\N{NO-BREAK SPACE}% {'less' if percent < 0 else 'more'} than {title}"
             for title, percent in found.items()
             if percent is not None
         ]
@@ -208,7 +208,7 @@ def _about_curves(summary: Summary) -> str:
         "one setting. Of a codec that is used in several ways, the best counts at each rate."
     )
     if summary.published:
-        words += " Dashed curves are published ones."
+        words += " Dashed curves are published ones, of the whole data set that they were measured on."
     if len(summary.published) > _MOST_PUBLISHED:
         words += " Those without a tick are hidden until they get one."
     return words
@@ -227,7 +227,8 @@ def no_deltas(summary: Summary) -> str:
     deltas = summary.deltas()
     if not deltas:
         return "There is no other codec to compare with."
-    if any(beside.by_psnr.percent is not None for beside in deltas):
+    found = [delta for beside in deltas for delta in (beside.by_psnr, beside.by_second) if delta is not None]
+    if any(delta.percent is not None for delta in found):
         return ""
     return (
         f"There are no BD-rates: they take curves of at least {LEAST_POINTS} rates that share {LEAST_OVERLAP:g} dB or "

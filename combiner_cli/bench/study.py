@@ -157,11 +157,11 @@ def _others(wanted: str, kind: Kind) -> dict[str, Codec]:
 def _own(request: Request, found: Sequence[Source]) -> list[Own]:
     """What combiner is asked for, effort after effort."""
     if request.qualities:
-        goals = [Goal(quality=quality) for quality in request.qualities]
+        goals = [Goal(quality=quality) for quality in sorted(request.qualities)]
     elif found[0].kind == "image":
-        goals = [Goal(bits_per_pixel=rate) for rate in request.rates or _usual_rates(found)]
+        goals = [Goal(bits_per_pixel=rate) for rate in sorted(request.rates or _usual_rates(found))]
     else:
-        goals = [Goal(kilobits_per_second=rate) for rate in request.rates or _usual_rates(found)]
+        goals = [Goal(kilobits_per_second=rate) for rate in sorted(request.rates or _usual_rates(found))]
     return [Own(goal, effort, request.prior, request.device) for effort in request.efforts for goal in goals]
 
 

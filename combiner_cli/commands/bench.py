@@ -135,19 +135,19 @@ def bench(
     first = dataset[0].resolve()
     folder = output or Path(f"{first.name if first.is_dir() else first.stem}-bench")
     request = study.Request(
-        dataset,
-        folder,
-        rates,
-        qualities,
-        efforts,
-        prior_name,
-        baselines,
-        published,
-        published_name,
-        published_methods,
-        limit,
-        jobs,
-        device,
+        places=dataset,
+        folder=folder,
+        rates=rates,
+        qualities=qualities,
+        efforts=efforts,
+        prior=prior_name,
+        baselines=baselines,
+        published=published,
+        published_name=published_name,
+        published_methods=published_methods,
+        limit=limit,
+        jobs=jobs,
+        device=device,
     )
     clock = time.perf_counter()
     outcome = study.run(request, display.note, display.task_bar)
