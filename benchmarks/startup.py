@@ -37,8 +37,8 @@ def main() -> None:
             if tool == "combiner" or shutil.which(tool)
         ]
     notes = (
-        f"Median wall time of {arguments.runs} runs of whole commands, on {os.cpu_count()} cores of {processor()}, files "
-        "in the system's cache. The picture has 32x32 pixels, the sound lasts half a second."
+        f"Median wall time of {arguments.runs} runs of whole commands, on {os.cpu_count()} cores of {processor()}, "
+        "files in the system's cache. The picture has 32x32 pixels, the sound lasts half a second."
     )
     write_table("startup.md", "Start-up", notes, table)
 
