@@ -17,7 +17,7 @@ class Inspection:
     """What is inside a file.
 
     Attributes:
-        version: of the file format; of a file with metadata, that of the file inside.
+        version: of the file format, 4 where there are metadata around a file of another version.
         kind: ``"image"`` or ``"sound"``.
         shape: ``(height, width)``, or ``(frames,)``.
         channels: of the signal.
@@ -83,7 +83,7 @@ def inspect(data: bytes, find_prior: Callable[[int], AnyPrior]) -> Inspection:
     inner, packed = bitstream.split_metadata(data)
     header, payload = bitstream.unpack(inner)
     known = Inspection(
-        version=header.version,
+        version=bitstream.WITH_METADATA if packed else header.version,
         kind=header.kind,
         shape=header.shape,
         channels=header.channels,
