@@ -179,6 +179,11 @@ def resumption(
     return load_checkpoint(checkpoint, course(plan, training, held_out))[0] if checkpoint.exists() else None
 
 
+def networks_bytes(plan: PyramidPlan) -> int:
+    """Size of the networks as they are stored."""
+    return sum(own.nbytes for own in stored(_learner(plan)).values())
+
+
 def _learner(plan: PyramidPlan) -> torch.nn.ModuleDict:
     generator = torch.Generator().manual_seed(plan.seed)
     found = torch.nn.ModuleDict()

@@ -183,6 +183,11 @@ def resumption(
     return load_checkpoint(checkpoint, course(plan, training, held_out))[0] if checkpoint.exists() else None
 
 
+def networks_bytes(plan: LappedPlan) -> int:
+    """Size of the networks as they are stored."""
+    return sum(own.nbytes for own in stored(_learner(plan, _unlearned(plan))).values())
+
+
 def _unlearned(plan: LappedPlan) -> LappedPrior:
     """The prior without networks, its ranges still to be measured."""
     return LappedPrior(

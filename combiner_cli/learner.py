@@ -34,8 +34,8 @@ _WARM_UP = 100  # steps
 _LEARNING_RATE = 2.5e-3
 _LATER_RATE = 1.5e-3  # of networks that have learned before
 _MOST_GRADIENT = 1.0
-_REPORT_STEPS = 100
-_HELD_OUT_BATCHES = 3  # of an evaluation, each like that of a step
+REPORT_STEPS = 100
+HELD_OUT_BATCHES = 3  # of an evaluation, each like that of a step
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,10 @@ class Watcher:
     """Who is told how learning goes.
 
     Attributes:
-        begin: called once, with the steps that are done and the reports so far.
         step: called after every step, with the number of those that are done.
         report: called now and then.
     """
 
-    begin: Callable[[int, Sequence[StepReport]], None] = lambda _done, _reports: None
     step: Callable[[int], None] = lambda _done: None
     report: Callable[[StepReport], None] = lambda _report: None
 
@@ -211,7 +209,6 @@ def train(
     highest_rate = _LEARNING_RATE if start is None else _LATER_RATE
     optimiser = torch.optim.Adam(learner.parameters(), lr=highest_rate, betas=(0.9, 0.98))
     progress = _resumed(learner, optimiser, plan, checkpoint, ranks)
-    watcher.begin(progress.done, progress.reports)
     saved = time.monotonic()
     while progress.done < plan.steps and not ended_early(plan, progress.reports):
         number = progress.done
@@ -226,7 +223,7 @@ def train(
         progress.done += 1
         watcher.step(progress.done)
         last = progress.done == plan.steps
-        if progress.done % _REPORT_STEPS == 0 or last:
+        if progress.done % REPORT_STEPS == 0 or last:
             _evaluate(learner, task, plan, progress, ranks)
             watcher.report(progress.reports[-1])
             last = last or ended_early(plan, progress.reports)
@@ -321,7 +318,7 @@ def _evaluate(learner: torch.nn.ModuleDict, task: Task, plan: Course, progress: 
 
     def measured() -> float:
         costs = []
-        for batch in range(_HELD_OUT_BATCHES):
+        for batch in range(HELD_OUT_BATCHES):
             seeds = np.random.SeedSequence([plan.seed, batch], spawn_key=(1,))
             generator = np.random.Generator(np.random.Philox(seeds))
             with torch.no_grad():
