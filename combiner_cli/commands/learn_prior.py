@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -185,6 +186,10 @@ def learn_prior(
         if ranks.first:
             raise
         click.get_current_context().exit(error.exit_code)  # the first process tells
+    except KeyboardInterrupt:
+        if ranks.first:
+            raise
+        click.get_current_context().exit(128 + signal.SIGINT)
 
 
 def _request(output: Path, force: bool, checkpoint: Path | None, asked: dict[str, object], ranks: Ranks) -> Request:
@@ -217,6 +222,8 @@ def _learn_prior(dataset: Path, output: Path, force: bool, dry_run: bool, asked:
             f"a {family} prior is learned by one process; start combiner without torchrun, or give --family pyramid "
             "or lapped"
         )
+    if asked.shards and asked.shards % ranks.count:
+        raise UsageError(f"--shards {asked.shards} cannot be shared by {ranks.count} processes; give a multiple")
     place = Place(ranks, ranks.device(_kind_of_device(asked, family)))
     with ExitStack() as ending:
         ending.enter_context(joined(ranks, place.device))
