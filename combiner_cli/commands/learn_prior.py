@@ -207,6 +207,10 @@ def _request(output: Path, force: bool, checkpoint: Path | None, asked: dict[str
         if ranks.first and path.is_file() and not force:
             raise OutputError(f"{path} exists; use -f to replace it")
     saved = checkpoint or output.with_suffix(".checkpoint")
+    for words, path in (("", output), ("checkpoint ", saved)):
+        if not path.parent.is_dir():
+            folder = path.parent
+            raise OutputError(f"{words}{path} cannot be written: the folder {folder} does not exist; create it first")
     return Request(name=output.stem, checkpoint=saved, **asked)  # type: ignore[arg-type]
 
 

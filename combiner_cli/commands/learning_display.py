@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import resource
 import sys
@@ -103,18 +104,18 @@ class Pace:
 
     def __init__(self, done: int, total: int) -> None:
         self.done, self.total = done, total
-        self._from, self._since = done, time.monotonic()
+        self._from, self._since = math.inf, 0.0
 
     def went_on(self, done: int) -> None:
         """So many steps are done."""
-        if self.done == self._from:  # the first one is over
+        if self._from == math.inf:
             self._from, self._since = done, time.monotonic()
         self.done = done
 
     def seconds_per_step(self) -> float | None:
         """On average, as soon as there is one."""
         steps = self.done - self._from
-        return (time.monotonic() - self._since) / steps if steps else None
+        return (time.monotonic() - self._since) / steps if steps > 0 else None
 
     def seconds_left(self) -> float | None:
         """About, as soon as it can be told."""
@@ -199,7 +200,7 @@ class Live(Generic[Report]):
 
         lines = learning_curves.drawn(self._curves, _WIDTH, _HEIGHT, self._unicode)
         if not lines:
-            return Text(f"the first measurement comes with one of the next {self._manner.word}s", style="dim")
+            return Text("curves begin with the first measurement", style="dim")
         thin, thick = learning_curves.marks(self._unicode)
         text = Text(learning_curves.legend(self._curves, self._unicode))
         text.highlight_regex(f"{re.escape(thin[0] * 2)} training", "cyan")
