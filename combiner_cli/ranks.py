@@ -7,6 +7,7 @@ itself and in the same order; nothing is summed on the way.
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -150,11 +151,12 @@ def joined(ranks: Ranks, device: str) -> Iterator[None]:
 
 @contextmanager
 def _company() -> Iterator[None]:
-    """What is raised when another process has ended in the midst of an exchange, in words."""
+    """What is raised when another process cannot be reached, as it has ended in most cases, in words."""
     try:
         yield
     except RuntimeError as error:
+        reason = re.sub(r"^\[[^]]*] *", "", " ".join(str(error).split()))[:120]  # without the line of whose source
         raise CombinerError(
-            f"another process of this learning has ended ({' '.join(str(error).split())[:120]}); "
-            "the same command goes on from the last checkpoint"
+            f"another process of this learning cannot be reached ({reason}); the same command goes on from the last "
+            "checkpoint"
         ) from error
