@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .learn import Plan, RoundReport
     from .learn_hierarchy import LearnedPyramid, PyramidPlan
     from .learn_recordings import LappedPlan, LearnedLapped
+    from .learner import StepReport
 
 
 def card(
@@ -25,6 +26,7 @@ def card(
     tiles: tuple[int, int],
     reports: Sequence[RoundReport],
     spent: str,
+    plot: str,
 ) -> str:
     """The card's text.
 
@@ -36,6 +38,7 @@ def card(
         tiles: number of training and held-out tiles.
         reports: of all rounds.
         spent: time and memory of this run, which may have gone on from a checkpoint.
+        plot: of the course of learning, in Markdown.
     """
     network, unit = prior.network, "bits per pixel" if prior.kind == "image" else "bits per sample"
     last = reports[-1]
@@ -67,13 +70,15 @@ A prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:08x}`.
 
 Rate ({unit}) and PSNR (dB) of samples of the posteriors, before coding:
 
+{plot}
+
 | round | training rate | training PSNR | held-out rate | held-out PSNR | beta |
 |---|---|---|---|---|---|
 {table}
 """
 
 
-def mixture_card(plan: MixturePlan, learned: LearnedMixture, command: str, data: str, spent: str) -> str:
+def mixture_card(plan: MixturePlan, learned: LearnedMixture, command: str, data: str, spent: str, plot: str) -> str:
     """The text of a mixture prior's card.
 
     Args:
@@ -82,6 +87,7 @@ def mixture_card(plan: MixturePlan, learned: LearnedMixture, command: str, data:
         command: that made it.
         data: description of the data set.
         spent: time and memory of this run, which may have gone on from a checkpoint.
+        plot: of the course of learning, in Markdown.
     """
     prior = learned.prior
     unit = "bits per pixel" if prior.kind == "image" else "bits per sample"
@@ -111,13 +117,15 @@ Rate ({unit}) and PSNR (dB) of posterior samples of held-out signals, before cod
 
 Cost of a training tile (KL + squared error / (2 · s2), bits over its points, up to a constant):
 
+{plot}
+
 | phase | round | cost | changed class | smallest class |
 |---|---|---|---|---|
 {rounds}
 """
 
 
-def pyramid_card(plan: PyramidPlan, learned: LearnedPyramid, command: str, data: str, spent: str) -> str:
+def pyramid_card(plan: PyramidPlan, learned: LearnedPyramid, command: str, data: str, spent: str, plot: str) -> str:
     """The text of a pyramid prior's card.
 
     Args:
@@ -126,12 +134,13 @@ def pyramid_card(plan: PyramidPlan, learned: LearnedPyramid, command: str, data:
         command: that made it.
         data: description of the data set.
         spent: time and memory of this run, which may have gone on from a checkpoint.
+        plot: of the course of learning, in Markdown.
     """
     prior = learned.prior
     size = sum(tensor.nbytes for tensor in prior.tensors().values())
     curve = "\n".join(f"| {code} | {rate:.4f} | {psnr:.2f} |" for code, rate, psnr in learned.curve)
-    every = max(1, len(learned.reports) // 20)
-    costs = "\n".join(f"| {r.number} | {r.cost:.4f} |" for r in learned.reports[every - 1 :: every])
+    costs = _costs(learned.reports)
+    ending, parts = _ending(plan.patience, learned.reports), f" in {plan.shards} parts" if plan.shards > 1 else ""
     before = "" if plan.start is None else f" on from the prior {plan.start:08x}"
     return f"""# {prior.name}
 
@@ -141,7 +150,7 @@ A prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:08x}`, {
 - Command: `{command}`
 - Networks that foretell moments and activity, two hidden layers each: {_widths(plan.fine)} units
   in the two finest levels, {_widths(plan.coarse)} in the others (luma, chroma, activity).
-- Learned{before} with {plan.steps} steps of {plan.pictures} crops of {plan.crop}x{plan.crop}, noise codes
+- Learned{before} with {plan.steps} steps of {plan.pictures} crops of {plan.crop}x{plan.crop}{parts}, noise codes
   {plan.noise_codes[0]} to {plan.noise_codes[1]}; {spent}.
 
 Rate (bits per pixel, KL and classes) and PSNR (dB) of posterior samples of held-out pictures, before coding:
@@ -150,15 +159,18 @@ Rate (bits per pixel, KL and classes) and PSNR (dB) of posterior samples of held
 |---|---|---|
 {curve}
 
-Cost of a training picture (KL + class bits + squared error / (2 · s2), weighted, bits per picture element):
+Cost of a picture (KL + class bits + squared error / (2 · s2), weighted, bits per picture element), of those of the
+last steps and of held-out ones{ending}:
 
-| step | cost |
-|---|---|
+{plot}
+
+| step | training cost | held-out cost |
+|---|---|---|
 {costs}
 """
 
 
-def lapped_card(plan: LappedPlan, learned: LearnedLapped, command: str, data: str, spent: str) -> str:
+def lapped_card(plan: LappedPlan, learned: LearnedLapped, command: str, data: str, spent: str, plot: str) -> str:
     """The text of a lapped prior's card; for the arguments see :func:`pyramid_card`."""
     prior = learned.prior
     size = sum(tensor.nbytes for tensor in prior.tensors().values())
@@ -166,8 +178,8 @@ def lapped_card(plan: LappedPlan, learned: LearnedLapped, command: str, data: st
         f"| {code} | {rate:.4f} | {rate * prior.sample_rate / 1000:.2f} | {psnr:.2f} |"
         for code, rate, psnr in learned.curve
     )
-    every = max(1, len(learned.reports) // 20)
-    costs = "\n".join(f"| {r.number} | {r.cost:.4f} |" for r in learned.reports[every - 1 :: every])
+    costs = _costs(learned.reports)
+    ending, parts = _ending(plan.patience, learned.reports), f" in {plan.shards} parts" if plan.shards > 1 else ""
     before = "" if plan.start is None else f" on from the prior {plan.start:08x}"
     hops = " or ".join(str(hop) for hop in prior.hops)
     channels = "single channels and pairs" if prior.channels > 1 else "single channels"
@@ -179,7 +191,7 @@ A prior of the `{prior.family}` family for {prior.kind}s, id `{prior.id:08x}`, {
 - Command: `{command}`
 - Frames of {hops} samples. Networks that foretell moments and activity, two hidden layers each:
   {_widths([plan.detail, plan.activity])} units.
-- Learned{before} with {plan.steps} steps of {plan.stretches} stretches of {plan.length} samples, noise codes
+- Learned{before} with {plan.steps} steps of {plan.stretches} stretches of {plan.length} samples{parts}, noise codes
   {plan.noise_codes[0]} to {plan.noise_codes[1]}; {spent}.
 
 Rate (bits per sample instant, kbit/s; KL and classes) and PSNR (dB) of posterior samples of held-out recordings,
@@ -189,12 +201,30 @@ before coding:
 |---|---|---|---|
 {curve}
 
-Cost of a training stretch (KL + class bits + squared error / (2 · s2), bits per weight):
+Cost of a stretch (KL + class bits + squared error / (2 · s2), bits per weight), of those of the last steps and of
+held-out ones{ending}:
 
-| step | cost |
-|---|---|
+{plot}
+
+| step | training cost | held-out cost |
+|---|---|---|
 {costs}
 """
+
+
+def _costs(reports: Sequence[StepReport]) -> str:
+    """About twenty rows of a table, the last report among them."""
+    every = max(1, len(reports) // 20)
+    rows = [(own, "–" if own.held_out is None else f"{own.held_out:.4f}") for own in reports[::-1][::every]]
+    return "\n".join(f"| {own.number} | {own.cost:.4f} | {held_out} |" for own, held_out in reversed(rows))
+
+
+def _ending(patience: int | None, reports: Sequence[StepReport]) -> str:
+    """Which state became the prior, where it may not be the last one."""
+    from .learner import best_report
+
+    best = best_report(reports)
+    return "" if patience is None or best is None else f"; the prior is the state of step {best.number}, the best one"
 
 
 def _widths(hidden: Sequence[tuple[int, int]]) -> str:

@@ -182,6 +182,11 @@ def learn(
     return Learned(_finished(plan, state, len(training)), state.reports)
 
 
+def resumption(plan: Plan, tiles: npt.NDArray[np.float32], checkpoint: Path) -> tuple[RoundReport, ...]:
+    """The reports of the rounds that are done already; arguments and errors as of :func:`factorised`."""
+    return _load(checkpoint, fingerprint_of(plan, tiles), "cpu").reports if checkpoint.exists() else ()
+
+
 def factorised(
     plan: Plan,
     tiles: npt.NDArray[np.float32],
@@ -197,7 +202,7 @@ def factorised(
         tiles: the training tiles and, behind them, the held-out ones.
         training: number of training tiles.
     """
-    _check_plan(plan)
+    check(plan)
     fingerprint = fingerprint_of(plan, tiles)
     features = plan.network.fourier_features(coordinates(plan.network.extent))
     state = _initial(plan, len(tiles), device)
@@ -217,8 +222,12 @@ def factorised(
     return state
 
 
-def _check_plan(plan: Plan) -> None:
-    """Refuse, before any work, settings whose prior could not be loaded."""
+def check(plan: Plan) -> None:
+    """Refuse, before any work, settings whose prior could not be loaded.
+
+    Raises:
+        UsageError: they are such.
+    """
     latents = plan.network.latents
     if latents <= LARGEST_NETWORK:
         ones = np.ones(latents, dtype=np.float32)

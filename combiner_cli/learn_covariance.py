@@ -154,6 +154,12 @@ def learn_covariance(
     return LearnedCovariance(finished(plan, state), state.reports)
 
 
+def resumption(plan: Plan, tiles: npt.NDArray[np.float32], checkpoint: Path) -> tuple[RoundReport, ...]:
+    """The reports of the rounds and turns that are done already; as :func:`learn.resumption`."""
+    state = _load(checkpoint, learn.fingerprint_of(plan, tiles), "cpu")
+    return learn.resumption(plan, tiles, checkpoint) if state is None else state.reports
+
+
 def turns(
     plan: Plan,
     state: _State,

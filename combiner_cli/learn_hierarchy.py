@@ -10,7 +10,7 @@ coded candidates; every network is trained on the context that it will meet.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,14 @@ from .learner import (
     Course,
     Curve,
     Learner,
+    Progress,
     Shape,
     StepReport,
+    Task,
+    Watcher,
     evidence,
     fingerprint,
+    load_checkpoint,
     ranges_of,
     sampled,
     stored,
@@ -36,11 +40,12 @@ from .learner import (
 )
 from .models import pyramid
 from .models.pyramid import COARSE, FEATURE_UNIT, UNIT, Level, Network
+from .ranks import ALONE, Ranks
 from .stage_coding import best_classes
 
 Array = npt.NDArray[Any]
 
-_CHECKPOINT = "combiner-pyramid-checkpoint-1"
+_CHECKPOINT = "combiner-pyramid-checkpoint-2"
 _USUAL_CODE = 48  # whose pictures have weight 1; the cost of a picture is about inverse to its noise deviation ...
 _WEIGHT_OCTAVES = 0.7 / 16  # ... and so is its weight, nearly
 _CURVE_STEP = 8  # noise codes between measurements
@@ -64,6 +69,8 @@ class PyramidPlan:
         seed: of all random numbers.
         size: longer side of a typical signal.
         start: id of the prior whose networks are learned on, if any.
+        shards: equal parts of a step's pictures whose gradients are computed apart.
+        patience: evaluations without a better one after which learning ends, if it may end early.
     """
 
     name: str
@@ -76,6 +83,8 @@ class PyramidPlan:
     seed: int
     size: int
     start: int | None = None
+    shards: int = 1
+    patience: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,8 +109,9 @@ def learn(
     device: str = "cpu",
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
-    report: Callable[[StepReport], None] = lambda _: None,
+    watcher: Watcher | None = None,
     start: PyramidPrior | None = None,
+    ranks: Ranks = ALONE,
 ) -> LearnedPyramid:
     """Learn a pyramid prior.
 
@@ -112,36 +122,66 @@ def learn(
         device: of torch.
         checkpoint: file to go on from, and to keep up to date.
         checkpoint_seconds: time between two states in it.
-        report: called now and then.
+        watcher: is told how it goes.
         start: prior whose networks are learned on; the plan has its id.
+        ranks: the place of this process among those that learn together; all of them return the same.
 
     Raises:
-        UsageError: the networks of that prior have other sizes than the plan's.
+        UsageError: the networks of that prior have other sizes than the plan's, or the parts of a step cannot be
+            shared by the processes.
         DatasetError: the checkpoint is of other data or settings.
         DamagedFileError: it cannot be read.
         OutputError: it cannot be written.
     """
     learner = _learner(plan).to(device)
-
-    def step(generator: np.random.Generator) -> float:
-        return _Descent(learner, generator, device).run(*_crops(plan, training, generator))
-
+    # crops of what is held out may have to be smaller, and have noise codes from all over the range
+    other = replace(plan, crop=min(plan.crop, *(min(own.shape[:2]) for own in held_out)))
+    codes = np.rint(np.linspace(*plan.noise_codes, plan.pictures)).astype(np.int64)
+    task = Task(
+        lambda generator: _crops(plan, training, generator),
+        lambda generator: (_crops(other, held_out, generator)[0], codes),
+        lambda signals, codes, generator: _Descent(learner, generator, device).run(signals, codes),
+    )
     reports = train(
         learner,
-        step,
-        Course(plan.steps, plan.seed, _CHECKPOINT, fingerprint(plan, training)),
+        task,
+        course(plan, training, held_out),
         None if start is None else (start.stored, start.name),
         checkpoint,
         checkpoint_seconds,
-        report,
+        watcher or Watcher(),
+        ranks,
     )
     low, high = plan.noise_codes
     prior = PyramidPrior(
         plan.name, "image", (low, high), (1.0, 2.0), (1.0, 1.0), plan.size, stored(learner), PARTS_FROM
     )
-    curve = _curve(prior, held_out)
+    curve = ranks.shared(lambda: _curve(prior, held_out))
     prior = replace(prior, **ranges_of(curve))
     return LearnedPyramid(prior, tuple(reports), curve)
+
+
+def course(
+    plan: PyramidPlan, training: Sequence[npt.NDArray[np.uint8]], held_out: Sequence[npt.NDArray[np.uint8]]
+) -> Course:
+    """What decides how the networks learn."""
+    content = fingerprint(plan, [*training, *held_out])
+    return Course(plan.steps, plan.seed, _CHECKPOINT, content, plan.shards, plan.patience)
+
+
+def resumption(
+    plan: PyramidPlan,
+    training: Sequence[npt.NDArray[np.uint8]],
+    held_out: Sequence[npt.NDArray[np.uint8]],
+    checkpoint: Path,
+) -> Progress | None:
+    """Where learning would go on; ``None`` for its beginning. Arguments and errors as of :func:`learn`."""
+    return load_checkpoint(checkpoint, course(plan, training, held_out))[0] if checkpoint.exists() else None
+
+
+def networks_bytes(plan: PyramidPlan) -> int:
+    """Size of the networks as they are stored."""
+    return sum(own.nbytes for own in stored(_learner(plan)).values())
 
 
 def _learner(plan: PyramidPlan) -> torch.nn.ModuleDict:
@@ -241,7 +281,8 @@ class _Descent:
             counted: the part that a file pays for, if not all.
         """
         weights = self._tensor(np.concatenate([np.repeat(_weights(own.code), count) for count in counts]))
-        (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
+        if costs.requires_grad:  # not where costs are only measured
+            (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
         self._cost += float(((costs if counted is None else counted).detach() * weights).sum())
 
     def _tensor(self, values: Array) -> torch.Tensor:

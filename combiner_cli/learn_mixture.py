@@ -153,7 +153,7 @@ def learn(
         DamagedFileError: the checkpoint cannot be read.
         OutputError: the checkpoint cannot be written.
     """
-    _check(plan, training)
+    check(plan, training)
     fingerprint = _fingerprint(plan, training)
     state = _State(None, [], None, 0, [])
     if checkpoint is not None and checkpoint.exists():
@@ -180,6 +180,11 @@ def learn(
     if reason:
         raise DatasetError(f"the prior came out unusable ({reason}); aim at another rate or give more varied data")
     return LearnedMixture(prior, tuple(state.reports), curve)
+
+
+def resumption(plan: MixturePlan, training: Sequence[Array], checkpoint: Path) -> tuple[MixtureReport, ...]:
+    """The reports of the rounds that are done already; arguments and errors as of :func:`learn`."""
+    return tuple(_load(checkpoint, _fingerprint(plan, training)).reports) if checkpoint.exists() else ()
 
 
 def update(means: Array, covariances: Array) -> tuple[Array, Array]:
@@ -217,7 +222,13 @@ class _State:
     reports: list[MixtureReport]
 
 
-def _check(plan: MixturePlan, training: Sequence[Array]) -> None:
+def check(plan: MixturePlan, training: Sequence[Array]) -> None:
+    """Refuse, before any work, settings that cannot make a prior, or data of which there is too little.
+
+    Raises:
+        UsageError: the settings are such.
+        DatasetError: the data are.
+    """
     if plan.covariance not in ("full", "diagonal"):
         raise UsageError(f"there is no covariance {plan.covariance}; choose full or diagonal")
     if plan.reach > min(plan.network.extent):

@@ -8,7 +8,7 @@ meet. See :mod:`combiner_cli.learner` for the loss.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -24,10 +24,14 @@ from .learner import (
     Course,
     Curve,
     Learner,
+    Progress,
     Shape,
     StepReport,
+    Task,
+    Watcher,
     evidence,
     fingerprint,
+    load_checkpoint,
     ranges_of,
     sampled,
     stored,
@@ -36,12 +40,13 @@ from .learner import (
 from .models import lapped
 from .models.lapped import BAND, LEVELS, PARITIES, PHASES, Segment
 from .models.pyramid import FEATURE_UNIT, UNIT
+from .ranks import ALONE, Ranks
 from .recordings import LARGEST_HOP, LIMITS, MOST_HOPS, LappedPrior, limit_bins, noise_deviation
 from .stage_coding import best_classes
 
 Array = npt.NDArray[Any]
 
-_CHECKPOINT = "combiner-lapped-checkpoint-1"
+_CHECKPOINT = "combiner-lapped-checkpoint-2"
 _MOST_BEYOND = 10.0  # bits; it takes about that to give a band a higher class
 _REACH = 8.0  # prior deviations; with a higher class hardly anything is beyond
 _FEWEST_FRAMES = 16  # of a stretch
@@ -70,6 +75,8 @@ class LappedPlan:
         channels: 2 where second channels are learned.
         size: length of a typical recording, in samples.
         start: id of the prior whose networks are learned on, if any.
+        shards: equal parts of a step's stretches whose gradients are computed apart.
+        patience: evaluations without a better one after which learning ends, if it may end early.
     """
 
     name: str
@@ -85,6 +92,8 @@ class LappedPlan:
     channels: int
     size: int
     start: int | None = None
+    shards: int = 1
+    patience: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,8 +119,9 @@ def learn(
     device: str = "cpu",
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
-    report: Callable[[StepReport], None] = lambda _: None,
+    watcher: Watcher | None = None,
     start: LappedPrior | None = None,
+    ranks: Ranks = ALONE,
 ) -> LearnedLapped:
     """Learn a lapped prior.
 
@@ -123,16 +133,64 @@ def learn(
         device: of torch.
         checkpoint: file to go on from, and to keep up to date.
         checkpoint_seconds: time between two states in it.
-        report: called now and then.
+        watcher: is told how it goes.
         start: prior whose networks are learned on; the plan has its id.
+        ranks: the place of this process among those that learn together; all of them return the same.
 
     Raises:
-        UsageError: the networks of that prior have other sizes than the plan's.
+        UsageError: the networks of that prior have other sizes than the plan's, or the parts of a step cannot be
+            shared by the processes.
         DatasetError: the checkpoint is of other data or settings.
         DamagedFileError: it cannot be read.
         OutputError: it cannot be written.
     """
-    prior = LappedPrior(
+    prior = _unlearned(plan)
+    learner = _learner(plan, prior).to(device)
+    # what is held out may have channels of which nothing is learned, and has noise codes from all over the range
+    others = [own[: plan.channels] for own in held_out]
+    codes = np.rint(np.linspace(*plan.noise_codes, plan.stretches)).astype(np.int64)
+    task = Task(
+        lambda generator: _stretches(plan, training, generator),
+        lambda generator: (_stretches(plan, others, generator)[0], codes),
+        lambda signals, codes, generator: _Descent(learner, generator, device).run(signals, codes),
+    )
+    reports = train(
+        learner,
+        task,
+        course(plan, training, held_out),
+        None if start is None else (start.stored, start.name),
+        checkpoint,
+        checkpoint_seconds,
+        watcher or Watcher(),
+        ranks,
+    )
+    prior = replace(prior, stored=stored(learner))
+    curve = ranks.shared(lambda: _curve(prior, held_out))
+    prior = replace(prior, **ranges_of(curve))
+    return LearnedLapped(prior, tuple(reports), curve)
+
+
+def course(plan: LappedPlan, training: Sequence[Array], held_out: Sequence[Array]) -> Course:
+    """What decides how the networks learn."""
+    content = fingerprint(plan, [*training, *held_out])
+    return Course(plan.steps, plan.seed, _CHECKPOINT, content, plan.shards, plan.patience)
+
+
+def resumption(
+    plan: LappedPlan, training: Sequence[Array], held_out: Sequence[Array], checkpoint: Path
+) -> Progress | None:
+    """Where learning would go on; ``None`` for its beginning. Arguments and errors as of :func:`learn`."""
+    return load_checkpoint(checkpoint, course(plan, training, held_out))[0] if checkpoint.exists() else None
+
+
+def networks_bytes(plan: LappedPlan) -> int:
+    """Size of the networks as they are stored."""
+    return sum(own.nbytes for own in stored(_learner(plan, _unlearned(plan))).values())
+
+
+def _unlearned(plan: LappedPlan) -> LappedPrior:
+    """The prior without networks, its ranges still to be measured."""
+    return LappedPrior(
         plan.name,
         "sound",
         plan.sample_rate,
@@ -144,24 +202,6 @@ def learn(
         plan.size,
         {},
     )
-    learner = _learner(plan, prior).to(device)
-
-    def step(generator: np.random.Generator) -> float:
-        return _Descent(learner, generator, device).run(*_stretches(plan, training, generator))
-
-    reports = train(
-        learner,
-        step,
-        Course(plan.steps, plan.seed, _CHECKPOINT, fingerprint(plan, training)),
-        None if start is None else (start.stored, start.name),
-        checkpoint,
-        checkpoint_seconds,
-        report,
-    )
-    prior = replace(prior, stored=stored(learner))
-    curve = _curve(prior, held_out)
-    prior = replace(prior, **ranges_of(curve))
-    return LearnedLapped(prior, tuple(reports), curve)
 
 
 def _learner(plan: LappedPlan, prior: LappedPrior) -> torch.nn.ModuleDict:
@@ -244,7 +284,8 @@ class _Descent:
             costs: ``(columns,)``.
         """
         weights = self._tensor(_weights(own.code)[stretch])
-        (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
+        if costs.requires_grad:  # not where costs are only measured
+            (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
         self._cost += float(costs.detach().sum())
 
     def _tensor(self, values: Array) -> torch.Tensor:

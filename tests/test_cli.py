@@ -326,7 +326,7 @@ def test_learn_prior_writes_a_prior_and_its_card(tmp_path, dataset, monkeypatch)
     assert f"{prior.id:08x}" in card
     assert "6 images" in card
     assert str(tmp_path) not in card.replace("DATASET", "")[: card.index("Command")]
-    assert left_in(tmp_path) == ["mine.md", "mine.safetensors", "pictures"]
+    assert left_in(tmp_path) == ["mine.md", "mine.safetensors", "mine.svg", "pictures"]
     refused(run("learn-prior", dataset, "-o", target, *LEARN), 7, "-f")
     monkeypatch.setattr(codec, "default_schedule", lambda points: Schedule(30, 4, 3))
     assert run("encode", dataset / "0.png", "-o", tmp_path / "0.cmb", "--prior", target).exit_code == 0
@@ -702,7 +702,7 @@ def test_learn_prior_without_layers_writes_a_mixture_prior_and_its_card(tmp_path
     assert "2 classes for each of 4 phases, full covariances" in card
     assert re.search(r"1 rounds per phase; \d+ s and \d+\.\d GiB in the last run", card)
     assert str(tmp_path) not in card[: card.index("Command")]
-    assert left_in(tmp_path) == ["mine.md", "mine.safetensors", "pictures"]
+    assert left_in(tmp_path) == ["mine.md", "mine.safetensors", "mine.svg", "pictures"]
     for goal in (("-q", "5"), ("--size", "150"), ("--psnr", "12")):
         target_file = tmp_path / "0.cmb"
         done = run("encode", larger_dataset / "0.png", "-f", "-o", target_file, "--prior", target, *goal)

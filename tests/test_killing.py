@@ -51,7 +51,7 @@ def test_an_interruption_before_the_command_ends_by_the_signal_too():
     program = """
 from combiner_cli import cli
 import click
-def aborted():
+def aborted(prog_name):
     try:
         raise click.Abort
     except click.Abort:

@@ -42,7 +42,7 @@ def _numbers(low: float, high: float, whole: bool) -> Callable[[click.Context, c
     return convert
 
 
-@click.command()
+@click.command(epilog=options.exit_codes(1, 3, 6, 7, 9))
 @click.argument("dataset", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Folder of the results. [default: DATASET-bench, here]"

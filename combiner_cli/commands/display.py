@@ -15,9 +15,6 @@ import click
 if TYPE_CHECKING:
     from ..batch import Decoded, Encoded, Outcome
     from ..errors import CombinerError
-    from ..learn import RoundReport
-    from ..learn_mixture import MixtureReport
-    from ..learner import StepReport
     from ..metadata import Metadata
     from ..priors import Entry
     from ..refine import Progress
@@ -63,75 +60,6 @@ def progress_bar(quiet: bool = False) -> Iterator[Callable[[Progress], None] | N
             bar.update(tasks[progress.phase], completed=progress.done, psnr=psnr)
 
         yield report
-
-
-@contextmanager
-def round_display(name: str, rounds: int) -> Iterator[Callable[[RoundReport], None]]:
-    """A bar on a terminal, a line now and then elsewhere, both on stderr."""
-    if not sys.stderr.isatty():
-        yield lambda result: _print_round(name, result)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=rounds, state="")
-
-        def show(result: RoundReport) -> None:
-            state = f"{result.held_out_bits_per_point:.3f} b {result.held_out_psnr:.2f} dB"
-            bar.update(task, completed=result.number, state=state)
-
-        yield show
-
-
-@contextmanager
-def mixture_display(name: str) -> Iterator[Callable[[MixtureReport], None]]:
-    """A line for every round on stderr."""
-
-    def show(result: MixtureReport) -> None:
-        click.echo(
-            f"{name}: phase {result.phase}/{result.phases}, round {result.number}/{result.rounds}, "
-            f"cost {result.cost:.4f} bits per point, {100 * result.changed:.1f} % changed class",
-            err=True,
-        )
-
-    yield show
-
-
-@contextmanager
-def step_display(name: str) -> Iterator[Callable[[StepReport], None]]:
-    """A bar on a terminal, a line for every hundred steps elsewhere, both on stderr."""
-    if not sys.stderr.isatty():
-
-        def line(result: StepReport) -> None:
-            click.echo(f"{name}: step {result.number}/{result.steps}, cost {result.cost:.4f} bits", err=True)
-
-        yield line
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task: Any = None
-
-        def show(result: StepReport) -> None:
-            nonlocal task
-            if task is None:  # a resumption begins where it begins
-                task = bar.add_task(name, total=result.steps, completed=result.number, state="")
-            bar.update(task, completed=result.number, state=f"cost {result.cost:.4f}")
-
-        yield show
-
-
-def _print_round(name: str, result: RoundReport) -> None:
-    if result.number % max(1, result.rounds // 20) == 0 or result.number == result.rounds:
-        click.echo(
-            f"{name}: round {result.number}/{result.rounds}, {result.bits_per_point:.4f} bits per point, "
-            f"{result.psnr:.2f} dB; held out {result.held_out_bits_per_point:.4f}, {result.held_out_psnr:.2f} dB",
-            err=True,
-        )
 
 
 def report_encoded(source: Path, target: Path, facts: Encoded, as_json: bool, err: bool = False) -> None:

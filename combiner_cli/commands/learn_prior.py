@@ -1,65 +1,29 @@
-"""The command learn-prior: parse, gather the training data, learn, and write the prior with its card."""
+"""The command learn-prior: parse, tell what will be learned, learn, and write the prior with its card."""
 
 from __future__ import annotations
 
 import math
-import resource
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
 
-from ..errors import OutputError, UsageError
-from . import display, options
+from ..errors import CombinerError, OutputError, UsageError
+from . import display, learning_display, learning_jobs, options
+from .learning_jobs import BY_STEPS, JOBS, Already, Finished, Job, Place, Request
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
-    from ..priors import AnyPrior
+    from ..ranks import Ranks
 
-_MOST_PICTURE_BYTES = 2**31
-_MOST_RECORDING_BYTES = 2**31
 _NOT_IN_THE_COMMAND = ("--threads", "--device", "--checkpoint", "--checkpoint-seconds")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for; see the options' help."""
-
-    name: str
-    rate: float | None
-    beta: float | None
-    family: str | None
-    layers: int
-    covariance: str | None
-    components: int | None
-    tile: int | None
-    dimensions: int
-    context: int
-    reach: int | None
-    features: int
-    highest_frequency: float | None
-    width: int
-    sine: float
-    rounds: int | None
-    turns: int
-    steps: int | None
-    start: str | None
-    points: int
-    tiles: int | None
-    held_out: int
-    group_bits: str
-    checkpoint: Path
-    checkpoint_seconds: float
-    seed: int
-    describe: str | None
-    device: str
-    hop: tuple[int, ...]
-    sample_rate: int | None
+_PLOT_WIDTH, _PLOT_HEIGHT = 78, 14  # of a card without a picture, in characters
 
 
 @click.command("learn-prior", epilog=options.exit_codes(3, 6, 7, 9, 10))
@@ -164,6 +128,18 @@ class Request:
     help="Lapped: in Hz; what has another one is resampled. [default: that of the first recording]",
 )
 @click.option(
+    "--patience",
+    type=click.IntRange(1),
+    help="Pyramid, lapped: end when so many measurements of what is held out, each after 100 steps, brought no better "
+    "one; the best state becomes the prior. [default: all steps, the last state]",
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 1024),
+    help="Pyramid, lapped: parts of a step whose gradients are computed apart, for as many processes at most. "
+    "[default: the number of processes that torchrun started, or 1]",
+)
+@click.option(
     "--points", type=click.IntRange(1), default=256, show_default=True, help="With layers: points per tile and step."
 )
 @click.option(
@@ -180,23 +156,46 @@ class Request:
     "--checkpoint-seconds", type=click.FloatRange(0), default=60.0, show_default=True, help="Time between checkpoints."
 )
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of all random numbers.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be learned and what it takes, then stop.")
 @click.option("--describe", metavar="TEXT", help="Description of the data for the card. [default: the folder's name]")
 @options.device
 @options.threads
 @options.verbose
-def learn_prior(dataset: Path, output: Path, force: bool, checkpoint: Path | None, **asked: object) -> None:
+def learn_prior(
+    dataset: Path, output: Path, force: bool, dry_run: bool, checkpoint: Path | None, **asked: object
+) -> None:
     """Learn a prior from a folder of images or sounds, or an .npz of images.
 
     Stopped at any moment, the same command goes on from the last checkpoint. A card (NAME.md) is written beside the
-    prior.
+    prior, with a plot (NAME.svg) where matplotlib is installed.
 
     \b
     Examples:
       combiner learn-prior photographs/ --rate 0.5 -o mine.safetensors
-      combiner learn-prior photographs/ --family pyramid -o mine.safetensors
       combiner learn-prior photographs/ --layers 2 --tile 64 -o mine.safetensors
+      combiner learn-prior photographs/ --family pyramid --dry-run -o mine.safetensors
+      torchrun --nproc-per-node 2 -m -- combiner_cli learn-prior photographs/ \\
+          --family pyramid -o mine.safetensors
     """
-    from .. import datasets, files, priors
+    from ..ranks import from_environment
+
+    ranks = from_environment()
+    try:
+        request = _request(output, force, checkpoint, asked, ranks)
+        _learn_prior(dataset, output, force, dry_run, request, ranks)
+    except CombinerError as error:
+        if ranks.first:
+            raise
+        click.get_current_context().exit(error.exit_code)  # the first process tells
+    except KeyboardInterrupt:
+        if ranks.first:
+            raise
+        click.get_current_context().exit(128 + signal.SIGINT)
+
+
+def _request(output: Path, force: bool, checkpoint: Path | None, asked: dict[str, object], ranks: Ranks) -> Request:
+    """What the user asked for, where that makes sense and can be written."""
+    from .. import priors
 
     if output.suffix != priors.SUFFIX:
         raise UsageError(f"a prior's name ends in {priors.SUFFIX}, unlike {output}")
@@ -205,237 +204,142 @@ def learn_prior(dataset: Path, output: Path, force: bool, checkpoint: Path | Non
     for name in ("rate", "beta"):
         if isinstance(value := asked[name], float) and not math.isfinite(value):
             raise UsageError(f"--{name} takes a finite number")
-    card_path = output.with_suffix(".md")
-    if card_path.exists() and not force:
-        raise OutputError(f"{card_path} exists; use -f to replace it")
+    for path in (output, output.with_suffix(".md"), output.with_suffix(".svg")):
+        if ranks.first and path.is_file() and not force:
+            raise OutputError(f"{path} exists; use -f to replace it")
     saved = checkpoint or output.with_suffix(".checkpoint")
-    request = Request(name=output.stem, checkpoint=saved, **asked)  # type: ignore[arg-type]
+    for words, path in (("", output), ("checkpoint ", saved)):
+        if not path.parent.is_dir():
+            folder = path.parent
+            raise OutputError(f"{words}{path} cannot be written: the folder {folder} does not exist; create it first")
+    return Request(name=output.stem, checkpoint=saved, **asked)  # type: ignore[arg-type]
+
+
+def _learn_prior(dataset: Path, output: Path, force: bool, dry_run: bool, asked: Request, ranks: Ranks) -> None:
+    """Learn and write in the first process, learn along in the others."""
+    from .. import datasets, files, priors
+    from ..ranks import joined
+
     clock = time.perf_counter()
-    with files.atomic_output(output, force) as partial:
-        source = datasets.open_dataset(dataset)
-        prior, describe = _LEARNERS[_family(request)](source, request)
-        priors.save(prior, partial)
-    seconds = time.perf_counter() - clock
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
-    spent = f"{seconds:.0f} s and {memory:.1f} GiB in the last run"
-    with files.atomic_output(card_path, force) as partial:
-        partial.write_text(describe(_command(dataset), spent))
-    saved.unlink(missing_ok=True)
+    family = learning_jobs.family_of(asked)
+    if ranks.count > 1 and family not in BY_STEPS:
+        raise UsageError(
+            f"a {family} prior is learned by one process; start combiner without torchrun, or give --family pyramid "
+            "or lapped"
+        )
+    if asked.shards and asked.shards % ranks.count:
+        raise UsageError(f"--shards {asked.shards} cannot be shared by {ranks.count} processes; give a multiple")
+    place = Place(ranks, ranks.device(_kind_of_device(asked, family)))
+    with ExitStack() as ending:
+        ending.enter_context(joined(ranks, place.device))
+        with ranks.together():
+            writes = ranks.first and not dry_run
+            partial = ending.enter_context(files.atomic_output(output, force)) if writes else None
+            source = datasets.open_dataset(dataset)
+            job = JOBS[family](source, asked, place)
+            already = job.already() if ranks.first else Already()
+        if ranks.first:
+            learning_display.print_plan(asked.name, _plan_rows(source, output, asked, job, already, place))
+        if dry_run:
+            return
+        finished = _followed(job, already, asked, ranks)
+        if partial is None:
+            return
+        priors.save(finished.prior, partial)
+    seconds, memory = time.perf_counter() - clock, learning_display.memory_used() / 2**30
+    _write_card(output, force, finished, _command(dataset, job.shards), f"{seconds:.0f} s and {memory:.1f} GiB")
+    asked.checkpoint.unlink(missing_ok=True)
     unit = "pixel" if source.kind == "image" else "sample"
-    click.echo(
-        f"{output}: prior {prior.id:08x}, {prior.bits_per_point:.4f} bits per {unit}, {seconds:.0f} s, {memory:.1f} GiB"
-    )
+    if finished.remark:
+        click.echo(f"{asked.name}: {finished.remark}", err=True)
+    rate = f"{finished.prior.bits_per_point:.4f} bits per {unit}"
+    click.echo(f"{output}: prior {finished.prior.id:08x}, {rate}, {seconds:.0f} s, {memory:.1f} GiB")
 
 
-_Learned = TypeVar("_Learned")
-_Describe = Callable[[str, str], str]  # the command and what it took -> the text of the card
-
-
-def _family(asked: Request) -> str:
-    """The family that is meant, where the options go with it."""
-    start = _start(asked)
-    family = asked.family or ("siren" if asked.layers else start.family if start else "linear")
-    if start and start.family not in ("pyramid", "lapped"):
-        raise UsageError(f"--start takes a pyramid or a lapped prior, and {start.name} is a {start.family} one")
-    if start and start.family != family:
-        raise UsageError(f"--start {start.name} goes with --family {start.family}")
-    if (asked.hop or asked.sample_rate) and family != "lapped":
-        raise UsageError("--hop and --sample-rate go with --family lapped")
-    if (family == "siren") != (asked.layers > 0):
-        raise UsageError("--family siren and --layers of at least 1 go together")
-    return family
-
-
-def _start(asked: Request) -> AnyPrior | None:
-    """The prior that is learned on, if any."""
-    from .. import priors
-
-    return priors.find(asked.start) if asked.start else None
-
-
-def _by_steps(learn: Callable[..., _Learned], plan: Any, sample: Any, asked: Request) -> _Learned:
-    """Learn by gradient steps, and show how that goes."""
+def _kind_of_device(asked: Request, family: str) -> str:
+    """``"cpu"`` or ``"cuda"``; a mixture is learned without torch."""
+    if family == "linear":
+        return "cpu"
     from ..codec import choose_device
 
-    with display.step_display(plan.name) as show:
-        return learn(
-            plan,
-            sample.training,
-            sample.held_out,
-            choose_device(asked.device),
-            asked.checkpoint,
-            asked.checkpoint_seconds,
-            show,
-            _start(asked),
-        )
+    return choose_device(asked.device)
 
 
-def _pyramid(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
-    """A prior over the weights of pyramids."""
-    from .. import cards, datasets, learn_hierarchy
+def _plan_rows(
+    source: Dataset, output: Path, asked: Request, job: Job, already: Already, place: Place
+) -> list[tuple[str, str]]:
+    """What will be learned, in labelled words."""
+    from ..outlook import about_size, about_time, size_text
 
-    if asked.beta is not None or asked.rate is not None:
-        raise UsageError("a pyramid prior is for all rates; leave out --rate and --beta")
-    crop = asked.tile or 256
-    if crop < 16:
-        raise UsageError("a pyramid takes crops of at least 16 samples; give a larger --tile")
-    sample = datasets.sample_pictures(source, crop, asked.held_out, _MOST_PICTURE_BYTES, asked.seed)
-    plan = learn_hierarchy.PyramidPlan(
-        name=asked.name,
-        steps=asked.steps or 6_000,
-        pictures=6,
-        crop=crop,
-        fine=((96, 64), (48, 48), (64, 48)),
-        coarse=((160, 96), (96, 64), (96, 64)),
-        noise_codes=(4, 88),
-        seed=asked.seed,
-        size=sample.size,
-        start=start.id if (start := _start(asked)) else None,
-    )
-    learned = _by_steps(learn_hierarchy.learn, plan, sample, asked)
-    data = f"{asked.describe or source.source.resolve().name}, {sample.signals} images"
-    return learned.prior, lambda command, spent: cards.pyramid_card(plan, learned, command, data, spent)
-
-
-def _lapped(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
-    """A prior over the weights of lapped transforms."""
-    from .. import cards, datasets, learn_recordings
-
-    if asked.beta is not None or asked.rate is not None:
-        raise UsageError("a lapped prior is for all rates; leave out --rate and --beta")
-    hops = asked.hop or (256,)
-    learn_recordings.check_hops(hops)
-    sample = datasets.sample_recordings(source, asked.sample_rate, asked.held_out, _MOST_RECORDING_BYTES)
-    length = sample.sample_rate * 128 // 125  # about a second; 64 frames of 256 samples at 16 kHz
-    plan = learn_recordings.LappedPlan(
-        name=asked.name,
-        steps=asked.steps or 6_000,
-        stretches=max(6, 12 * 16_384 // length),
-        length=length,
-        hops=hops,
-        detail=(64, 32),
-        activity=(32, 32),
-        noise_codes=(8, 88),
-        seed=asked.seed,
-        sample_rate=sample.sample_rate,
-        channels=max(len(own) for own in sample.training),
-        size=sample.size,
-        start=start.id if (start := _start(asked)) else None,
-    )
-    learned = _by_steps(learn_recordings.learn, plan, sample, asked)
-    data = f"{asked.describe or source.source.resolve().name}, {sample.signals} sounds"
-    return learned.prior, lambda command, spent: cards.lapped_card(plan, learned, command, data, spent)
+    look, ranks = job.outlook, place.ranks
+    total, word = job.manner.total, job.manner.word
+    seconds = look.seconds * (total - already.done) / total / ranks.count
+    processes = f", {ranks.count} processes" if ranks.count > 1 else ""
+    files = f"{len(source.files):,} files, " if source.files else ""
+    cores = "a core" if ranks.count == 1 else f"{ranks.count} cores"
+    early = f"; after {asked.patience} without a better one learning ends" if asked.patience else ""
+    state = f"resuming from {word} {already.done:,}" if already.done else "there is none yet"
+    return [
+        ("prior", f"{output}, family {look.family}, {'at most ' if look.at_most else ''}{size_text(look.prior_bytes)}"),
+        ("data", f"{source.source}, {files}{job.data}"),
+        ("held out", f"{job.held_out}{early}"),
+        ("work", look.work),
+        ("device", f"{place.device.partition(':')[0]}{processes}"),
+        ("time", f"about {about_time(seconds)} on {cores} of a server; told again when it is known better"),
+        ("memory", f"about {about_size(look.memory)}{' for each process' if ranks.count > 1 else ''}"),
+        ("checkpoint", f"{asked.checkpoint}, every {asked.checkpoint_seconds:g} s; {state}"),
+    ]
 
 
-def _mixture(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
-    """A mixture prior over the weights of networks without hidden layers."""
-    from .. import cards, datasets, learn_mixture
-    from ..models.linear import Linear
+class _Silent:
+    """What a process other than the first one tells: nothing."""
 
-    image = source.kind == "image"
-    if asked.beta is not None:
-        raise UsageError("--beta goes with hidden layers; give --rate")
-    side = asked.tile or (16 if image else 128)
-    network = Linear((side, side) if image else (side,), 3 if image else 1)
-    sample = datasets.sample_signals(
-        source, network.extent, network.outputs, asked.tiles or 400_000, asked.held_out, image
-    )
-    plan = learn_mixture.MixturePlan(
-        name=asked.name,
-        kind=source.kind,
-        network=network,
-        components=asked.components or 16,
-        covariance=asked.covariance or "full",
-        dimensions=min(asked.dimensions, network.latents),
-        context=asked.context,
-        reach=asked.reach or (3 if image else 32),
-        bits_per_point=asked.rate or 1.0,
-        rounds=asked.rounds or 6,
-        seed=asked.seed,
-        size=sample.size,
-    )
-    with display.mixture_display(plan.name) as show:
-        learned = learn_mixture.learn(
-            plan, sample.training, sample.held_out, asked.checkpoint, asked.checkpoint_seconds, show
-        )
-    data = f"{asked.describe or source.source.resolve().name}, {sample.signals} {source.kind}s"
-    return learned.prior, lambda command, spent: cards.mixture_card(plan, learned, command, data, spent)
+    def step(self, done: int) -> None:
+        """So many steps are done."""
+
+    def report(self, own: object) -> None:
+        """What was measured."""
 
 
-def _network(source: Dataset, asked: Request) -> tuple[AnyPrior, _Describe]:
-    """A prior over the weights of networks with hidden layers."""
-    from .. import cards, datasets, learn, learn_covariance
-    from ..codec import choose_device
-    from ..models.siren import Siren
-    from ..posterior import Descent
-
-    image = source.kind == "image"
-    components = asked.components or 1
-    if components > 1 and asked.covariance == "diagonal":
-        raise UsageError("a mixture with hidden layers has full covariances")
-    covariance = asked.covariance or ("full" if components > 1 else "diagonal")
-    side = asked.tile or (32 if image else 512)
-    extent = (side, side) if image else (side,)
-    if asked.features % (2 * len(extent)):
-        raise UsageError(f"--features must be a multiple of {2 * len(extent)} for {source.kind}s")
-    network = Siren(
-        extent,
-        3 if image else 1,
-        asked.features,
-        asked.highest_frequency or side / 2,
-        asked.width,
-        asked.layers,
-        asked.sine,
-    )
-    training, kept_out, signals = datasets.sample_tiles(
-        source, extent, network.outputs, asked.tiles or 1024, asked.held_out, asked.seed
-    )
-    plan = learn.Plan(
-        name=asked.name,
-        kind=source.kind,
-        network=network,
-        bits_per_point=None if asked.beta else asked.rate or 1.0,
-        beta=asked.beta or 2e-5,
-        rounds=asked.rounds or 96,
-        steps=asked.steps or 40,
-        group_bits=int(asked.group_bits),
-        seed=asked.seed,
-        descent=Descent(points=asked.points),
-        covariance=covariance,
-        components=components,
-        turns=asked.turns if covariance == "full" else 0,
-    )
-    learned: learn.Learned | learn_covariance.LearnedCovariance
-    work = learn_covariance.learn_covariance if covariance == "full" else learn.learn
-    with display.round_display(plan.name, plan.rounds + plan.turns) as show:
-        learned = work(
-            plan,
-            training,
-            kept_out,
-            choose_device(asked.device),
-            asked.checkpoint,
-            asked.checkpoint_seconds,
-            report=show,
-        )
-    data = f"{asked.describe or source.source.resolve().name}, {signals} {source.kind}s"
-    tiles = (len(training), len(kept_out))
-    return learned.prior, lambda command, spent: cards.card(
-        learned.prior, plan, command, data, tiles, learned.reports, spent
-    )
+def _followed(job: Job, already: Already, asked: Request, ranks: Ranks) -> Finished:
+    """Do the work of a job while the user looks on."""
+    if not ranks.first:
+        return job.learn(_Silent())
+    try:
+        with learning_display.view(job.manner, already.done, already.reports) as shown:
+            return job.learn(shown)
+    except (KeyboardInterrupt, SystemExit):
+        if asked.checkpoint.exists():
+            display.note(f"the same command goes on from {asked.checkpoint}")
+        raise
 
 
-_LEARNERS: dict[str, Callable[[Dataset, Request], tuple[AnyPrior, _Describe]]] = {
-    "linear": _mixture,
-    "pyramid": _pyramid,
-    "lapped": _lapped,
-    "siren": _network,
-}
+def _write_card(output: Path, force: bool, finished: Finished, command: str, spent: str) -> None:
+    """Write the card, and its plot beside it where there is a library for plots."""
+    from .. import files, learning_curves
+
+    picture, curves = output.with_suffix(".svg"), finished.curves
+    if learning_curves.can_plot():
+        with files.atomic_output(picture, force) as partial:
+            partial.write_text(learning_curves.svg(curves, output.stem), encoding="utf-8")
+        plot = f"![{curves.quantity}, by {curves.word}]({quote(picture.name)})"
+    else:
+        lines = learning_curves.drawn(curves, _PLOT_WIDTH, _PLOT_HEIGHT)
+        plot = "\n".join(["```", learning_curves.legend(curves), *lines, "```"])
+    with files.atomic_output(output.with_suffix(".md"), force) as partial:
+        partial.write_text(finished.describe(command, f"{spent} in the last run", plot), encoding="utf-8")
 
 
-def _command(dataset: Path) -> str:
-    """The command as typed, without folders and without what does not change the result."""
+def _command(dataset: Path, shards: int) -> str:
+    """The command as typed, without folders and without what does not change the result.
+
+    Args:
+        dataset: as typed.
+        shards: of the learning; torchrun may have decided on them.
+    """
     words = ["combiner"]
-    typed = iter(sys.argv[1:])
+    typed_words = sys.argv[1:]
+    typed = iter(typed_words)
     for word in typed:
         if word in ("-f", "--force", "-v", "--verbose"):
             continue
@@ -445,4 +349,6 @@ def _command(dataset: Path) -> str:
             words += [word, Path(next(typed, "")).name]
         else:
             words.append("DATASET" if Path(word) == dataset else word)
+    if shards > 1 and "--shards" not in typed_words:
+        words += ["--shards", str(shards)]
     return shlex.join(words)
