@@ -122,7 +122,7 @@ def bench(
     Examples:
       combiner bench photographs/
       combiner bench kodak/ --rates 0.1,0.2,0.4,0.8 --efforts 1,5 --jobs 4
-      combiner bench kodak/ --published curves.json --published-methods RECOMBINER,VTM
+      combiner bench kodak/ --published curves.json --published-methods COIN,VTM
       combiner bench speech/ --baselines opus,mp3 --limit 10 -o results/
     """
     from .. import extras

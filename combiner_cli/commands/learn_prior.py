@@ -173,7 +173,7 @@ def learn_prior(
     Examples:
       combiner learn-prior photographs/ --rate 0.5 -o mine.safetensors
       combiner learn-prior photographs/ --layers 2 --tile 64 -o mine.safetensors
-      combiner learn-prior photographs/ --family pyramid --dry-run -o mine.safetensors
+      combiner learn-prior photos/ --family pyramid --dry-run -o mine.safetensors
       torchrun --nproc-per-node 2 -m -- combiner_cli learn-prior photographs/ \\
           --family pyramid -o mine.safetensors
     """
@@ -195,7 +195,7 @@ def learn_prior(
 
 def _request(output: Path, force: bool, checkpoint: Path | None, asked: dict[str, object], ranks: Ranks) -> Request:
     """What the user asked for, where that makes sense and can be written."""
-    from .. import priors
+    from .. import files, priors
 
     if output.suffix != priors.SUFFIX:
         raise UsageError(f"a prior's name ends in {priors.SUFFIX}, unlike {output}")
@@ -204,9 +204,9 @@ def _request(output: Path, force: bool, checkpoint: Path | None, asked: dict[str
     for name in ("rate", "beta"):
         if isinstance(value := asked[name], float) and not math.isfinite(value):
             raise UsageError(f"--{name} takes a finite number")
-    for path in (output, output.with_suffix(".md"), output.with_suffix(".svg")):
-        if ranks.first and path.is_file() and not force:
-            raise OutputError(f"{path} exists; use -f to replace it")
+    if ranks.first:
+        for path in (output, output.with_suffix(".md"), output.with_suffix(".svg")):
+            files.check_target(path, force)
     saved = checkpoint or output.with_suffix(".checkpoint")
     for words, path in (("", output), ("checkpoint ", saved)):
         if not path.parent.is_dir():
@@ -338,8 +338,7 @@ def _command(dataset: Path, shards: int) -> str:
         shards: of the learning; torchrun may have decided on them.
     """
     words = ["combiner"]
-    typed_words = sys.argv[1:]
-    typed = iter(typed_words)
+    typed = iter(sys.argv[1:])
     for word in typed:
         if word in ("-f", "--force", "-v", "--verbose"):
             continue
@@ -349,6 +348,6 @@ def _command(dataset: Path, shards: int) -> str:
             words += [word, Path(next(typed, "")).name]
         else:
             words.append("DATASET" if Path(word) == dataset else word)
-    if shards > 1 and "--shards" not in typed_words:
+    if shards > 1 and not any(word.partition("=")[0] == "--shards" for word in words):
         words += ["--shards", str(shards)]
     return shlex.join(words)
