@@ -229,7 +229,9 @@ def test_curves_are_drawn_from_the_top_left_to_the_bottom_right():
     assert lines[-1].endswith("step 1,200")
     assert not any(mark in "".join(lines) for mark in thick)
     both = learning_curves.drawn(curves(falling, [9.0] * 12), 60, 8)
-    assert sum(mark in thick for mark in both[0]) == 60 - learning_curves.FRONT
+    columns = 60 - learning_curves.FRONT
+    measured = [column for column in range(columns) if 1200 * (column + 1) / columns >= 100]
+    assert [column - learning_curves.FRONT for column, mark in enumerate(both[0]) if mark in thick] == measured
     plain = learning_curves.drawn(curves(falling, [9.0] * 12), 60, 8, unicode=False)
     assert "".join(plain).isascii()
 
