@@ -125,8 +125,10 @@ def drawn(curves: Curves, width: int, height: int, unicode: bool = True) -> list
             for number, value in zip(curves.numbers, series, strict=True)
             if value is not None and math.isfinite(value)
         ]
-        for column in range(columns if known else 0):
+        for column in range(columns):
             value = _at(known, last * (column + 1) / columns)
+            if value is None:
+                continue
             place = min(int((value - low) / (high - low) * height * len(shapes)), height * len(shapes) - 1)
             field[height - 1 - place // len(shapes)][column] = shapes[place % len(shapes)]
     labels = {0: high, height - 1: low} | ({height // 2: high - (high - low) * (height // 2) / (height - 1)})
@@ -140,12 +142,14 @@ def drawn(curves: Curves, width: int, height: int, unicode: bool = True) -> list
     return [*drawing, axis, f"{'':{_LABEL}}{begin}{end:>{columns + 1 - len(begin)}}"]
 
 
-def _at(known: Sequence[tuple[int, float]], number: float) -> float:
-    """The value of a curve between its measurements; before the first one, and after the last, it is level."""
+def _at(known: Sequence[tuple[int, float]], number: float) -> float | None:
+    """The value of a curve between its measurements; before the first one there is none, after the last it is level."""
     before = [own for own in known if own[0] <= number]
     after = [own for own in known if own[0] > number]
-    if not before or not after:
-        return (before[-1] if before else after[0])[1]
+    if not before:
+        return None
+    if not after:
+        return before[-1][1]
     (first, value), (second, other) = before[-1], after[0]
     return value + (other - value) * (number - first) / (second - first)
 

@@ -33,11 +33,13 @@ class Ranks:
         number: of this process, from 0; the first one talks and writes.
         count: of all processes.
         local: number of this process among those of its machine.
+        local_count: of the processes of its machine.
     """
 
     number: int = 0
     count: int = 1
     local: int = 0
+    local_count: int = 1
 
     @property
     def first(self) -> bool:
@@ -54,10 +56,10 @@ class Ranks:
             return kind
         import torch
 
-        if self.local >= torch.cuda.device_count():
+        if self.local_count > torch.cuda.device_count():  # the first process is to notice, too
             raise UsageError(
-                f"{torch.cuda.device_count()} GPUs are fewer than the processes of this machine; start as many "
-                "processes as there are GPUs, or give --device cpu"
+                f"{self.local_count} processes are more than the GPUs of this machine, {torch.cuda.device_count()}; "
+                "start as many as there are, or give --device cpu"
             )
         return f"cuda:{self.local}"
 
@@ -119,7 +121,7 @@ ALONE = Ranks()
 
 def from_environment() -> Ranks:
     """The place that torchrun gave to this process, if it did."""
-    found = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
+    found = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")]
     started = "MASTER_ADDR" in os.environ and all(text.isdecimal() for text in found)
     return Ranks(*map(int, found)) if started else ALONE
 

@@ -35,7 +35,7 @@ from combiner_cli.commands import learning_display
 from combiner_cli.learner import Course, Learner, StepReport, Task, Watcher
 from combiner_cli.learning_curves import Curves
 from combiner_cli.models.siren import Siren
-from combiner_cli.ranks import ALONE
+from combiner_cli.ranks import ALONE, Ranks
 
 PYRAMID = ("--family", "pyramid", "--tile", "32", "--held-out", "20", "--device", "cpu")
 LAPPED = ("--family", "lapped", "--hop", "64", "--sample-rate", "4000", "--held-out", "20", "--device", "cpu")
@@ -230,7 +230,9 @@ def test_curves_are_drawn_from_the_top_left_to_the_bottom_right():
     assert lines[-1].endswith("step 1,200")
     assert not any(mark in "".join(lines) for mark in thick)
     both = learning_curves.drawn(curves(falling, [9.0] * 12), 60, 8)
-    assert sum(mark in thick for mark in both[0]) == 60 - learning_curves.FRONT
+    columns = 60 - learning_curves.FRONT
+    measured = [column for column in range(columns) if 1200 * (column + 1) / columns >= 100]
+    assert [column - learning_curves.FRONT for column, mark in enumerate(both[0]) if mark in thick] == measured
     plain = learning_curves.drawn(curves(falling, [9.0] * 12), 60, 8, unicode=False)
     assert "".join(plain).isascii()
 
@@ -575,8 +577,11 @@ def test_two_processes_learn_the_prior_of_one(folder, source, options):
 
 def test_what_several_processes_cannot_do_is_told_by_the_first_one(folder, monkeypatch):
     for rank in (0, 1):
-        for name, value in (("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", 2), ("MASTER_ADDR", "127.0.0.1")):
-            monkeypatch.setenv(name, str(value))
+        for name in ("RANK", "LOCAL_RANK"):
+            monkeypatch.setenv(name, str(rank))
+        for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+            monkeypatch.setenv(name, "2")
+        monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
         linear = run("learn-prior", "pictures", "-o", "p.safetensors", "--tile", "4")
         uneven = run("learn-prior", "pictures", "-o", "p.safetensors", *PYRAMID, "--shards", "3")
         if rank == 0:
@@ -586,6 +591,16 @@ def test_what_several_processes_cannot_do_is_told_by_the_first_one(folder, monke
             assert [linear.exit_code, uneven.exit_code] == [2, 2]
             assert linear.output == uneven.output == ""
     assert not list(folder.glob("p.*"))
+
+
+def test_every_process_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [Ranks(own, 4, own % 2, 2).device("cuda") for own in range(4)] == ["cuda:0", "cuda:1"] * 2
+    assert Ranks(1, 2, 1, 2).device("cpu") == "cpu"
+    assert ALONE.device("cuda") == "cuda"
+    for rank in range(3):  # all of them notice
+        with pytest.raises(learner.UsageError, match="3 processes are more than the GPUs of this machine, 2"):
+            Ranks(rank, 3, rank, 3).device("cuda")
 
 
 def together(code):
@@ -600,7 +615,12 @@ def together(code):
         subprocess.Popen(
             [sys.executable, "-c", whole],
             env=environment(
-                RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE="2",
+                LOCAL_WORLD_SIZE="2",
+                MASTER_ADDR="127.0.0.1",
+                MASTER_PORT=port,
             ),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -209,7 +209,7 @@ def _request(output: Path, force: bool, checkpoint: Path | None, asked: dict[str
             files.check_target(path, force)
     saved = checkpoint or output.with_suffix(".checkpoint")
     for words, path in (("", output), ("checkpoint ", saved)):
-        if not path.parent.is_dir():
+        if ranks.first and not path.parent.is_dir():
             folder = path.parent
             raise OutputError(f"{words}{path} cannot be written: the folder {folder} does not exist; create it first")
     return Request(name=output.stem, checkpoint=saved, **asked)  # type: ignore[arg-type]
