@@ -130,13 +130,18 @@ def stop_often(command: Command, moments: int, number: signal.Signals, dice: ran
             faults.append(f"{command.name} after {after:.2f} s: {len(found or b'')} bytes in the target")
         if left and number != signal.SIGKILL:
             faults.append(f"{command.name} after {after:.2f} s left {sorted(left)}")
-        if status not in (0, -number):
+        if status not in (0, -number) and not _before_the_program(errors):
             faults.append(f"{command.name} after {after:.2f} s: exit code {status}: {errors[-300:]}")
         for name in left:
             (command.target.parent / name).unlink()
     command.target.write_bytes(right)
     tally.faults = tuple(faults)
     return tally
+
+
+def _before_the_program(errors: str) -> bool:
+    """Whether an interruption came while Python itself was starting, which then ends with exit code 1."""
+    return errors.rstrip().endswith("KeyboardInterrupt") and "combiner_cli" not in errors
 
 
 def kill_while_learning(command: Command, moments: int, dice: random.Random) -> Tally:

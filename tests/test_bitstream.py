@@ -68,6 +68,12 @@ def test_indices_come_back(indices):
     assert np.array_equal(bitstream.indices_from_bytes(payload, len(indices), 8), indices % 256)
 
 
+def test_more_stages_than_a_header_can_hold_are_refused():
+    header = Header(7, "image", (3, 5), 3, 8, None, (2**32 - 1,) * 12)
+    with pytest.raises(ValueError, match="12 stages do not fit a header"):
+        bitstream.pack(header, b"")
+
+
 FORMAT = (Path(__file__).parent.parent / "FORMAT.md").read_text()
 DUMPS = [
     bytes.fromhex("".join(line.split("#")[0] for line in block.splitlines()))
