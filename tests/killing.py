@@ -67,7 +67,7 @@ def commands(folder: Path) -> list[Command]:
     for number in range(3):
         media.write_signal(smooth_image(32, 32, seed=number), pictures / f"{number}.png")
     learning = ("--tile", "8", "--width", "8", "--layers", "1", "--features", "8", "--rate", "1", "--device", "cpu")
-    learning += ("--rounds", "100", "--steps", "5", "--checkpoint-seconds", "0", "--covariance", "diagonal")
+    learning += ("--rounds", "40", "--steps", "5", "--checkpoint-seconds", "0", "--covariance", "diagonal")
     coded = folder / "photo.cmb"
     wanted = [
         ("encode", ("encode", folder / "photo.png", "-o", coded, "-f", "-e", "2"), coded),
