@@ -6,6 +6,7 @@ import gc
 import signal
 import sys
 import traceback
+from types import FrameType
 from typing import Any
 
 import click
@@ -81,8 +82,12 @@ def main(ctx: click.Context) -> None:
     9 over a limit, 10 unsuitable data set, 130 interrupted, 143 terminated (as shells report these signals).
     """
 
-    def interrupt(_number: int, _frame: object) -> None:
+    outside = signal.getsignal(signal.SIGINT)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
         ctx.meta[_SEEN_INTERRUPT] = True
+        if callable(outside):
+            outside(number, frame)
         raise KeyboardInterrupt
 
     if ctx.invoked_subcommand != learn_prior.name:
@@ -90,6 +95,7 @@ def main(ctx: click.Context) -> None:
         gc.disable()
         ctx.call_on_close(gc.enable)
     signal.signal(signal.SIGINT, interrupt)
+    ctx.call_on_close(lambda: signal.signal(signal.SIGINT, outside))
     signal.signal(signal.SIGTERM, _terminate)
 
 
@@ -99,12 +105,20 @@ for _command in (encode, decode, info, learn_prior):
 
 def run() -> None:
     """The program. Once it has cleaned up it ends by the signal that it was sent, so that shells and xargs stop too."""
+    interrupted = False
+
+    def interrupt(_number: int, _frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     try:
         main()
     except SystemExit as end:
-        if end.code in (_INTERRUPTED, _TERMINATED):
-            _end_by(end.code - 128)
-        if isinstance(end.__context__, click.Abort):  # interrupted before or after the command itself
+        if end.code == _TERMINATED:
+            _end_by(signal.SIGTERM)
+        if interrupted or end.code == _INTERRUPTED:  # before and after the command click has another exit code
             _end_by(signal.SIGINT)
         raise
 

@@ -47,20 +47,19 @@ def test_what_is_stopped_is_stopped_in_the_middle(stopped_commands):
 
 
 def test_an_interruption_before_the_command_ends_by_the_signal_too():
-    """There click sees to it, says that it aborts, and knows no better exit code than 1."""
+    """There click sees to it, and knows no better exit code than 1."""
     program = """
+import signal, sys
 from combiner_cli import cli
-import click
-def aborted():
-    try:
-        raise click.Abort
-    except click.Abort:
-        raise SystemExit(1)
-cli.main = aborted
+def interrupted(*_, **__):
+    signal.raise_signal(signal.SIGINT)
+cli._Commands.{method} = interrupted
+sys.argv = ["combiner", "info", "x.cmb"]
 cli.run()
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
-    assert done.returncode == -signal.SIGINT
+    for method in ("make_context", "parse_args", "invoke"):
+        command = [sys.executable, "-c", program.replace("{method}", method)]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGINT
 
 
 def finished(*arguments, **more):
