@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import sys
+import threading
 import traceback
 from types import FrameType
 from typing import Any
@@ -22,6 +23,7 @@ from .errors import CombinerError, LimitError
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _INTERRUPTED = 130
 _TERMINATED = 143
+_PUT_OFF = 0.1  # seconds until a signal comes again that cannot be obeyed at once
 _SEEN_INTERRUPT = "combiner.interrupt"
 
 
@@ -58,9 +60,25 @@ def _is_out_of_memory(error: Exception) -> bool:
     return "out of memory" in words or "can't allocate memory" in words
 
 
-def _terminate(_number: int, _frame: object) -> None:
+def _terminate(number: int, _frame: object) -> None:
     """Leave as after an error, so that temporary files are removed."""
-    raise SystemExit(_TERMINATED)
+    if not _comes_again(number):
+        raise SystemExit(_TERMINATED)
+
+
+def _comes_again(number: int) -> bool:
+    """Put off a signal that came while torch is loaded: an exception there may abort the process, with nothing removed.
+
+    Returns:
+        whether it was put off.
+    """
+    specification = getattr(sys.modules.get("torch"), "__spec__", None)
+    if not getattr(specification, "_initializing", False):
+        return False
+    again = threading.Timer(_PUT_OFF, signal.raise_signal, [number])
+    again.daemon = True
+    again.start()
+    return True
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)
@@ -85,6 +103,8 @@ def main(ctx: click.Context) -> None:
     outside = signal.getsignal(signal.SIGINT)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        if _comes_again(number):
+            return
         ctx.meta[_SEEN_INTERRUPT] = True
         if callable(outside):
             outside(number, frame)

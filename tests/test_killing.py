@@ -62,6 +62,28 @@ cli.run()
         assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGINT
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_torch_is_loaded(number):
+    """An exception in the midst of that may abort the process, and a temporary file would be left."""
+    program = """
+import signal, sys, time, types
+from combiner_cli import cli, files
+torch = sys.modules["torch"] = types.ModuleType("torch")
+torch.__spec__ = types.SimpleNamespace(_initializing=True)
+def read(*_):
+    signal.raise_signal({number})
+    print("loaded", flush=True)
+    torch.__spec__._initializing = False
+    time.sleep(10)
+files.read_bytes = read
+sys.argv = ["combiner", "info", "x.cmb"]
+cli.run()
+""".replace("{number}", str(int(number)))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=15, check=False)
+    assert done.returncode == -number, done.stderr
+    assert done.stdout == "loaded\n"
+
+
 def finished(*arguments, **more):
     return subprocess.run(killing.program(*arguments), capture_output=True, text=True, check=False, **more)
 
