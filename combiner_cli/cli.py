@@ -6,7 +6,9 @@ import gc
 import os
 import signal
 import sys
+import threading
 import traceback
+from types import FrameType
 from typing import Any
 
 import click
@@ -28,6 +30,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 _TERMINATED = 143
+_PUT_OFF = 0.1  # seconds until a signal comes again that cannot be obeyed at once
 
 
 class _Commands(click.Group):
@@ -57,9 +60,25 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
     ctx.exit(exit_code)
 
 
-def _terminate(_number: int, _frame: object) -> None:
+def _terminate(number: int, _frame: object) -> None:
     """Leave as after an error, so that temporary files are removed."""
-    raise SystemExit(_TERMINATED)
+    if not _comes_again(number):
+        raise SystemExit(_TERMINATED)
+
+
+def _comes_again(number: int) -> bool:
+    """Put off a signal that came while torch is loaded: an exception there may abort the process, with nothing removed.
+
+    Returns:
+        whether it was put off.
+    """
+    specification = getattr(sys.modules.get("torch"), "__spec__", None)
+    if not getattr(specification, "_initializing", False):
+        return False
+    again = threading.Timer(_PUT_OFF, signal.raise_signal, [number])
+    again.daemon = True
+    again.start()
+    return True
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)
@@ -84,8 +103,14 @@ def main(ctx: click.Context) -> None:
     130 interrupted, 141 output not read, 143 terminated (as shells report these signals).
     """
 
-    def interrupt(_number: int, _frame: object) -> None:
+    outside = signal.getsignal(signal.SIGINT)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if _comes_again(number):
+            return
         ctx.meta[options.INTERRUPTED] = True
+        if callable(outside):
+            outside(number, frame)
         raise KeyboardInterrupt
 
     if ctx.invoked_subcommand not in (learn_prior.name, bench.name):
@@ -93,6 +118,7 @@ def main(ctx: click.Context) -> None:
         gc.disable()
         ctx.call_on_close(gc.enable)
     signal.signal(signal.SIGINT, interrupt)
+    ctx.call_on_close(lambda: signal.signal(signal.SIGINT, outside))
     signal.signal(signal.SIGTERM, _terminate)
 
 
@@ -102,14 +128,22 @@ for _command in (encode, decode, info, test, compare, priors, learn_prior, bench
 
 def run() -> None:
     """The program. Once it has cleaned up it ends by the signal that it was sent, so that shells and xargs stop too."""
+    interrupted = False
+
+    def interrupt(_number: int, _frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     try:
         main(prog_name="combiner")
     except SystemExit as end:
         if end.code == _BROKEN_PIPE:  # nothing that is left is to be written at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if end.code in (_INTERRUPTED, _BROKEN_PIPE, _TERMINATED):
+        if end.code in (_BROKEN_PIPE, _TERMINATED):
             _end_by(end.code - 128)
-        if isinstance(end.__context__, click.Abort):  # interrupted before or after the command itself
+        if interrupted or end.code == _INTERRUPTED:  # before and after the command click has another exit code
             _end_by(signal.SIGINT)
         raise
 

@@ -48,20 +48,41 @@ def test_what_is_stopped_is_stopped_in_the_middle(stopped_commands):
 
 
 def test_an_interruption_before_the_command_ends_by_the_signal_too():
-    """There click sees to it, says that it aborts, and knows no better exit code than 1."""
+    """There click sees to it, and knows no better exit code than 1."""
     program = """
+import signal, sys
 from combiner_cli import cli
-import click
-def aborted(prog_name):
-    try:
-        raise click.Abort
-    except click.Abort:
-        raise SystemExit(1)
-cli.main = aborted
+def interrupted(*_, **__):
+    signal.raise_signal(signal.SIGINT)
+cli._Commands.{method} = interrupted
+sys.argv = ["combiner", "info", "x.cmb"]
 cli.run()
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
-    assert done.returncode == -signal.SIGINT
+    for method in ("make_context", "parse_args", "invoke"):
+        command = [sys.executable, "-c", program.replace("{method}", method)]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_torch_is_loaded(number):
+    """An exception in the midst of that may abort the process, and a temporary file would be left."""
+    program = """
+import signal, sys, time, types
+from combiner_cli import cli, files
+torch = sys.modules["torch"] = types.ModuleType("torch")
+torch.__spec__ = types.SimpleNamespace(_initializing=True)
+def read(*_):
+    signal.raise_signal({number})
+    print("loaded", flush=True)
+    torch.__spec__._initializing = False
+    time.sleep(10)
+files.read_bytes = read
+sys.argv = ["combiner", "info", "x.cmb"]
+cli.run()
+""".replace("{number}", str(int(number)))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=15, check=False)
+    assert done.returncode == -number, done.stderr
+    assert done.stdout == "loaded\n"
 
 
 def finished(*arguments, **more):
