@@ -25,6 +25,7 @@ from .commands.learn_prior import learn_prior
 from .commands.priors import priors
 from .commands.test import test
 from .errors import OUT_OF_MEMORY, CombinerError, LimitError, is_out_of_memory
+from .ranks import from_environment
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _INTERRUPTED = 130
@@ -145,7 +146,16 @@ def run() -> None:
             _end_by(end.code - 128)
         if interrupted or end.code == _INTERRUPTED:  # before and after the command click has another exit code
             _end_by(signal.SIGINT)
+        if "torch.distributed" in sys.modules and from_environment().count > 1:
+            _end_at_once(end.code if isinstance(end.code, int) else 0)
         raise
+
+
+def _end_at_once(code: int) -> None:
+    """Leave without a goodbye: threads of torch.distributed may abort a process that ends when all is written."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _end_by(number: int) -> None:

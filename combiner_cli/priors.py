@@ -469,10 +469,12 @@ def find_id(prior_id: int) -> AnyPrior:
     Raises:
         PriorError: there is none.
     """
-    for candidate in available():
-        prior = _with_id(candidate, prior_id)
-        if prior is not None:
-            return prior
+    # an id is of the content, so the order does not matter, and shipped priors are those of most files
+    for folder in (shipped_folder(), *search_path()):
+        for candidate in sorted(folder.glob(f"*{SUFFIX}")):
+            prior = _with_id(candidate, prior_id)
+            if prior is not None:
+                return prior
     raise PriorError(
         f"the file needs the prior with id {prior_id:08x}, which is not on this machine; "
         f"name its file with --prior, or its folder in {SEARCH_VARIABLE}"

@@ -80,7 +80,7 @@ def test_info_without_the_prior_says_what_the_header_says(folder):
     facts = json.loads(run("info", path, "--json").stdout)
     assert (facts["prior"], facts["group_bytes"], facts["groups"], facts["stages"]) == (None, None, 10, {})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(priors, "available", list)
+        patch.setattr(priors, "shipped_folder", lambda: folder)
         facts = json.loads(run("info", folder / "coded" / "a.cmb", "--json").stdout)
     assert (facts["class_bytes"], facts["groups"]) == (80, None)
 

@@ -101,8 +101,8 @@ def test_damaged_files_and_sounds_are_no_images(cut):
             Image.open(BytesIO(content))
 
 
-def test_a_missing_prior_is_an_oserror(monkeypatch):
+def test_a_missing_prior_is_an_oserror(monkeypatch, tmp_path):
     with Image.open(GOLDEN / "photo-6.cmb") as image:
-        monkeypatch.setattr(priors, "available", list)
+        monkeypatch.setattr(priors, "shipped_folder", lambda: tmp_path)
         with pytest.raises(OSError, match="not on this machine"):
             image.load()

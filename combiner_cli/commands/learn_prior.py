@@ -10,17 +10,16 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import click
 
 from ..errors import CombinerError, OutputError, UsageError
-from . import display, learning_display, learning_jobs, options
-from .learning_jobs import BY_STEPS, JOBS, Already, Finished, Job, Place, Request
+from . import display, options
 
 if TYPE_CHECKING:
     from ..datasets import Dataset
     from ..ranks import Ranks
+    from .learning_jobs import Already, Finished, Job, Place, Request
 
 _NOT_IN_THE_COMMAND = ("--threads", "--device", "--checkpoint", "--checkpoint-seconds")
 _PLOT_WIDTH, _PLOT_HEIGHT = 78, 14  # of a card without a picture, in characters
@@ -196,6 +195,7 @@ def learn_prior(
 def _request(output: Path, force: bool, checkpoint: Path | None, asked: dict[str, object], ranks: Ranks) -> Request:
     """What the user asked for, where that makes sense and can be written."""
     from .. import files, priors
+    from .learning_jobs import Request
 
     if output.suffix != priors.SUFFIX:
         raise UsageError(f"a prior's name ends in {priors.SUFFIX}, unlike {output}")
@@ -219,6 +219,8 @@ def _learn_prior(dataset: Path, output: Path, force: bool, dry_run: bool, asked:
     """Learn and write in the first process, learn along in the others."""
     from .. import datasets, files, priors
     from ..ranks import joined
+    from . import learning_display, learning_jobs
+    from .learning_jobs import BY_STEPS, JOBS, Place
 
     clock = time.perf_counter()
     family = learning_jobs.family_of(asked)
@@ -237,7 +239,7 @@ def _learn_prior(dataset: Path, output: Path, force: bool, dry_run: bool, asked:
             partial = ending.enter_context(files.atomic_output(output, force)) if writes else None
             source = datasets.open_dataset(dataset)
             job = JOBS[family](source, asked, place)
-            already = job.already() if ranks.first else Already()
+            already = job.already() if ranks.first else learning_jobs.Already()
         if ranks.first:
             learning_display.print_plan(asked.name, _plan_rows(source, output, asked, job, already, place))
         if dry_run:
@@ -305,6 +307,8 @@ def _followed(job: Job, already: Already, asked: Request, ranks: Ranks) -> Finis
     """Do the work of a job while the user looks on."""
     if not ranks.first:
         return job.learn(_Silent())
+    from . import learning_display
+
     try:
         with learning_display.view(job.manner, already.done, already.reports) as shown:
             return job.learn(shown)
@@ -322,6 +326,8 @@ def _write_card(output: Path, force: bool, finished: Finished, command: str, spe
     if learning_curves.can_plot():
         with files.atomic_output(picture, force) as partial:
             partial.write_text(learning_curves.svg(curves, output.stem), encoding="utf-8")
+        from urllib.parse import quote
+
         plot = f"![{curves.quantity}, by {curves.word}]({quote(picture.name)})"
     else:
         lines = learning_curves.drawn(curves, _PLOT_WIDTH, _PLOT_HEIGHT)
