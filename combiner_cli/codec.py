@@ -710,8 +710,9 @@ def _whole_points(layout: Tiling, prior: AnyPrior, sample_rate: int | None) -> i
 
 def _limit(points: int, header: Header, most_points: int) -> None:
     if points > most_points:
+        size = "x".join(str(length) for length in reversed(header.shape))  # width first, as people say it
         raise LimitError(
-            f"the file declares {'x'.join(str(n) for n in header.shape)} samples, over the limit of {most_points}; "
+            f"the file declares {size} samples, over the limit of {most_points}; "
             f"raise {'--max-pixels' if header.kind == 'image' else '--max-seconds'} if you trust it"
         )
 

@@ -199,7 +199,7 @@ def _check_size(path: Path) -> None:
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
     if path.stat().st_size > _LARGEST_FILE or header > _LARGEST_HEADER:
-        raise DamagedFileError(f"{path} is too large for a prior")
+        raise DamagedFileError(f"{path} is too large for a prior, or none at all; give a {SUFFIX} file of learn-prior")
 
 
 def _name(metadata: dict[str, str], path: Path) -> str:

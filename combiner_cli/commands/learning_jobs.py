@@ -165,8 +165,7 @@ def start_of(asked: Request) -> AnyPrior | None:
 
 def _pyramid(source: Dataset, asked: Request, place: Place) -> Job:
     """A prior over the weights of pyramids."""
-    from .. import cards, datasets, learn_hierarchy, learning_curves, outlook
-    from ..learner import Watcher
+    from .. import cards, datasets, learn_hierarchy, outlook
 
     if asked.beta is not None or asked.rate is not None:
         raise UsageError("a pyramid prior is for all rates; leave out --rate and --beta")
@@ -191,25 +190,6 @@ def _pyramid(source: Dataset, asked: Request, place: Place) -> Job:
     )
     data = f"{asked.describe or source.source.resolve().name}, {sample.signals} images"
 
-    def learn(watcher: Watching) -> Finished:
-        learned = learn_hierarchy.learn(
-            plan,
-            sample.training,
-            sample.held_out,
-            place.device,
-            asked.checkpoint,
-            asked.checkpoint_seconds,
-            Watcher(watcher.step, watcher.report),
-            start,  # type: ignore[arg-type]
-            place.ranks,
-        )
-        return Finished(
-            learned.prior,
-            learning_curves.of_steps(learned.reports, "image"),
-            lambda command, spent, plot: cards.pyramid_card(plan, learned, command, data, spent, plot),
-            _remark(plan.patience, plan.steps, learned.reports),
-        )
-
     return Job(
         outlook.of_pyramid(
             plan, learn_hierarchy.networks_bytes(plan), _bytes(sample), sum(own.size // 3 for own in sample.held_out)
@@ -218,15 +198,14 @@ def _pyramid(source: Dataset, asked: Request, place: Place) -> Job:
         _data_text(sample, "images"),
         _measured_text(plan.pictures, "crops"),
         lambda: _steps_done(learn_hierarchy.resumption(plan, sample.training, sample.held_out, asked.checkpoint)),
-        learn,
+        _by_steps(learn_hierarchy.learn, cards.pyramid_card, plan, sample, asked, place, data, "image"),
         shards,
     )
 
 
 def _lapped(source: Dataset, asked: Request, place: Place) -> Job:
     """A prior over the weights of lapped transforms."""
-    from .. import cards, datasets, learn_recordings, learning_curves, outlook
-    from ..learner import Watcher
+    from .. import cards, datasets, learn_recordings, outlook
 
     if asked.beta is not None or asked.rate is not None:
         raise UsageError("a lapped prior is for all rates; leave out --rate and --beta")
@@ -254,25 +233,6 @@ def _lapped(source: Dataset, asked: Request, place: Place) -> Job:
     )
     data = f"{asked.describe or source.source.resolve().name}, {sample.signals} sounds"
 
-    def learn(watcher: Watching) -> Finished:
-        learned = learn_recordings.learn(
-            plan,
-            sample.training,
-            sample.held_out,
-            place.device,
-            asked.checkpoint,
-            asked.checkpoint_seconds,
-            Watcher(watcher.step, watcher.report),
-            start,  # type: ignore[arg-type]
-            place.ranks,
-        )
-        return Finished(
-            learned.prior,
-            learning_curves.of_steps(learned.reports, "sound"),
-            lambda command, spent, plot: cards.lapped_card(plan, learned, command, data, spent, plot),
-            _remark(plan.patience, plan.steps, learned.reports),
-        )
-
     return Job(
         outlook.of_lapped(
             plan, learn_recordings.networks_bytes(plan), _bytes(sample), sum(own.size for own in sample.held_out)
@@ -281,9 +241,45 @@ def _lapped(source: Dataset, asked: Request, place: Place) -> Job:
         f"{_data_text(sample, 'sounds')} at {sample.sample_rate} Hz",
         _measured_text(plan.stretches, "stretches"),
         lambda: _steps_done(learn_recordings.resumption(plan, sample.training, sample.held_out, asked.checkpoint)),
-        learn,
+        _by_steps(learn_recordings.learn, cards.lapped_card, plan, sample, asked, place, data, "sound"),
         shards,
     )
+
+
+def _by_steps(
+    work: Callable[..., Any],
+    card: Callable[..., str],
+    plan: Any,
+    sample: PictureSample | RecordingSample,
+    asked: Request,
+    place: Place,
+    data: str,
+    kind: str,
+) -> Callable[[Watching], Finished]:
+    """Learning by gradient steps: the work of a family on its plan and data, and what comes of it."""
+    from .. import learning_curves
+    from ..learner import Watcher
+
+    def learn(watcher: Watching) -> Finished:
+        learned = work(
+            plan,
+            sample.training,
+            sample.held_out,
+            place.device,
+            asked.checkpoint,
+            asked.checkpoint_seconds,
+            Watcher(watcher.step, watcher.report),
+            start_of(asked),
+            place.ranks,
+        )
+        return Finished(
+            learned.prior,
+            learning_curves.of_steps(learned.reports, kind),
+            lambda command, spent, plot: card(plan, learned, command, data, spent, plot),
+            _remark(plan.patience, plan.steps, learned.reports),
+        )
+
+    return learn
 
 
 def _mixture(source: Dataset, asked: Request, _place: Place) -> Job:
