@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from . import bitstream, codec, files, goals, media, metadata, metrics, priors, search, signals
+from . import bitstream, codec, files, goals, media, metadata, metrics, priors, processes, search, signals
 from .bitstream import Header
 from .codec import EncodeResult, Settings
 from .covariances import CovariancePrior
@@ -616,6 +616,7 @@ def decode_one(job: Job, data: bytes, request: Decoding, known: Library, note: N
         CombinerError: of any kind, as :func:`codec.decode` and :func:`media.signal_bytes` say.
     """
     clock = time.perf_counter()
+    processes.return_memory()
     header = bitstream.unpack(data, request.ignore_checksum)[0]
     most_points = codec.limit_of(header, request.most_points, request.most_seconds)
     scale = request.scale if request.rate is None else _scale_for(header, request.rate, most_points)

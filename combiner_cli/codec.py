@@ -24,7 +24,7 @@ from .mixtures import MixturePrior
 from .priors import AnyPrior, ByStages, Prior, check_kind
 from .recordings import LappedPrior
 from .resampling import length_at
-from .signals import Kind, Signal, Tiling, coordinates, coverage, from_values, inside_mask, join, split, to_values
+from .signals import Kind, Rows, Signal, Tiling, coordinates, coverage, from_values, inside_mask, join, split, to_values
 
 if TYPE_CHECKING:
     from .posterior import Objective
@@ -111,7 +111,7 @@ class Content:
         indices: of the groups of each stage.
         z: whitened latents of each stage, ``(stage latents,)`` float64, pruned ones 0.
         values: the whole signal in [-1, 1], ``(*shape, channels)``, an image at its own resolution, where it comes
-            with the latents; else ``None``.
+            with the latents, an array or what is rendered when it is asked for; else ``None``.
         stages: number of groups of each stage by its name; of pyramids and lapped priors, by level and kind.
     """
 
@@ -121,7 +121,7 @@ class Content:
     noise: int
     indices: tuple[npt.NDArray[np.int64], ...]
     z: tuple[npt.NDArray[np.floating], ...]
-    values: npt.NDArray[np.floating] | None = None
+    values: Rows | None = None
     stages: dict[str, int] = field(default_factory=dict)
 
 
@@ -290,7 +290,7 @@ def read(
         data: the whole file.
         prior: that it was made with.
         scale: samples per native sample of values that come with the latents of a sound.
-        values_only: leave latents and classes empty where the values come with them.
+        values_only: leave latents, indices and classes empty where the values come with them.
         ignore_checksum: read what can be read of a damaged file; its header must make sense.
 
     Raises:
@@ -404,13 +404,22 @@ def _render(content: Content, prior: AnyPrior, scale: int, size: tuple[int, int]
         assert content.values is not None
         return from_values(content.values, header.kind, sample_rate, header.bit_depth, in_place=True)
     if content.values is not None:
-        wanted = size or tuple(length * scale for length in header.shape)
-        return from_values(pyramid_codec.resampled(content.values, wanted), header.kind, None, header.bit_depth)
+        height, width = header.shape
+        return _sized(content.values, size or (height * scale, width * scale), header.bit_depth)
     assert not isinstance(prior, ByStages)
     weights = prior.network_weights(content.z, content.layout, content.classes, content.noise)
     values = join(prior.render(weights, scale), content.layout, scale)
-    values = values if size is None else pyramid_codec.resampled(values, size)
+    if size is not None:
+        return _sized(values, size, header.bit_depth)
     return from_values(values, header.kind, sample_rate, header.bit_depth)
+
+
+def _sized(values: Rows, size: tuple[int, int], bit_depth: int) -> Signal:
+    """An image of a height and a width."""
+    if values.shape[:2] == size:
+        return from_values(values, "image", None, bit_depth)
+    resampled = pyramid_codec.Resampled(values, size)
+    return from_values(resampled, "image", None, bit_depth, multiple=resampled.multiple)
 
 
 @dataclass(frozen=True, eq=False)

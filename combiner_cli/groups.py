@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import sampler
+from . import compact, sampler
 from .errors import DamagedFileError
 
 INFORMATION_UNIT = 256  # stored information counts 1/256 bit
 
 _LARGEST_PRODUCT = 2**62
+_LATENTS_AT_ONCE = 1 << 17  # that are looked at together
+_ORDERED_AT_ONCE = 1 << 18  # latents, about, as long as they are not a small part of all
+_MOST_LEADING_BITS = 4
+_IN_PIECE = 1 << 16  # latents
+_LATENT = 0xFFFFFFFF
+_WORD_BITS = 31  # of what the permutation orders by
+
+Information = Callable[[Any], npt.NDArray[np.integer]]  # of the latents that an index of numpy names
 
 
 @dataclass(frozen=True)
@@ -99,19 +108,73 @@ def partition(information: npt.NDArray[np.integer], groups: int, key: int) -> Pa
     Raises:
         DamagedFileError: there cannot be that many groups.
     """
-    # in place and in 32 bits where that is possible: a large photograph has tens of millions of latents
-    coded = np.flatnonzero(information).astype(np.int32)
-    order = coded[sampler.permutation(len(coded), key)]
-    total = int(information.sum())
-    if groups < 1 or groups > max(1, total) or total * groups > _LARGEST_PRODUCT:
-        raise DamagedFileError(f"{groups} groups do not fit {len(coded)} latents; the file is damaged")
-    own = information[order]
-    before = np.cumsum(own, dtype=np.int64)
-    before -= own
-    before *= groups
-    before //= max(1, total)
-    group = before.astype(np.int32)
-    firsts = np.searchsorted(group, np.arange(groups, dtype=np.int32)).astype(np.int32)
-    column = np.arange(len(order), dtype=np.int32)
-    column -= firsts[group]
+    parts = [EMPTY, *pieces(lambda some: information[some], len(information), groups, key)]
+    order, group, column = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("order", "group", "column")
+    )
     return Partition(order, group, column, groups)
+
+
+def pieces(information: Information, latents: int, groups: int, key: int) -> Iterator[Partition]:
+    """The partition that :func:`partition` makes, piece after piece in coding order, which takes much less memory.
+
+    Args:
+        information: gives the expected information of some of the latents in 1/256 bit.
+        latents: number of them.
+        groups: of all pieces together, at least 1.
+        key: the prior's key.
+
+    Raises:
+        DamagedFileError: there cannot be that many groups.
+    """
+    total = sum(int(information(some).sum()) for some in _chunks(latents))
+    if groups < 1 or groups > max(1, total) or total * groups > _LARGEST_PRODUCT:
+        raise DamagedFileError(f"{groups} groups do not fit {latents} latents; the file is damaged")
+    position, before = 0, 0
+    last_group, last_first = -1, 0
+    for order in _shuffled(information, latents, key):
+        own = information(order).astype(np.int64)
+        behind = before + np.cumsum(own)
+        group = (behind - own) * groups // max(1, total)
+        # the first position of each latent's group: where a group begins, or that of the latent before
+        begins = np.diff(group, prepend=last_group) != 0
+        positions = np.arange(position, position + len(order))
+        first = np.maximum.accumulate(np.where(begins, positions, last_first))
+        yield Partition(order, group.astype(np.int32), (positions - first).astype(np.int32), groups)
+        position, before = position + len(order), int(behind[-1])
+        last_group, last_first = int(group[-1]), int(first[-1])
+
+
+def _shuffled(information: Information, latents: int, key: int) -> Iterator[npt.NDArray[np.int32]]:
+    """The latents that have information in pseudo-random order, piece after piece, no piece empty.
+
+    They are ordered by a word that depends on their number among these latents. Many are first dealt by the leading
+    bits of it, of which one byte for each is kept.
+    """
+    coded = sum(int(np.count_nonzero(information(some))) for some in _chunks(latents))
+    bits = min((coded // _ORDERED_AT_ONCE).bit_length(), _MOST_LEADING_BITS)
+    leading = compact.fresh((coded,), np.uint8)
+    for some in _chunks(coded if bits else 0):
+        words = sampler.permutation_words(np.arange(some.start, some.stop), coded, key)
+        leading[some] = words >> (_WORD_BITS - bits)
+    counts = [coded]
+    if bits:
+        counts = np.bincount(leading, minlength=1 << bits).tolist()
+    for value, count in enumerate(counts):
+        keys = compact.fresh((count,), np.int64)
+        number, filled = 0, 0
+        for some in _chunks(latents):
+            which = np.flatnonzero(information(some))
+            ours = np.flatnonzero(leading[number : number + len(which)] == value)
+            words = sampler.permutation_words(number + ours, coded, key)
+            # packed with the latent, so that the order does not depend on the sorting algorithm
+            keys[filled : filled + len(ours)] = words << 32 | (which[ours] + some.start)
+            number, filled = number + len(which), filled + len(ours)
+        keys.sort()
+        for first in range(0, count, _IN_PIECE):
+            yield (keys[first : first + _IN_PIECE] & _LATENT).astype(np.int32)
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    for first in range(0, count, _LATENTS_AT_ONCE):
+        yield slice(first, min(first + _LATENTS_AT_ONCE, count))

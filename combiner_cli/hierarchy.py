@@ -16,7 +16,6 @@ groups) is made of whole numbers here. That moments depend on what is decoded is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -25,153 +24,32 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from . import groups, identity, workers
+from . import compact, identity, workers
+from .compact import Compact
 from .mixtures import NOISE_CODES, noise_level, variance_of
-from .models import pyramid, whole
+from .models import haar, pyramid, pyramid_features, whole
 from .models.pyramid import COARSE, FAMILY, UNIT, Level
+from .models.pyramid_features import octaves
 from .models.whole import WholeNetwork
+from .moments import (
+    FEWEST_PARTS_FROM,
+    HIGHEST,
+    LOWEST,
+    MOST_PARTS_FROM,
+    OCTAVE,
+    Moments,
+    StageName,
+    frequencies_of,
+)
 from .signals import Kind, Tiling, tiling
 
 Array = npt.NDArray[Any]
 
-OCTAVE = 16  # deviations are coded in sixteenths of an octave
-LOWEST = -37  # of a deviation that is coded, about a fifth of the noise's
-HIGHEST = 20 * OCTAVE
 LOWEST_CODE, HIGHEST_CODE = -16, 111  # of the noise variance; a file holds their number less the lowest
-DEVIATION_BITS = 12  # of the fraction of a deviation
-CANDIDATE_BITS = 20  # of the fraction of a candidate
-FREQUENCY_BITS = 16  # of the probabilities of classes
-_LOGIT_UNIT = 16
-_LOWEST_LOGIT = -12 * _LOGIT_UNIT
 _ROOT_DEVIATION = (150.0, 60.0, 40.0)  # of the root's colours, times 2^levels, in 255ths of the range
-_FEWEST_UNITS, _MOST_UNITS = 512, 1 << 13  # at once
-_PART_OCTAVES = 4  # that the deviation of a detail shrinks by when a part of it is coded
-_MOST_WIDENED_PARTS = 16  # or else there might be no end to the parts of a damaged file
-_PART_INFORMATION = _PART_OCTAVES * groups.INFORMATION_UNIT
-FEWEST_PARTS_FROM, MOST_PARTS_FROM = _PART_OCTAVES, 20
-PARTS_FROM = 6  # of the priors that are learned today
+_FEWEST_UNITS, _MOST_UNITS = 512, 1 << 12  # at once, by all threads together
 _ROWS_AT_ONCE = 64  # of an image
 RANGES = ("noise_codes", "rates", "errors")
-_LATENTS_AT_ONCE = 1 << 16
-
-
-def _deviations() -> Array:
-    """Deviations in units of 2^-12 of the noise's by their number less ``LOWEST``."""
-    return np.rint(np.exp2(np.arange(LOWEST, HIGHEST + 1) / OCTAVE + DEVIATION_BITS))
-
-
-def _information() -> npt.NDArray[np.int64]:
-    """Expected information in 1/256 bit, half of log2(1 + t), by the number of the deviation less ``LOWEST``."""
-    variance = np.exp2(np.arange(LOWEST, HIGHEST + 1) * (2 / OCTAVE))
-    found: npt.NDArray[np.int64] = np.maximum(np.rint(groups.INFORMATION_UNIT / 2 * np.log2(1 + variance)), 1)
-    return found.astype(np.int64)
-
-
-@dataclass(frozen=True)
-class StageName:
-    """Where a stage is.
-
-    Attributes:
-        level: 0 for the finest.
-        number: within the level, 0 to 5: four of luma, two of chroma. The root is stage 0 of the level above all.
-    """
-
-    level: int
-    number: int
-
-
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """Prior moments of the details of a stage.
-
-    Attributes:
-        mean: in steps of coefficients, whole numbers, ``(latents,)``, as the level keeps its coefficients.
-        deviation: numbers of the deviations less ``LOWEST``, ``(latents,)`` int16; −1 where pruned, and where this part
-            of a detail is not coded.
-        last: whether this is the last part of the details.
-    """
-
-    mean: Array
-    deviation: npt.NDArray[np.int16]
-    last: bool = True
-
-    def information(self) -> npt.NDArray[np.int16]:
-        """Expected information in 1/256 bit, ``(latents,)``; 0 where pruned."""
-        if not self.last:
-            return np.where(self.deviation >= 0, _PART_INFORMATION, 0).astype(np.int16)
-        found: npt.NDArray[np.int16] = _INFORMATION[self.deviation]
-        return found
-
-    def rest(self, which: npt.NDArray[np.int64]) -> Array:
-        """Variance over the noise's of what the parts after this one have to mend and the noise, of some latents."""
-        if self.last:
-            return np.ones(len(which))
-        found: Array = 1 + (self.deviations(which) * 2.0**-_PART_OCTAVES) ** 2
-        return found
-
-    def deviations(self, which: npt.NDArray[np.int64]) -> Array:
-        """In units of the noise's deviation, of some latents."""
-        found: Array = _DEVIATIONS[self.deviation[which]] * 2.0**-DEVIATION_BITS
-        return found
-
-    def values(self, which: npt.NDArray[np.integer], z: Array) -> Array:
-        """Coefficients of all latents in whole steps, ``(latents,)``.
-
-        Args:
-            which: latents that have a candidate; all others are their means.
-            z: their candidates, multiples of 2^-20.
-        """
-        found = Moments(self.mean.copy(), self.deviation)
-        found.add(which, z)
-        return found.mean
-
-    def add(self, which: npt.NDArray[np.integer], z: Array) -> None:
-        """Turn the means into what :meth:`values` gives, in place."""
-        for begin in range(0, len(which), _LATENTS_AT_ONCE):
-            some = which[begin : begin + _LATENTS_AT_ONCE]
-            candidates = z[begin : begin + _LATENTS_AT_ONCE].astype(np.float64) * 2.0**CANDIDATE_BITS
-            scaled = _DEVIATIONS[self.deviation[some]] * candidates
-            self.mean[some] += np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
-
-
-def in_parts(
-    moments: Moments,
-    parts_from: int,
-    coded: Callable[[Moments], tuple[Array, bool]],
-    widen: Callable[[Moments], None] | None = None,
-) -> Array:
-    """Code the details of a stage, those of a large deviation in parts.
-
-    Args:
-        moments: of the details.
-        parts_from: octaves of a deviation over the noise's from which a detail is coded in parts; 0 means never.
-        coded: gives the coefficients ``(latents,)`` when it is given the moments of a part, and whether another part
-            like it follows.
-        widen: widens some of the deviations, in place, before the first parts.
-    """
-    least, parts = parts_from * OCTAVE - LOWEST, 0
-    while True:
-        if widen is not None and parts < _MOST_WIDENED_PARTS:
-            widen(moments)
-        divided = moments.deviation >= least
-        if not parts_from or not divided.any():
-            break
-        values, again = coded(
-            Moments(moments.mean, np.where(divided, moments.deviation, -1).astype(np.int16), last=False)
-        )
-        fewer = moments.deviation - (0 if again else _PART_OCTAVES * OCTAVE) * divided
-        moments, parts = Moments(values, fewer.astype(np.int16)), parts + 1
-    again = True
-    while again:
-        values, again = coded(moments)
-        moments = Moments(values, moments.deviation)
-    return values
-
-
-# the last entry is that of a pruned latent, whose number is -1
-_DEVIATIONS = np.append(_deviations(), 0)
-_INFORMATION = np.append(_information(), 0).astype(np.int16)
-_POWERS = np.rint(np.exp2(np.arange(_LOWEST_LOGIT, 1) / _LOGIT_UNIT + FREQUENCY_BITS))
 
 
 class Source(Protocol):
@@ -234,36 +112,35 @@ class PyramidPrior(identity.ForManyRates):
 
     @cached_property
     def scratch(self) -> workers.Scratch:
-        """Memory for features."""
+        """Memory for features and activations."""
         return workers.Scratch()
 
     @cached_property
     def networks(self) -> tuple[dict[str, WholeNetwork], ...]:
         """The networks of each kind of level by name."""
         return tuple(
-            {network.name: self._network(f"{kind}.{network.name}.") for network in pyramid.NETWORKS}
+            {
+                network.name: WholeNetwork.among(self.stored, f"{kind}.{network.name}.")
+                for network in pyramid_features.NETWORKS
+            }
             for kind in range(COARSE + 1)
         )
-
-    def _network(self, begin: str) -> WholeNetwork:
-        tensors = {part: self.stored[begin + part].astype(np.float64) for part in whole.TENSORS}
-        return WholeNetwork(**{part: own[:, None] if part.endswith("_bias") else own for part, own in tensors.items()})
 
     def activity(self, own: Level, chroma: bool, expected: bool = True) -> tuple[Array, Array]:
         """Frequencies ``(9, units)`` uint16 of the classes of all units, with a sum of 2^16; expected details in steps.
 
         Where the latter are not wanted there are none of them: they are the larger part.
         """
-        network = pyramid.CHROMA_ACTIVITY if chroma else pyramid.LUMA_ACTIVITY
-        features = pyramid.chroma_activity_features if chroma else pyramid.luma_activity_features
+        network = pyramid_features.CHROMA_ACTIVITY if chroma else pyramid_features.LUMA_ACTIVITY
+        features = pyramid_features.chroma_activity_features if chroma else pyramid_features.luma_activity_features
 
         count = own.units[0] * own.units[1]
-        frequencies = np.empty((pyramid.CLASSES, count), dtype=np.uint16)
+        frequencies = compact.fresh((pyramid.CLASSES, count), np.uint16)
         means = np.empty((network.outputs if expected else 0, count))
 
         def strip(rows: slice) -> None:
             values, contrast = features(own, rows, scratch=self.scratch)
-            results = self.networks[own.kind][network.name](values)
+            results = self.networks[own.kind][network.name](values, self.scratch)
             units = slice(rows.start * own.units[1], rows.stop * own.units[1])
             frequencies[:, units] = frequencies_of(results[network.outputs :])
             means[:, units] = _means(results[: len(means)], contrast)
@@ -273,31 +150,31 @@ class PyramidPrior(identity.ForManyRates):
 
     def moments(self, own: Level, number: int) -> Moments:
         """Moments of a stage: result after result, phase after phase of a chroma stage, positions row by row."""
-        network = pyramid.CHROMA[number - 4] if number >= 4 else pyramid.LUMA[number]
-        phases, (kind, largest) = pyramid.stage_phases(number), pyramid.storage(own.number)
-        counts = [pyramid.positions(own, phase, slice(0, own.units[0])) for phase in phases]
-        mean = np.empty((network.outputs, sum(counts)), dtype=kind)
-        deviation = np.empty(mean.shape, dtype=np.int16)
+        network = pyramid_features.CHROMA[number - 4] if number >= 4 else pyramid_features.LUMA[number]
+        phases, most = pyramid.stage_phases(number), pyramid.limit(own.number)
+        counts = [pyramid.positions(own, phase, own.all_units) for phase in phases]
+        mean = Compact((network.outputs, sum(counts)))
+        deviation = compact.fresh(mean.values.shape, np.int16)
 
         def strip(item: tuple[int, slice]) -> None:
             place, rows = item
-            values, contrast = pyramid.stage_features(own, number, phases[place], rows, scratch=self.scratch)
+            values, contrast = pyramid_features.stage_features(own, number, phases[place], rows, scratch=self.scratch)
             first = sum(counts[:place]) + pyramid.positions(own, phases[place], slice(0, rows.start))
             columns = slice(first, first + len(contrast))
-            results = self.networks[own.kind][network.name](values)
-            octaves = np.floor(pyramid.octaves(contrast / UNIT) * OCTAVE)
-            numbers = np.floor(results[network.outputs :] * (OCTAVE * 2.0**-whole.RESULT_BITS)) + octaves
+            results = self.networks[own.kind][network.name](values, self.scratch)
+            of_contrast = np.floor(octaves(contrast / UNIT) * OCTAVE)
+            numbers = np.floor(results[network.outputs :] * (OCTAVE * 2.0**-whole.RESULT_BITS)) + of_contrast
             deviation[:, columns] = np.clip(numbers, LOWEST - 1, HIGHEST) - LOWEST
-            mean[:, columns] = np.clip(_means(results[: network.outputs], contrast), -largest, largest)
+            mean.put((slice(None), columns), np.clip(_means(results[: network.outputs], contrast), -most, most))
 
         workers.mapped(strip, list(product(range(len(phases)), _strips(own))))
-        return Moments(mean.reshape(-1), deviation.reshape(-1))
+        return Moments(mean.values.reshape(-1), deviation.reshape(-1))
 
 
 def _strips(own: Level) -> list[slice]:
     """Rows of units, some hundred to some thousand units at a time, an even number of strips where there are many."""
     rows, columns = own.units
-    pairs = -(-rows * columns // (2 * _MOST_UNITS))
+    pairs = -(-rows * columns * workers.count() // (2 * _MOST_UNITS))
     step = max(1, -(-rows // (2 * pairs)), _FEWEST_UNITS // columns)
     return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
 
@@ -308,25 +185,64 @@ def _means(results: Array, contrast: Array) -> Array:
     return found
 
 
-def frequencies_of(logits: Array) -> Array:
-    """Whole numbers that sum to 2^16 and are in about the proportion of 2^logit, none of them 0."""
-    whole_logits = np.floor(logits * (_LOGIT_UNIT * 2.0**-whole.RESULT_BITS))
-    relative = np.maximum(whole_logits - whole_logits.max(axis=0), _LOWEST_LOGIT).astype(np.int64)
-    powers = _POWERS[relative - _LOWEST_LOGIT]
-    room = (1 << FREQUENCY_BITS) - len(logits)
-    found: Array = 1 + np.floor(powers * room / powers.sum(axis=0))
-    top = powers.argmax(axis=0)
-    found[top, np.arange(found.shape[1])] += (1 << FREQUENCY_BITS) - found.sum(axis=0)
-    return found
-
-
 def noise_deviation(code: int) -> float:
     """Deviation of an image's noise in 255ths of the range of samples; codes below 0 go on below those of mixtures."""
     return float(np.sqrt(variance_of(noise_level(code, "image")))) * 127.5
 
 
-def descend(prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int, source: Source) -> Array:
-    """The weights of a picture from the root down, and the values that they render: ``(3, height, width)`` in steps.
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """An image that is rendered from its weights rows by rows, so that it never has to be there as a whole.
+
+    Attributes:
+        picture: the finest level, or the root ``(colours, height, width)`` in steps of an image that has none.
+        size: height and width.
+        colours: 1 or 3.
+        code: of the noise variance.
+    """
+
+    picture: Level | Array
+    size: tuple[int, int]
+    colours: int
+    code: int
+
+    def rows(self, rows: slice) -> Array:
+        """Rows of the image, ``(rows, width, colours)`` float32 in 255ths of the range, 0 in the middle of it.
+
+        They are the inverse of the transform of colours, and of the unit of steps.
+        """
+        if isinstance(self.picture, Level):
+            first, last, _ = rows.indices(self.size[0])
+            positions = slice(first // 4 * 2, min(-(-last // 4) * 2, self.picture.size[0]))
+            steps = self.picture.refined_rows(positions, self.size)[0, :, first - 2 * positions.start :][
+                :, : last - first
+            ]
+        else:
+            steps = self.picture[:, rows]
+        found = np.empty((*steps.shape[1:], self.colours), dtype=np.float32)
+        matrix = (haar.COLOUR if self.colours == 3 else np.array(1 / math.sqrt(3))) * (
+            noise_deviation(self.code) / UNIT
+        )
+        if self.colours == 3:
+            np.einsum("khw,kc->hwc", steps, matrix, out=found, casting="same_kind")
+        else:
+            np.multiply(steps[0, :, :, None], matrix, out=found, casting="same_kind")
+        return found
+
+    def whole(self) -> Array:
+        """The image, ``(height, width, colours)``, as :meth:`rows`."""
+        found = compact.fresh((*self.size, self.colours), np.float32)
+
+        def strip(first: int) -> None:
+            rows = slice(first, first + _ROWS_AT_ONCE)
+            found[rows] = self.rows(rows)
+
+        workers.mapped(strip, range(0, len(found), _ROWS_AT_ONCE))
+        return found
+
+
+def descend(prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int, source: Source) -> Rendering:
+    """The weights of a picture from the root down.
 
     Encoder and decoder go the same way; they differ in the source.
 
@@ -337,31 +253,32 @@ def descend(prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int
         code: of the noise variance.
         source: of classes and details.
     """
-    sizes = pyramid.sizes(shape)
+    sizes = haar.sizes(shape)
     levels = len(sizes) - 1
-    picture = np.zeros((1, 3, *sizes[-1]))
     root = root_moments(levels, sizes[-1], colours, code)
-    picture[0, :colours] = source.details(StageName(levels, 0), None, root).reshape(colours, *sizes[-1])
-    classes = None
+    details = source.details(StageName(levels, 0), None, root)
+    picture, classes, own = details.reshape(1, colours, *sizes[-1]), None, None
     for number in range(levels - 1, -1, -1):
         own = pyramid.level(number, np.array([code]), picture, classes)
         del picture  # what is done with makes room: all the rest are small beside the finest level
         for chroma in (False, True)[: 1 + (colours == 3)]:
             _descend_half(prior, own, chroma, source)
-        picture, classes = own.refined(sizes[number]), own.own_activity
-        del own
-    found: Array = picture[0]
-    return found
+        if number:
+            picture, classes = own.refined(sizes[number]), own.own_activity
+    prior.scratch.release()
+    return Rendering(pyramid.without_activity(own) if own else picture[0], sizes[0], colours, code)
 
 
 def _descend_half(prior: PyramidPrior, own: Level, chroma: bool, source: Source) -> None:
     """The luma or the chroma of a level."""
     frequencies, means = prior.activity(own, chroma, source.expects)
     own.own_activity[:, int(chroma)] = source.activity(own, chroma, frequencies, means).reshape(1, *own.units)
+    del frequencies, means  # they are large
     for number in range(4, 6) if chroma else range(4):
         moments = prior.moments(own, number)
         if len(moments.mean):
             pyramid.put(own, number, source.details(StageName(own.number, number), own, moments))
+        del moments  # the next ones need the room
 
 
 def root_moments(levels: int, size: tuple[int, int], colours: int, code: int) -> Moments:
@@ -371,31 +288,6 @@ def root_moments(levels: int, size: tuple[int, int], colours: int, code: int) ->
     numbers = np.clip(np.rint(octaves * OCTAVE) + OCTAVE * levels + code, LOWEST, HIGHEST) - LOWEST
     count = size[0] * size[1]
     return Moments(np.zeros(colours * count), np.repeat(numbers, count).astype(np.int16))
-
-
-def values_of(picture: Array, colours: int, code: int) -> Array:
-    """The values of an image from its picture: the inverse of the transform of colours, and of the unit of steps.
-
-    Args:
-        picture: ``(3, height, width)`` in steps.
-        colours: 1 or 3.
-        code: of the noise variance.
-
-    Returns:
-        ``(height, width, colours)`` float32 in 255ths of the range, 0 in the middle of it.
-    """
-    found = np.empty((*picture.shape[1:], colours), dtype=np.float32)
-    matrix = (pyramid.COLOUR if colours == 3 else np.full((3, 1), 1 / math.sqrt(3))) * (noise_deviation(code) / UNIT)
-
-    def strip(first: int) -> None:
-        rows = slice(first, first + _ROWS_AT_ONCE)
-        if colours == 3:
-            np.einsum("khw,kc->hwc", picture[:, rows], matrix, out=found[rows], casting="same_kind")
-        else:
-            np.multiply(picture[0, rows, :, None], matrix[0, 0], out=found[rows], casting="same_kind")
-
-    workers.mapped(strip, range(0, len(found), _ROWS_AT_ONCE))
-    return found
 
 
 def problem(prior: PyramidPrior) -> str | None:
@@ -411,7 +303,7 @@ def problem(prior: PyramidPrior) -> str | None:
     )
     if not possible:
         return "its configuration is out of range"
-    networks = product(range(COARSE + 1), pyramid.NETWORKS)
+    networks = product(range(COARSE + 1), pyramid_features.NETWORKS)
     shapes = {f"{kind}.{own.name}": (own.features, own.values, own.outputs, own.relative) for kind, own in networks}
     return wrong_networks(prior.stored, shapes)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .hierarchy import FREQUENCY_BITS, PyramidPrior, StageName, descend, noise_deviation, values_of
+from .hierarchy import PyramidPrior, descend, noise_deviation
 from .hierarchy_groups import LAST_STAGE
-from .models import pyramid
+from .models import haar, pyramid
 from .models.pyramid import UNIT, Level
+from .moments import FREQUENCY_BITS, StageName
 from .stage_coding import (
     REACH,
     Chance,
@@ -61,12 +62,12 @@ def picture_of(values: Array) -> Picture:
     colours = values.shape[2]
     planes = np.zeros((3, *values.shape[:2]))
     if colours == 3:
-        np.einsum("kc,hwc->khw", pyramid.COLOUR, values, out=planes)
+        np.einsum("kc,hwc->khw", haar.COLOUR, values, out=planes)
     else:
         np.multiply(values[:, :, 0], math.sqrt(3), out=planes[0])
     details = []
-    for _ in pyramid.sizes(values.shape[:2])[1:]:
-        planes, found = pyramid.analyse(planes)
+    for _ in haar.sizes(values.shape[:2])[1:]:
+        planes, found = haar.analyse(planes)
         details.append(found.astype(np.float32))
     return Picture((values.shape[0], values.shape[1]), colours, planes, tuple(details))
 
@@ -105,8 +106,7 @@ class _Pictured(Encoding):
         In coarse levels that is tried out with the true details as context: what is out of reach
         there would stay as an error over many samples.
         """
-        trial = pyramid.level(own.number, own.code, own.coarse)
-        trial.parents[...], trial.activity[...], trial.details[...] = own.parents, own.activity, own.details
+        trial = replace(own, activity=own.activity.copy(), decoded=dict(own.decoded))
         for _ in range(_MOST_WIDENINGS):
             trial.own_activity[0, int(chroma)] = classes.reshape(own.units)
             beyond = np.zeros(own.units, dtype=bool)
@@ -154,8 +154,8 @@ def forecast(prior: PyramidPrior, values: Array, code: int) -> Forecast:
     """Simulate the coding of a plane ``(height, width, 1 or 3)``."""
     picture = picture_of(values)
     source = ChanceSource(prior=prior, picture=picture, code=code, parts_from=prior.parts_from)
-    decoded = descend(prior, picture.shape, picture.colours, code, source)
-    error = float(((np.clip(values_of(decoded, picture.colours, code), -127.5, 127.5) - values) ** 2).sum())
+    decoded = descend(prior, picture.shape, picture.colours, code, source).whole()
+    error = float(((np.clip(decoded, -127.5, 127.5) - values) ** 2).sum())
     return Forecast(code, source.bits, source.class_bits, source.information, error)
 
 
@@ -176,6 +176,6 @@ def encode_planes(prior: PyramidPrior, planes: Sequence[Array], expected: Sequen
         if values is planes[-1]:
             writer.share.final = LAST_STAGE[picture.colours] if max(picture.shape) > 4 else StageName(0, 0)
         source = SearchSource(prior=prior, picture=picture, code=code, parts_from=prior.parts_from, writer=writer)
-        decoded = values_of(descend(prior, picture.shape, picture.colours, code, source), picture.colours, code)
+        decoded = descend(prior, picture.shape, picture.colours, code, source).whole()
         error += float(((np.clip(decoded, -127.5, 127.5) - values) ** 2).sum())
     return writer.finished(code, tuple(writer.share.densities), error)

@@ -8,20 +8,21 @@ last stage takes the groups that are left.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import constriction
 import numpy as np
 import numpy.typing as npt
 
-from . import bitstream, coder, groups
+from . import coder, groups
 from .bitstream import Header
 from .coder import Chaining
 from .errors import DamagedFileError
 from .groups import EMPTY, Partition
-from .hierarchy import FREQUENCY_BITS, Moments, StageName, in_parts
 from .models.pyramid import COARSE, Level
+from .moments import FREQUENCY_BITS, Moments, StageName, in_parts
+from .signals import Rows
 
 Array = npt.NDArray[Any]
 
@@ -31,7 +32,7 @@ _UNIT = 96  # of a density: groups per 8 bits of information
 MOST_DENSITY = 127
 STRAIGHT = 4
 _FEW_GROUPS = 256
-_UNITS_AT_ONCE = 1 << 16
+_UNITS_AT_ONCE = 1 << 13
 _MOST_REPEATED = 1 << 30  # latents, many times what encoders make of the largest image; or else hours for a few bytes
 AGAIN = 8  # groups more than a share, after which another part like this one follows
 # of 0 to 8 groups more than a share, in 65536ths
@@ -109,14 +110,14 @@ class Read:
         classes: of all units or bands, ``(classes,)``.
         indices: of all groups in one array.
         latents: whitened latents of all stages in one array.
-        values: the signal in [-1, 1], ``(*shape, channels)``.
+        values: the signal in [-1, 1], ``(*shape, channels)``, an array or what is rendered when it is asked for.
         stages: number of groups of each stage, of all planes or segments together.
     """
 
     classes: npt.NDArray[np.int64]
     indices: tuple[npt.NDArray[np.int64], ...]
     latents: tuple[npt.NDArray[np.float32], ...]
-    values: npt.NDArray[np.float32]
+    values: Rows
     stages: dict[StageName, int]
 
 
@@ -130,8 +131,8 @@ class FileSource:
         key: of the prior.
         parts_from: of the prior.
         decoder: of the classes.
-        indices: of all groups, ``(groups,)``.
-        first: the next stage's first group.
+        indices: of all groups, ``(groups,)`` uint8.
+        first: the first group of the part that comes next.
         keep: whether candidates and classes are kept.
         damaged: whether the file is known to be: classes that cannot be read are 0 then.
         repeated: latents of parts of stages that came again.
@@ -146,7 +147,7 @@ class FileSource:
     key: int
     parts_from: int
     decoder: Any
-    indices: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.uint8]
     keep: bool = True
     damaged: bool = False
     first: int = 0
@@ -155,11 +156,12 @@ class FileSource:
     classes: list[Array] = field(default_factory=list)
     stages: dict[StageName, int] = field(default_factory=dict)
 
-    def read(self, values: npt.NDArray[np.float32]) -> Read:
+    def read(self, values: Rows) -> Read:
         """What the file held, when all of it is decoded."""
         classes = np.concatenate([np.zeros(0, dtype=np.int8), *self.classes]).astype(np.int64)
         latents = np.concatenate([np.zeros(0, dtype=np.float32), *self.latents])
-        return Read(classes, (self.indices,), (latents,), values, self.stages)
+        indices = self.indices.astype(np.int64) if self.keep else np.zeros(0, dtype=np.int64)
+        return Read(classes, (indices,), (latents,), values, self.stages)
 
     def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
         del own, chroma, means
@@ -192,27 +194,33 @@ class FileSource:
         return in_parts(moments, self.parts_from, lambda own_moments: self._part(name, own_moments), widen)
 
     def _part(self, name: StageName, moments: Moments) -> tuple[Array, bool]:
-        of_each = moments.information()
-        information = int(of_each.sum())
+        information = moments.whole_information()
         count, more = self.share.take(name, information, moments.last), 0
         if takes_more(name, count, self.parts_from):
             more = min(int(self.symbols(MORE_FREQUENCIES)[0]), self.share.most_more(information, count))
             self.share.take_more(more)
             count += more
-        part = partition(of_each, count, self.key, more)
         if more == AGAIN:
-            self.repeated += len(of_each)
+            self.repeated += len(moments.mean)
             if self.repeated > _MOST_REPEATED:
                 raise DamagedFileError("the file repeats its parts without end; it is damaged")
-        del of_each
-        if part.groups:
-            self.first += part.groups
-            self.stages[name] = self.stages.get(name, 0) + part.groups
-            z = look_up(self.indices[: self.first], part, self.chaining, self.key)
-            moments.add(part.order, z)  # nobody has use for the means any more
-            if self.keep:
-                self.latents.append(z)
-        return moments.mean, more == AGAIN
+        values = moments.mean  # nobody has use for the means any more
+        if count:
+            self.stages[name] = self.stages.get(name, 0) + count
+            key = partition_key(self.key, more)
+            for part in groups.pieces(moments.information_of, len(values), count, key):
+                z = self._candidates(part)
+                values = moments.added(values, part.order, z)
+                if self.keep:
+                    self.latents.append(z)
+            self.first += count
+        return values, more == AGAIN
+
+    def _candidates(self, part: Partition) -> npt.NDArray[np.float32]:
+        """Whitened values of the latents of a piece of the partition that is being read."""
+        first, last = int(part.group[0]), int(part.group[-1]) + 1
+        rows = rows_of(self.indices[: self.first + last], last - first, self.chaining)
+        return coder.candidates(rows, replace(part, group=part.group - first), self.key)
 
 
 def file_source(
@@ -234,7 +242,7 @@ def file_source(
     assert header.class_bytes is not None
     if header.class_bytes > len(payload):
         raise DamagedFileError("the file declares more classes than its payload holds; it is damaged")
-    indices = bitstream.indices_from_bytes(payload[header.class_bytes :], len(payload) - header.class_bytes, 8)
+    indices = np.frombuffer(payload, dtype=np.uint8, offset=header.class_bytes)  # there may be millions
     share, chaining = Share(list(header.densities), len(indices)), Chaining(8, header.chains)
     decoder = class_decoder(payload[: header.class_bytes])
     return FileSource(share, chaining, key, parts_from, decoder, indices, keep, damaged)
@@ -247,9 +255,14 @@ def partition(information: npt.NDArray[np.integer], count: int, key: int, more: 
         information: of the part's latents in 1/256 bit, ``(latents,)``.
         count: of groups.
         key: of the prior.
-        more: how many of the groups are beyond its share; with each number the latents are dealt anew.
+        more: how many of the groups are beyond its share.
     """
-    return groups.partition(information, count, (key + more) % 2**64) if count else EMPTY
+    return groups.partition(information, count, partition_key(key, more)) if count else EMPTY
+
+
+def partition_key(key: int, more: int) -> int:
+    """The key of a partition: with each number of groups beyond a share the latents are dealt anew."""
+    return (key + more) % 2**64
 
 
 def takes_more(name: StageName, count: int, parts_from: int) -> bool:
@@ -275,10 +288,13 @@ def look_up(indices: npt.NDArray[np.int64], part: Partition, chaining: Chaining,
         chaining: of the file.
         key: of the prior.
     """
-    begin = max(0, len(indices) - part.groups - reach_of(chaining))
-    before = len(indices) - part.groups - begin
-    rows = coder.table_rows(indices[begin:], chaining)[before:]
-    return coder.candidates(rows, part, key)
+    return coder.candidates(rows_of(indices, part.groups, chaining), part, key)
+
+
+def rows_of(indices: npt.NDArray[np.integer], count: int, chaining: Chaining) -> npt.NDArray[np.int64]:
+    """Rows of the table that the last groups of some name, ``(count,)``."""
+    begin = max(0, len(indices) - count - reach_of(chaining))
+    return coder.table_rows(indices[begin:].astype(np.int64), chaining)[len(indices) - count - begin :]
 
 
 def class_model() -> Any:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 
 from . import hierarchy_coding
-from .hierarchy import PARTS_FROM, PyramidPrior, noise_deviation
+from .hierarchy import PyramidPrior, noise_deviation
 from .learner import (
     Course,
     Curve,
@@ -38,8 +38,10 @@ from .learner import (
     stored,
     train,
 )
-from .models import pyramid
-from .models.pyramid import COARSE, FEATURE_UNIT, UNIT, Level, Network
+from .models import haar, pyramid, pyramid_features
+from .models.pyramid import COARSE, UNIT, Level
+from .models.pyramid_features import FEATURE_UNIT, Network
+from .moments import PARTS_FROM
 from .ranks import ALONE, Ranks
 from .stage_coding import best_classes
 
@@ -190,7 +192,7 @@ def _learner(plan: PyramidPlan) -> torch.nn.ModuleDict:
     for kind in range(COARSE + 1):
         luma, chroma, activity = plan.fine if kind < _FINE else plan.coarse
         networks = torch.nn.ModuleDict()
-        for network in pyramid.NETWORKS:
+        for network in pyramid_features.NETWORKS:
             hidden = activity if network.activity else chroma if network.chroma else luma
             networks[network.name] = Learner(_shape(network, hidden), generator)
         found[str(kind)] = networks
@@ -230,10 +232,10 @@ class _Descent:
     def run(self, pictures: Array, codes: Array) -> float:
         """Take pictures ``(pictures, 3, height, width)`` down; their cost in bits per element, weighted."""
         scale = UNIT / np.array([noise_deviation(int(code)) for code in codes])
-        planes = np.einsum("kc,bchw->bkhw", pyramid.COLOUR, pictures) * scale[:, None, None, None]
-        sizes, details = pyramid.sizes(pictures.shape[2:]), []
+        planes = np.einsum("kc,bchw->bkhw", haar.COLOUR, pictures) * scale[:, None, None, None]
+        sizes, details = haar.sizes(pictures.shape[2:]), []
         for _ in sizes[1:]:
-            planes, found = pyramid.analyse(planes)
+            planes, found = haar.analyse(planes)
             details.append(found)
         planes = np.floor(planes + UNIT * self._generator.standard_normal(planes.shape))
         classes = None
@@ -252,7 +254,7 @@ class _Descent:
         room = [(size - length) // 2 + 1 for size, length in zip(own.size, side, strict=True)]
         first = [2 * int(self._generator.integers(places)) for places in room]
         rows, columns = (slice(start, start + length) for start, length in zip(first, side, strict=True))
-        found = pyramid.level(0, own.code, own.coarse[..., rows, columns])
+        found = pyramid.level(0, own.code, own.picture[..., rows, columns])
         units = (slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2))
         found.own_parents[...] = own.own_parents[(slice(None), slice(None), *units)]
         return found, true[..., rows, columns]
@@ -289,8 +291,8 @@ class _Descent:
         return torch.from_numpy(values.astype(np.float32)).to(self._device)
 
     def _activity(self, own: Level, true: Array, chroma: bool) -> None:
-        network = pyramid.CHROMA_ACTIVITY if chroma else pyramid.LUMA_ACTIVITY
-        gather = pyramid.chroma_activity_features if chroma else pyramid.luma_activity_features
+        network = pyramid_features.CHROMA_ACTIVITY if chroma else pyramid_features.LUMA_ACTIVITY
+        gather = pyramid_features.chroma_activity_features if chroma else pyramid_features.luma_activity_features
         features, contrast = gather(own, slice(0, own.units[0]), np.float32)
         means, logits = self._results(own, network, features)
         residual = self._tensor(pyramid.unit_details(true, chroma) / UNIT) - means * self._tensor(contrast / UNIT)
@@ -312,16 +314,16 @@ class _Descent:
     def _stage(self, own: Level, true: Array, number: int) -> None:
         rows = slice(0, own.units[0])
         if number >= 4:
-            network = pyramid.CHROMA[number - 4]
-            features, contrast = pyramid.chroma_features(own, number - 4, rows, np.float32)
+            network = pyramid_features.CHROMA[number - 4]
+            features, contrast = pyramid_features.chroma_features(own, number - 4, rows, np.float32)
         else:
-            network = pyramid.LUMA[number]
-            features, contrast = pyramid.luma_features(own, number, rows, np.float32)
+            network = pyramid_features.LUMA[number]
+            features, contrast = pyramid_features.luma_features(own, number, rows, np.float32)
         if not features.shape[1]:
             return
         means, octaves = self._results(own, network, features)
         means = means * self._tensor(contrast / UNIT)
-        octaves = (octaves + self._tensor(pyramid.octaves(contrast / UNIT))).clamp(-6, 20)
+        octaves = (octaves + self._tensor(pyramid_features.octaves(contrast / UNIT))).clamp(-6, 20)
         residual = self._tensor(pyramid.get(true, own, number) / UNIT) - means
         phases = pyramid.stage_phases(number)
         counts = [pyramid.positions(own, phase, rows) // len(own.code) for phase in phases]

@@ -39,7 +39,8 @@ from .learner import (
 )
 from .models import lapped
 from .models.lapped import BAND, LEVELS, PARITIES, PHASES, Segment
-from .models.pyramid import FEATURE_UNIT, UNIT
+from .models.pyramid import UNIT
+from .models.pyramid_features import FEATURE_UNIT
 from .ranks import ALONE, Ranks
 from .recordings import LARGEST_HOP, LIMITS, MOST_HOPS, LappedPrior, limit_bins, noise_deviation
 from .stage_coding import best_classes

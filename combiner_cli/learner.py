@@ -21,8 +21,8 @@ import numpy.typing as npt
 import torch
 
 from .errors import DamagedFileError, DatasetError, OutputError, UsageError
-from .hierarchy import LOWEST, OCTAVE
 from .models import whole
+from .moments import LOWEST, OCTAVE
 from .ranks import Ranks
 from .stage_coding import LEAST_REACH, MOST_REACH, REACH, REACH_PER_BIT
 

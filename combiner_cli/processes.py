@@ -23,6 +23,9 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_MAPPED_FROM = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
+_LARGE = 1 << 22  # bytes
+
 
 @dataclass(frozen=True)
 class Lost:
@@ -49,6 +52,18 @@ def limit_threads(count: int) -> None:
         os.environ[name] = str(count)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)
+
+
+def return_memory() -> None:
+    """Have the memory of large arrays go back to the system when they are freed, where the C library is glibc.
+
+    It would raise the size that counts as large whenever such an array is freed, and keep what is smaller in gaps.
+    """
+    import ctypes  # here, since most commands have no use for it
+
+    change = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if change is not None:
+        change(_MAPPED_FROM, _LARGE)
 
 
 def run(

@@ -5,8 +5,9 @@ What encodes is imported where it is used, so that decoding starts fast.
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,10 @@ import numpy.typing as npt
 
 from . import bitstream, hierarchy_groups
 from .bitstream import Header
-from .hierarchy import HIGHEST_CODE, LOWEST_CODE, PyramidPrior, StageName, descend, values_of
+from .hierarchy import HIGHEST_CODE, LOWEST_CODE, PyramidPrior, Rendering, descend
 from .hierarchy_groups import LAST_STAGE, Read
-from .signals import Signal, to_values
+from .moments import StageName
+from .signals import Rows, Signal, to_values
 
 if TYPE_CHECKING:
     from . import rates
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 _HALF_RANGE = 127.5
+_LANCZOS = 3  # samples to each side
 _FIRST_CHROMA = 4  # number of the first stage of chroma in a level
 
 
@@ -92,7 +95,7 @@ def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool 
         header: of the file.
         payload: of the file.
         prior: of its weights.
-        values_only: leave classes and latents empty, which takes less memory.
+        values_only: leave classes, indices and latents empty, which takes less memory.
         damaged: whether the file is known to be, and is to be read as far as it goes.
 
     Raises:
@@ -101,19 +104,42 @@ def read(header: Header, payload: bytes, prior: PyramidPrior, values_only: bool 
     assert header.noise is not None
     code = header.noise + LOWEST_CODE
     source = hierarchy_groups.file_source(header, payload, prior.key, prior.parts_from, not values_only, damaged)
-    planes = planes_of(header.channels)
-    values = np.empty((*header.shape, header.channels if len(planes) > 1 else 0), dtype=np.float32)
-    for channels in planes:
+    planes = []
+    for channels in planes_of(header.channels):
         colours = len(channels)
-        if channels is planes[-1]:
+        if 0 in channels:  # the last plane
             source.share.final = LAST_STAGE[colours] if max(header.shape) > 4 else StageName(0, 0)
-        decoded = values_of(descend(prior, header.shape, colours, code, source), colours, code)
-        np.divide(decoded, _HALF_RANGE, out=decoded)
-        if len(planes) == 1:
-            values = decoded  # a copy would be the largest thing in memory
-        else:
-            values[:, :, channels] = decoded
-    return source.read(values)
+        planes.append(Plane(tuple(channels), descend(prior, header.shape, colours, code, source)))
+    return source.read(Rendered((*header.shape, header.channels), tuple(planes)))
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One plane of an image: which channels it has, and what renders them."""
+
+    channels: tuple[int, ...]
+    rendering: Rendering
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """The values of an image in [-1, 1]: rows of them are rendered when they are asked for.
+
+    Attributes:
+        shape: height, width and channels.
+        planes: of the image.
+    """
+
+    shape: tuple[int, ...]
+    planes: tuple[Plane, ...]
+
+    def __getitem__(self, rows: slice, /) -> npt.NDArray[np.float32]:
+        first, last, _ = rows.indices(self.shape[0])
+        found = np.empty((last - first, *self.shape[1:]), dtype=np.float32)
+        for plane in self.planes:
+            found[:, :, plane.channels] = plane.rendering.rows(slice(first, last))
+        found /= _HALF_RANGE
+        return found
 
 
 def named(stages: dict[StageName, int]) -> dict[str, int]:
@@ -125,21 +151,41 @@ def named(stages: dict[StageName, int]) -> dict[str, int]:
     return counts
 
 
-def resampled(values: Array, size: tuple[int, ...]) -> Array:
-    """The function of the plane that the weights describe, at the centres of other samples.
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """An image at another size: the function of the plane that its values describe, at the centres of other samples.
 
-    Between samples it is their Lanczos interpolation; at its own size the image is left as it is.
+    Between samples it is their Lanczos interpolation. It is rendered in strips, whose seams are not seen: where rows
+    begin that lie exactly at rows of the image.
 
-    Args:
-        values: ``(height, width, channels)``.
-        size: height and width.
+    Attributes:
+        values: the image, ``(height, width, channels)``.
+        size: height and width that are wanted.
     """
-    if values.shape[:2] == tuple(size):
-        return values
-    from PIL import Image
 
-    parts = [
-        np.asarray(Image.fromarray(plane.astype(np.float32)).resize((size[1], size[0]), Image.Resampling.LANCZOS))
-        for plane in np.moveaxis(values, 2, 0)
-    ]
-    return np.stack(parts, axis=2)
+    values: Rows
+    size: tuple[int, int]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.size, self.values.shape[2])
+
+    @property
+    def multiple(self) -> int:
+        """Of how many rows to ask for a multiple, from a multiple of them on."""
+        return self.size[0] // math.gcd(self.size[0], self.values.shape[0])
+
+    def __getitem__(self, rows: slice, /) -> npt.NDArray[np.float32]:
+        from PIL import Image
+
+        (height, width), (first, last, _) = self.values.shape[:2], rows.indices(self.size[0])
+        top, bottom = first * height // self.size[0], last * height // self.size[0]
+        reach = math.ceil(_LANCZOS * max(1, height / self.size[0])) + 1
+        begin = max(top - reach, 0)
+        source = self.values[begin : bottom + reach].astype(np.float32, copy=False)
+        box = (0, top - begin, width, bottom - begin)
+        parts = [
+            np.asarray(Image.fromarray(plane).resize((self.size[1], last - first), Image.Resampling.LANCZOS, box=box))
+            for plane in np.moveaxis(source, 2, 0)
+        ]
+        return np.stack(parts, axis=2)

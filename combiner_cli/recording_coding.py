@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .hierarchy import FREQUENCY_BITS, Moments, StageName
 from .hierarchy_groups import STRAIGHT, density_of
 from .models import lapped
 from .models.lapped import BAND, Segment
 from .models.pyramid import UNIT
+from .moments import FREQUENCY_BITS, Moments, StageName
 from .recordings import (
     LIMITS,
     MOST_WIDENED,

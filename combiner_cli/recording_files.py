@@ -12,11 +12,11 @@ import numpy.typing as npt
 from . import hierarchy_groups
 from .bitstream import Header
 from .errors import DamagedFileError
-from .hierarchy import Moments, StageName
 from .hierarchy_groups import FileSource, Read
 from .models import lapped
 from .models.lapped import CHANNELS, Segment
 from .models.pyramid import UNIT
+from .moments import Moments, StageName
 from .recordings import (
     DIGITS,
     LappedPrior,
@@ -80,7 +80,7 @@ def read(
         payload: of the file.
         prior: that it names.
         scale: samples that are rendered for each one of the recording.
-        values_only: leave classes and latents empty, which takes less memory.
+        values_only: leave classes, indices and latents empty, which takes less memory.
         damaged: whether the file is known to be, and is to be read as far as it goes.
 
     Raises:

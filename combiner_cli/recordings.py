@@ -21,10 +21,20 @@ import numpy as np
 import numpy.typing as npt
 
 from . import hierarchy, identity, workers
-from .hierarchy import HIGHEST, LOWEST, OCTAVE, Moments, StageName, frequencies_of
 from .models import lapped, whole
 from .models.lapped import BAND, CHANNELS, FAMILY, LEVELS, PARITIES, PHASES, Segment
 from .models.whole import WholeNetwork
+from .moments import (
+    FEWEST_PARTS_FROM,
+    HIGHEST,
+    LOWEST,
+    MOST_PARTS_FROM,
+    OCTAVE,
+    PARTS_FROM,
+    Moments,
+    StageName,
+    frequencies_of,
+)
 from .signals import Kind, Tiling, tiling
 
 Array = npt.NDArray[Any]
@@ -82,7 +92,7 @@ class LappedPrior(identity.ForManyRates):
     errors: tuple[float, float]
     size: int
     stored: dict[str, Array]
-    parts_from: int = hierarchy.PARTS_FROM
+    parts_from: int = PARTS_FROM
     family: str = FAMILY
 
     def configuration(self) -> dict[str, Any]:
@@ -109,22 +119,26 @@ class LappedPrior(identity.ForManyRates):
     def networks(self) -> tuple[dict[str, WholeNetwork], ...]:
         """The networks of each level by name."""
         return tuple(
-            {name: self._network(f"{level}.{name}.") for name in self.network_names(level)} for level in range(LEVELS)
+            {name: WholeNetwork.among(self.stored, f"{level}.{name}.") for name in self.network_names(level)}
+            for level in range(LEVELS)
         )
 
     def network_names(self, level: int) -> list[str]:
         """The networks of a level; those of a second channel only where the prior knows pairs."""
         return [name for name in lapped.networks(level) if self.channels == CHANNELS or name.endswith("_0")]
 
-    def _network(self, begin: str) -> WholeNetwork:
-        tensors = {part: self.stored[begin + part].astype(np.float64) for part in whole.TENSORS}
-        return WholeNetwork(**{part: own[:, None] if part.endswith("_bias") else own for part, own in tensors.items()})
+    @cached_property
+    def scratch(self) -> workers.Scratch:
+        """Memory for activations."""
+        return workers.Scratch()
 
     def activity(self, own: Segment, level: int, parity: int, channel: int) -> Array:
         """Frequencies ``(16, bands)`` of the classes of the bands of even or odd number, which sum to 2^16."""
         seen = self._seen(channel)
         network = self.networks[level][lapped.activity_name(parity, seen)]
-        return frequencies_of(_run(network, lapped.activity_features(_of(own, channel, seen), level, parity, seen)))
+        return frequencies_of(
+            self._run(network, lapped.activity_features(_of(own, channel, seen), level, parity, seen))
+        )
 
     def moments(self, own: Segment, level: int, phase: int, channel: int) -> Moments:
         """Moments of the weights of a phase of a level, frame by frame."""
@@ -132,11 +146,18 @@ class LappedPrior(identity.ForManyRates):
         view = _of(own, channel, seen)
         which = lapped.coded(view, level, phase, seen)
         network = self.networks[level][lapped.detail_name(phase, seen)]
-        results = _run(network, lapped.detail_features(view, level, phase, seen, which))[0]
+        results = self._run(network, lapped.detail_features(view, level, phase, seen, which))[0]
         numbers = np.floor(results * (OCTAVE * 2.0**-whole.RESULT_BITS))
         deviation = np.full(lapped.latents(own, level, phase), -1, dtype=np.int16)
         deviation[which] = np.clip(numbers, LOWEST - 1, HIGHEST) - LOWEST
         return Moments(np.zeros(len(deviation)), deviation)
+
+    def _run(self, network: WholeNetwork, features: Array) -> Array:
+        """Results of a network, on several threads where there are many columns."""
+        columns = features.shape[1]
+        strips = [slice(first, min(first + _AT_ONCE, columns)) for first in range(0, columns, _AT_ONCE)]
+        parts = workers.mapped(lambda strip: network(features[:, strip], self.scratch), strips)
+        return np.concatenate(parts, axis=1) if parts else np.zeros((len(network.third), 0))
 
     def _seen(self, channel: int) -> int:
         """As which channel the networks see one."""
@@ -149,14 +170,6 @@ def _of(own: Segment, channel: int, seen: int) -> Segment:
         return own
     arrays = (own.weights, own.loudness, own.smooth, own.activity)
     return Segment(own.code, own.hop, own.count, own.bins, *(array[:, channel:].copy() for array in arrays))
-
-
-def _run(network: WholeNetwork, features: Array) -> Array:
-    """Results of a network, on several threads where there are many columns."""
-    columns = features.shape[1]
-    strips = [slice(first, min(first + _AT_ONCE, columns)) for first in range(0, columns, _AT_ONCE)]
-    parts = workers.mapped(lambda strip: network(features[:, strip]), strips)
-    return np.concatenate(parts, axis=1) if parts else np.zeros((len(network.third), 0))
 
 
 class Source(Protocol):
@@ -309,7 +322,7 @@ def problem(prior: LappedPrior) -> str | None:
         and 0 < prior.size < 2**32
         and 0 < prior.sample_rate < 2**32
         and prior.channels in (1, CHANNELS)
-        and hierarchy.FEWEST_PARTS_FROM <= prior.parts_from <= hierarchy.MOST_PARTS_FROM
+        and FEWEST_PARTS_FROM <= prior.parts_from <= MOST_PARTS_FROM
         and 0 < len(prior.hops) <= MOST_HOPS
         and all(2 * BAND <= hop <= LARGEST_HOP and hop % (2 * BAND) == 0 for hop in prior.hops)
         and hierarchy.ranges_possible(prior, HIGHEST_CODE)

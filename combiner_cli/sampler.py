@@ -24,7 +24,7 @@ LANES = 8  # 16-bit lanes in the four 32-bit words of a Philox block
 
 TABLE_STREAM = 0
 PERMUTATION_STREAM = 1
-_POSITIONS_AT_ONCE = 1 << 18  # of a permutation, so that what it is made from takes little memory
+_POSITIONS_AT_ONCE = 1 << 14  # of a permutation, whose words stay in a core's cache
 
 TABLE_ROWS = 1 << 16
 _ROWS_AT_ONCE = 1 << 13  # whose words stay in a core's cache
@@ -140,24 +140,24 @@ def table(width: int, key: int) -> npt.NDArray[np.float32]:
     return candidates
 
 
-def permutation(count: int, key: int) -> npt.NDArray[np.int64]:
-    """A pseudo-random permutation of ``range(count)`` that depends on ``count`` and ``key`` alone.
-
-    Positions are ordered by a 31-bit Philox word, ties by position, packed into one integer so that the order does not
-    depend on the sorting algorithm.
+def permutation_words(positions: npt.NDArray[np.int64], count: int, key: int) -> npt.NDArray[np.int64]:
+    """What a pseudo-random permutation of ``range(count)`` orders positions by, ties by position.
 
     Args:
-        count: at most 2**32.
+        positions: some of them, ``(positions,)``.
+        count: of all positions, at most 2**32.
+        key: the prior's key.
+
+    Returns:
+        31-bit words, ``(positions,)``, functions of position, ``count`` and ``key`` alone.
     """
-    order = np.empty(count, dtype=np.int64)
-    for begin in range(0, count, _POSITIONS_AT_ONCE):
-        positions = np.arange(begin, min(begin + _POSITIONS_AT_ONCE, count), dtype=np.int64)
-        zero = np.zeros_like(positions)
-        words = philox((positions, zero + count, zero + PERMUTATION_STREAM, zero), split_key(key))
-        order[begin : begin + len(positions)] = ((words[0] >> 1) << 32) | positions
-    order.sort()
-    order &= _MASK  # in place: there may be tens of millions
-    return order
+    words = np.empty(len(positions), dtype=np.int64)
+    for begin in range(0, len(positions), _POSITIONS_AT_ONCE):
+        some = positions[begin : begin + _POSITIONS_AT_ONCE]
+        zero = np.zeros_like(some)
+        first, *_ = philox((some, zero + count, zero + PERMUTATION_STREAM, zero), split_key(key))
+        words[begin : begin + len(some)] = first >> 1
+    return words
 
 
 def split_key(key: int) -> tuple[int, int]:

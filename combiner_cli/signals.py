@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from . import compact, workers
 from .errors import InputError
 from .resampling import resampled
 
-_ROWS_AT_ONCE = 64  # of an image, so that no copy of the whole is made
+_ROWS = 4  # of an image, that a rendering makes together
+_PIXELS_AT_ONCE = 1 << 15  # so that no copy of the whole is made
 INSTANTS_AT_ONCE = 1 << 16  # of a sound, likewise
 
 Kind = Literal["image", "sound"]
 FloatArray = npt.NDArray[np.floating]
+
+
+class Rows(Protocol):
+    """Values of a signal, ``(*shape, channels)``, some rows or instants of which can be had at a time.
+
+    An array is one; so is what is rendered when it is asked for.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of all the values."""
+
+    def __getitem__(self, rows: slice, /) -> FloatArray:
+        """Some rows, or some instants."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,12 @@ def to_values(signal: Signal) -> FloatArray:
 
 
 def from_values(
-    values: FloatArray, kind: Kind, sample_rate: int | None, bit_depth: int, in_place: bool = False
+    values: Rows,
+    kind: Kind,
+    sample_rate: int | None,
+    bit_depth: int,
+    in_place: bool = False,
+    multiple: int = _ROWS,
 ) -> Signal:
     """The inverse of :func:`to_values`, clipped to the range of the samples and rounded to their steps.
 
@@ -96,28 +117,32 @@ def from_values(
         kind: of the signal.
         sample_rate: of a sound.
         bit_depth: of the samples.
-        in_place: whether the values of a sound may be overwritten, which takes less memory.
+        in_place: whether the values of a sound, an array, may be overwritten, which takes less memory.
+        multiple: of so many rows of an image are asked for together.
 
     Raises:
         InputError: a value is not finite.
     """
-    step = _ROWS_AT_ONCE if kind == "image" else INSTANTS_AT_ONCE
-    for first in range(0, len(values), step):
-        if not bool(np.isfinite(values[first : first + step]).all()):
+    sample = sample_type(kind, bit_depth)
+    reused = kind == "sound" and in_place and isinstance(values, np.ndarray) and values.dtype == sample
+    samples = values if reused else compact.fresh(values.shape, sample)
+    assert isinstance(samples, np.ndarray)
+    step = INSTANTS_AT_ONCE
+    if kind == "image":
+        step = multiple * max(1, _PIXELS_AT_ONCE // (values.shape[1] * multiple))
+
+    def part(first: int) -> None:
+        some = slice(first, first + step)
+        own = values[some]
+        if not bool(np.isfinite(own).all()):
             raise InputError("the decoded values are not finite; the prior does not fit this file")
-    if kind == "sound":
-        steps = 2.0 ** (bit_depth - 1)
-        reused = in_place and values.dtype == sample_type(kind, bit_depth)
-        sound = values if reused else np.empty(values.shape, dtype=sample_type(kind, bit_depth))
-        for first in range(0, len(values), INSTANTS_AT_ONCE):
-            some = slice(first, first + INSTANTS_AT_ONCE)
-            sound[some] = np.clip(np.rint(values[some] * steps), -steps, steps - 1) / steps
-        return Signal(kind, sound, sample_rate, bit_depth)
-    peak = 2**bit_depth - 1
-    samples = np.empty(values.shape, dtype=sample_type(kind, bit_depth))
-    for first in range(0, len(values), _ROWS_AT_ONCE):
-        rows = slice(first, first + _ROWS_AT_ONCE)
-        samples[rows] = np.rint((np.clip(values[rows], -1, 1) + 1) * (peak / 2))
+        if kind == "sound":
+            steps = 2.0 ** (bit_depth - 1)
+            samples[some] = np.clip(np.rint(own * steps), -steps, steps - 1) / steps
+        else:
+            samples[some] = np.rint((np.clip(own, -1, 1) + 1) * ((2**bit_depth - 1) / 2))
+
+    workers.mapped(part, range(0, values.shape[0], step))
     return Signal(kind, samples, sample_rate, bit_depth)
 
 

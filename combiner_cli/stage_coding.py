@@ -20,9 +20,9 @@ import numpy.typing as npt
 from . import coder, hierarchy_groups, search
 from .coder import Chaining
 from .groups import INFORMATION_UNIT
-from .hierarchy import FREQUENCY_BITS, Moments, StageName, in_parts
 from .hierarchy_groups import AGAIN, DENSITIES, Share, density_number, density_of
 from .models.pyramid import COARSE, UNIT
+from .moments import FREQUENCY_BITS, Moments, StageName, in_parts
 
 Array = npt.NDArray[Any]
 

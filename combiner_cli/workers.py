@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from . import compact
+
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
@@ -37,21 +39,26 @@ def count() -> int:
     return min(available, _MOST)
 
 
-class Scratch(threading.local):
+class Scratch:
     """Arrays of float64 that every thread keeps for itself from one piece of work to the next.
 
     To get fresh memory from the system takes longer than to fill it.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, npt.NDArray[np.float64]] = {}
+        self._of_thread = threading.local()
 
     def take(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
         """An array with anything in it; whoever took that name before in this thread must be done with it."""
+        kept: dict[str, npt.NDArray[np.float64]] = self._of_thread.__dict__
         size = math.prod(shape)
-        if name not in self._kept or self._kept[name].size < size:
-            self._kept[name] = np.empty(size)
-        return self._kept[name][:size].reshape(shape)
+        if name not in kept or kept[name].size < size:
+            kept[name] = compact.fresh((size,), np.float64)
+        return kept[name][:size].reshape(shape)
+
+    def release(self) -> None:
+        """Give back the memory of all threads, none of which may be at work."""
+        self._of_thread = threading.local()
 
 
 def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

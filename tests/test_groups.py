@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combiner_cli import groups
+from combiner_cli import groups, sampler
 from combiner_cli.errors import DamagedFileError
 
 INFORMATION = st.lists(st.integers(0, 4096), min_size=1, max_size=200).filter(any)
@@ -47,6 +47,32 @@ def test_expected_groups_is_information_over_group_bits():
 def test_impossible_numbers_of_groups_are_refused(count):
     with pytest.raises(DamagedFileError, match="do not fit"):
         groups.partition(np.full(10, 100, dtype=np.int64), count, 1)
+
+
+def sorted_at_once(information, count, key):
+    """The partition by its definition: one sort of everything."""
+    coded = np.flatnonzero(information)
+    words = sampler.permutation_words(np.arange(len(coded)), len(coded), key)
+    order = coded[np.argsort(words, kind="stable")]
+    own = information[order].astype(np.int64)
+    group = (np.cumsum(own) - own) * count // own.sum()
+    first = np.searchsorted(group, group)
+    return order, group, np.arange(len(order)) - first
+
+
+@pytest.mark.parametrize(("latents", "pruned"), [(5, 0.0), (70_000, 0.5), (400_000, 0.1), (1_500_000, 0.0)])
+def test_a_partition_in_pieces_is_the_partition(latents, pruned):
+    generator = np.random.default_rng(latents)
+    information = (generator.integers(1, 3000, latents) * (generator.random(latents) >= pruned)).astype(np.int16)
+    count, key = max(1, latents // 7), 12345
+    expected = sorted_at_once(information, count, key)
+    whole = groups.partition(information, count, key)
+    pieces = list(groups.pieces(lambda some: information[some], latents, count, key))
+    assert len(pieces) > 1 or latents < 100_000
+    assert all(0 < len(piece.order) <= 1 << 16 and piece.groups == count for piece in pieces)
+    for number, name in enumerate(("order", "group", "column")):
+        assert np.array_equal(getattr(whole, name), expected[number])
+        assert np.array_equal(np.concatenate([getattr(piece, name) for piece in pieces]), expected[number])
 
 
 def test_nothing_to_code_is_an_empty_partition():

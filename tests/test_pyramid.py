@@ -27,7 +27,7 @@ from combiner_cli import (
 )
 from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
 from combiner_cli.hierarchy import PyramidPrior
-from combiner_cli.hierarchy_coding import forecast, picture_of, values_of
+from combiner_cli.hierarchy_coding import forecast, picture_of
 from combiner_cli.hierarchy_groups import (
     Share,
     class_bytes,
@@ -38,7 +38,8 @@ from combiner_cli.hierarchy_groups import (
     probabilities,
     put_classes,
 )
-from combiner_cli.models import pyramid, whole
+from combiner_cli.models import haar, pyramid, pyramid_features, whole
+from combiner_cli.moments import LOWEST, PARTS_FROM, Moments, StageName, frequencies_of, in_parts
 from combiner_cli.signals import Signal
 from combiner_cli.stage_coding import Budget, best_classes, writer_for
 
@@ -69,21 +70,21 @@ def tiny_pyramid():
 @settings(max_examples=40, deadline=None)
 def test_synthesis_undoes_analysis_up_to_the_rounding(height, width, seed):
     picture = np.random.default_rng(seed).integers(-(10**5), 10**5, (2, 3, height, width)).astype(float)
-    coarse, details = pyramid.analyse(picture)
-    back = pyramid.synthesise(coarse, details, (height, width))
+    coarse, details = haar.analyse(picture)
+    back = haar.synthesise(coarse, details, (height, width))
     assert back.shape == picture.shape
     assert np.abs(back - picture).max() <= 1e-6
 
 
 def test_the_transform_is_orthonormal_on_even_sizes():
     picture = np.random.default_rng(0).normal(size=(3, 16, 24))
-    coarse, details = pyramid.analyse(picture)
+    coarse, details = haar.analyse(picture)
     assert (coarse**2).sum() + (details**2).sum() == pytest.approx((picture**2).sum(), rel=1e-12)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_levels_halve_until_the_root(height, width):
-    found = pyramid.sizes((height, width))
+    found = haar.sizes((height, width))
     assert found[0] == (height, width)
     assert max(found[-1]) <= 4
     for fine, coarse in itertools.pairwise(found):
@@ -91,7 +92,7 @@ def test_levels_halve_until_the_root(height, width):
 
 
 def test_colours_are_orthonormal():
-    assert pytest.approx(np.eye(3), abs=1e-12) == pyramid.COLOUR @ pyramid.COLOUR.T
+    assert pytest.approx(np.eye(3), abs=1e-12) == haar.COLOUR @ haar.COLOUR.T
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 5), (12, 17)])
@@ -102,9 +103,10 @@ def test_values_survive_the_way_down_and_up(shape, colours):
     picture, code = picture_of(values), 100
     unit = pyramid.UNIT / hierarchy.noise_deviation(code)
     planes = np.rint(picture.root * unit)[None]
-    for size, details in zip(pyramid.sizes(shape)[-2::-1], picture.details[::-1], strict=True):
-        planes = pyramid.synthesise(planes, np.rint(details * unit)[None], size)
-    assert np.abs(values_of(planes[0], colours, code) - values).max() < 0.2
+    for size, details in zip(haar.sizes(shape)[-2::-1], picture.details[::-1], strict=True):
+        planes = haar.synthesise(planes, np.rint(details * unit)[None], size)
+    rendering = hierarchy.Rendering(planes[0], shape, colours, code)
+    assert np.abs(rendering.whole() - values).max() < 0.2
 
 
 # context
@@ -114,7 +116,9 @@ def drawn_level(size, seed=0, number=1):
     generator = np.random.default_rng(seed)
     picture = generator.integers(-5000, 5000, (1, 3, *size)).astype(float)
     own = pyramid.level(number, np.array([40]), picture)
-    own.own_details[...] = generator.integers(-500, 500, own.own_details.shape)
+    details = generator.integers(-500, 500, (1, 3, 3, *size))
+    for stage in range(6):
+        pyramid.put(own, stage, pyramid.get(details, own, stage).reshape(-1))
     own.own_activity[...] = generator.integers(0, pyramid.CLASSES, own.own_activity.shape)
     return own
 
@@ -130,22 +134,38 @@ def test_all_positions_of_a_level_are_in_exactly_one_luma_and_one_chroma_stage(s
         assert (seen == 1).all()
 
 
-@pytest.mark.parametrize("number", range(6))
-def test_put_undoes_get(number):
-    own = drawn_level((5, 8))
-    before = own.own_details.copy()
-    values = pyramid.get(before.astype(float), own, number)
-    pyramid.put(own, number, np.zeros(values.size))
-    assert not np.array_equal(own.own_details, before)
-    pyramid.put(own, number, values.reshape(-1))
-    assert np.array_equal(own.own_details, before)
+@pytest.mark.parametrize(("height", "width"), [(5, 8), (8, 7), (1, 5), (2, 2)])
+@pytest.mark.parametrize("narrow", [True, False])
+def test_a_level_gives_back_the_details_that_were_put_into_it_and_renders_them(height, width, narrow):
+    generator = np.random.default_rng(4)
+    picture = generator.integers(-900, 900, (1, 3, height, width)).astype(float)
+    details = generator.integers(-500, 500, (1, 3, 3, height, width)).astype(float)
+    details[0, 1, 2, 0, 0] = 400 if narrow else 2.0**20 + 1
+    own = pyramid.level(1, np.array([40]), picture)
+    for number in range(6):
+        values = pyramid.get(details, own, number)
+        if values.size:
+            pyramid.put(own, number, values.reshape(-1))
+    for phase in pyramid.PHASES:
+        for chroma, colours in ((False, slice(0, 1)), (True, slice(1, 3))):
+            found = own.details(phase, chroma)
+            mine = np.moveaxis(details[:, colours, :, phase[0] :: 2, phase[1] :: 2], 0, 2)
+            if mine.size:
+                assert np.array_equal(found, mine)
+    kinds = {kept.dtype for kept in own.decoded.values()}
+    assert kinds == ({np.dtype(np.int16)} if narrow else {np.dtype(np.int16), np.dtype(np.float32)})
+    size = (2 * height, 2 * width - 1)
+    assert np.array_equal(own.refined(size), haar.synthesise(picture, details, size))
+    if height > 2:
+        some = own.refined_rows(slice(2, 4), size)
+        assert np.array_equal(some, haar.synthesise(picture, details, size)[:, :, 4:8])
 
 
 def features_of(own, number):
     rows = slice(0, own.units[0])
     if number >= 4:
-        return pyramid.chroma_features(own, number - 4, rows)
-    return pyramid.luma_features(own, number, rows)
+        return pyramid_features.chroma_features(own, number - 4, rows)
+    return pyramid_features.luma_features(own, number, rows)
 
 
 @pytest.mark.parametrize("stage", range(6))
@@ -154,14 +174,12 @@ def test_the_context_of_a_stage_is_made_of_earlier_stages_only(stage):
     own = drawn_level((6, 7))
     features, contrast = features_of(own, stage)
     for later in range(stage, 6):
-        values = pyramid.get(own.own_details.astype(float), own, later)
-        pyramid.put(own, later, (values + 77).reshape(-1))
+        pyramid.put(own, later, own.decoded[later].reshape(-1) + 77)
     again, same = features_of(own, stage)
     assert np.array_equal(features, again)
     assert np.array_equal(contrast, same)
     if stage:
-        values = pyramid.get(own.own_details.astype(float), own, 0)
-        pyramid.put(own, 0, (values + 77).reshape(-1))
+        pyramid.put(own, 0, own.decoded[0].reshape(-1) + 77)
         assert not np.array_equal(features_of(own, stage)[0], features)
 
 
@@ -169,7 +187,7 @@ def test_the_context_of_a_stage_is_made_of_earlier_stages_only(stage):
 def test_features_of_strips_are_those_of_the_whole(number):
     own = drawn_level((9, 6))
     whole_features, _ = features_of(own, number)
-    gather = pyramid.chroma_features if number >= 4 else pyramid.luma_features
+    gather = pyramid_features.chroma_features if number >= 4 else pyramid_features.luma_features
     halves = [gather(own, number - 4 if number >= 4 else number, rows)[0] for rows in (slice(0, 2), slice(2, 5))]
     assert {tuple(column) for half in halves for column in half.T} == {tuple(column) for column in whole_features.T}
 
@@ -181,25 +199,30 @@ def test_features_in_memory_that_is_used_again_are_the_same(number):
         own = drawn_level(size, seed)
         for phase in pyramid.stage_phases(number):
             fresh, again = (
-                pyramid.stage_features(own, number, phase, slice(1, own.units[0]), scratch=memory)
+                pyramid_features.stage_features(own, number, phase, slice(1, own.units[0]), scratch=memory)
                 for memory in (None, scratch)
             )
             assert np.array_equal(fresh[0], again[0])
             assert np.array_equal(fresh[1], again[1])
 
 
-@pytest.mark.parametrize("network", pyramid.NETWORKS, ids=lambda network: network.name)
+@pytest.mark.parametrize("network", pyramid_features.NETWORKS, ids=lambda network: network.name)
 def test_features_are_whole_and_bounded(network):
     own = drawn_level((6, 6))
     rows = slice(0, 3)
-    gather = {"luma_activity": pyramid.luma_activity_features, "chroma_activity": pyramid.chroma_activity_features}
+    gather = {
+        "luma_activity": pyramid_features.luma_activity_features,
+        "chroma_activity": pyramid_features.chroma_activity_features,
+    }
     if network.activity:
         features, _ = gather[network.name](own, rows)
     else:
-        features, _ = features_of(own, [n.name for n in (*pyramid.LUMA, *pyramid.CHROMA)].index(network.name))
+        features, _ = features_of(
+            own, [n.name for n in (*pyramid_features.LUMA, *pyramid_features.CHROMA)].index(network.name)
+        )
     assert features.shape[0] == network.features
     assert np.array_equal(features, np.floor(features))
-    assert np.abs(features[: network.relative]).max() <= pyramid.FEATURE_LIMIT
+    assert np.abs(features[: network.relative]).max() <= pyramid_features.FEATURE_LIMIT
 
 
 # networks in whole numbers
@@ -218,9 +241,7 @@ def test_a_network_in_whole_numbers_is_the_network_in_floating_point():
     }
     stored = whole.quantised(tensors)
     assert whole.fits(stored, 5, 4, 2, 3)
-    network = whole.WholeNetwork(
-        **{name: t.astype(float)[:, None] if name.endswith("bias") else t.astype(float) for name, t in stored.items()}
-    )
+    network = whole.WholeNetwork(**stored)
     features = generator.integers(-400, 400, (5, 50)).astype(float)
     x = features / 128
     hidden = np.clip(tensors["first"] @ x + tensors["first_bias"][:, None], 0, 16)
@@ -245,7 +266,7 @@ def test_tensors_of_another_shape_or_type_do_not_fit():
 
 def test_frequencies_sum_up_and_none_is_zero():
     logits = np.random.default_rng(0).normal(0, 8, (pyramid.CLASSES, 200)) * 2**22
-    found = hierarchy.frequencies_of(logits)
+    found = frequencies_of(logits)
     assert (found.sum(axis=0) == 2**16).all()
     assert found.min() >= 1
     shares = np.exp2(logits / 2**22)
@@ -257,7 +278,7 @@ def test_frequencies_sum_up_and_none_is_zero():
 @settings(max_examples=25, deadline=None)
 def test_classes_come_back_from_their_stream(count, seed):
     generator = np.random.default_rng(seed)
-    frequencies = hierarchy.frequencies_of(generator.normal(0, 3, (pyramid.CLASSES, count)) * 2**22)
+    frequencies = frequencies_of(generator.normal(0, 3, (pyramid.CLASSES, count)) * 2**22)
     classes = generator.integers(0, pyramid.CLASSES, count)
     encoder = class_encoder()
     put_classes(encoder, classes, frequencies)
@@ -295,18 +316,18 @@ def test_units_of_a_stage_are_marked_where_their_details_are():
 
 
 def test_groups_are_dealt_by_information_and_the_last_stage_takes_the_rest():
-    share = Share([density_of(1.0)] * 8, 100, hierarchy.StageName(0, 5))
-    first = share.take(hierarchy.StageName(3, 0), 8 * 256 * 10 + 1000)
-    second = share.take(hierarchy.StageName(2, 0), 8 * 256 * 5 + 1100)
+    share = Share([density_of(1.0)] * 8, 100, StageName(0, 5))
+    first = share.take(StageName(3, 0), 8 * 256 * 10 + 1000)
+    second = share.take(StageName(2, 0), 8 * 256 * 5 + 1100)
     assert (first, second) == (10, 16 - 10 + 0)  # what did not fill a group goes on
-    assert share.take(hierarchy.StageName(0, 5), 10**6) == 100 - first - second
+    assert share.take(StageName(0, 5), 10**6) == 100 - first - second
     assert share.left == 0
 
 
 def test_a_stage_takes_no_more_groups_than_are_left():
-    share = Share([127] * 8, 3, hierarchy.StageName(0, 5))
-    assert share.take(hierarchy.StageName(1, 0), 10**7) == 3
-    assert share.take(hierarchy.StageName(0, 5), 10**7) == 0
+    share = Share([127] * 8, 3, StageName(0, 5))
+    assert share.take(StageName(1, 0), 10**7) == 3
+    assert share.take(StageName(0, 5), 10**7) == 0
 
 
 # moments and evidence
@@ -325,43 +346,43 @@ def test_the_evidence_is_least_at_the_closed_form_update():
 
 
 def test_values_of_moments_by_hand():
-    moments = hierarchy.Moments(np.array([100.0, -7.0, 5.0]), np.array([-hierarchy.LOWEST, -1, 16 - hierarchy.LOWEST]))
+    own = Moments(np.array([100.0, -7.0, 5.0]), np.array([-LOWEST, -1, 16 - LOWEST]))
     # numbers 0 and 16 are one and two deviations of the noise, 64 and 128 steps
-    found = moments.values(np.array([0, 2]), np.array([1.5, -0.25]))
+    found = own.values(np.array([0, 2]), np.array([1.5, -0.25]))
     assert found.tolist() == [100 + 96, -7, 5 - 32]
-    assert moments.information().tolist() == [128, 0, round(128 * math.log2(5))]
+    assert own.information().tolist() == [128, 0, round(128 * math.log2(5))]
 
 
 def test_a_detail_of_much_information_is_coded_in_parts_by_hand():
     octaves = (0, 6, 13)
-    moments = hierarchy.Moments(np.array([1.0, 2.0, 3.0]), np.array([16 * k - hierarchy.LOWEST for k in octaves]))
+    own = Moments(np.array([1.0, 2.0, 3.0]), np.array([16 * k - LOWEST for k in octaves]))
     asked, again = [], ()
 
     def coded(part):
         asked.append(part)
         return part.mean + 10, len(asked) in again
 
-    assert hierarchy.in_parts(moments, 6, coded).tolist() == [31, 32, 33]
+    assert in_parts(own, 6, coded).tolist() == [31, 32, 33]
     # 13 octaves come in parts of 4 until fewer than 6 are left, 6 in one part
-    assert [(part.deviation + hierarchy.LOWEST).tolist()[1:] for part in asked] == [[96, 208], [-38, 144], [32, 80]]
-    assert [part.deviation[0] for part in asked] == [-1, -1, -hierarchy.LOWEST]
+    assert [(part.deviation + LOWEST).tolist()[1:] for part in asked] == [[96, 208], [-38, 144], [32, 80]]
+    assert [part.deviation[0] for part in asked] == [-1, -1, -LOWEST]
     assert [part.information().tolist() for part in asked[:2]] == [[0, 1024, 1024], [0, 0, 1024]]
     # what a part leaves over is a sixteenth of its deviation, and the noise
     assert asked[0].rest(np.array([1, 2])).tolist() == [1 + 4.0**2, 1 + 512.0**2]
     assert asked[2].last and asked[2].rest(np.arange(3)).tolist() == [1, 1, 1]
     asked, again = [], (1, 4)
-    assert hierarchy.in_parts(moments, 6, coded).tolist() == [51, 52, 53]
-    firsts = [(part.deviation + hierarchy.LOWEST).tolist()[2] for part in asked]
+    assert in_parts(own, 6, coded).tolist() == [51, 52, 53]
+    firsts = [(part.deviation + LOWEST).tolist()[2] for part in asked]
     assert firsts == [208, 208, 144, 80, 80]
     assert [part.last for part in asked] == [False, False, False, True, True]
     asked, again = [], ()
-    hierarchy.in_parts(moments, 0, coded)
+    in_parts(own, 0, coded)
     assert len(asked) == 1
 
 
 def test_no_detail_of_a_coarse_level_is_left_behind():
     # 8 bits in one group are 256 candidates, one of which is near the right one or is not
-    prior = replace(tiny_pyramid(), parts_from=hierarchy.PARTS_FROM)
+    prior = replace(tiny_pyramid(), parts_from=PARTS_FROM)
     image = smooth_image(64, 60, seed=11)
     code = 88
     values = image.samples.astype(float) - 127.5
@@ -476,12 +497,29 @@ def test_files_that_do_not_fit_their_prior_are_refused(where):
 # rendering
 
 
-def test_another_size_keeps_what_is_constant_and_the_own_size_keeps_everything():
-    values = np.random.default_rng(0).uniform(-1, 1, (9, 7, 3))
-    assert np.array_equal(pyramid_codec.resampled(values, (9, 7)), values)
-    flat = pyramid_codec.resampled(np.full((9, 7, 3), 0.3), (31, 20))  # weights of the interpolation sum to one
+def test_another_size_keeps_what_is_constant():
+    flat = pyramid_codec.Resampled(np.full((9, 7, 3), 0.3), (31, 20))  # weights of the interpolation sum to one
     assert flat.shape == (31, 20, 3)
-    assert flat == pytest.approx(0.3, abs=1e-5)
+    assert flat[:] == pytest.approx(0.3, abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [(80, 50), (160, 100), (20, 25), (100, 33), (79, 51), (120, 7)])
+def test_an_image_of_another_size_has_no_seams_between_its_strips(size):
+    values = np.random.default_rng(0).uniform(-1, 1, (80, 50, 2)).astype(np.float32)
+    resampled = pyramid_codec.Resampled(values, size)
+    step = resampled.multiple
+    strips = [resampled[first : first + step] for first in range(0, size[0], step)]
+    assert len(strips) > 1 or size[0] == 79
+    assert np.concatenate(strips) == pytest.approx(resampled[:], abs=1e-6)
+
+
+def test_rows_of_a_rendered_image_are_those_of_the_whole():
+    prior, signal = tiny_pyramid(), smooth_image(37, 26)
+    content = codec.read(codec.encode(signal, prior).data, prior)
+    whole_image = content.values[:]
+    assert whole_image.shape == content.values.shape == (37, 26, 3)
+    for first, last in ((0, 1), (1, 6), (5, 37), (36, 37), (7, 7)):
+        assert np.array_equal(content.values[first:last], whole_image[first:last])
 
 
 def test_a_larger_picture_is_the_smaller_one_between_its_samples():

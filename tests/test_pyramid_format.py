@@ -466,7 +466,7 @@ def decoded(data, prior):
     content = codec.read(data, prior)
     assert content.classes.tolist() == own.classes
     # the last step, from whole coefficients to values, is in float32
-    np.testing.assert_allclose(values, content.values, rtol=0, atol=1e-6 * (1 + np.abs(values).max()))
+    np.testing.assert_allclose(values, content.values[:], rtol=0, atol=1e-6 * (1 + np.abs(values).max()))
     samples = np.rint((np.clip(values, -1, 1) + 1) * peak / 2)
     difference = np.abs(codec.decode(data, lambda _: prior).samples - samples)
     assert difference.max() <= 1 and (difference > 0).sum() <= 2 + 0.01 * difference.size

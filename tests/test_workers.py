@@ -73,3 +73,10 @@ def test_every_thread_keeps_arrays_of_its_own():
     assert grown.shape == (5, 5)
     with ThreadPoolExecutor(1) as other:
         assert not np.shares_memory(grown, other.submit(scratch.take, "a", (2, 2)).result())
+
+
+def test_memory_that_is_given_back_is_taken_anew():
+    scratch = workers.Scratch()
+    first = scratch.take("a", (4,))
+    scratch.release()
+    assert not np.shares_memory(first, scratch.take("a", (4,)))

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .pyramid import FEATURE_LIMIT, FEATURE_UNIT, LARGEST_VALUE, UNIT, octaves
+from .pyramid import LARGEST_VALUE, UNIT
+from .pyramid_features import FEATURE_LIMIT, FEATURE_UNIT, octaves
 
 FAMILY = "lapped"
 Array = npt.NDArray[Any]

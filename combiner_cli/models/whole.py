@@ -38,20 +38,19 @@ _BITS = {
 TENSORS = tuple(_BITS)
 MOST_HIDDEN = 1024  # units of a layer, so that sums stay exact
 _AT_ONCE = 4096  # columns whose activations stay in a core's cache
-_SCRATCH = Scratch()
 
 
 @dataclass(frozen=True, eq=False)
 class WholeNetwork:
-    """Two hidden layers with clipped linear activations, and a linear path around them; float64 whole numbers.
+    """Two hidden layers with clipped linear activations, and a linear path around them; whole numbers of any type.
 
     Attributes:
         first: ``(hidden, features)`` in units of 2^-12.
-        first_bias: ``(hidden, 1)`` in units of 2^-19.
+        first_bias: ``(hidden,)`` in units of 2^-19.
         second: ``(hidden 2, hidden)`` in units of 2^-12.
-        second_bias: ``(hidden 2, 1)`` in units of 2^-22.
+        second_bias: ``(hidden 2,)`` in units of 2^-22.
         third: ``(results, hidden 2)`` in units of 2^-12.
-        third_bias: ``(results, 1)`` in units of 2^-22.
+        third_bias: ``(results,)`` in units of 2^-22.
         linear: of the first features to the first results, ``(outputs, relative)`` in units of 2^-15.
     """
 
@@ -63,31 +62,46 @@ class WholeNetwork:
     third_bias: Array
     linear: Array
 
-    def __call__(self, features: Array) -> Array:
-        """Results ``(results, columns)`` in units of 2^-22 of features ``(features, columns)`` in units of 2^-7."""
-        results = np.empty((len(self.third), features.shape[1]))
-        outputs, relative = self.linear.shape
+    @staticmethod
+    def among(stored: dict[str, Array], begin: str) -> WholeNetwork:
+        """The network whose tensors have names that begin like this."""
+        return WholeNetwork(**{part: stored[begin + part] for part in TENSORS})
+
+    def __call__(self, features: Array, scratch: Scratch | None = None) -> Array:
+        """Results ``(results, columns)`` in units of 2^-22 of features ``(features, columns)`` in units of 2^-7.
+
+        Args:
+            features: whole numbers in float64.
+            scratch: where activations are kept meanwhile.
+        """
+        ready, scratch = self._ready, scratch or Scratch()
+        results = np.empty((len(ready.third), features.shape[1]))
+        outputs, relative = ready.linear.shape
         for begin in range(0, features.shape[1], _AT_ONCE):
             some = features[:, begin : begin + _AT_ONCE]
-            hidden = _activated("first", *self._scaled[0], some)
-            hidden = _activated("second", *self._scaled[1], hidden)
+            hidden = _activated("first", ready.first, ready.first_bias, some, scratch)
+            hidden = _activated("second", ready.second, ready.second_bias, hidden, scratch)
             part = results[:, begin : begin + _AT_ONCE]
-            np.matmul(self.third, hidden, out=part)
-            part += self.third_bias
-            part[:outputs] += self.linear @ some[:relative]
+            np.matmul(ready.third, hidden, out=part)
+            part += ready.third_bias
+            part[:outputs] += ready.linear @ some[:relative]
         np.clip(results, -LARGEST_RESULT, LARGEST_RESULT, out=results)
         return results
 
     @cached_property
-    def _scaled(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        """Matrix and bias of both hidden layers times the power of two that their sums are scaled by: exact."""
+    def _ready(self) -> WholeNetwork:
+        """The network in float64, matrix and bias of both hidden layers times the power of two that their sums are
+        scaled by: exact.
+        """
         first, second = 2.0 ** (HIDDEN_BITS - FEATURE_BITS - WEIGHT_BITS), 2.0**-WEIGHT_BITS
-        return (self.first * first, self.first_bias * first), (self.second * second, self.second_bias * second)
+        scales = {"first": first, "first_bias": first, "second": second, "second_bias": second}
+        found = {name: getattr(self, name).astype(np.float64) * scales.get(name, 1.0) for name in TENSORS}
+        return WholeNetwork(**{name: own[:, None] if name.endswith("_bias") else own for name, own in found.items()})
 
 
-def _activated(name: str, matrix: Array, bias: Array, values: Array) -> Array:
+def _activated(name: str, matrix: Array, bias: Array, values: Array, scratch: Scratch) -> Array:
     """A hidden layer's activations, in an array that this thread keeps for the layer."""
-    sums = _SCRATCH.take(name, (len(matrix), values.shape[1]))
+    sums = scratch.take(name, (len(matrix), values.shape[1]))
     np.matmul(matrix, values, out=sums)
     sums += bias
     np.floor(sums, out=sums)

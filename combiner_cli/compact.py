@@ -1,0 +1,80 @@
+"""What a large picture is made of, in little memory: whole numbers in the narrowest type that holds all of them.
+
+Arithmetic is done elsewhere, in float64. What is stored here is exact in every type, so that the type does not matter
+to what is computed. As a rule it is 16 bits.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+_LARGEST: tuple[tuple[type[np.number[Any]], float], ...] = (
+    (np.int16, 2.0**15 - 1),
+    (np.float32, 2.0**24),
+    (np.float64, float("inf")),
+)
+
+_LARGE = 1 << 20  # bytes of an array from which it is worth a mapping
+
+
+def fresh(shape: tuple[int, ...], kind: npt.DTypeLike) -> Array:
+    """An array of zeros whose memory goes back to the system at once when nobody uses it any more.
+
+    What is freed in the usual way may stay with the process, in gaps between other arrays.
+    """
+    size = math.prod(shape) * np.dtype(kind).itemsize
+    return np.ndarray(shape, kind, mmap.mmap(-1, size)) if size >= _LARGE else np.zeros(shape, kind)
+
+
+def largest(values: Array) -> float:
+    """The largest magnitude, 0 where there is none."""
+    return max(float(values.max()), -float(values.min())) if values.size else 0.0
+
+
+def narrowest(magnitude: float) -> np.dtype[Any]:
+    """The narrowest type of whole numbers up to a magnitude."""
+    return np.dtype(next(kind for kind, most in _LARGEST if magnitude <= most))
+
+
+def narrowed(values: Array) -> Array:
+    """Whole numbers in the narrowest type; they themselves where they have it."""
+    return _as_type(values, narrowest(largest(values)))
+
+
+def widened(kept: Array, values: Array) -> Array:
+    """An array in a type that holds other values too: itself, or a copy of a wider type."""
+    return _as_type(kept, np.promote_types(kept.dtype, narrowest(largest(values))))
+
+
+def _as_type(values: Array, kind: np.dtype[Any]) -> Array:
+    if values.dtype == kind:
+        return values
+    found = fresh(values.shape, kind)
+    found[...] = values
+    return found
+
+
+class Compact:
+    """An array of whole numbers that several threads fill, in the narrowest type for what it holds so far.
+
+    Attributes:
+        values: zeros at first.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.values = fresh(shape, np.int16)
+        self._lock = threading.Lock()
+
+    def put(self, place: Any, values: Array) -> None:
+        """Put whole numbers into a place that numpy's indexing names."""
+        with self._lock:  # or else one thread might write to an array that another one has replaced
+            self.values = widened(self.values, values)
+            self.values[place] = values

@@ -1,0 +1,69 @@
+"""The orthonormal Haar pyramid of a picture: one step of the transform and back, and the sizes of its levels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+BANDS = 3
+CORNERS: tuple[tuple[int, int], ...] = ((0, 0), (0, 1), (1, 0), (1, 1))  # of two by two samples
+_LARGEST_ROOT = 4
+COLOUR = np.array(
+    [
+        [1 / math.sqrt(3), 1 / math.sqrt(3), 1 / math.sqrt(3)],
+        [1 / math.sqrt(2), 0, -1 / math.sqrt(2)],
+        [1 / math.sqrt(6), -2 / math.sqrt(6), 1 / math.sqrt(6)],
+    ]
+)
+
+
+def sizes(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Sizes of the pictures of all levels, from the signal's to the root's."""
+    found = [(shape[0], shape[1])]
+    while max(found[-1]) > _LARGEST_ROOT:
+        found.append((-(-found[-1][0] // 2), -(-found[-1][1] // 2)))
+    return found
+
+
+def analyse(picture: Array) -> tuple[Array, Array]:
+    """One step of the orthonormal Haar transform; an odd row or column is repeated.
+
+    Args:
+        picture: ``(..., height, width)``.
+
+    Returns:
+        The coarser picture ``(..., rows, columns)`` and the details ``(..., 3, rows, columns)``.
+    """
+    height, width = picture.shape[-2:]
+    padding = [(0, 0)] * (picture.ndim - 2) + [(0, height % 2), (0, width % 2)]
+    whole = np.pad(picture, padding, mode="edge") if height % 2 or width % 2 else picture
+    a, b = whole[..., 0::2, 0::2], whole[..., 0::2, 1::2]
+    c, d = whole[..., 1::2, 0::2], whole[..., 1::2, 1::2]
+    details = np.stack([b - a + d - c, c - a + d - b, a - b - c + d], axis=-3) / 2
+    return (a + b + c + d) / 2, details
+
+
+def synthesise(coarse: Array, details: Array, size: tuple[int, int]) -> Array:
+    """The inverse of :func:`analyse` on whole numbers: halves are rounded down.
+
+    Args:
+        coarse: ``(..., rows, columns)``.
+        details: ``(..., 3, rows, columns)``.
+        size: of the finer picture.
+    """
+    horizontal, vertical, diagonal = details[..., 0, :, :], details[..., 1, :, :], details[..., 2, :, :]
+    picture = np.empty((*coarse.shape[:-2], 2 * coarse.shape[-2], 2 * coarse.shape[-1]), dtype=coarse.dtype)
+    for row, column in CORNERS:
+        part = picture[..., row::2, column::2]
+        (np.add if column else np.subtract)(coarse, horizontal, out=part)
+        (np.add if row else np.subtract)(part, vertical, out=part)
+        (np.add if row == column else np.subtract)(part, diagonal, out=part)
+    picture /= 2
+    np.floor(picture, out=picture)
+    found: Array = picture[..., : size[0], : size[1]]
+    return found
