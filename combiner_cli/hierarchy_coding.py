@@ -106,7 +106,7 @@ class _Pictured(Encoding):
         In coarse levels that is tried out with the true details as context: what is out of reach
         there would stay as an error over many samples.
         """
-        trial = replace(own, activity=own.activity.copy(), decoded=dict(own.decoded))
+        trial = replace(own, activity=own.activity.copy(), details=dict(own.details))
         for _ in range(_MOST_WIDENINGS):
             trial.own_activity[0, int(chroma)] = classes.reshape(own.units)
             beyond = np.zeros(own.units, dtype=bool)

@@ -23,8 +23,8 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_MAPPED_FROM = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
-_LARGE = 1 << 22  # bytes
+_MAPPED_FROM, _TRIMMED_FROM = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of glibc's malloc.h
+_LARGE, _SPARE = 1 << 22, 1 << 23  # bytes of an array with memory of its own; that are not given back one by one
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def return_memory() -> None:
     change = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if change is not None:
         change(_MAPPED_FROM, _LARGE)
+        change(_TRIMMED_FROM, _SPARE)
 
 
 def run(

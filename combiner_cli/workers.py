@@ -50,11 +50,12 @@ class Scratch:
 
     def take(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
         """An array with anything in it; whoever took that name before in this thread must be done with it."""
-        kept: dict[str, npt.NDArray[np.float64]] = self._of_thread.__dict__
+        kept: npt.NDArray[np.float64] | None = getattr(self._of_thread, name, None)
         size = math.prod(shape)
-        if name not in kept or kept[name].size < size:
-            kept[name] = compact.fresh((size,), np.float64)
-        return kept[name][:size].reshape(shape)
+        if kept is None or kept.size < size:
+            kept = compact.fresh((size,), np.float64)
+            setattr(self._of_thread, name, kept)
+        return kept[:size].reshape(shape)
 
     def release(self) -> None:
         """Give back the memory of all threads, none of which may be at work."""

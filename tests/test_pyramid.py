@@ -148,17 +148,23 @@ def test_a_level_gives_back_the_details_that_were_put_into_it_and_renders_them(h
             pyramid.put(own, number, values.reshape(-1))
     for phase in pyramid.PHASES:
         for chroma, colours in ((False, slice(0, 1)), (True, slice(1, 3))):
-            found = own.details(phase, chroma)
+            found = own.details.get((phase, chroma))
             mine = np.moveaxis(details[:, colours, :, phase[0] :: 2, phase[1] :: 2], 0, 2)
             if mine.size:
                 assert np.array_equal(found, mine)
-    kinds = {kept.dtype for kept in own.decoded.values()}
+    kinds = {kept.dtype for kept in own.details.values()}
     assert kinds == ({np.dtype(np.int16)} if narrow else {np.dtype(np.int16), np.dtype(np.float32)})
     size = (2 * height, 2 * width - 1)
     assert np.array_equal(own.refined(size), haar.synthesise(picture, details, size))
     if height > 2:
         some = own.refined_rows(slice(2, 4), size)
         assert np.array_equal(some, haar.synthesise(picture, details, size)[:, :, 4:8])
+
+
+def parts(own, number):
+    """The details of a stage, phase after phase, as they are coded."""
+    found = [own.details[phase, number >= 4] for phase in pyramid.stage_phases(number)]
+    return [part.reshape(part.shape[0] * 3, -1) for part in found]
 
 
 def features_of(own, number):
@@ -174,12 +180,12 @@ def test_the_context_of_a_stage_is_made_of_earlier_stages_only(stage):
     own = drawn_level((6, 7))
     features, contrast = features_of(own, stage)
     for later in range(stage, 6):
-        pyramid.put(own, later, own.decoded[later].reshape(-1) + 77)
+        pyramid.put(own, later, np.concatenate(parts(own, later), axis=1).reshape(-1) + 77)
     again, same = features_of(own, stage)
     assert np.array_equal(features, again)
     assert np.array_equal(contrast, same)
     if stage:
-        pyramid.put(own, 0, own.decoded[0].reshape(-1) + 77)
+        pyramid.put(own, 0, parts(own, 0)[0].reshape(-1) + 77)
         assert not np.array_equal(features_of(own, stage)[0], features)
 
 

@@ -54,7 +54,8 @@ class Level:
         activity: classes of the units with a margin of one unit, luma and chroma,
             ``(pictures, 2, unit rows + 2, unit columns + 2)``.
         parents: classes of the units one level up at each unit, with a margin of one unit, like ``activity``.
-        decoded: details of the stages that are, ``(colours · 3, positions of the stage)`` each, by their number.
+        details: at the positions of the phases at which they are decoded, of luma or chroma,
+            ``(colours, 3, pictures, rows, columns)``, by the phase and whether they are of the chroma.
     """
 
     number: int
@@ -63,7 +64,7 @@ class Level:
     picture: Array
     activity: Array
     parents: Array
-    decoded: dict[int, Array] = field(default_factory=dict)
+    details: dict[tuple[tuple[int, int], bool], Array] = field(default_factory=dict)
 
     @property
     def units(self) -> tuple[int, int]:
@@ -99,20 +100,6 @@ class Level:
         """All rows of units."""
         return slice(0, self.units[0])
 
-    def details(self, phase: tuple[int, int], chroma: bool) -> Array | None:
-        """Details at a phase's positions, ``(colours, 3, pictures, rows, columns)``; ``None`` as long as they are not
-        decoded.
-        """
-        place = PHASES.index(phase)
-        number = CHROMA_STAGES[place // 2] if chroma else LUMA_STAGES[place]
-        if number not in self.decoded:
-            return None
-        shapes = [(len(self.code), *self.shape_at(own, self.all_units)) for own in stage_phases(number)]
-        own = stage_phases(number).index(phase)
-        first, shape = sum(map(math.prod, shapes[:own])), shapes[own]
-        values = self.decoded[number][:, first : first + math.prod(shape)]
-        return values.reshape(len(values) // BANDS, BANDS, *shape)
-
     def refined(self, size: tuple[int, int]) -> Array:
         """The picture of the next finer level, of a size, ``(pictures, colours, *size)``."""
         found = Compact((*self.picture.shape[:2], *size))
@@ -137,13 +124,10 @@ class Level:
         kind = np.float32 if self.number <= _FINE else np.float64
         coarse = self.picture[:, :, rows].astype(kind)
         details = np.zeros((*coarse.shape[:2], BANDS, *coarse.shape[2:]), dtype=kind)
-        for row, column in PHASES:
-            for colours in (slice(0, 1), slice(1, 3)):
-                found = self.details((row, column), colours.start > 0)
-                if found is not None:
-                    part = details[:, colours, :, row::2, column::2]
-                    first = rows.start // 2
-                    part[...] = np.moveaxis(found[..., first : first + part.shape[3], :], 2, 0)
+        for ((row, column), chroma), found in self.details.items():
+            part = details[:, slice(1, 3) if chroma else slice(0, 1), :, row::2, column::2]
+            first = rows.start // 2
+            part[...] = np.moveaxis(found[..., first : first + part.shape[3], :], 2, 0)
         return synthesise(coarse, details, (min(2 * rows.stop, size[0]) - 2 * rows.start, size[1]))
 
 
@@ -223,8 +207,13 @@ def put(own: Level, number: int, values: Array) -> None:
         number: of the stage.
         values: ``(latents,)``. They may be kept as they are; whoever made them must be done with them.
     """
-    colours = 2 if number in CHROMA_STAGES else 1
-    own.decoded[number] = _kept(values, own.number).reshape(BANDS * colours, -1)
+    chroma = number in CHROMA_STAGES
+    kept, first = _kept(values, own.number).reshape(2 if chroma else 1, BANDS, -1), 0
+    for phase in stage_phases(number):
+        shape = len(own.code), *own.shape_at(phase, own.all_units)
+        last = first + math.prod(shape)
+        own.details[phase, chroma] = kept[..., first:last].reshape(*kept.shape[:2], *shape)
+        first = last
 
 
 def get(details: Array, own: Level, number: int) -> Array:

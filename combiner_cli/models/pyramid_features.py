@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import as_strided
 
 from ..workers import Scratch
 from .haar import BANDS, CORNERS
@@ -165,10 +164,10 @@ def _runs(offsets: Offsets, phase: tuple[int, int]) -> tuple[tuple[slice, tuple[
 
 
 def _windows(values: Array) -> Array:
-    """A view of values with a margin of units: ``(..., 5 offset rows, 5 offset columns, rows, columns)``."""
+    """A view of a block of values with a margin of units, ``(..., 5 offset rows, 5 offset columns, rows, columns)``."""
     side, (height, width) = 2 * _MARGIN + 1, values.shape[-2:]
     shape = (*values.shape[:-2], side, side, height - 2 * _MARGIN, width - 2 * _MARGIN)
-    return as_strided(values, shape, (*values.strides, *values.strides[-2:]), writeable=False)
+    return np.ndarray(shape, values.dtype, values, 0, (*values.strides, *values.strides[-2:]))
 
 
 def _inside(first: int, last: int, count: int) -> tuple[slice, slice]:
@@ -183,24 +182,19 @@ class _Strip:
     Beyond the picture's edge it is repeated, and details are 0, as are those that are still to come.
     """
 
-    def __init__(self, own: Level, rows: slice, kind: Any, scratch: Scratch | None) -> None:
-        self._level, self._rows, self._scratch = own, rows, scratch
-        self._kind = np.promote_types(kind, own.picture.dtype)
+    def __init__(self, own: Level, rows: slice) -> None:
+        self._level = own
         self._first, self._last = rows.start - _MARGIN, rows.stop + _MARGIN
         self._size = self._last - self._first, own.units[1] + 2 * _MARGIN
         self._details: dict[tuple[tuple[int, int], bool], Array] = {}
-
-    def _empty(self, name: str, shape: tuple[int, ...]) -> Array:
-        if self._scratch is None:
-            return np.empty(shape, dtype=self._kind)
-        return self._scratch.take(name, shape)
 
     def picture(self) -> Windows:
         """The coarser picture, ``(3 colours, pictures, 5, 5, rows, columns)`` of each parity."""
         own = self._level
         reached = np.clip(np.arange(2 * self._first, 2 * self._last), 0, own.size[0] - 1)
         source = own.picture[:, :, reached].swapaxes(0, 1)
-        planes = self._empty("picture", (len(PHASES), 3, source.shape[1], *self._size))
+        kind = np.float32 if source.dtype == np.int16 else np.float64  # differences must be exact
+        planes = np.empty((len(PHASES), 3, source.shape[1], *self._size), dtype=kind)
         planes[:, len(source) :] = 0
         for plane, (row, column) in zip(planes, PHASES, strict=True):
             part = plane[: len(source)]
@@ -218,19 +212,15 @@ class _Strip:
 
     def _found_details(self, phase: tuple[int, int], chroma: bool) -> Array:
         own = self._level
-        colours = 2 if chroma else 1
-        name = f"details {phase} {chroma}"
-        plane = self._empty(name, (colours, BANDS, len(own.code), *self._size))
-        plane[...] = 0
-        found = own.details(phase, chroma)
-        if found is not None:
-            (rows, of_rows), (columns, of_columns) = (
-                _inside(first, last, count)
-                for first, last, count in zip(
-                    (self._first, -_MARGIN), (self._last, own.units[1] + _MARGIN), found.shape[3:], strict=True
-                )
-            )
-            plane[..., rows, columns] = found[..., of_rows, of_columns]
+        found = own.details.get((phase, chroma))
+        if found is None:
+            return _windows(np.zeros((2 if chroma else 1, BANDS, len(own.code), *self._size), dtype=np.float32))
+        plane = np.empty((*found.shape[:3], *self._size), dtype=np.promote_types(found.dtype, np.float32))
+        rows, of_rows = _inside(self._first, self._last, found.shape[3])
+        columns, of_columns = _inside(-_MARGIN, own.units[1] + _MARGIN, found.shape[4])
+        plane[..., : rows.start, :] = plane[..., rows.stop :, :] = 0
+        plane[..., : columns.start] = plane[..., columns.stop :] = 0
+        plane[..., rows, columns] = found[..., of_rows, of_columns]
         return _windows(plane)
 
 
@@ -247,7 +237,7 @@ class _Features:
         scratch: Scratch | None,
     ) -> None:
         self._level, self._network, self._unit_rows, self._filled = own, network, rows, 0
-        self._phase, self._strip = first, _Strip(own, rows, kind, scratch)
+        self._phase, self._strip = first, _Strip(own, rows)
         self._picture = self._strip.picture()
         self.shape = (len(own.code), *own.shape_at(first, rows))
         shapes = (network.features, *self.shape), (network.relative, *self.shape)
