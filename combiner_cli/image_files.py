@@ -423,7 +423,7 @@ def encode_image(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow warns about EXIF
-                return _encoded(signal, image_format, kept)
+                return _encoded(signal, image_format, _standing(kept))
         except _DAMAGED_EXIF:
             note(f"a {suffix} file cannot hold EXIF and XMP such as these; they are left out")
     try:
@@ -445,6 +445,16 @@ def _held(metadata: Metadata, image_format: _ImageFormat, suffix: str, note: Not
         note(f"a {suffix} file cannot hold {large}{names}, which {'are' if len(left_out) > 1 else 'is'} left out")
     exif, xmp = (b"" if part in left_out else getattr(metadata, part) for part in ("exif", "xmp"))
     return Metadata(exif, metadata.icc, xmp)
+
+
+def _standing(metadata: Metadata) -> Metadata:
+    """Metadata that do not turn the image in the programs that show it, whatever a hostile file says.
+
+    Raises:
+        ValueError: the EXIF make no sense.
+    """
+    exif = upright_exif(metadata.exif) if metadata.exif else b""
+    return replace(metadata, exif=exif, xmp=upright_xmp(metadata.xmp))
 
 
 def _in_srgb(
