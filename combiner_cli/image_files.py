@@ -355,6 +355,8 @@ def _srgb_transform(profile: bytes, mode: str, path: Path) -> ImageCms.ImageCmsT
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         space = source.profile.xcolor_space.strip()
+        if not space.isprintable():
+            raise OSError("the colour space has no name")
         if mode not in _PROFILE_MODES.get(space, ()):
             raise InputError(f"{path} has a colour profile for {space}, not for its colours; convert it to sRGB first")
         transform = ImageCms.buildTransform(
@@ -366,7 +368,7 @@ def _srgb_transform(profile: bytes, mode: str, path: Path) -> ImageCms.ImageCmsT
             # Otherwise dark greys come out wrong by up to 10 steps, from a table that is too coarse.
             ImageCms.Flags.NOOPTIMIZE,
         )
-    except (OSError, ImageCms.PyCMSError) as error:
+    except (OSError, UnicodeDecodeError, ImageCms.PyCMSError) as error:
         raise InputError(f"{path} has a damaged colour profile; remove it, or convert the image to sRGB") from error
     return None if mode != "CMYK" and _changes_nothing(transform, mode) else transform
 
