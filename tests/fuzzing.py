@@ -206,7 +206,7 @@ def shown_and_written(data: bytes, prior, job: batch.Job, request: batch.Decodin
 def _check_line(*lines: str) -> None:
     """Make sure that lines can be shown on a terminal as they are."""
     for line in lines:
-        if not line.isprintable():
+        if not (line and line.isprintable()):
             raise AssertionError(f"this is to be one line of text: {line!r}")
 
 
@@ -413,8 +413,7 @@ def _outcome(run: Callable[[], object]) -> str:
     try:
         run()
     except CombinerError as error:
-        if "\n" in str(error) or not str(error):
-            raise AssertionError(f"an error is to be one line: {error!r}") from error
+        _check_line(str(error))
         return type(error).__name__
     return "accepted"
 

@@ -49,7 +49,7 @@ def test_metadata_that_were_found_do_no_harm(path, monkeypatch):
 
 
 def test_the_fuzzer_finds_faults(monkeypatch):
-    """An error of another type, a warning, an error of several lines, and a case without end are findings."""
+    """An error of another type, a warning, an error that is no line of text, and a case without end are findings."""
 
     def warns(_):
         import warnings
@@ -61,11 +61,17 @@ def test_the_fuzzer_finds_faults(monkeypatch):
         while True:
             pass
 
-    def lines():
-        raise DamagedFileError("one\ntwo")
+    def says(words):
+        def case(_):
+            def refuse():
+                raise DamagedFileError(words)
+
+            return fuzzing._outcome(refuse)
+
+        return case
 
     monkeypatch.setattr(fuzzing, "SECONDS", 0.05)
-    for case in (lambda _: [][1], warns, lambda _: fuzzing._outcome(lines), endless):
+    for case in (lambda _: [][1], warns, says("one\ntwo"), says("\x1b[31mred"), says(""), endless):
         monkeypatch.setitem(fuzzing.CASES, "header", case)
         counts, findings, _ = fuzzing.run_chunk("header", 3, 4)
         assert counts == {"FINDING": 1}
