@@ -25,7 +25,7 @@ check: $(READY)  ## style and types
 coverage: $(READY)  ## the test suite, and which lines it does not run
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
-fuzz: $(READY)  ## hostile headers, files and priors by the million; goes on where it was stopped
+fuzz: $(READY)  ## hostile headers, files, metadata and priors by the million; goes on where it was stopped
 	$(BIN)/python tests/fuzzing.py
 
 kill: $(READY)  ## commands that are stopped at fifty moments each

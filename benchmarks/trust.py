@@ -2,7 +2,8 @@
 
 python benchmarks/trust.py kodim05.png recording.flac
 
-The figures of `fuzz.md`, `stopped.md` and `load.md` are taken from there; everything else is measured here.
+The figures of `coverage.md`, `fuzz.md`, `stopped.md` and `load.md` are taken from there; everything else is measured
+here. Without files only those that are taken from there are renewed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from common import RESULTS, processor, write_table
+from coverage_table import FOUNDATIONS, OVERALL, PACKAGE
 
 from combiner_cli import bitstream, codec, media, priors
 from combiner_cli.errors import CombinerError
@@ -33,14 +35,29 @@ GOLDEN = TESTS / "golden"
 FILES = ("chained", "cifar10-4", "photo-6-grey")  # small ones, of versions 1, 2 and 3
 APPENDED = 64
 SIDE = (128, 192)
+TITLE = "What can be relied on"
+MEASURED, GOLDEN_TEST = "python benchmarks/trust.py", "pytest tests/test_golden.py"
+# Cases of the fuzzer, in words.
+FUZZED = {
+    "header": "headers through the parser",
+    "wrapper": "files with metadata through the parser",
+    "file": "files decoded",
+    "metadata": "files with metadata shown, decoded and written",
+    "prior": "priors loaded and used",
+}
 Row = dict[str, object]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photograph", type=Path)
-    parser.add_argument("recording", type=Path)
+    parser.add_argument("photograph", type=Path, nargs="?")
+    parser.add_argument("recording", type=Path, nargs="?")
     arguments = parser.parse_args()
+    if arguments.photograph is None:
+        renew()
+        return
+    if arguments.recording is None:
+        parser.error("give a photograph and a recording, or neither")
     rows = damage() + limits()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -53,10 +70,18 @@ def main() -> None:
         rows += determinism(folder)
     rows += golden() + from_results()
     notes = f"On {os.cpu_count()} cores of {processor()}, no GPU."
-    write_table("trust.md", "What can be relied on", notes, rows)
+    write_table("trust.md", TITLE, notes, rows)
 
 
-def row(what: str, found: str, command: str = "python benchmarks/trust.py") -> Row:
+def renew() -> None:
+    """Keep what was measured, and take the figures of other pages as they are now."""
+    notes = (RESULTS / "trust.md").read_text().splitlines()[2]
+    own = {f"`{command}`" for command in (MEASURED, GOLDEN_TEST)}
+    measured: list[Row] = [{**cells} for cells in table_of("trust.md") if cells["command"] in own]
+    write_table("trust.md", TITLE, notes, measured + from_results())
+
+
+def row(what: str, found: str, command: str = MEASURED) -> Row:
     return {"what": what, "found": found, "command": f"`{command}`"}
 
 
@@ -158,24 +183,23 @@ def golden() -> list[Row]:
             little = decoded.astype(decoded.dtype.newbyteorder("<"))
             counts["samples"] += hashlib.sha256(little.tobytes()).hexdigest() == samples[name]["sha256"]
     text = f"latents of {counts['latents']} of {len(latents)}, samples of {counts['samples']} of {len(samples)}"
-    return [row("golden files that decode as on the day they were written", text, "pytest tests/test_golden.py")]
+    return [row("golden files that decode as on the day they were written", text, GOLDEN_TEST)]
 
 
 def from_results() -> list[Row]:
     """Figures of other pages."""
     rows = []
-    for cells in table_of("fuzz.md"):
-        kind = {"header": "headers through the parser", "file": "files decoded", "prior": "priors loaded and used"}[
-            cells["case"]
-        ]
-        escaped = cells.get("FINDING", "0")
+    run = {cells["module"]: cells["run, %"] for cells in table_of("coverage.md")}
+    if run:
+        parts = ", ".join(f"{name} {run[f'{PACKAGE}/{name}.py']} %" for name in FOUNDATIONS)
         rows.append(
-            row(
-                f"{cells['cases']} mutated {kind}",
-                f"{escaped} errors of another type, longest {cells['longest, s']} s",
-                "make fuzz",
-            )
+            row("lines that the tests run", f"{run[OVERALL]} %; {parts}", "python benchmarks/coverage_table.py")
         )
+    for cells in table_of("fuzz.md"):
+        found = (
+            f"{cells.get('FINDING', '0')} errors of another type, longest {cells['longest, CPU s']} s of the processor"
+        )
+        rows.append(row(f"{cells['cases']} mutated {FUZZED[cells['case']]}", found, "make fuzz"))
     for cells in table_of("stopped.md"):
         complete, absent, kept = (cells[name] for name in ("target complete", "absent", "old one untouched"))
         found = f"{complete} complete, {absent} absent, {kept} untouched, {cells['faults']} faults"

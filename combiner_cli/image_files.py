@@ -355,6 +355,8 @@ def _srgb_transform(profile: bytes, mode: str, path: Path) -> ImageCms.ImageCmsT
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         space = source.profile.xcolor_space.strip()
+        if not space.isprintable():
+            raise OSError("the colour space has no name")
         if mode not in _PROFILE_MODES.get(space, ()):
             raise InputError(f"{path} has a colour profile for {space}, not for its colours; convert it to sRGB first")
         transform = ImageCms.buildTransform(
@@ -366,7 +368,7 @@ def _srgb_transform(profile: bytes, mode: str, path: Path) -> ImageCms.ImageCmsT
             # Otherwise dark greys come out wrong by up to 10 steps, from a table that is too coarse.
             ImageCms.Flags.NOOPTIMIZE,
         )
-    except (OSError, ImageCms.PyCMSError) as error:
+    except (OSError, UnicodeDecodeError, ImageCms.PyCMSError) as error:
         raise InputError(f"{path} has a damaged colour profile; remove it, or convert the image to sRGB") from error
     return None if mode != "CMYK" and _changes_nothing(transform, mode) else transform
 
@@ -423,7 +425,7 @@ def encode_image(
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow warns about EXIF
-                return _encoded(signal, image_format, kept)
+                return _encoded(signal, image_format, _standing(kept))
         except _DAMAGED_EXIF:
             note(f"a {suffix} file cannot hold EXIF and XMP such as these; they are left out")
     try:
@@ -445,6 +447,16 @@ def _held(metadata: Metadata, image_format: _ImageFormat, suffix: str, note: Not
         note(f"a {suffix} file cannot hold {large}{names}, which {'are' if len(left_out) > 1 else 'is'} left out")
     exif, xmp = (b"" if part in left_out else getattr(metadata, part) for part in ("exif", "xmp"))
     return Metadata(exif, metadata.icc, xmp)
+
+
+def _standing(metadata: Metadata) -> Metadata:
+    """Metadata that do not turn the image in the programs that show it, whatever a hostile file says.
+
+    Raises:
+        ValueError: the EXIF make no sense.
+    """
+    exif = upright_exif(metadata.exif) if metadata.exif else b""
+    return replace(metadata, exif=exif, xmp=upright_xmp(metadata.xmp))
 
 
 def _in_srgb(

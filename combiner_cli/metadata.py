@@ -32,6 +32,7 @@ LARGEST = 2**24  # bytes of metadata that are not compressed
 _MOST_ENTRIES = 256  # of a map
 _ORIENTATION = 0x0112
 _SHORT = 3  # type of a value in an EXIF directory
+_EXIF_HEADER = 8  # bytes: the byte order, and where the first directory is
 _THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)[2-8]""")
 
@@ -175,9 +176,9 @@ def upright_exif(exif: bytes) -> bytes:
         entries = [(place, *struct.unpack_from(f"{order}HHI", exif, place)) for place in range(first + 2, end, 12)]
     except struct.error as error:
         raise ValueError("a directory is beyond the end") from error
-    for place, tag, kind, values in entries:
-        if (tag, kind, values) == (_ORIENTATION, _SHORT, 1):
-            struct.pack_into(f"{order}H", changed, place + 8, 1)
+    for place, tag, *_ in entries:
+        if tag == _ORIENTATION:  # of whatever type: programs are not particular about that
+            struct.pack_into(f"{order}HIHH", changed, place + 2, _SHORT, 1, 1, 0)
     if second:
         struct.pack_into(f"{order}I", changed, end, 0)
         return bytes(_without_thumbnail(changed, order, second))
@@ -186,6 +187,8 @@ def upright_exif(exif: bytes) -> bytes:
 
 def _without_thumbnail(exif: bytearray, order: str, directory: int) -> bytearray:
     """EXIF in which a directory and the JPEG file that it names are zeros, or gone where they are the end of it."""
+    if directory < _EXIF_HEADER:
+        raise ValueError("the directory of the thumbnail is in the header")
     try:
         (count,) = struct.unpack_from(f"{order}H", exif, directory)
         entries = [struct.unpack_from(f"{order}HHII", exif, directory + 2 + 12 * number) for number in range(count)]
@@ -193,7 +196,7 @@ def _without_thumbnail(exif: bytearray, order: str, directory: int) -> bytearray
         raise ValueError("the directory of the thumbnail is beyond the end") from error
     values = {tag: value for tag, _, _, value in entries}
     start, length = values.get(_THUMBNAIL_OFFSET, 0), values.get(_THUMBNAIL_LENGTH, 0)
-    places = [(directory, 2 + 12 * count + 4)] + ([(start, length)] if start > len("MM\0*") else [])
+    places = [(directory, 2 + 12 * count + 4)] + ([(start, length)] if start >= _EXIF_HEADER else [])
     for begin, size in places:
         end = min(begin + size, len(exif))
         exif[begin:end] = bytes(max(0, end - begin))

@@ -11,6 +11,7 @@ import test_covariances
 import test_lapped_format
 import test_pyramid_format
 from conftest import tiny_mixture, tiny_prior
+from threadpoolctl import threadpool_limits
 
 from combiner_cli import bitstream, mixtures
 from combiner_cli.bitstream import Header
@@ -26,19 +27,21 @@ MOST_LENGTH = 1200  # of a random sound
 @functools.cache
 def tiny_priors():
     """By name."""
-    return {
-        "siren-16": tiny_prior("image", 16),
-        "siren-8": tiny_prior("image", 8),
-        "siren-sound": tiny_prior("sound", 16),
-        "covariance": test_covariances.untrained(1),
-        "covariances": test_covariances.untrained(3),
-        "linear": tiny_mixture("image"),
-        "linear-sound": tiny_mixture("sound"),
-        "pyramid": test_pyramid_format.PRIOR,
-        "pyramid-parts": test_pyramid_format.IN_PARTS,
-        "lapped": test_lapped_format.PRIOR,
-        "lapped-mono": test_lapped_format.MONO,
-    }
+    # threads that wait for one another take a hundred times as long on a machine that has other work
+    with threadpool_limits(1):
+        return {
+            "siren-16": tiny_prior("image", 16),
+            "siren-8": tiny_prior("image", 8),
+            "siren-sound": tiny_prior("sound", 16),
+            "covariance": test_covariances.untrained(1),
+            "covariances": test_covariances.untrained(3),
+            "linear": tiny_mixture("image"),
+            "linear-sound": tiny_mixture("sound"),
+            "pyramid": test_pyramid_format.PRIOR,
+            "pyramid-parts": test_pyramid_format.IN_PARTS,
+            "lapped": test_lapped_format.PRIOR,
+            "lapped-mono": test_lapped_format.MONO,
+        }
 
 
 def random_file(prior, dice: random.Random) -> tuple[Header, bytes]:

@@ -1,9 +1,9 @@
-"""Hostile headers, files and priors by the million: nothing but a CombinerError may come of them.
+"""Hostile headers, files, metadata and priors by the million: nothing but a CombinerError may come of them.
 
 Every case is a function of its kind and number, so that a finding can be made again:
 
     python tests/fuzzing.py                                # all of it; goes on where it was stopped
-    python tests/fuzzing.py --headers 2000 --files 100 --priors 100 --state ""
+    python tests/fuzzing.py --headers 2000 --wrappers 0 --files 100 --metadata 100 --priors 100 --state ""
     python tests/fuzzing.py --case file 1234               # one case, with its traceback
 """
 
@@ -24,42 +24,32 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import msgpack
 import numpy as np
 from families import packed_file, random_file, tiny_priors
+from hostile_metadata import packed_metadata, wrapped
+from mutations import NUMBERS, mutated
+from threadpoolctl import threadpool_limits
 
-from combiner_cli import bitstream, codec, priors
-from combiner_cli.errors import CombinerError, PriorError
+from combiner_cli import batch, bitstream, codec, image_files, inspection, media, metadata, priors, sound_files
+from combiner_cli.commands import info
+from combiner_cli.errors import CombinerError, InputError, PriorError
 
 GOLDEN = Path(__file__).parent / "golden"
-CHUNK = {"header": 20000, "file": 200, "prior": 200}  # cases that are counted, and written down, together
-SECONDS = 20  # that a case may take; a usual one takes milliseconds
+# Cases that are counted, and written down, together.
+CHUNK = {"header": 20000, "wrapper": 20000, "file": 200, "metadata": 200, "prior": 200}
+SECONDS = 20  # that a case may take, by the clock; a usual one takes milliseconds
 GIGABYTES = 6  # of addresses that a process may have, most of them torch's
 MOST_POINTS = 4096  # that a file may declare
-_NUMBERS = (
-    0,
-    1,
-    2,
-    127,
-    128,
-    255,
-    256,
-    65535,
-    65536,
-    2**31 - 1,
-    2**31,
-    2**32 - 1,
-    2**32,
-    2**63,
-    2**64 - 1,
-    -1,
-    -(2**63),
-)
-_BYTES = (0x00, 0x01, 0x7F, 0x80, 0x90, 0x91, 0x9F, 0xA0, 0xC0, 0xC3, 0xC4, 0xC9, 0xCB, 0xCF, 0xD3, 0xDC, 0xDF, 0xFF)
+LONGEST_PACKED = 2000  # bytes of metadata in a case of the parser
+LONGEST = "longest, CPU s"  # heading of a column of the table
+_OF_ANOTHER_LENGTH = (".mp3", ".ogg", ".oga", ".opus")  # formats that may add to a sound
 _JSON = (
     None,
     True,
@@ -87,6 +77,17 @@ _FLOATS = (float("nan"), float("inf"), -float("inf"), 6e4, -6e4, 3e38, 1e-40, 0.
 
 class TooSlow(BaseException):
     """A case took longer than ``SECONDS``; nothing on the way may take it for an error of its own."""
+
+
+class Longest(NamedTuple):
+    """The case that took the most of the processor: seconds of it, and the number of the case."""
+
+    seconds: float
+    number: int
+
+
+Chunk = tuple[str, int, int]  # kind, first number, and the one behind the last
+Result = tuple[dict[str, int], list[tuple[int, str]], Longest]  # counts of outcomes, findings, and the longest case
 
 
 def header_case(number: int) -> str:
@@ -136,6 +137,79 @@ def _decoded(data: bytes, prior, scale: int, ignore: bool) -> None:
         raise AssertionError(f"{signal_.samples.shape} came instead of {wanted}")
 
 
+def wrapper_case(number: int) -> str:
+    """The outcome of parsing a file of version 4, and its metadata; the checksum of every other one is right."""
+    dice = random.Random(f"wrapper {number}")
+    data = wrapped(dice.choice(_seeds()), dice.choice(_packed()), dice, outer=number % 2 == 1)
+    ignore = dice.random() < 0.1
+    return _outcome(lambda: _parsed(data, ignore))
+
+
+def _parsed(data: bytes, ignore: bool) -> None:
+    inner, packed = bitstream.split_metadata(data, ignore)
+    if bitstream.unpack(data, ignore) != bitstream.unpack(inner, ignore):
+        raise AssertionError("the file is another without its metadata")
+    metadata.unpack(packed)
+
+
+def metadata_case(number: int) -> str:
+    """The outcome of the command decode on a file with metadata; ``info`` has to show it before, or to refuse it."""
+    dice = random.Random(f"metadata {number}")
+    prior = dice.choice(list(tiny_priors().values()))
+    header, payload = random_file(prior, dice)
+    if prior.kind == "image" and dice.random() < 0.7:
+        header = replace(header, bit_depth=8)  # few formats hold more
+    data, packed = bitstream.pack(header, payload), packed_metadata(dice)
+    if dice.random() < 0.8:
+        data = bitstream.with_metadata(data, packed)
+    else:
+        data = wrapped(data, packed, dice, outer=dice.random() < 0.9)
+    formats = image_files.FORMATS if prior.kind == "image" else sound_files.FORMATS
+    request = batch.Decoding(
+        scale=dice.choice((1, 1, 1, 2)),
+        rate=dice.choice((None, None, 8000, 44100)) if prior.kind == "sound" else None,
+        most_points=MOST_POINTS,
+        ignore_checksum=dice.random() < 0.2,
+        strip=dice.random() < 0.2,
+    )
+    suffix = dice.choice(sorted(formats))
+    return _outcome(lambda: shown_and_written(data, prior, batch.Job(Path("x.cmb"), Path(f"x{suffix}")), request))
+
+
+def shown_and_written(data: bytes, prior, job: batch.Job, request: batch.Decoding) -> None:
+    """What ``info`` and ``decode`` do with a file, and whether what they say and write can be read."""
+
+    def find(prior_id: int):
+        if prior_id != prior.id:
+            raise PriorError("another prior")
+        return prior
+
+    with suppress(CombinerError):
+        found = inspection.inspect(data, find)
+        _check_line(*info._text(job.source, found).split("\n"))
+        json.loads(json.dumps(info._facts(job.source, found)))
+    done = batch.decode_one(job, data, request, batch.Library(lambda _: prior, find))
+    _check_line(*done.notes)
+    notes: list[str] = []
+    try:
+        again = media.read_with_metadata(done.data, job.target, notes.append)[0]
+    except InputError as error:
+        _check_line(str(error))
+        if "colour profile" not in str(error):  # a damaged one is written as it is
+            raise AssertionError(f"what was written cannot be read: {error}") from error
+        return
+    _check_line(*notes)
+    if job.target.suffix not in _OF_ANOTHER_LENGTH and again.shape != done.facts.shape:
+        raise AssertionError(f"{again.shape} was written instead of {done.facts.shape}")
+
+
+def _check_line(*lines: str) -> None:
+    """Make sure that lines can be shown on a terminal as they are."""
+    for line in lines:
+        if not (line and line.isprintable()):
+            raise AssertionError(f"this is to be one line of text: {line!r}")
+
+
 def prior_case(number: int) -> str:
     """The outcome of loading a mutated prior and, should that work, of decoding a file with it."""
     return _outcome(lambda: _loaded_and_used(prior_data(number), number))
@@ -165,30 +239,6 @@ def _loaded_and_used(data: bytes, number: int) -> None:
     codec.decode(content, lambda _: prior, 1, MOST_POINTS)
 
 
-def mutated(data: bytes, dice: random.Random, near: int | None = None) -> bytes:
-    """Data with one to four changes, all of them among the first ``near`` bytes."""
-    changed = bytearray(data)
-    for _ in range(dice.choice((1, 1, 1, 2, 4))):
-        end = min(len(changed), near or len(changed))
-        place = dice.randrange(end + 1)
-        match dice.randrange(7):
-            case 0 if end:
-                changed[min(place, end - 1)] ^= 1 << dice.randrange(8)
-            case 1 if end:
-                changed[min(place, end - 1)] = dice.choice(_BYTES)
-            case 2:
-                changed[place:place] = dice.randbytes(dice.randint(1, 9))
-            case 3:
-                del changed[place : place + dice.randint(1, 9)]
-            case 4:
-                del changed[place:]
-            case 5:
-                changed[place : place + 9] = msgpack.packb(dice.choice(_NUMBERS))
-            case _:
-                changed[place:place] = changed[:place]
-    return bytes(changed)
-
-
 def _random_header(dice: random.Random) -> bytes:
     """An array of msgpack objects, most of them what a header has in that place."""
     usual = [dice.randint(0, 4), dice.getrandbits(32), dice.randrange(17), dice.randint(1, 99), dice.randint(1, 99)]
@@ -197,7 +247,7 @@ def _random_header(dice: random.Random) -> bytes:
     for _ in range(dice.choice((0, 1, 1, 2))):
         if fields:
             place = dice.randrange(len(fields))
-            deep: object = dice.choice(_NUMBERS)
+            deep: object = dice.choice(NUMBERS)
             for _ in range(dice.choice((0, 1, 2, 20))):
                 deep = [deep]
             odd = (
@@ -213,14 +263,14 @@ def _random_header(dice: random.Random) -> bytes:
                 msgpack.Timestamp(1),
                 deep,
             )
-            fields[place] = dice.choice((*odd, *_NUMBERS))
+            fields[place] = dice.choice((*odd, *NUMBERS))
     packed: bytes = msgpack.packb(fields)
     return packed
 
 
 def _changed(header: bitstream.Header, dice: random.Random) -> bitstream.Header:
     """A header with one or two fields out of the ordinary."""
-    numbers = [number for number in _NUMBERS if 0 <= number < 2**32]
+    numbers = [number for number in NUMBERS if 0 <= number < 2**32]
     for _ in range(dice.choice((1, 1, 2))):
         odd = dice.choice(numbers)
         match dice.randrange(8):
@@ -335,6 +385,14 @@ def _seeds() -> list[bytes]:
     return _made["files"]
 
 
+def _packed() -> list[bytes]:
+    """Metadata that are short, so that a parser is quick to get through them."""
+    if "metadata" not in _made:
+        some = (packed_metadata(random.Random(f"packed {number}")) for number in range(400))
+        _made["metadata"] = [packed for packed in some if len(packed) <= LONGEST_PACKED]
+    return _made["metadata"]
+
+
 def _stored_priors() -> list[bytes]:
     if "priors" not in _made:
         _made["priors"] = []
@@ -355,13 +413,25 @@ def _outcome(run: Callable[[], object]) -> str:
     try:
         run()
     except CombinerError as error:
-        if "\n" in str(error) or not str(error):
-            raise AssertionError(f"an error is to be one line: {error!r}") from error
+        _check_line(str(error))
         return type(error).__name__
     return "accepted"
 
 
-CASES: dict[str, Callable[[int], str]] = {"header": header_case, "file": file_case, "prior": prior_case}
+CASES: dict[str, Callable[[int], str]] = {
+    "header": header_case,
+    "wrapper": wrapper_case,
+    "file": file_case,
+    "metadata": metadata_case,
+    "prior": prior_case,
+}
+
+
+def prepare() -> None:
+    """Make what all cases begin with, which takes longer than any of them: tiny priors are learned for it."""
+    _seeds()
+    _packed()
+    _stored_priors()
 
 
 @contextmanager
@@ -380,22 +450,51 @@ def bounded(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def run_chunk(kind: str, first: int, last: int) -> tuple[dict[str, int], list[tuple[int, str]], float]:
-    """Outcomes and how many of each, findings with what escaped, and the longest case in seconds."""
+def run_chunk(kind: str, first: int, last: int) -> Result:
+    """Outcomes and how many of each, findings with what escaped, and the longest case."""
     counts: collections.Counter[str] = collections.Counter()
-    findings, longest = [], 0.0
-    with warnings.catch_warnings():
+    findings, longest = [], Longest(0.0, first)
+    prepare()
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("error")  # what numpy only warns of is a finding too
         for number in range(first, last):
-            clock = time.perf_counter()
+            clock = time.thread_time()  # on a loaded machine nothing else says how long a case takes
             try:
                 with bounded(SECONDS):
                     counts[CASES[kind](number)] += 1
             except (Exception, TooSlow) as error:  # whatever escapes is what is looked for
                 counts["FINDING"] += 1
                 findings.append((number, "".join(traceback.format_exception(error)[-3:])[-1500:]))
-            longest = max(longest, time.perf_counter() - clock)
+            longest = max(longest, Longest(time.thread_time() - clock, number))
     return dict(counts), findings, longest
+
+
+def results(chunks: list[Chunk], jobs: int) -> Iterator[tuple[Chunk, Result]]:
+    """What came of chunks, in the order in which they are finished; a case that ends its process is a finding."""
+    ended = []
+    with ProcessPoolExecutor(jobs, initializer=_limit_memory) as pool:
+        for future in as_completed(waiting := {pool.submit(run_chunk, *chunk): chunk for chunk in chunks}):
+            if isinstance(future.exception(), BrokenProcessPool):
+                ended.append(waiting[future])  # all that are left then, whichever it was
+            else:
+                yield waiting[future], future.result()
+    for chunk in ended:
+        yield chunk, _alone(*chunk) or _crash(*chunk)
+
+
+def _alone(kind: str, first: int, last: int) -> Result | None:
+    """What came of a chunk in a process of its own; nothing if the process ended."""
+    with ProcessPoolExecutor(1, initializer=_limit_memory) as pool:
+        future = pool.submit(run_chunk, kind, first, last)
+        return None if isinstance(future.exception(), BrokenProcessPool) else future.result()
+
+
+def _crash(kind: str, first: int, last: int) -> Result:
+    """The finding in a chunk of which a case ends its process."""
+    while last - first > 1:
+        middle = (first + last) // 2
+        first, last = (middle, last) if _alone(kind, first, middle) else (first, middle)
+    return {"FINDING": 1}, [(first, "the process ended")], Longest(0.0, first)
 
 
 def _limit_memory() -> None:
@@ -405,7 +504,9 @@ def _limit_memory() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--headers", type=int, default=1_000_000)
+    parser.add_argument("--wrappers", type=int, default=1_000_000, help="of metadata")
     parser.add_argument("--files", type=int, default=20_000)
+    parser.add_argument("--metadata", type=int, default=20_000, help="files with metadata")
     parser.add_argument("--priors", type=int, default=20_000)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--state", default=".fuzz.jsonl", help="chunks that are done; none is kept if this is empty")
@@ -415,7 +516,13 @@ def main() -> None:
     if arguments.case:
         print(CASES[arguments.case[0]](int(arguments.case[1])))
         return
-    asked = {"header": arguments.headers, "file": arguments.files, "prior": arguments.priors}
+    asked = {
+        "header": arguments.headers,
+        "wrapper": arguments.wrappers,
+        "file": arguments.files,
+        "metadata": arguments.metadata,
+        "prior": arguments.priors,
+    }
     chunks = [
         (kind, first, min(first + CHUNK[kind], count))
         for kind, count in asked.items()
@@ -428,22 +535,20 @@ def main() -> None:
         else {}
     )
     left = [chunk for chunk in chunks if chunk not in done]
-    with ProcessPoolExecutor(arguments.jobs, initializer=_limit_memory) as pool:
-        for future in as_completed(waiting := {pool.submit(run_chunk, *chunk): chunk for chunk in left}):
-            counts, findings, longest = future.result()
-            row = {"chunk": waiting[future], "counts": counts, "findings": findings, "longest": longest}
-            done[waiting[future]] = row
-            if state:
-                with state.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-            for number, escaped in findings:
-                print(f"{waiting[future][0]} {number}: {escaped}", flush=True)
-            print(f"{len(done)}/{len(chunks)} chunks, {waiting[future]}: {counts}", file=sys.stderr, flush=True)
+    for chunk, (counts, findings, longest) in results(left, arguments.jobs):
+        done[chunk] = {"chunk": chunk, "counts": counts, "findings": findings, "longest": longest}
+        if state:
+            with state.open("a") as file:
+                file.write(json.dumps(done[chunk]) + "\n")
+        for number, escaped in findings:
+            print(f"{chunk[0]} {number}: {escaped}", flush=True)
+        print(f"{len(done)}/{len(chunks)} chunks, {chunk}: {counts}", file=sys.stderr, flush=True)
     table = table_of([done[chunk] for chunk in chunks])
     print(table)
     if arguments.table:
         arguments.table.write_text(
-            f"# Fuzzing\n\n`python tests/fuzzing.py`, every case at most {SECONDS} s.\n\n{table}"
+            f"# Fuzzing\n\n`python tests/fuzzing.py`, every case at most {SECONDS} s by the clock. "
+            f"The longest case is the one that took the processor longest.\n\n{table}"
         )
     sys.exit(any(row["findings"] for row in done.values()))
 
@@ -455,11 +560,11 @@ def table_of(rows: list[dict]) -> str:
     for row in rows:
         kind = row["chunk"][0]
         totals[kind].update(row["counts"])
-        longest[kind] = max(longest[kind], row["longest"])
+        longest[kind] = max(longest[kind], row["longest"][0])
     outcomes = sorted({outcome for counts in totals.values() for outcome in counts})
-    lines = [f"| case | cases | {' | '.join(outcomes)} | longest, s |", "|---|" + "---|" * (len(outcomes) + 2)]
+    lines = [f"| case | cases | {' | '.join(outcomes)} | {LONGEST} |", "|---|" + "---|" * (len(outcomes) + 2)]
     for kind, counts in totals.items():
-        cells = [f"{sum(counts.values()):,}", *(f"{counts[outcome]:,}" for outcome in outcomes), f"{longest[kind]:.2f}"]
+        cells = [f"{sum(counts.values()):,}", *(f"{counts[outcome]:,}" for outcome in outcomes), f"{longest[kind]:.3f}"]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

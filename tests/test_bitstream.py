@@ -41,6 +41,22 @@ SOUNDS = st.builds(
 VERSION_2 = st.builds(
     lambda header, noise: replace(header, groups=(), noise=noise), st.one_of(IMAGES, SOUNDS), st.integers(0, 127)
 )
+_STREAMS = {
+    "noise": st.integers(0, 127),
+    "class_bytes": st.integers(0, 2**32 - 1),
+    "densities": st.tuples(*[st.integers(0, 127)] * 8),
+    "chains": st.integers(1, 64),
+}
+VERSION_3 = st.one_of(
+    st.builds(lambda header, streams: replace(header, groups=(), **streams), IMAGES, st.fixed_dictionaries(_STREAMS)),
+    st.builds(
+        lambda header, streams: replace(header, groups=(), **streams),
+        SOUNDS,
+        st.fixed_dictionaries({**_STREAMS, "transform": st.tuples(st.integers(0, 8), st.integers(0, 63))}),
+    ),
+)
+IN_STREAMS = [3, 7, 2, 3, 5, 4, 0]  # an image of version 3 up to its densities
+SOUND_IN_STREAMS = [3, 7, 8, 300, 16000, 4, 0]
 
 
 def _file(fields, payload=b""):
@@ -48,9 +64,18 @@ def _file(fields, payload=b""):
     return content + binascii.crc32(content).to_bytes(4, "big")
 
 
-@given(st.one_of(IMAGES, SOUNDS, VERSION_2), st.binary(max_size=50))
+@given(st.one_of(IMAGES, SOUNDS, VERSION_2, VERSION_3), st.binary(max_size=50))
 def test_headers_and_payloads_come_back(header, payload):
     assert bitstream.unpack(bitstream.pack(header, payload)) == (header, payload)
+
+
+@pytest.mark.parametrize(
+    ("wide", "version"), [({}, 1), ({"noise": 0}, 2), ({"noise": 0, "class_bytes": 0, "densities": (0,) * 8}, 3)]
+)
+def test_the_version_follows_from_what_a_header_says(wide, version):
+    header = Header(7, "image", (3, 5), 3, 8, None, () if wide else (4,), **wide)
+    assert header.version == version
+    assert bitstream.pack(header, b"")[4] == version
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 65535), st.integers(1, 65535), st.integers(1, 65535))
@@ -205,6 +230,20 @@ def test_an_unknown_version_is_named():
         [True, 7, 2, 3, 5, 4],
         [2, 7, 2, 3, 5, 128],
         [2, 7, 2, 3, 5, [4]],
+        [*IN_STREAMS],
+        [*IN_STREAMS, 9],
+        [*IN_STREAMS, [80] * 8],
+        [*IN_STREAMS, [80] * 8 + [1, 0]],
+        [*IN_STREAMS, [80] * 7 + [128, 1]],
+        [*IN_STREAMS, [80] * 8 + [0]],
+        [*IN_STREAMS, [80] * 8 + [65]],
+        [*IN_STREAMS, [80] * 8 + [-1]],
+        [*IN_STREAMS[:5], 128, 0, [80] * 8 + [1]],
+        [*IN_STREAMS[:6], -1, [80] * 8 + [1]],
+        [*IN_STREAMS[:6], [0], [80] * 8 + [1]],
+        [*SOUND_IN_STREAMS, [80] * 8 + [1]],
+        [*SOUND_IN_STREAMS, [80] * 8 + [1, 9, 0]],
+        [*SOUND_IN_STREAMS, [80] * 8 + [1, 0, 64]],
         {1: 2},
         5,
     ],
@@ -212,6 +251,15 @@ def test_an_unknown_version_is_named():
 def test_headers_with_impossible_fields_are_refused_even_with_a_right_checksum(fields):
     with pytest.raises((DamagedFileError, UnsupportedVersionError)):
         bitstream.unpack(_file(fields))
+
+
+def test_headers_of_version_3_that_differ_in_one_field_from_impossible_ones_are_read():
+    """Otherwise the refusals above might be for another reason than they seem to be."""
+    header, payload = bitstream.unpack(_file([*IN_STREAMS, [127] * 8 + [64]], b"payload"))
+    assert (header.version, header.densities, header.chains, header.transform) == (3, (127,) * 8, 64, ())
+    assert payload == b"payload"
+    header, _ = bitstream.unpack(_file([*SOUND_IN_STREAMS, [0] * 8 + [1, 8, 63]]))
+    assert (header.kind, header.chains, header.transform) == ("sound", 1, (8, 63))
 
 
 @given(st.binary(max_size=80))

@@ -94,3 +94,29 @@ def test_chained_indices_name_candidates_closer_to_the_target_than_chance():
     assert indices.max() < 256
     values = sampler.table(3, KEY)[coder.table_rows(indices, Chaining(8))[0]]
     assert np.abs(values.mean(axis=0) - 0.8).max() < 0.15
+
+
+@pytest.mark.parametrize(
+    ("count", "chains"), [(0, 1), (32767, 1), (65535, 1), (65536, 2), (98304, 3), (64 * 32768, 64), (10**8, 64)]
+)
+def test_there_is_a_chain_for_every_32768_groups(count, chains):
+    assert coder.chains_of(count) == chains
+    assert coder.chaining_of(count) == Chaining(8, chains)
+
+
+def test_the_memory_is_long_in_small_files_of_mixtures_alone():
+    assert coder.chaining_of(256, long=True) == Chaining(8, 1, 12)
+    assert coder.chaining_of(256, long=True).long
+    assert coder.chaining_of(257, long=True) == coder.chaining_of(257) == Chaining(8, 1, 8)
+    assert not coder.chaining_of(256).long
+    with pytest.raises(AssertionError):
+        Chaining(8, 2, 12)
+
+
+def test_rows_are_those_of_the_format():
+    """The worked example of version 2 in FORMAT.md, and two chains."""
+    indices = np.array([[18, 255, 7], [1, 2, 3]])
+    assert coder.table_rows(indices, Chaining(16)).tolist() == indices.tolist()
+    assert coder.table_rows(indices, Chaining(8)).tolist() == [[18, 4863, 65287], [1, 258, 515]]
+    assert coder.table_rows(indices, Chaining(8, 1, 12)).tolist() == [[18, 4863, 196359], [1, 258, 65536 + 515]]
+    assert coder.table_rows(indices, Chaining(8, 2)).tolist() == [[18, 255, 18 * 256 + 7], [1, 2, 259]]

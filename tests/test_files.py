@@ -225,6 +225,25 @@ def test_a_relative_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (tmp_path / "photo.cmb").read_bytes() == b"content"
 
 
+def test_a_folder_is_created_with_those_above_it(tmp_path: Path) -> None:
+    for _ in range(2):  # the second time it is there
+        files.make_folder(tmp_path / "above" / "below")
+        assert (tmp_path / "above" / "below").is_dir()
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match=r"the folder .* cannot be created: .*; choose another"):
+            files.make_folder(folder)
+
+
+def test_a_modification_time_is_set_to_the_nanosecond_and_nothing_else(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"1234")
+    files.set_modified(source, 1_234_567_890_123_456_789)
+    assert source.stat().st_mtime_ns == 1_234_567_890_123_456_789
+    assert source.stat().st_atime_ns > 1_700_000_000 * 10**9  # now, not then
+    assert source.read_bytes() == b"1234"
+
+
 def test_read_bytes(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"1234")
@@ -265,3 +284,9 @@ def test_read_bytes_of_what_is_no_file(tmp_path: Path, monkeypatch: pytest.Monke
 )
 def test_default_output(source: str, suffix: str, output: str) -> None:
     assert files.default_output(Path(source), suffix) == Path(output)
+
+
+@pytest.mark.parametrize("source", [".", "/", ""])
+def test_a_folder_without_a_name_has_no_default_output(source: str) -> None:
+    with pytest.raises(InputError, match="is a folder; give the name of a file"):
+        files.default_output(Path(source), ".cmb")

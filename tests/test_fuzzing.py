@@ -1,45 +1,55 @@
-"""Hostile headers, files and priors: a part of what `make fuzz` runs, and all that it ever found."""
+"""Hostile headers, files, metadata and priors: two minutes of other cases than those of `make fuzz`; its findings."""
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
 import families
 import fuzzing
+import hostile_metadata
 import msgpack
 import pytest
 
-from combiner_cli import bitstream, codec, priors
+from combiner_cli import batch, bitstream, codec, image_files, priors, sound_files
 from combiner_cli.errors import CombinerError, DamagedFileError
 
-HOSTILE = sorted((Path(__file__).parent / "hostile").iterdir())
-PART = {"header": 60_000, "file": 2000, "prior": 2000}
+HOSTILE = Path(__file__).parent / "hostile"
+HOSTILE_METADATA = sorted(HOSTILE.glob("*.cmb"))
+FIRST = 1_000_000  # make fuzz tries the cases before
+PART = {"header": 500_000, "wrapper": 500_000, "file": 14_000, "metadata": 8_000, "prior": 14_000}
 
 
-@pytest.mark.parametrize("kind", sorted(PART))
+@pytest.mark.parametrize("kind", PART)
 def test_nothing_but_a_combiner_error_escapes(kind):
-    counts, findings, _ = fuzzing.run_chunk(kind, 0, PART[kind])
+    counts, findings, _ = fuzzing.run_chunk(kind, FIRST, FIRST + PART[kind])
     assert not findings, "\n".join(words for _, words in findings)
     assert sum(counts.values()) == PART[kind]
     assert counts["accepted"] > 0.05 * PART[kind]  # what is refused at the door tests the door alone
     assert counts["DamagedFileError"] > 0.1 * PART[kind]
 
 
-@pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.name)
-def test_what_was_found_stays_mended(path):
-    if path.suffix == priors.SUFFIX:
-        with pytest.raises(CombinerError):
-            priors.load(path)
-        return
+@pytest.mark.parametrize("path", sorted(HOSTILE.glob("*.safetensors")), ids=lambda path: path.name)
+def test_priors_that_were_found_stay_refused(path):
+    with pytest.raises(CombinerError):
+        priors.load(path)
+
+
+@pytest.mark.parametrize("path", HOSTILE_METADATA, ids=lambda path: path.name)
+def test_metadata_that_were_found_do_no_harm(path, monkeypatch):
+    monkeypatch.setenv(priors.SEARCH_VARIABLE, str(fuzzing.GOLDEN))
     data = path.read_bytes()
-    for prior in families.tiny_priors().values():
-        with pytest.raises(CombinerError):
-            codec.decode(data, lambda _, prior=prior: prior, most_points=fuzzing.MOST_POINTS)
+    header = bitstream.unpack(data)[0]
+    prior = priors.find_id(header.prior_id)
+    formats = image_files.FORMATS if header.kind == "image" else sound_files.FORMATS
+    for suffix in formats:
+        job = batch.Job(path, Path(f"x{suffix}"))
+        fuzzing.shown_and_written(data, prior, job, batch.Decoding())
 
 
 def test_the_fuzzer_finds_faults(monkeypatch):
-    """An error of another type, a warning, an error of several lines, and a case without end are findings."""
+    """An error of another type, a warning, an error that is no line of text, and a case without end are findings."""
 
     def warns(_):
         import warnings
@@ -51,15 +61,66 @@ def test_the_fuzzer_finds_faults(monkeypatch):
         while True:
             pass
 
-    def lines():
-        raise DamagedFileError("one\ntwo")
+    def says(words):
+        def case(_):
+            def refuse():
+                raise DamagedFileError(words)
+
+            return fuzzing._outcome(refuse)
+
+        return case
 
     monkeypatch.setattr(fuzzing, "SECONDS", 0.05)
-    for case in (lambda _: [][1], warns, lambda _: fuzzing._outcome(lines), endless):
+    for case in (lambda _: [][1], warns, says("one\ntwo"), says("\x1b[31mred"), says(""), endless):
         monkeypatch.setitem(fuzzing.CASES, "header", case)
         counts, findings, _ = fuzzing.run_chunk("header", 3, 4)
         assert counts == {"FINDING": 1}
         assert findings[0][0] == 3
+
+
+def test_a_case_that_ends_its_process_is_found(monkeypatch):
+    monkeypatch.setitem(fuzzing.CASES, "header", lambda number: os._exit(1) if number == 5 else "accepted")
+    found = dict(fuzzing.results([("header", 0, 4), ("header", 4, 9), ("header", 9, 12)], 1))
+    assert {chunk: counts for chunk, (counts, *_) in found.items()} == {
+        ("header", 0, 4): {"accepted": 4},
+        ("header", 4, 9): {"FINDING": 1},
+        ("header", 9, 12): {"accepted": 3},
+    }
+    assert found["header", 4, 9][1] == [(5, "the process ended")]
+
+
+def test_the_longest_case_is_the_one_that_works_the_longest(monkeypatch):
+    """Waiting does not count: on a loaded machine all cases wait."""
+    import time
+
+    def case(number):
+        clock = time.thread_time()
+        while number == 2 and time.thread_time() < clock + 0.05:
+            pass
+        time.sleep(0.2 if number == 1 else 0)
+        return "accepted"
+
+    monkeypatch.setitem(fuzzing.CASES, "header", case)
+    longest = fuzzing.run_chunk("header", 0, 4)[2]
+    assert longest.number == 2
+    assert 0.05 <= longest.seconds < 0.15
+
+
+@pytest.mark.parametrize("outer", [False, True])
+def test_wrappers_are_sound_and_unsound_in_all_their_parts(outer):
+    """A fuzzer of which all files are refused at the door tests the door alone."""
+    dice = random.Random(1)
+    inner = families.packed_file(families.tiny_priors()["siren-8"], 1)
+    seen = set()
+    for _ in range(300):
+        data = hostile_metadata.wrapped(inner, b"metadata", dice, outer)
+        try:
+            found, packed = bitstream.split_metadata(data, ignore_checksum=True)
+            seen.add((bitstream.is_intact(data), bitstream.is_intact(found), found == inner, packed == b"metadata"))
+        except CombinerError as error:
+            seen.add(type(error))
+    assert {DamagedFileError, *((outer, True, same, True) for same in (False, True))} <= seen
+    assert (outer, False, False, True) in seen
 
 
 def test_cases_can_be_made_again():

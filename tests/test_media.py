@@ -525,8 +525,14 @@ def test_a_cmyk_profile_is_applied(tmp_path: Path) -> None:
 
 def test_profiles_that_cannot_be_applied_are_refused(tmp_path: Path) -> None:
     colour = Image.fromarray(noise(4, 4, 3))
-    with pytest.raises(InputError, match="has a damaged colour profile; remove it, or convert the image to sRGB"):
-        from_bytes(saved(colour, "PNG", icc_profile=b"no profile at all"), tmp_path)
+    linear = rgb_profile(gamma_curve(1.0))
+    for damaged in (
+        b"no profile at all",
+        linear[:16] + b"RG\x80 " + linear[20:],
+        linear[:16] + b"\x1b[3m" + linear[20:],
+    ):
+        with pytest.raises(InputError, match="has a damaged colour profile; remove it, or convert the image to sRGB"):
+            from_bytes(saved(colour, "PNG", icc_profile=damaged), tmp_path)
     with pytest.raises(InputError, match="has a colour profile for GRAY, not for its colours; convert it to sRGB"):
         from_bytes(saved(colour, "PNG", icc_profile=grey_profile(2.2)), tmp_path)
     with pytest.raises(InputError, match="has a colour profile for CMYK, not for its colours"):

@@ -196,6 +196,27 @@ def test_a_thumbnail_goes_and_makers_notes_stay_where_they_are(order, behind):
     assert metadata.upright_exif(upright) == upright
 
 
+def test_a_thumbnail_that_is_in_the_header_does_not_take_the_header_with_it():
+    exif = b"MM\0*" + struct.pack(">IHI", 8, 0, 2) + bytes(600)  # the second directory begins with 42 entries
+    with pytest.raises(ValueError, match="in the header"):
+        metadata.upright_exif(exif)
+    exif = bytearray(exif_with_thumbnail("<", b"\xff\xd8"))
+    struct.pack_into("<I", exif, exif.index(struct.pack("<HHI", 0x0201, 4, 1)) + 8, 5)
+    assert metadata.upright_exif(bytes(exif))[:8] == exif[:8]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("kind", "count", "value"), [(3, 1, "HH"), (3, 2, "HH"), (4, 1, "I"), (9, 1, "i"), (1, 1, "B3x")]
+)
+def test_an_orientation_of_any_type_is_made_upright(order, kind, count, value):
+    lying = struct.pack(f"{order}{value}", *(6, 0)[: len(value.replace("3x", ""))])
+    exif = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IHHHI", 8, 1, 0x0112, kind, count) + lying
+    again = Image.Exif()
+    again.load(b"Exif\0\0" + metadata.upright_exif(exif + bytes(4)))
+    assert again[0x0112] == 1
+
+
 @given(st.data())
 def test_changed_exif_is_refused_with_one_kind_of_error(data):
     exif = bytearray(exif_with_thumbnail("<", b"\xff\xd8\xff\xd9"))
@@ -319,7 +340,7 @@ def test_deep_images_keep_their_profile(channels):
     icc = grey_profile(1.0) if channels < 3 else ICC
     original = smooth_image(5, 7, channels, 16)
     given_ = Metadata(exif=camera_exif().tobytes()[6:], icc=icc, xmp=XMP)
-    content = media.signal_bytes(original, ".png", given_, pytest.fail)
+    content = media.image_files._encoded(original, media.image_files.FORMATS[".png"], given_)  # lying on its side
     for _ in png.Reader(bytes=content).read()[2]:
         pass  # which looks at the checksums of all chunks
     with Image.open(io.BytesIO(content)) as image:
@@ -379,13 +400,21 @@ def test_what_a_format_cannot_hold_is_left_out_with_a_note(suffix):
     assert notes == [f"a {suffix} file cannot hold EXIF and XMP, which are left out"]
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".avif"])
+@pytest.mark.parametrize("suffix", [f".{name}" for name in WITH_ALL])
 def test_exif_that_makes_no_sense_is_left_out_with_a_note(suffix):
     notes = []
     xmp = b"" if suffix == ".avif" else XMP
     content = media.signal_bytes(smooth_image(5, 7), suffix, Metadata(exif=b"no EXIF", xmp=xmp), notes.append)
     assert notes == [f"a {suffix} file cannot hold EXIF and XMP such as these; they are left out"]
     assert content == media.signal_bytes(smooth_image(5, 7), suffix)
+
+
+@pytest.mark.parametrize("suffix", [f".{name}" for name in WITH_ALL])
+@pytest.mark.parametrize("part", ["exif", "xmp"])
+def test_hostile_metadata_do_not_turn_an_image(suffix, part):
+    lying = camera_exif().tobytes()[6:] if part == "exif" else XMP.replace(b"'6'", b'"6"')
+    content = media.signal_bytes(smooth_image(5, 7), suffix, Metadata(**{part: lying}), pytest.fail)
+    assert media.read_signal_bytes(content, Path("input")).shape == (5, 7)
 
 
 @pytest.mark.parametrize(("suffix", "left_out"), [(".jpg", "EXIF and XMP"), (".avif", "EXIF"), (".tif", "EXIF")])
@@ -479,6 +508,23 @@ def test_tags_that_a_format_cannot_hold_do_not_take_others_with_them(suffix):
     assert signal.points >= 3000
     assert len(notes) == 1
     assert "artist" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("artist", "before\ufffeafter"),
+        ("artist", "\uffff"),
+        ("software", "é" * 64),  # libsndfile has room for 127 bytes
+        ("software", "x" + "漢" * 50),
+    ],
+)
+def test_tags_that_flac_takes_for_no_text_do_not_end_the_program(name, text):
+    """libsndfile 1.2 would free memory twice: the tag before such a one is put there again."""
+    notes = []
+    content = media.signal_bytes(tone(3000), ".flac", Metadata(tags={"title": "short", name: text}), notes.append)
+    assert media.read_with_metadata(content, Path("input"))[1].tags["title"] == "short"
+    assert notes == [f"a .flac file cannot hold the tag {name} as given, which is left out"]
 
 
 @settings(max_examples=30, deadline=None)
