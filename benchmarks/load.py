@@ -21,8 +21,8 @@ from large import mosaic
 from combiner_cli import media
 from combiner_cli.signals import Signal
 
-MEGAPIXELS = (0.1, 0.4, 1.6, 6.0)
-SECONDS = (3, 60, 600)
+MEGAPIXELS = (0.1, 0.4, 1.6, 6.0, 24.0)
+SECONDS = (3, 60, 600, 3600)
 SMALL = (64, 96, 128, 200)  # pixels of the sides of most files of the batch
 KIBI = 1024
 MOST_OF_LARGEST, MOST_OF_OUTPUT, BASE = 1.5, 3, 100  # the bounds that are looked at; MB
@@ -43,18 +43,17 @@ def main() -> None:
         folder = Path(name)
         if not arguments.decode_only:
             table += batch(image, sound, folder, arguments.files, arguments.largest)
-        for megapixels in (size for size in MEGAPIXELS if size <= 4 * arguments.largest):
+        for megapixels in (size for size in MEGAPIXELS if size <= 16 * arguments.largest):
             media.write_signal(Signal("image", mosaic(image.samples, megapixels)), folder / "x.png")
             table.append(decoded(folder / "x.png", f"image of {megapixels} megapixels"))
-        for seconds in (length for length in SECONDS if length <= 400 * arguments.largest):
+        for seconds in (length for length in SECONDS if length <= 2400 * arguments.largest):
             media.write_signal(lasting(sound, seconds), folder / "x.wav")
             table.append(decoded(folder / "x.wav", f"sound of {seconds} s"))
     notes = (
         "Peak memory (the proportional set size of all processes of a command together, looked at every "
         f"{1000 * _EVERY:.0f} ms), effort 1, on {os.cpu_count()} cores of {processor()}. Bounds: a batch takes at most "
         f"{MOST_OF_LARGEST} times what its largest file takes alone; decoding at most {MOST_OF_OUTPUT} times the "
-        f"samples, as a file of their bit depth holds them, and {BASE} MB. An hour of sound and 24 megapixels are in "
-        "`long.md` and `large.md`."
+        f"samples, as a file of their bit depth holds them, and {BASE} MB; PNG and WAV."
     )
     write_table("load.md", "Memory under load", notes, table)
 

@@ -28,6 +28,7 @@ Array = npt.NDArray[Any]
 
 _HALF_RANGE = 127.5
 _LANCZOS = 3  # samples to each side
+_MOST_ROWS = 64  # of a strip
 _FIRST_CHROMA = 4  # number of the first stage of chroma in a level
 
 
@@ -155,8 +156,8 @@ def named(stages: dict[StageName, int]) -> dict[str, int]:
 class Resampled:
     """An image at another size: the function of the plane that its values describe, at the centres of other samples.
 
-    Between samples it is their Lanczos interpolation. It is rendered in strips, whose seams are not seen: where rows
-    begin that lie exactly at rows of the image.
+    Between samples it is their Lanczos interpolation. Rows that are asked for by themselves are as in the whole image,
+    up to the rounding of the place at which they begin, and exactly so where a row of the image begins there.
 
     Attributes:
         values: the image, ``(height, width, channels)``.
@@ -173,16 +174,17 @@ class Resampled:
     @property
     def multiple(self) -> int:
         """Of how many rows to ask for a multiple, from a multiple of them on."""
-        return self.size[0] // math.gcd(self.size[0], self.values.shape[0])
+        exact = self.size[0] // math.gcd(self.size[0], self.values.shape[0])
+        return exact if exact <= _MOST_ROWS else 1
 
     def __getitem__(self, rows: slice, /) -> npt.NDArray[np.float32]:
         from PIL import Image
 
         (height, width), (first, last, _) = self.values.shape[:2], rows.indices(self.size[0])
-        top, bottom = first * height // self.size[0], last * height // self.size[0]
+        top, bottom = first * height / self.size[0], last * height / self.size[0]
         reach = math.ceil(_LANCZOS * max(1, height / self.size[0])) + 1
-        begin = max(top - reach, 0)
-        source = self.values[begin : bottom + reach].astype(np.float32, copy=False)
+        begin = max(math.floor(top) - reach, 0)
+        source = self.values[begin : math.ceil(bottom) + reach].astype(np.float32, copy=False)
         box = (0, top - begin, width, bottom - begin)
         parts = [
             np.asarray(Image.fromarray(plane).resize((self.size[1], last - first), Image.Resampling.LANCZOS, box=box))

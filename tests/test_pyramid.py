@@ -513,10 +513,10 @@ def test_another_size_keeps_what_is_constant():
 def test_an_image_of_another_size_has_no_seams_between_its_strips(size):
     values = np.random.default_rng(0).uniform(-1, 1, (80, 50, 2)).astype(np.float32)
     resampled = pyramid_codec.Resampled(values, size)
-    step = resampled.multiple
+    step = max(resampled.multiple, 7 // resampled.multiple * resampled.multiple)
     strips = [resampled[first : first + step] for first in range(0, size[0], step)]
-    assert len(strips) > 1 or size[0] == 79
-    assert np.concatenate(strips) == pytest.approx(resampled[:], abs=1e-6)
+    assert len(strips) > 1
+    assert np.concatenate(strips) == pytest.approx(resampled[:], abs=1e-6 if resampled.multiple > 1 else 1e-5)
 
 
 def test_rows_of_a_rendered_image_are_those_of_the_whole():
