@@ -111,7 +111,7 @@ class Content:
         indices: of the groups of each stage.
         z: whitened latents of each stage, ``(stage latents,)`` float64, pruned ones 0.
         values: the whole signal in [-1, 1], ``(*shape, channels)``, an image at its own resolution, where it comes
-            with the latents, an array or what is rendered when it is asked for; else ``None``.
+            with the latents, an array or, of pyramids, what slices of rows are rendered from; else ``None``.
         stages: number of groups of each stage by its name; of pyramids and lapped priors, by level and kind.
     """
 

@@ -23,6 +23,8 @@ _LARGEST: tuple[tuple[type[np.number[Any]], float], ...] = (
 )
 
 _LARGE = 1 << 20  # bytes of an array from which it is worth a mapping
+# a process that is forked gets a copy, as of other memory
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
 def fresh(shape: tuple[int, ...], kind: npt.DTypeLike) -> Array:
@@ -31,7 +33,12 @@ def fresh(shape: tuple[int, ...], kind: npt.DTypeLike) -> Array:
     What is freed in the usual way may stay with the process, in gaps between other arrays.
     """
     size = math.prod(shape) * np.dtype(kind).itemsize
-    return np.ndarray(shape, kind, mmap.mmap(-1, size)) if size >= _LARGE else np.zeros(shape, kind)
+    if size < _LARGE:
+        return np.zeros(shape, kind)
+    try:
+        return np.ndarray(shape, kind, mmap.mmap(-1, size, **_PRIVATE))
+    except OSError as error:
+        raise MemoryError(f"no memory for an array of {size} bytes") from error
 
 
 def largest(values: Array) -> float:
@@ -49,9 +56,9 @@ def narrowed(values: Array) -> Array:
     return _as_type(values, narrowest(largest(values)))
 
 
-def widened(kept: Array, values: Array) -> Array:
-    """An array in a type that holds other values too: itself, or a copy of a wider type."""
-    return _as_type(kept, np.promote_types(kept.dtype, narrowest(largest(values))))
+def widened(kept: Array, magnitude: float) -> Array:
+    """An array in a type that holds whole numbers up to a magnitude too: itself, or a copy of a wider type."""
+    return _as_type(kept, np.promote_types(kept.dtype, narrowest(magnitude)))
 
 
 def _as_type(values: Array, kind: np.dtype[Any]) -> Array:
@@ -75,6 +82,7 @@ class Compact:
 
     def put(self, place: Any, values: Array) -> None:
         """Put whole numbers into a place that numpy's indexing names."""
+        magnitude = largest(values)
         with self._lock:  # or else one thread might write to an array that another one has replaced
-            self.values = widened(self.values, values)
+            self.values = widened(self.values, magnitude)
             self.values[place] = values

@@ -153,14 +153,12 @@ def _shuffled(information: Information, latents: int, key: int) -> Iterator[npt.
     """
     coded = sum(int(np.count_nonzero(information(some))) for some in _chunks(latents))
     bits = min((coded // _ORDERED_AT_ONCE).bit_length(), _MOST_LEADING_BITS)
-    leading = compact.fresh((coded,), np.uint8)
+    leading, counts = compact.fresh((coded,), np.uint8), np.zeros(1 << bits, dtype=np.int64)
     for some in _chunks(coded if bits else 0):
         words = sampler.permutation_words(np.arange(some.start, some.stop), coded, key)
         leading[some] = words >> (_WORD_BITS - bits)
-    counts = [coded]
-    if bits:
-        counts = np.bincount(leading, minlength=1 << bits).tolist()
-    for value, count in enumerate(counts):
+        counts += np.bincount(leading[some], minlength=1 << bits)
+    for value, count in enumerate(counts.tolist() if bits else [coded]):
         keys = compact.fresh((count,), np.int64)
         number, filled = 0, 0
         for some in _chunks(latents):

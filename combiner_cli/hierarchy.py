@@ -48,7 +48,8 @@ Array = npt.NDArray[Any]
 LOWEST_CODE, HIGHEST_CODE = -16, 111  # of the noise variance; a file holds their number less the lowest
 _ROOT_DEVIATION = (150.0, 60.0, 40.0)  # of the root's colours, times 2^levels, in 255ths of the range
 _FEWEST_UNITS, _MOST_UNITS = 512, 1 << 12  # at once, by all threads together
-_ROWS_AT_ONCE = 64  # of an image
+_BLOCK = 64  # rows of an image
+_SUMMED_AT_ONCE = 1 << 13  # values of a block that is rounded once
 RANGES = ("noise_codes", "rates", "errors")
 
 
@@ -150,7 +151,8 @@ class PyramidPrior(identity.ForManyRates):
 
     def moments(self, own: Level, number: int) -> Moments:
         """Moments of a stage: result after result, phase after phase of a chroma stage, positions row by row."""
-        network = pyramid_features.CHROMA[number - 4] if number >= 4 else pyramid_features.LUMA[number]
+        chroma = number in pyramid.CHROMA_STAGES
+        network = pyramid_features.CHROMA[number - 4] if chroma else pyramid_features.LUMA[number]
         phases, most = pyramid.stage_phases(number), pyramid.limit(own.number)
         counts = [pyramid.positions(own, phase, own.all_units) for phase in phases]
         mean = Compact((network.outputs, sum(counts)))
@@ -211,34 +213,56 @@ class Rendering:
 
         They are the inverse of the transform of colours, and of the unit of steps.
         """
-        if isinstance(self.picture, Level):
-            first, last, _ = rows.indices(self.size[0])
-            positions = slice(first // 4 * 2, min(-(-last // 4) * 2, self.picture.size[0]))
-            steps = self.picture.refined_rows(positions, self.size)[0, :, first - 2 * positions.start :][
-                :, : last - first
-            ]
-        else:
-            steps = self.picture[:, rows]
+        first, last, _ = rows.indices(self.size[0])
+        steps = self._steps(first, last)
+        unit = noise_deviation(self.code) / UNIT
+        if self.colours == 1:
+            grey: Array = steps[0, :, :, None].astype(np.float64) * ((1 / math.sqrt(3)) * unit)
+            return grey.astype(np.float32)
         found = np.empty((*steps.shape[1:], self.colours), dtype=np.float32)
-        matrix = (haar.COLOUR if self.colours == 3 else np.array(1 / math.sqrt(3))) * (
-            noise_deviation(self.code) / UNIT
-        )
-        if self.colours == 3:
-            np.einsum("khw,kc->hwc", steps, matrix, out=found, casting="same_kind")
-        else:
-            np.multiply(steps[0, :, :, None], matrix, out=found, casting="same_kind")
+        whole_blocks = self.size[0] // _BLOCK * _BLOCK  # rows in them
+        for begin, end in ((first, min(last, whole_blocks)), (max(first, whole_blocks), last)):
+            if begin < end:
+                height = _BLOCK if end <= whole_blocks else self.size[0] - whole_blocks
+                part = slice(begin - first, end - first)
+                at_once = height * found.shape[1] * self.colours <= _SUMMED_AT_ONCE
+                _mix(steps[:, part], haar.COLOUR * unit, at_once, found[part])
         return found
+
+    def _steps(self, first: int, last: int) -> Array:
+        """Rows of the picture in steps, ``(colours, rows, width)``."""
+        if not isinstance(self.picture, Level):
+            root: Array = self.picture[:, first:last]
+            return root
+        positions = slice(first // 4 * 2, min(-(-last // 4) * 2, self.picture.size[0]))
+        found: Array = self.picture.refined_rows(positions, self.size)[0, :, first - 2 * positions.start :]
+        return found[:, : last - first]
 
     def whole(self) -> Array:
         """The image, ``(height, width, colours)``, as :meth:`rows`."""
         found = compact.fresh((*self.size, self.colours), np.float32)
 
         def strip(first: int) -> None:
-            rows = slice(first, first + _ROWS_AT_ONCE)
+            rows = slice(first, first + _BLOCK)
             found[rows] = self.rows(rows)
 
-        workers.mapped(strip, range(0, len(found), _ROWS_AT_ONCE))
+        workers.mapped(strip, range(0, len(found), _BLOCK))
         return found
+
+
+def _mix(steps: Array, matrix: Array, at_once: bool, found: Array) -> None:
+    """Values ``(rows, width, colours)`` float32 of steps ``(colours, rows, width)``, times a matrix.
+
+    The terms are summed up in float64. The sum is rounded at the end, or with every term: what files decode to is as it
+    was when a library summed blocks of rows, and rounded in the one way or the other by their size.
+    """
+    for colour in range(len(steps)):
+        total = steps[0] * matrix[0, colour]
+        for number in range(1, len(steps)):
+            if not at_once:
+                total = total.astype(np.float32)
+            total = total + steps[number] * matrix[number, colour]
+        found[..., colour] = total
 
 
 def descend(prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int, source: Source) -> Rendering:
@@ -253,6 +277,13 @@ def descend(prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int
         code: of the noise variance.
         source: of classes and details.
     """
+    try:
+        return _descended(prior, shape, colours, code, source)
+    finally:
+        prior.scratch.release()
+
+
+def _descended(prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int, source: Source) -> Rendering:
     sizes = haar.sizes(shape)
     levels = len(sizes) - 1
     root = root_moments(levels, sizes[-1], colours, code)
@@ -265,7 +296,6 @@ def descend(prior: PyramidPrior, shape: tuple[int, ...], colours: int, code: int
             _descend_half(prior, own, chroma, source)
         if number:
             picture, classes = own.refined(sizes[number]), own.own_activity
-    prior.scratch.release()
     return Rendering(pyramid.without_activity(own) if own else picture[0], sizes[0], colours, code)
 
 
@@ -274,7 +304,7 @@ def _descend_half(prior: PyramidPrior, own: Level, chroma: bool, source: Source)
     frequencies, means = prior.activity(own, chroma, source.expects)
     own.own_activity[:, int(chroma)] = source.activity(own, chroma, frequencies, means).reshape(1, *own.units)
     del frequencies, means  # they are large
-    for number in range(4, 6) if chroma else range(4):
+    for number in pyramid.stages(chroma):
         moments = prior.moments(own, number)
         if len(moments.mean):
             pyramid.put(own, number, source.details(StageName(own.number, number), own, moments))
@@ -284,8 +314,8 @@ def _descend_half(prior: PyramidPrior, own: Level, chroma: bool, source: Source)
 def root_moments(levels: int, size: tuple[int, int], colours: int, code: int) -> Moments:
     """Moments of the root, the same for all pictures: mean 0 and a deviation per colour."""
     # 2^levels · 150 / (noise deviation) in sixteenths of an octave; a noise code is one of those
-    octaves = np.log2(np.array(_ROOT_DEVIATION[:colours]) / 63.75)
-    numbers = np.clip(np.rint(octaves * OCTAVE) + OCTAVE * levels + code, LOWEST, HIGHEST) - LOWEST
+    wanted = np.log2(np.array(_ROOT_DEVIATION[:colours]) / 63.75)
+    numbers = np.clip(np.rint(wanted * OCTAVE) + OCTAVE * levels + code, LOWEST, HIGHEST) - LOWEST
     count = size[0] * size[1]
     return Moments(np.zeros(colours * count), np.repeat(numbers, count).astype(np.int16))
 

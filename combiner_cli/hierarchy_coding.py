@@ -110,11 +110,11 @@ class _Pictured(Encoding):
         for _ in range(_MOST_WIDENINGS):
             trial.own_activity[0, int(chroma)] = classes.reshape(own.units)
             beyond = np.zeros(own.units, dtype=bool)
-            for number in range(4, 6) if chroma else range(4):
+            for number in pyramid.stages(chroma):
                 moments = self.prior.moments(trial, number)
                 true = self.target(StageName(own.number, number), own)
                 deviations = np.sqrt(1 + moments.deviations(np.arange(len(true))) ** 2)
-                outside = np.abs(true - moments.mean / UNIT) > REACH * deviations
+                outside = np.abs(true - moments.means()) > REACH * deviations
                 pyramid.mark_units(trial, number, outside, beyond)
                 pyramid.put(trial, number, np.rint(true * UNIT))
             if not beyond.any():

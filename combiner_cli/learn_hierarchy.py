@@ -263,7 +263,7 @@ class _Descent:
         """All stages of a level; true details ``(pictures, 3, 3, rows, columns)`` in steps."""
         for chroma in (False, True):
             self._activity(own, true, chroma)
-            for number in range(4, 6) if chroma else range(4):
+            for number in pyramid.stages(chroma):
                 self._stage(own, true, number)
 
     def _results(self, own: Level, network: Network, features: Array) -> tuple[torch.Tensor, torch.Tensor]:
@@ -313,7 +313,7 @@ class _Descent:
 
     def _stage(self, own: Level, true: Array, number: int) -> None:
         rows = slice(0, own.units[0])
-        if number >= 4:
+        if number in pyramid.CHROMA_STAGES:
             network = pyramid_features.CHROMA[number - 4]
             features, contrast = pyramid_features.chroma_features(own, number - 4, rows, np.float32)
         else:

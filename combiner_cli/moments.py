@@ -104,6 +104,11 @@ class Moments:
         found: Array = _DEVIATIONS[self.deviation[which]] * 2.0**-DEVIATION_BITS
         return found
 
+    def means(self, which: npt.NDArray[np.int64] | slice = slice(None)) -> Array:
+        """In units of the noise's deviation, of some latents: exact, in float32 where that holds the means."""
+        found: Array = self.mean[which].astype(np.promote_types(self.mean.dtype, np.float32)) / UNIT
+        return found
+
     def values(self, which: npt.NDArray[np.integer], z: Array) -> Array:
         """Coefficients of all latents in whole steps, ``(latents,)``.
 
@@ -122,7 +127,7 @@ class Moments:
             candidates = z[begin : begin + _LATENTS_AT_ONCE].astype(np.float64) * 2.0**CANDIDATE_BITS
             scaled = _DEVIATIONS[self.deviation[some]] * candidates
             sums = mean[some] + np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
-            mean = compact.widened(mean, sums)
+            mean = compact.widened(mean, compact.largest(sums))
             mean[some] = sums
         return mean
 

@@ -157,7 +157,7 @@ class Resampled:
     """An image at another size: the function of the plane that its values describe, at the centres of other samples.
 
     Between samples it is their Lanczos interpolation. Rows that are asked for by themselves are as in the whole image,
-    up to the rounding of the place at which they begin, and exactly so where a row of the image begins there.
+    up to the rounding of float32 and of the place at which they begin, which is exact where a row of the image begins.
 
     Attributes:
         values: the image, ``(height, width, channels)``.

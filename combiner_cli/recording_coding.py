@@ -77,7 +77,7 @@ class _Recorded(Encoding):
         deviation = moments.deviations(coded)
         # what is coded in parts and missed by the first one is missed by far
         reach = np.where(deviation >= 2.0**self.parts_from, _REACH_OF_PARTS, REACH) * np.sqrt(1 + deviation**2)
-        sizes = np.abs(self.target(name, own)[coded] - moments.mean[coded] / UNIT)
+        sizes = np.abs(self.target(name, own)[coded] - moments.means(coded))
         far = np.flatnonzero(sizes - reach > math.sqrt(2 * math.log(2) * _FAR_BITS))
         octaves = np.clip(np.ceil(np.log2(sizes[far] / reach[far])), 1, MOST_WIDENED).astype(int)
         widen(moments, self.exchange, list(zip(far.tolist(), octaves.tolist(), strict=True)))

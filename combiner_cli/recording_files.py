@@ -95,7 +95,6 @@ def read(
     length = length_at(header.shape[0], header.sample_rate, coded_rate)
     weights = _segments(RecordingSource(file), prior, length, header, hop)
     values = rendered(weights, header.channels, length * scale, hop, hop * scale)
-    prior.scratch.release()
     if header.channels == CHANNELS:
         values = values @ rotation(angle).astype(np.float32)
     values = resampled(values, coded_rate, header.sample_rate, header.shape[0] * scale)

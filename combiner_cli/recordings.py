@@ -279,6 +279,13 @@ def descend(prior: LappedPrior, count: int, channels: int, hop: int, code: int, 
         code: of the noise variance.
         source: of classes and weights.
     """
+    try:
+        return _descended(prior, count, channels, hop, code, source)
+    finally:
+        prior.scratch.release()
+
+
+def _descended(prior: LappedPrior, count: int, channels: int, hop: int, code: int, source: Source) -> Array:
     bins = limit_bins(source.limit(), hop)
     own = lapped.segment(np.array([code]), hop, channels, count, bins)
     for level in range(LEVELS - 1, -1, -1):

@@ -1,5 +1,6 @@
 """Arrays that take little memory and hold the same."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def test_narrowed_numbers_are_the_same_in_the_narrowest_type(values):
 @given(WHOLE, WHOLE)
 def test_a_widened_array_is_the_same_and_holds_the_others(kept, values):
     narrow = compact.narrowed(np.array(kept, dtype=np.float64))
-    found = compact.widened(narrow, np.array(values, dtype=np.float64))
+    found = compact.widened(narrow, compact.largest(np.array(values, dtype=np.float64)))
     assert np.array_equal(found, narrow)
     assert np.array_equal(np.array(values, dtype=np.float64).astype(found.dtype), values)
     assert found is narrow or found.dtype != narrow.dtype
@@ -80,3 +81,24 @@ def test_memory_of_large_arrays_goes_back_at_once():
     assert resident() > before + 60e6
     del held, one
     assert resident() < before + 10e6
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_has_large_arrays_of_its_own():
+    kept = compact.fresh((1 << 18,), np.float64)
+    child = os.fork()
+    if not child:
+        kept[...] = 7
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not kept.any()
+
+
+def test_where_there_is_no_memory_it_is_said_so(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(compact.mmap, "mmap", refuse)
+    with pytest.raises(MemoryError):
+        compact.fresh((1 << 18,), np.float64)
+    assert compact.fresh((5,), np.float64).tolist() == [0] * 5

@@ -359,6 +359,16 @@ def test_values_of_moments_by_hand():
     assert own.information().tolist() == [128, 0, round(128 * math.log2(5))]
 
 
+@pytest.mark.parametrize("mean", [[100, -7, 5], [2.0**20, -7, 5]])
+def test_means_are_the_same_in_every_type_that_holds_them(mean):
+    numbers = np.zeros(3, dtype=np.int16)
+    found = [Moments(np.array(mean, dtype=kind), numbers) for kind in (np.int32, np.float32, np.float64)]
+    assert all(np.array_equal(own.means(), np.array(mean) / 64) for own in found)
+    narrow = Moments(np.array([100, -7, 5], dtype=np.int16), numbers)
+    assert narrow.means(np.array([2, 0])).tolist() == [5 / 64, 100 / 64]
+    assert narrow.means().dtype == np.float32
+
+
 def test_a_detail_of_much_information_is_coded_in_parts_by_hand():
     octaves = (0, 6, 13)
     own = Moments(np.array([1.0, 2.0, 3.0]), np.array([16 * k - LOWEST for k in octaves]))
@@ -519,7 +529,40 @@ def test_an_image_of_another_size_has_no_seams_between_its_strips(size):
     assert np.concatenate(strips) == pytest.approx(resampled[:], abs=1e-6 if resampled.multiple > 1 else 1e-5)
 
 
-def test_rows_of_a_rendered_image_are_those_of_the_whole():
+@pytest.mark.parametrize("size", [(37, 26), (70, 300), (130, 43), (64, 42)])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_rows_of_a_rendered_image_are_those_of_the_whole(size, colours):
+    height, _ = size
+    picture = np.random.default_rng(5).integers(-9000, 9000, (colours, *size)).astype(np.float32)
+    rendering = hierarchy.Rendering(picture, size, colours, 50)
+    image = rendering.whole()
+    unit = hierarchy.noise_deviation(50) / pyramid.UNIT
+    exact = (
+        np.moveaxis(picture, 0, 2).astype(float) @ (haar.COLOUR if colours == 3 else np.ones((1, 1)) / 3**0.5) * unit
+    )
+    assert image == pytest.approx(exact, rel=1e-5, abs=1e-3)
+    for first, last in ((0, 1), (1, 6), (5, height), (height - 1, height), (7, 7), (60, 66), (0, 64)):
+        assert np.array_equal(rendering.rows(slice(first, last)), image[first:last])
+
+
+def test_colours_are_rounded_once_in_small_blocks_and_with_every_term_in_large_ones():
+    """What files decode to: blocks of 64 rows of at most 8192 values are small ones."""
+    picture = np.random.default_rng(6).integers(-9000, 9000, (3, 74, 60)).astype(np.float32)
+    image = hierarchy.Rendering(picture, (74, 60), 3, 50).whole()
+    matrix = haar.COLOUR * (hierarchy.noise_deviation(50) / pyramid.UNIT)
+    y, p, q = picture.astype(float)
+    differ = 0
+    for colour in range(3):
+        first, second, third = matrix[:, colour]
+        once = (y * first + p * second + q * third).astype(np.float32)
+        always = (((y * first).astype(np.float32) + p * second).astype(np.float32) + q * third).astype(np.float32)
+        assert np.array_equal(image[:64, :, colour], always[:64])
+        assert np.array_equal(image[64:, :, colour], once[64:])
+        differ += np.count_nonzero(once != always)
+    assert differ > 100
+
+
+def test_rows_of_a_decoded_image_are_those_of_the_whole():
     prior, signal = tiny_pyramid(), smooth_image(37, 26)
     content = codec.read(codec.encode(signal, prior).data, prior)
     whole_image = content.values[:]

@@ -174,6 +174,11 @@ def without_activity(own: Level) -> Level:
     return replace(own, activity=none, parents=none)
 
 
+def stages(chroma: bool) -> range:
+    """The stages of the luma or the chroma of a level."""
+    return CHROMA_STAGES if chroma else LUMA_STAGES
+
+
 def stage_phases(number: int) -> Offsets:
     """The phases of a stage of a level: one of four for luma, two for chroma."""
     return HALVES[number - 4] if number in CHROMA_STAGES else (PHASES[number],)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from ..workers import Scratch
 from .haar import BANDS, CORNERS
-from .pyramid import CLASSES, COARSE, HALVES, PHASES, UNIT, Level, Offsets
+from .pyramid import CHROMA_STAGES, CLASSES, COARSE, HALVES, PHASES, UNIT, Level, Offsets
 
 Array = npt.NDArray[Any]
 Rows = slice | list[int]  # of a matrix
@@ -400,7 +400,7 @@ def stage_features(
     scratch: Scratch | None = None,
 ) -> tuple[Array, Array]:
     """What the moments of the details of one phase of a stage depend on; as :func:`luma_activity_features`."""
-    if number < 4:
+    if number not in CHROMA_STAGES:
         return luma_features(own, number, rows, kind, scratch)
     half = number - 4
     found = _Features(own, CHROMA[half], phase, rows, kind, scratch)
