@@ -2,6 +2,7 @@
 
 import os
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,9 @@ def test_memory_of_large_arrays_goes_back_at_once():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_process_has_large_arrays_of_its_own():
     kept = compact.fresh((1 << 18,), np.float64)
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # later versions of Python warn of threads, which the child does not touch
+        child = os.fork()
     if not child:
         kept[...] = 7
         os._exit(0)
