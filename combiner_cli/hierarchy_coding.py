@@ -14,7 +14,7 @@ from .hierarchy import PyramidPrior, descend, noise_deviation
 from .hierarchy_groups import LAST_STAGE
 from .models import haar, pyramid
 from .models.pyramid import UNIT, Level
-from .moments import FREQUENCY_BITS, StageName
+from .moments import FREQUENCY_BITS, StageName, in_deviations
 from .stage_coding import (
     REACH,
     Chance,
@@ -114,7 +114,7 @@ class _Pictured(Encoding):
                 moments = self.prior.moments(trial, number)
                 true = self.target(StageName(own.number, number), own)
                 deviations = np.sqrt(1 + moments.deviations(np.arange(len(true))) ** 2)
-                outside = np.abs(true - moments.means()) > REACH * deviations
+                outside = np.abs(true - in_deviations(moments.mean)) > REACH * deviations
                 pyramid.mark_units(trial, number, outside, beyond)
                 pyramid.put(trial, number, np.rint(true * UNIT))
             if not beyond.any():

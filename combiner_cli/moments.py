@@ -104,11 +104,6 @@ class Moments:
         found: Array = _DEVIATIONS[self.deviation[which]] * 2.0**-DEVIATION_BITS
         return found
 
-    def means(self, which: npt.NDArray[np.int64] | slice = slice(None)) -> Array:
-        """In units of the noise's deviation, of some latents: exact, in float32 where that holds the means."""
-        found: Array = self.mean[which].astype(np.promote_types(self.mean.dtype, np.float32)) / UNIT
-        return found
-
     def values(self, which: npt.NDArray[np.integer], z: Array) -> Array:
         """Coefficients of all latents in whole steps, ``(latents,)``.
 
@@ -130,6 +125,12 @@ class Moments:
             mean = compact.widened(mean, compact.largest(sums))
             mean[some] = sums
         return mean
+
+
+def in_deviations(steps: Array) -> Array:
+    """Coefficients in whole steps in units of the noise's deviation: exact, in float32 where that holds the steps."""
+    found: Array = steps.astype(np.promote_types(steps.dtype, np.float32)) / UNIT
+    return found
 
 
 def in_parts(

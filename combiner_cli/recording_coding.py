@@ -15,7 +15,7 @@ from .hierarchy_groups import STRAIGHT, density_of
 from .models import lapped
 from .models.lapped import BAND, Segment
 from .models.pyramid import UNIT
-from .moments import FREQUENCY_BITS, Moments, StageName
+from .moments import FREQUENCY_BITS, Moments, StageName, in_deviations
 from .recordings import (
     LIMITS,
     MOST_WIDENED,
@@ -77,7 +77,7 @@ class _Recorded(Encoding):
         deviation = moments.deviations(coded)
         # what is coded in parts and missed by the first one is missed by far
         reach = np.where(deviation >= 2.0**self.parts_from, _REACH_OF_PARTS, REACH) * np.sqrt(1 + deviation**2)
-        sizes = np.abs(self.target(name, own)[coded] - moments.means(coded))
+        sizes = np.abs(self.target(name, own)[coded] - in_deviations(moments.mean[coded]))
         far = np.flatnonzero(sizes - reach > math.sqrt(2 * math.log(2) * _FAR_BITS))
         octaves = np.clip(np.ceil(np.log2(sizes[far] / reach[far])), 1, MOST_WIDENED).astype(int)
         widen(moments, self.exchange, list(zip(far.tolist(), octaves.tolist(), strict=True)))

@@ -22,7 +22,7 @@ from .coder import Chaining
 from .groups import INFORMATION_UNIT
 from .hierarchy_groups import AGAIN, DENSITIES, Share, density_number, density_of
 from .models.pyramid import COARSE
-from .moments import FREQUENCY_BITS, Moments, StageName, in_parts
+from .moments import FREQUENCY_BITS, Moments, StageName, in_deviations, in_parts
 
 Array = npt.NDArray[Any]
 
@@ -63,7 +63,7 @@ class Encoding(ABC):
         """Which latents of a stage are coded, and their whitened posterior means and deviations."""
         coded = np.flatnonzero(moments.deviation >= 0)
         prior, rest = moments.deviations(coded), moments.rest(coded)
-        residual = self.target(name, own)[coded] - moments.means(coded)
+        residual = self.target(name, own)[coded] - in_deviations(moments.mean[coded])
         whole = rest + prior**2
         return coded, residual * prior / whole, np.sqrt(rest / whole)
 
@@ -182,7 +182,7 @@ class Search(Encoding):
             )
             z = hierarchy_groups.look_up(np.append(before, indices), part, writer.chaining, writer.key)
         values = moments.values(part.order, z)
-        error = np.abs(self.target(name, own)[coded] - Moments(values, moments.deviation).means(coded))
+        error = np.abs(self.target(name, own)[coded] - in_deviations(values[coded]))
         cost = float(_GROUP_BITS * count)
         if more == AGAIN:
             rest = 1 + moments.deviations(coded) ** 2

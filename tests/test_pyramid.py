@@ -39,7 +39,7 @@ from combiner_cli.hierarchy_groups import (
     put_classes,
 )
 from combiner_cli.models import haar, pyramid, pyramid_features, whole
-from combiner_cli.moments import LOWEST, PARTS_FROM, Moments, StageName, frequencies_of, in_parts
+from combiner_cli.moments import LOWEST, PARTS_FROM, Moments, StageName, frequencies_of, in_deviations, in_parts
 from combiner_cli.signals import Signal
 from combiner_cli.stage_coding import Budget, best_classes, writer_for
 
@@ -359,14 +359,13 @@ def test_values_of_moments_by_hand():
     assert own.information().tolist() == [128, 0, round(128 * math.log2(5))]
 
 
-@pytest.mark.parametrize("mean", [[100, -7, 5], [2.0**20, -7, 5]])
-def test_means_are_the_same_in_every_type_that_holds_them(mean):
-    numbers = np.zeros(3, dtype=np.int16)
-    found = [Moments(np.array(mean, dtype=kind), numbers) for kind in (np.int32, np.float32, np.float64)]
-    assert all(np.array_equal(own.means(), np.array(mean) / 64) for own in found)
-    narrow = Moments(np.array([100, -7, 5], dtype=np.int16), numbers)
-    assert narrow.means(np.array([2, 0])).tolist() == [5 / 64, 100 / 64]
-    assert narrow.means().dtype == np.float32
+@pytest.mark.parametrize("steps", [[100, -7, 5], [2**20, -7, 5]])
+def test_steps_are_the_same_deviations_in_every_type_that_holds_them(steps):
+    for kind in (np.int32, np.float32, np.float64):
+        assert np.array_equal(in_deviations(np.array(steps, dtype=kind)), np.array(steps) / 64)
+    narrow = in_deviations(np.array([100, -7, 5], dtype=np.int16))
+    assert narrow.tolist() == [100 / 64, -7 / 64, 5 / 64]
+    assert narrow.dtype == np.float32
 
 
 def test_a_detail_of_much_information_is_coded_in_parts_by_hand():
