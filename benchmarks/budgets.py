@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 from common import write_table
 
-from combiner_cli import codec, goals, metrics, priors
 from combiner_cli.bench.curves import Curve
-from combiner_cli.goals import Goal
-from combiner_cli.signals import Signal
+from combiner_cli.codec import goals, pipeline
+from combiner_cli.codec.goals import Goal
+from combiner_cli.priors import library
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal
 
 BUDGETS = tuple(float(rate) for rate in np.geomspace(0.5, 3.5, 12).round(3))  # bits per pixel of the whole file
 
@@ -26,13 +28,13 @@ def main() -> None:
     arguments = parser.parse_args()
     with np.load(arguments.data) as content:
         signals = [Signal("image", image) for image in content["test"][: arguments.images]]
-    suitable = priors.suitable_priors("image", signals[0].shape)
+    suitable = library.suitable_priors("image", signals[0].shape)
     chosen, measured = {}, {}
     for budget in BUDGETS:
         prior, settings = goals.plan(signals[0], Goal(bits_per_pixel=budget), None)
         chosen[budget] = prior.name
         for other in suitable:
-            results = codec.encode_batch(signals, other, settings)
+            results = pipeline.encode_batch(signals, other, settings)
             assert all(len(result.data) == settings.size for result in results)
             values = [metrics.psnr(signal, result.decoded) for signal, result in zip(signals, results, strict=True)]
             measured[budget, other.name] = float(np.mean(values))

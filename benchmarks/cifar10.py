@@ -13,10 +13,13 @@ from pathlib import Path
 import numpy as np
 from common import published, write_csv, write_table
 
-from combiner_cli import codec, media, metrics, priors
 from combiner_cli.bench.curves import at_rate
-from combiner_cli.bench.tables import text
-from combiner_cli.signals import Signal
+from combiner_cli.bench.report.tables import text
+from combiner_cli.codec import pipeline
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal
 
 PEERS = ("COMBINER", "RECOMBINER", "COIN++", "BPG_444")
 RATES = (0.29, 0.41, 0.68, 0.9, 1.45, 3.2)  # bits per pixel that a typical image takes
@@ -32,10 +35,10 @@ def main() -> None:
     arguments = parser.parse_args()
     with np.load(arguments.data) as content:
         signals = [Signal("image", image) for image in content["test"][: arguments.images]]
-    suitable = priors.suitable_priors("image", signals[0].shape)
+    suitable = library.suitable_priors("image", signals[0].shape)
     measured, table = [], []
     for effort, rate in [(effort, rate) for effort, rates in EFFORTS.items() for rate in rates]:
-        prior = priors.nearest_prior(suitable, rate)
+        prior = library.nearest_prior(suitable, rate)
         clock = time.perf_counter()
         rows = measure(signals, prior, rate, effort)
         seconds = (time.perf_counter() - clock) / len(signals)
@@ -65,18 +68,18 @@ def main() -> None:
     )
 
 
-def measure(signals: list[Signal], prior: priors.AnyPrior, rate: float, effort: int) -> list[dict[str, object]]:
+def measure(signals: list[Signal], prior: library.AnyPrior, rate: float, effort: int) -> list[dict[str, object]]:
     """Write, decode and measure a file of every image."""
-    settings = codec.Settings(rate=rate / prior.bits_per_point, effort=effort, device="cpu")
+    settings = pipeline.Settings(rate=rate / prior.bits_per_point, effort=effort, device="cpu")
     results = []
     for first in range(0, len(signals), BATCH):
-        results += codec.encode_batch(signals[first : first + BATCH], prior, settings)
+        results += pipeline.encode_batch(signals[first : first + BATCH], prior, settings)
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         for number, (image, result) in enumerate(zip(signals, results, strict=True)):
             coded, decoded = Path(folder) / f"{number}.cmb", Path(folder) / f"{number}.png"
             coded.write_bytes(result.data)
-            media.write_signal(codec.decode(coded.read_bytes(), lambda _: prior), decoded)
+            media.write_signal(pipeline.decode(coded.read_bytes(), lambda _: prior), decoded)
             rows.append(
                 {
                     "prior": prior.name,

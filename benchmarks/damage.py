@@ -22,9 +22,11 @@ from pathlib import Path
 import numpy as np
 from common import write_table
 
-from combiner_cli import codec, media, priors
+from combiner_cli.codec import pipeline
 from combiner_cli.errors import CombinerError
-from combiner_cli.signals import Signal
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
+from combiner_cli.signals.signal import Signal
 
 SEED = 7
 SIDE = (96, 128)
@@ -158,7 +160,7 @@ def by_library(folder: Path) -> Callable[[bytes], bytes | None]:
 
     def decode(data: bytes) -> bytes | None:
         try:
-            samples: bytes | None = codec.decode(data, priors.find_id).samples.tobytes()
+            samples: bytes | None = pipeline.decode(data, library.find_id).samples.tobytes()
         except CombinerError:
             samples = None
         asked["cases"] += 1

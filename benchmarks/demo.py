@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import skimage
 
-from combiner_cli import media
-from combiner_cli.signals import Signal
+from combiner_cli.media import files as media
+from combiner_cli.signals.signal import Signal
 
 RATE = 16000
 

@@ -15,8 +15,8 @@ import numpy as np
 from common import processor, write_table
 from phases import timed
 
-from combiner_cli import media
-from combiner_cli.signals import Signal
+from combiner_cli.media import files as media
+from combiner_cli.signals.signal import Signal
 
 EFFORTS = (1, 3, 5, 7, 9)
 

@@ -14,8 +14,11 @@ from pathlib import Path
 import numpy as np
 from common import read_csv, write_csv, write_table
 
-from combiner_cli import codec, groups, metrics, priors
-from combiner_cli.signals import Signal
+from combiner_cli.codec import pipeline
+from combiner_cli.priors import library
+from combiner_cli.rec import groups
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal
 
 BATCH = 32  # images that are encoded together
 
@@ -33,14 +36,14 @@ class Row:
 
     posterior: str
     group_bits: int
-    settings: codec.Settings
+    settings: pipeline.Settings
     prior: str = "cifar10-2"
 
 
 def rows() -> list[Row]:
     """The encoders of the table; the first is how COMBINER does it, and every other one adds to the one before."""
-    steps = codec.Settings(device="cpu", refine="gradient")
-    closed = codec.Settings(device="cpu", search="viterbi")
+    steps = pipeline.Settings(device="cpu", refine="gradient")
+    closed = pipeline.Settings(device="cpu", search="viterbi")
     return [
         Row("factorised, gradient steps", 16, replace(steps, search="astar", group_bits=16)),
         Row("factorised, gradient steps", 8, replace(steps, search="viterbi")),
@@ -60,7 +63,7 @@ def main() -> None:
     table = []
     known = read_csv("engine.csv")
     for row in rows():
-        key = {"images": str(len(signals)), "prior id": f"{priors.find(row.prior).id:08x}", "row": row.posterior}
+        key = {"images": str(len(signals)), "prior id": f"{library.find(row.prior).id:08x}", "row": row.posterior}
         key["group bits"] = str(row.group_bits)
         found = [old for old in known if all(old[name] == value for name, value in key.items())]
         measured = {name: found[0][name] for name in found[0] if name not in key} if found else None
@@ -78,20 +81,20 @@ def main() -> None:
 
 def measure(row: Row, signals: Sequence[Signal], alone: int) -> dict[str, object]:
     """Encode images with one encoder: bits, quality and times."""
-    published, prior = priors.find("cifar10-2"), priors.find(row.prior)
+    published, prior = library.find("cifar10-2"), library.find(row.prior)
     layout = published.tiling(signals[0].shape, signals[0].channels)
     # the number of groups that the factorised prior's own rate gives, whatever the size of a group
     count = groups.expected_groups(published.stages(layout)[0].information, 16)
-    first = codec.encode(signals[0], prior, row.settings)  # tables of candidates are made once
+    first = pipeline.encode(signals[0], prior, row.settings)  # tables of candidates are made once
     settings = replace(row.settings, size=len(first.data) - first.payload_bytes + count * 2)
     clock = time.perf_counter()
     results = []
     for first in range(0, len(signals), BATCH):
-        results += codec.encode_batch(signals[first : first + BATCH], prior, settings)
+        results += pipeline.encode_batch(signals[first : first + BATCH], prior, settings)
     batched = (time.perf_counter() - clock) / len(signals)
     clock = time.perf_counter()
     for signal in signals[:alone]:
-        codec.encode(signal, prior, settings)
+        pipeline.encode(signal, prior, settings)
     single = (time.perf_counter() - clock) / max(1, min(alone, len(signals)))
     psnr = np.mean([metrics.psnr(signal, one.decoded) for signal, one in zip(signals, results, strict=True)])
     return {

@@ -18,10 +18,12 @@ import numpy as np
 from common import processor, write_table
 from phases import timed
 
-from combiner_cli import codec, media, priors
-from combiner_cli.models.siren import Siren
-from combiner_cli.refine import Schedule
-from combiner_cli.signals import Signal
+from combiner_cli.codec import pipeline
+from combiner_cli.families.siren.network import Siren
+from combiner_cli.families.siren.refinement import Schedule
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
+from combiner_cli.signals.signal import Signal
 
 SIDES = (64, 128, 256, 512)  # of crops of the photograph; then the whole of it, two by two times
 WIDTHS = (8, 16, 24, 32)
@@ -90,13 +92,13 @@ def fit_seconds(width: int, cifar10: Path) -> str:
     bounds = network.initial_bounds()
     mean = np.random.Generator(np.random.Philox(0)).uniform(-bounds, bounds).astype(np.float32)
     information = np.full(network.latents, round(1424 * 256 / network.latents), dtype=np.int32)
-    prior = priors.Prior("untrained", "image", network, mean, (bounds / 2).astype(np.float32), information, 16, 1e-5)
+    prior = library.Prior("untrained", "image", network, mean, (bounds / 2).astype(np.float32), information, 16, 1e-5)
     with np.load(cifar10) as content:
         signal = Signal("image", content["test"][0])
-    settings = codec.Settings(device="cpu")
-    codec.encode(signal, prior, replace(settings, schedule=Schedule(steps=10, rounds=2, steps_per_round=1)))
+    settings = pipeline.Settings(device="cpu")
+    pipeline.encode(signal, prior, replace(settings, schedule=Schedule(steps=10, rounds=2, steps_per_round=1)))
     clock = time.perf_counter()
-    codec.encode(signal, prior, settings)
+    pipeline.encode(signal, prior, settings)
     return f"{network.latents} {time.perf_counter() - clock}"
 
 

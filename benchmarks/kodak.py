@@ -30,13 +30,16 @@ from matplotlib import pyplot
 from matplotlib.ticker import MultipleLocator
 from PIL import Image, ImageDraw, ImageFont
 
-from combiner_cli import goals, media, metrics
-from combiner_cli.bench import baselines_images, measures
-from combiner_cli.bench.baselines import Options, curve_of, nearest, setting_text
+from combiner_cli.bench import measures
+from combiner_cli.bench.codecs import images as baselines_images
+from combiner_cli.bench.codecs.baselines import Options, curve_of, nearest, setting_text
 from combiner_cli.bench.curves import LEAST_OVERLAP, LEAST_POINTS, Curve, at_rate, bd_rate, decibels
-from combiner_cli.bench.summary import span
-from combiner_cli.bench.tables import signed, text
-from combiner_cli.signals import Signal
+from combiner_cli.bench.report.summary import span
+from combiner_cli.bench.report.tables import signed, text
+from combiner_cli.codec import goals
+from combiner_cli.media import files as media
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal
 
 # bits per pixel, most of them rates of RECOMBINER's published points, in an order that is of use when interrupted
 RATES = (0.316, 0.13, 0.972, 0.05, 0.488, 0.18, 1.567, 0.075, 0.75)

@@ -14,8 +14,8 @@ import numpy as np
 from common import processor, write_table
 from phases import timed
 
-from combiner_cli import media
-from combiner_cli.signals import Signal
+from combiner_cli.media import files as media
+from combiner_cli.signals.signal import Signal
 
 MEGAPIXELS = (0.1, 0.4, 1.6, 6.0, 24.0)
 EFFORTS = (1, 5, 9)

@@ -18,8 +18,8 @@ import numpy as np
 from common import processor, write_table
 from large import mosaic
 
-from combiner_cli import media
-from combiner_cli.signals import Signal
+from combiner_cli.media import files as media
+from combiner_cli.signals.signal import Signal
 
 MEGAPIXELS = (0.1, 0.4, 1.6, 6.0, 24.0)
 SECONDS = (3, 60, 600, 3600)

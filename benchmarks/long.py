@@ -15,8 +15,8 @@ import numpy as np
 from common import processor, write_table
 from phases import timed
 
-from combiner_cli import media
-from combiner_cli.signals import Signal
+from combiner_cli.media import files as media
+from combiner_cli.signals.signal import Signal
 
 SECONDS = (3, 60, 600, 3600)
 EFFORTS = {3: (1, 5, 9), 60: (1, 5, 9), 600: (5,), 3600: (1,)}

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import sound
 
-from combiner_cli import media
 from combiner_cli.bench import measures
-from combiner_cli.signals import Signal
+from combiner_cli.media import files as media
+from combiner_cli.signals.signal import Signal
 
 SECONDS = 10
 EVERY = 4

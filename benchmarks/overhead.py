@@ -17,10 +17,12 @@ from pathlib import Path
 import numpy as np
 from common import write_csv, write_table
 
-from combiner_cli import media, priors, rates
-from combiner_cli.hierarchy import PyramidPrior
-from combiner_cli.hierarchy_coding import encode_planes, forecast
-from combiner_cli.stage_coding import Budget, writer_for
+from combiner_cli.families.pyramid.encoder import encode_planes, forecast
+from combiner_cli.families.pyramid.prior import PyramidPrior
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
+from combiner_cli.stages import rate_control as rates
+from combiner_cli.stages.encoder import Budget, writer_for
 
 CODES = (8, 16, 24, 32, 40, 48, 56)
 METHODS = ("best", "viterbi")
@@ -32,7 +34,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=6)
     parser.add_argument("--prior", default="photo-6")
     arguments = parser.parse_args()
-    prior = priors.find(arguments.prior)
+    prior = library.find(arguments.prior)
     if not isinstance(prior, PyramidPrior):
         raise SystemExit(f"{prior.name} is no pyramid")
     sources = sorted(path for path in arguments.data.iterdir() if path.suffix in media.IMAGE_SUFFIXES)

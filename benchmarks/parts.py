@@ -16,11 +16,17 @@ from unittest import mock
 import numpy as np
 from common import processor, write_csv, write_table
 
-from combiner_cli import codec, hierarchy_coding, hierarchy_groups, media, metrics, priors, workers
-from combiner_cli.codec import Settings
-from combiner_cli.hierarchy import PyramidPrior
-from combiner_cli.priors import AnyPrior
-from combiner_cli.signals import Signal
+from combiner_cli.codec import pipeline
+from combiner_cli.codec.pipeline import Settings
+from combiner_cli.families.pyramid import encoder
+from combiner_cli.families.pyramid.prior import PyramidPrior
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
+from combiner_cli.priors.library import AnyPrior
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal
+from combiner_cli.stages import allocation
+from combiner_cli.system import threads
 
 RATES = (0.1, 0.3, 1.0)
 Variant = tuple[str, AnyPrior, str, Callable[[], AbstractContextManager[object]]]
@@ -35,11 +41,11 @@ def main() -> None:
     arguments = parser.parse_args()
     sources = sorted(path for path in arguments.data.iterdir() if path.suffix in media.IMAGE_SUFFIXES)
     images = [media.read_signal(path) for path in sources[: arguments.images]]
-    prior = priors.find(arguments.prior)
+    prior = library.find(arguments.prior)
     if not isinstance(prior, PyramidPrior):
         raise SystemExit(f"{prior.name} is no pyramid")
     rows = []
-    for name, own, method, without in variants(prior, priors.find(arguments.tiles)):
+    for name, own, method, without in variants(prior, library.find(arguments.tiles)):
         for rate in RATES:
             with without():
                 found = [measured(image, own, rate, method) for image in images]
@@ -52,7 +58,7 @@ def main() -> None:
         "What the parts bring",
         f"The first {len(images)} images of a folder that no prior has seen, whole files of exactly the size, "
         f"{prior.name}; PSNR in dB of decoded files and its difference to the program as it is, and seconds to encode "
-        f"an image without start-up, on {processor()} with {workers.count()} thread(s).",
+        f"an image without start-up, on {processor()} with {threads.count()} thread(s).",
         list(lines(rows)),
     )
 
@@ -74,7 +80,7 @@ def likeliest_classes() -> Iterator[None]:
     def likeliest(_energy: np.ndarray, octaves: np.ndarray, _details: int, _kind: int) -> np.ndarray:
         return octaves.argmax(axis=0)
 
-    with mock.patch.object(hierarchy_coding, "best_classes", likeliest):
+    with mock.patch.object(encoder, "best_classes", likeliest):
         yield
 
 
@@ -83,13 +89,13 @@ def narrow_classes() -> Iterator[None]:
     def same(_self: object, _own: object, _chroma: bool, classes: np.ndarray) -> np.ndarray:
         return classes
 
-    with mock.patch.object(hierarchy_coding._Pictured, "_widened", same):
+    with mock.patch.object(encoder._Pictured, "_widened", same):
         yield
 
 
 @contextmanager
 def no_more_groups() -> Iterator[None]:
-    with mock.patch.object(hierarchy_groups, "takes_more", lambda *_: False):
+    with mock.patch.object(allocation, "takes_more", lambda *_: False):
         yield
 
 
@@ -97,9 +103,9 @@ def measured(image: Signal, prior: AnyPrior, rate: float, method: str) -> tuple[
     """PSNR, bits per pixel and seconds of an image."""
     size = round(rate * image.points / 8)
     clock = time.perf_counter()
-    result = codec.encode(image, prior, Settings(size=size, search=method))
+    result = pipeline.encode(image, prior, Settings(size=size, search=method))
     seconds = time.perf_counter() - clock
-    decoded = codec.decode(result.data, lambda _: prior)
+    decoded = pipeline.decode(result.data, lambda _: prior)
     return metrics.psnr(image, decoded), 8 * len(result.data) / image.points, seconds
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from common import processor, write_table
 from speech import first_seconds
 
-from combiner_cli import media
-from combiner_cli.signals import Signal
+from combiner_cli.media import files as media
+from combiner_cli.signals.signal import Signal
 
 
 def main() -> None:

@@ -17,12 +17,12 @@ from itertools import pairwise
 import numpy as np
 from common import write_csv, write_table
 
-from combiner_cli import coder, groups, sampler, search
-from combiner_cli.coder import Chaining
+from combiner_cli.rec import candidates, groups, sampler, search
+from combiner_cli.rec.candidates import Chaining
 
 KEY = 2024
 RATES = (0.25, 0.5, 1.0, 2.0)  # bits per dimension
-LONG = coder.chaining_of(1, long=True)
+LONG = candidates.chaining_of(1, long=True)
 METHODS = {
     "A*, 16 bits": (Chaining(16), "astar"),
     "best, 16 bits": (Chaining(16), "best"),
@@ -133,7 +133,7 @@ def code(
         some = search.Target(target.mean[:, seen], target.deviation[:, seen])
         found = search.search(some, chaining, KEY, indices, method, np.random.default_rng(2))
         indices = np.append(indices, found[:, : last - first], axis=1)
-    rows = np.repeat(coder.table_rows(indices, chaining)[..., None], width, axis=2)
+    rows = np.repeat(candidates.table_rows(indices, chaining)[..., None], width, axis=2)
     reproduction = scale * sampler.normals(rows, np.broadcast_to(np.arange(width), rows.shape), KEY)
     return float(((source - reproduction) ** 2).mean()), chaining.bits / width
 
@@ -151,7 +151,7 @@ def coding_time(kilobits: float, long: bool) -> tuple[float, float]:
     partition = groups.partition(information, count, KEY)
     mean = math.sqrt(0.75) * generator.normal(size=(1, count, partition.width))
     target = search.Target(mean, np.full_like(mean, 0.5))
-    chaining = coder.chaining_of(count, long)
+    chaining = candidates.chaining_of(count, long)
     begin = time.perf_counter()
     search.search(target, chaining, KEY, np.zeros((1, 0), dtype=np.int64), "viterbi", generator)
     seconds = time.perf_counter() - begin
@@ -169,8 +169,8 @@ def speeds() -> None:
             {
                 "kbit": size,
                 "groups": count,
-                "chains": coder.chains_of(count),
-                "memory": coder.chaining_of(count, long).memory,
+                "chains": candidates.chains_of(count),
+                "memory": candidates.chaining_of(count, long).memory,
                 "seconds": round(float(seconds), 2),
                 "peak_mb": round(float(memory)),
             }

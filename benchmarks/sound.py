@@ -26,15 +26,19 @@ from common import RESULTS, at_once, processor, published, read_csv, timed, writ
 from matplotlib import pyplot
 from PIL import Image
 
-from combiner_cli import goals, media, metrics, priors
-from combiner_cli.bench import baselines_sounds, measures
-from combiner_cli.bench.baselines import Options, curve_of, nearest, setting_text
+from combiner_cli.bench import measures
+from combiner_cli.bench.codecs import sounds as baselines_sounds
+from combiner_cli.bench.codecs.baselines import Options, curve_of, nearest, setting_text
 from combiner_cli.bench.curves import LEAST_OVERLAP, LEAST_POINTS, Curve, at_rate, bd_rate
-from combiner_cli.bench.examples import power_levels
 from combiner_cli.bench.measures import Measure
-from combiner_cli.bench.summary import span
-from combiner_cli.bench.tables import Row, signed, text
-from combiner_cli.signals import Signal
+from combiner_cli.bench.report.examples import power_levels
+from combiner_cli.bench.report.summary import span
+from combiner_cli.bench.report.tables import Row, signed, text
+from combiner_cli.codec import goals
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal
 
 Rows = dict[tuple[str, str, str], Row]
 
@@ -232,7 +236,7 @@ def measure_rate(bench: Bench, names: Sequence[str], rate: float, rows: Rows) ->
 def planned_prior(frames: int, channels: int, sample_rate: int, rate: float, name: str | None) -> tuple[str, str]:
     """Name and id of the prior that the command takes for a sound of that size at a rate."""
     blank = Signal("sound", np.zeros((frames, channels), np.float32), sample_rate, 16)
-    prior, _ = goals.plan(blank, goals.Goal(kilobits_per_second=rate), priors.find(name) if name else None)
+    prior, _ = goals.plan(blank, goals.Goal(kilobits_per_second=rate), library.find(name) if name else None)
     return prior.name, f"{prior.id:08x}"
 
 

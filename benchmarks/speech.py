@@ -13,9 +13,9 @@ from pathlib import Path
 
 import sound
 
-from combiner_cli import media
 from combiner_cli.bench import measures
-from combiner_cli.signals import Signal
+from combiner_cli.media import files as media
+from combiner_cli.signals.signal import Signal
 
 FRAMES, RATE = 48000, 16000
 TEST_CLEAN = "librispeech_full_kbps"

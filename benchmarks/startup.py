@@ -65,8 +65,8 @@ def make_inputs(folder: Path) -> None:
     """A picture and a sound, and both coded."""
     import numpy as np
 
-    from combiner_cli import media
-    from combiner_cli.signals import Signal
+    from combiner_cli.media import files as media
+    from combiner_cli.signals.signal import Signal
 
     rows, columns = np.mgrid[:32, :32]
     picture = np.stack([4 * rows + 2 * columns, 7 * columns, 255 - 6 * rows], axis=-1).astype(np.uint8)

@@ -26,9 +26,12 @@ import numpy as np
 from common import RESULTS, processor, write_table
 from coverage_table import FOUNDATIONS, OVERALL, PACKAGE
 
-from combiner_cli import bitstream, codec, media, priors
+from combiner_cli.codec import pipeline
+from combiner_cli.container import bitstream
 from combiner_cli.errors import CombinerError
-from combiner_cli.signals import Signal
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
+from combiner_cli.signals.signal import Signal
 
 TESTS = Path(__file__).parent.parent / "tests"
 GOLDEN = TESTS / "golden"
@@ -111,7 +114,7 @@ def damage() -> list[Row]:
 def refused(data: bytes) -> bool:
     """Whether a file is refused as damaged, which the command line turns into exit code 4."""
     try:
-        codec.decode(data, priors.find_id)
+        pipeline.decode(data, library.find_id)
     except CombinerError as error:
         return error.exit_code == 4
     return False
@@ -119,7 +122,7 @@ def refused(data: bytes) -> bool:
 
 def limits() -> list[Row]:
     """A small file that declares a gigantic image."""
-    header = bitstream.Header(priors.find("photo-6").id, "image", (2**32 - 1, 2**32 - 1), 3, 8, None, noise=20)
+    header = bitstream.Header(library.find("photo-6").id, "image", (2**32 - 1, 2**32 - 1), 3, 8, None, noise=20)
     data = bitstream.pack(header, bytes(2))
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / "x.cmb"
@@ -169,17 +172,17 @@ def combiner(*arguments: object, threads: int = 1) -> dict[str, object]:
 
 def golden() -> list[Row]:
     """Files that earlier programs wrote."""
-    os.environ[priors.SEARCH_VARIABLE] = str(GOLDEN)
+    os.environ[library.SEARCH_VARIABLE] = str(GOLDEN)
     latents = json.loads((GOLDEN / "latents.json").read_text())
     samples = json.loads((GOLDEN / "digests.json").read_text())
     counts = Counter[str]()
     for name, expected in latents.items():
         data = (GOLDEN / f"{name}.cmb").read_bytes()
-        prior = priors.find_id(bitstream.unpack(data)[0].prior_id)
-        found = np.concatenate(codec.read(data, prior).z).astype("<f4")
+        prior = library.find_id(bitstream.unpack(data)[0].prior_id)
+        found = np.concatenate(pipeline.read(data, prior).z).astype("<f4")
         counts["latents"] += hashlib.sha256(found.tobytes()).hexdigest() == expected
         if name in samples:
-            decoded = codec.decode(data, priors.find_id).samples
+            decoded = pipeline.decode(data, library.find_id).samples
             little = decoded.astype(decoded.dtype.newbyteorder("<"))
             counts["samples"] += hashlib.sha256(little.tobytes()).hexdigest() == samples[name]["sha256"]
     text = f"latents of {counts['latents']} of {len(latents)}, samples of {counts['samples']} of {len(samples)}"

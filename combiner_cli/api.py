@@ -16,15 +16,18 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from . import codec, files, goals, media, priors
-from . import inspection as _inspection
-from .codec import EncodeResult
+from .codec import goals, pipeline
+from .codec import inspection as _inspection
+from .codec.goals import Goal
+from .codec.inspection import Inspection
+from .codec.pipeline import EncodeResult
 from .errors import CombinerError, UsageError
-from .goals import Goal
-from .inspection import Inspection
-from .metrics import psnr, signal_to_noise
-from .priors import AnyPrior
-from .signals import Signal
+from .media import files as media
+from .priors import library
+from .priors.library import AnyPrior
+from .signals.metrics import psnr, signal_to_noise
+from .signals.signal import Signal
+from .system import files
 
 __all__ = [
     "CombinerError",
@@ -44,7 +47,7 @@ __all__ = [
 
 
 def read(path: str | os.PathLike[str]) -> Signal:
-    """The image or the sound in a file, as :func:`combiner_cli.media.read_signal` reads it.
+    """The image or the sound in a file, as :func:`combiner_cli.media.files.read_signal` reads it.
 
     Raises:
         CombinerError: it cannot be read, or holds what a signal cannot hold without loss.
@@ -103,9 +106,9 @@ def encode(
     if not 1 <= effort <= 9:
         raise UsageError(f"an effort is from 1 to 9, not {effort}")
     goal = Goal(quality, size, bits_per_pixel, kilobits_per_second, psnr, snr)
-    named = priors.find(prior) if isinstance(prior, str) else prior
+    named = library.find(prior) if isinstance(prior, str) else prior
     chosen, settings = goals.plan(signal, goal, named)
-    return codec.encode(signal, chosen, replace(settings, effort=effort, device=device, seed=seed))
+    return pipeline.encode(signal, chosen, replace(settings, effort=effort, device=device, seed=seed))
 
 
 def decode(
@@ -128,8 +131,8 @@ def decode(
     Raises:
         CombinerError: the file is damaged, of an unknown version or over the limit, or its prior is missing.
     """
-    named = priors.find(prior) if isinstance(prior, str) else prior
-    return codec.decode(data, lambda prior_id: named or priors.find_id(prior_id), scale, most_points, size)
+    named = library.find(prior) if isinstance(prior, str) else prior
+    return pipeline.decode(data, lambda prior_id: named or library.find_id(prior_id), scale, most_points, size)
 
 
 def inspect(data: bytes) -> Inspection:
@@ -138,7 +141,7 @@ def inspect(data: bytes) -> Inspection:
     Raises:
         CombinerError: the file is damaged, or of an unknown version.
     """
-    return _inspection.inspect(data, priors.find_id)
+    return _inspection.inspect(data, library.find_id)
 
 
 def find_prior(name_or_file: str) -> AnyPrior:
@@ -147,9 +150,9 @@ def find_prior(name_or_file: str) -> AnyPrior:
     Raises:
         CombinerError: there is none, or it is damaged.
     """
-    return priors.find(name_or_file)
+    return library.find(name_or_file)
 
 
-def list_priors() -> list[priors.Entry]:
+def list_priors() -> list[library.Entry]:
     """The installed priors, in the order in which they are looked for."""
-    return list(priors.entries())
+    return list(library.entries())

@@ -20,10 +20,12 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, ImageFile
 
-from . import api, bitstream, media, metadata
+from . import api
+from .container import bitstream, metadata
+from .container.metadata import Metadata
 from .errors import CombinerError
-from .metadata import Metadata
-from .signals import Signal
+from .media import files as media
+from .signals.signal import Signal
 
 FORMAT = "CMB"
 _OPTIONS = ("quality", "size", "bits_per_pixel", "psnr", "effort", "prior", "device", "seed")

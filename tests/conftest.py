@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from combiner_cli import learn, learn_mixture, learn_recordings, learner, priors
-from combiner_cli.models.linear import Linear
-from combiner_cli.models.siren import Siren
-from combiner_cli.posterior import Descent
-from combiner_cli.signals import Signal, split, tiling, to_values
+from combiner_cli.families.lapped import learning as learn_recordings
+from combiner_cli.families.linear import learning as learn_mixture
+from combiner_cli.families.linear.network import Linear
+from combiner_cli.families.siren import learning as learn
+from combiner_cli.families.siren.network import Siren
+from combiner_cli.families.siren.posterior import Descent
+from combiner_cli.learning import trainer
+from combiner_cli.priors import library
+from combiner_cli.signals.signal import Signal, split, tiling, to_values
 
 torch.set_num_threads(1)  # the tests' networks are too small for two
 
@@ -27,7 +31,7 @@ def tiny_prior(kind="image", group_bits=16, bits=2.0, extent=None, name="tiny"):
     mean = generator.uniform(-bounds, bounds).astype(np.float32)
     information = np.full(network.latents, round(bits * 256), dtype=np.int32)
     information[::7] = 0
-    return priors.Prior(name, kind, network, mean, bounds.astype(np.float32), information, group_bits, 1e-4)
+    return library.Prior(name, kind, network, mean, bounds.astype(np.float32), information, group_bits, 1e-4)
 
 
 def smooth_image(height, width, channels=3, depth=8, seed=0):
@@ -109,8 +113,8 @@ def recordings_of_tones(count, seed=0):
 def tiny_lapped():
     """A small lapped prior for pairs, learned once from tones, in great haste."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learner, "_LEARNING_RATE", 0.02)
-        patch.setattr(learner, "_WARM_UP", 5)
+        patch.setattr(trainer, "_LEARNING_RATE", 0.02)
+        patch.setattr(trainer, "_WARM_UP", 5)
         return learn_recordings.learn(lapped_plan(), recordings_of_tones(6), recordings_of_tones(2, 50)).prior
 
 
@@ -134,7 +138,7 @@ def mixed_priors(tmp_path_factory):
     """A folder with files of a small mixture prior for images and of one for sounds."""
     folder = tmp_path_factory.mktemp("mixed")
     for kind in ("image", "sound"):
-        priors.save(tiny_mixture(kind), folder / f"{kind}.safetensors")
+        library.save(tiny_mixture(kind), folder / f"{kind}.safetensors")
     return folder
 
 
@@ -144,6 +148,6 @@ def prior_folder(tmp_path, monkeypatch):
     folder = tmp_path / "priors"
     folder.mkdir()
     for kind in ("image", "sound"):
-        priors.save(tiny_prior(kind, name=f"tiny-{kind}"), folder / f"tiny-{kind}.safetensors")
+        library.save(tiny_prior(kind, name=f"tiny-{kind}"), folder / f"tiny-{kind}.safetensors")
     monkeypatch.setenv("COMBINER_PRIORS", str(folder))
     return folder

@@ -13,12 +13,13 @@ import test_pyramid_format
 from conftest import tiny_mixture, tiny_prior
 from threadpoolctl import threadpool_limits
 
-from combiner_cli import bitstream, mixtures
-from combiner_cli.bitstream import Header
-from combiner_cli.covariances import CovariancePrior
-from combiner_cli.mixtures import MixturePrior
-from combiner_cli.priors import Prior
-from combiner_cli.recordings import LappedPrior
+from combiner_cli.container import bitstream
+from combiner_cli.container.bitstream import Header
+from combiner_cli.families.lapped.prior import LappedPrior
+from combiner_cli.families.linear import mixtures
+from combiner_cli.families.linear.mixtures import MixturePrior
+from combiner_cli.families.siren.covariances import CovariancePrior
+from combiner_cli.priors.library import Prior
 
 MOST_SIDE = 40  # samples of a random image's side
 MOST_LENGTH = 1200  # of a random sound

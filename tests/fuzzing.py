@@ -37,9 +37,14 @@ from hostile_metadata import packed_metadata, wrapped
 from mutations import NUMBERS, mutated
 from threadpoolctl import threadpool_limits
 
-from combiner_cli import batch, bitstream, codec, image_files, inspection, media, metadata, priors, sound_files
-from combiner_cli.commands import info
+from combiner_cli.batch import work
+from combiner_cli.cli.commands import info
+from combiner_cli.codec import inspection, pipeline
+from combiner_cli.container import bitstream, metadata
 from combiner_cli.errors import CombinerError, InputError, PriorError
+from combiner_cli.media import files as media
+from combiner_cli.media import images, sounds
+from combiner_cli.priors import library
 
 GOLDEN = Path(__file__).parent / "golden"
 # Cases that are counted, and written down, together.
@@ -131,7 +136,7 @@ def _decoded(data: bytes, prior, scale: int, ignore: bool) -> None:
         return prior
 
     header, _ = bitstream.unpack(data, ignore)
-    signal_ = codec.decode(data, find, scale, MOST_POINTS, ignore_checksum=ignore)
+    signal_ = pipeline.decode(data, find, scale, MOST_POINTS, ignore_checksum=ignore)
     wanted = (*(length * scale for length in header.shape), header.channels)
     if signal_.samples.shape != wanted:
         raise AssertionError(f"{signal_.samples.shape} came instead of {wanted}")
@@ -164,8 +169,8 @@ def metadata_case(number: int) -> str:
         data = bitstream.with_metadata(data, packed)
     else:
         data = wrapped(data, packed, dice, outer=dice.random() < 0.9)
-    formats = image_files.FORMATS if prior.kind == "image" else sound_files.FORMATS
-    request = batch.Decoding(
+    formats = images.FORMATS if prior.kind == "image" else sounds.FORMATS
+    request = work.Decoding(
         scale=dice.choice((1, 1, 1, 2)),
         rate=dice.choice((None, None, 8000, 44100)) if prior.kind == "sound" else None,
         most_points=MOST_POINTS,
@@ -173,10 +178,10 @@ def metadata_case(number: int) -> str:
         strip=dice.random() < 0.2,
     )
     suffix = dice.choice(sorted(formats))
-    return _outcome(lambda: shown_and_written(data, prior, batch.Job(Path("x.cmb"), Path(f"x{suffix}")), request))
+    return _outcome(lambda: shown_and_written(data, prior, work.Job(Path("x.cmb"), Path(f"x{suffix}")), request))
 
 
-def shown_and_written(data: bytes, prior, job: batch.Job, request: batch.Decoding) -> None:
+def shown_and_written(data: bytes, prior, job: work.Job, request: work.Decoding) -> None:
     """What ``info`` and ``decode`` do with a file, and whether what they say and write can be read."""
 
     def find(prior_id: int):
@@ -188,7 +193,7 @@ def shown_and_written(data: bytes, prior, job: batch.Job, request: batch.Decodin
         found = inspection.inspect(data, find)
         _check_line(*info._text(job.source, found).split("\n"))
         json.loads(json.dumps(info._facts(job.source, found)))
-    done = batch.decode_one(job, data, request, batch.Library(lambda _: prior, find))
+    done = work.decode_one(job, data, request, work.Library(lambda _: prior, find))
     _check_line(*done.notes)
     notes: list[str] = []
     try:
@@ -228,15 +233,15 @@ def prior_data(number: int) -> bytes:
 
 
 def _loaded_and_used(data: bytes, number: int) -> None:
-    with tempfile.NamedTemporaryFile(suffix=priors.SUFFIX, dir=_folder()) as file:
+    with tempfile.NamedTemporaryFile(suffix=library.SUFFIX, dir=_folder()) as file:
         file.write(data)
         file.flush()
-        prior = priors.load(Path(file.name))
+        prior = library.load(Path(file.name))
     content = packed_file(prior, number)
     header, _ = bitstream.unpack(content)
     if prior.tiling(header.shape, header.channels).tiles > 10000:
         return  # tiles of one sample: a matter of patience
-    codec.decode(content, lambda _: prior, 1, MOST_POINTS)
+    pipeline.decode(content, lambda _: prior, 1, MOST_POINTS)
 
 
 def _random_header(dice: random.Random) -> bytes:
@@ -303,7 +308,7 @@ def _with_changed_json(data: bytes, dice: random.Random) -> bytes:
             _disturb(configuration, dice)
         metadata["configuration"] = json.dumps(configuration)
     elif dice.random() < 0.5:
-        odd = (dice.choice(priors.FORMATS), "combiner-prior-9", "", "[" * 2000, '{"kind": "image"}', "1e999", "\0")
+        odd = (dice.choice(library.FORMATS), "combiner-prior-9", "", "[" * 2000, '{"kind": "image"}', "1e999", "\0")
         metadata[dice.choice(("format", "configuration", "name", "id"))] = dice.choice(odd)
     else:
         _disturb(header, dice)
@@ -397,8 +402,8 @@ def _stored_priors() -> list[bytes]:
     if "priors" not in _made:
         _made["priors"] = []
         for prior in tiny_priors().values():
-            with tempfile.NamedTemporaryFile(suffix=priors.SUFFIX) as file:
-                priors.save(prior, Path(file.name))
+            with tempfile.NamedTemporaryFile(suffix=library.SUFFIX) as file:
+                library.save(prior, Path(file.name))
                 _made["priors"].append(Path(file.name).read_bytes())
     return _made["priors"]
 

@@ -12,8 +12,8 @@ from mutations import NUMBERS, mutated
 from PIL import Image, ImageCms
 from test_media import cmyk_profile, gamma_curve, grey_profile, rgb_profile, srgb_curve
 
-from combiner_cli import bitstream
-from combiner_cli.metadata import TAGS
+from combiner_cli.container import bitstream
+from combiner_cli.container.metadata import TAGS
 
 _WRAPPER = len(bitstream.MAGIC) + 7  # bytes of the longest magic and header of a file of version 4
 # Orientation, descriptions, resolution, places of samples, thumbnail, XMP, profile, and directories of EXIF.

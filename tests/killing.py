@@ -22,7 +22,7 @@ from pathlib import Path
 from conftest import smooth_image
 from safetensors import SafetensorError, safe_open
 
-from combiner_cli import media
+from combiner_cli.media import files as media
 
 SEED = 20
 

@@ -10,7 +10,8 @@ import pytest
 from conftest import smooth_image, tone
 
 import combiner_cli
-from combiner_cli import api, metrics
+from combiner_cli import api
+from combiner_cli.signals import metrics
 
 ROOT = Path(__file__).parent.parent
 

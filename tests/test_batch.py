@@ -15,9 +15,14 @@ import pytest
 from click.testing import CliRunner
 from conftest import smooth_image, tiny_mixture, tiny_prior, tone
 
-from combiner_cli import batch, codec, media, priors, processes, search
-from combiner_cli.batch import Decoding, Encoding, Failure, Job, Places
-from combiner_cli.cli import main
+from combiner_cli.batch import work
+from combiner_cli.batch.work import Decoding, Encoding, Failure, Job, Places
+from combiner_cli.cli.main import main
+from combiner_cli.codec import pipeline
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
+from combiner_cli.rec import search
+from combiner_cli.system import processes
 
 LONG_AGO = 1_000_000_000  # a second of 2001
 PRIOR = ("--prior", "mixed-image", "--size", "70", "-e", "1")
@@ -26,7 +31,7 @@ PRIOR = ("--prior", "mixed-image", "--size", "70", "-e", "1")
 @pytest.fixture
 def pictures(tmp_path, prior_folder, monkeypatch):
     """A folder with nine pictures, one file that is none, and a fast prior."""
-    priors.save(tiny_mixture(), prior_folder / "mixed-image.safetensors")
+    library.save(tiny_mixture(), prior_folder / "mixed-image.safetensors")
     monkeypatch.chdir(tmp_path)
     folder = Path("pictures")
     (folder / "a" / "b").mkdir(parents=True)
@@ -154,7 +159,7 @@ def test_inputs_that_would_become_one_file_are_refused_before_any_work(pictures)
 
 
 def test_an_image_and_a_sound_of_one_name_do_not_collide_when_they_are_decoded(pictures, prior_folder):
-    priors.save(tiny_mixture("sound"), prior_folder / "mixed-sound.safetensors")
+    library.save(tiny_mixture("sound"), prior_folder / "mixed-sound.safetensors")
     media.write_signal(tone(500), pictures / "0.wav")
     run("encode", pictures / "0.png", "-o", "0.cmb", *PRIOR)
     Path("sounds").mkdir()
@@ -244,7 +249,7 @@ def test_hidden_files_and_links_in_a_circle(pictures):
     (pictures / "a" / "linked").symlink_to(elsewhere.resolve())
     (pictures / "gone.png").symlink_to("nowhere")
     os.mkfifo(pictures / "pipe.png")
-    found, failures = batch.find([pictures], Places(recursive=True), media.IMAGE_SUFFIXES)
+    found, failures = work.find([pictures], Places(recursive=True), media.IMAGE_SUFFIXES)
     names = [str(one.source.relative_to(pictures)) for one in found]
     assert names == sorted(names)
     expected = {"0.png", "1.png", "2.png", "7.png", "8.png", "a/3.png", "a/4.png", "a/b/5.png", "a/b/6.PNG"}
@@ -290,19 +295,19 @@ def test_an_unexpected_error_is_that_of_one_file(pictures, monkeypatch):
 
 def test_small_signals_of_one_kind_are_encoded_together_with_the_same_bytes(pictures, monkeypatch):
     sizes = []
-    original = codec.encode_batch
+    original = pipeline.encode_batch
 
     def spy(signals, *more):
         sizes.append(len(signals))
         return original(signals, *more)
 
-    monkeypatch.setattr(codec, "encode_batch", spy)
+    monkeypatch.setattr(pipeline, "encode_batch", spy)
     run("encode", "-r", pictures, "-d", "coded", *PRIOR)
     assert sorted(sizes) == [1, 8]
     for name in CODED:
         suffix = ".PNG" if name == "a/b/6.cmb" else ".png"
         signal = media.read_signal((pictures / name).with_suffix(suffix))
-        settings = codec.Settings(size=70, effort=1)
+        settings = pipeline.Settings(size=70, effort=1)
         assert (Path("coded") / name).read_bytes() == original([signal], tiny_mixture(), settings)[0].data
 
 
@@ -310,24 +315,24 @@ def test_one_that_fails_does_not_keep_those_beside_it_from_being_encoded(monkeyp
     jobs = [Job(Path(f"{n}"), Path(f"{n}.cmb")) for n in range(5)]
     images = {b"%d" % n: smooth_image(8, 8, seed=n) for n in range(5)}
     bad = images[b"2"]
-    original = codec.encode_batch
+    original = pipeline.encode_batch
 
     def fail(signals, *more):
         if any(signal is bad for signal in signals):
             raise ZeroDivisionError
         return original(signals, *more)
 
-    monkeypatch.setattr(codec, "encode_batch", fail)
+    monkeypatch.setattr(pipeline, "encode_batch", fail)
     monkeypatch.setattr(media, "read_signal_bytes", lambda data, path, note: images[data])
-    known = batch.Library(lambda _: tiny_mixture(), lambda _: tiny_mixture())
-    results = dict(batch.convert(jobs, Encoding(prior="mixed"), known, lambda job: str(job.source).encode()))
+    known = work.Library(lambda _: tiny_mixture(), lambda _: tiny_mixture())
+    results = dict(work.convert(jobs, Encoding(prior="mixed"), known, lambda job: str(job.source).encode()))
     assert [isinstance(results[job], Failure) for job in jobs] == [False, False, True, False, False]
 
 
 def test_what_goes_together_is_bounded():
     def most(prior, image, **changed):
-        settings = replace(codec.Settings(device="cpu"), **changed)
-        return batch._most_together(batch._Planned(Job(Path("x"), Path("y")), image, b"", prior, settings, 1, 0.0, ()))
+        settings = replace(pipeline.Settings(device="cpu"), **changed)
+        return work._most_together(work._Planned(Job(Path("x"), Path("y")), image, b"", prior, settings, 1, 0.0, ()))
 
     mixture, network = tiny_mixture(), tiny_prior()
     assert most(mixture, smooth_image(8, 8)) == 32
@@ -343,12 +348,12 @@ def test_what_goes_together_is_bounded():
 def test_windows_hold_all_jobs_once():
     jobs = [Job(Path(f"{n}"), Path(f"{n}.cmb"), 10**6 if n % 10 == 3 else 100) for n in range(100)]
     for workers in (1, 2, 7):
-        parts = list(batch.windows(jobs, Encoding(), workers))
+        parts = list(work.windows(jobs, Encoding(), workers))
         assert {job for part in parts for job in part} == set(jobs)
         assert sum(map(len, parts)) == 100
         assert all(len(part) == 1 for part in parts if part[0].size > 100)
         assert max(map(len, parts)) <= 32
-    assert all(len(part) == 1 for part in batch.windows(jobs, Decoding(), 2))
+    assert all(len(part) == 1 for part in work.windows(jobs, Decoding(), 2))
 
 
 # ---- processes -------------------------------------------------------------------------------------------------------
@@ -403,7 +408,7 @@ SLOW = ("--prior", "mixed-image", "-e", "9")
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_an_interrupted_batch_keeps_what_is_finished_and_leaves_nothing_else(tmp_path, prior_folder, jobs):
-    priors.save(tiny_mixture(), prior_folder / "mixed-image.safetensors")
+    library.save(tiny_mixture(), prior_folder / "mixed-image.safetensors")
     folder = tmp_path / "pictures"
     folder.mkdir()
     media.write_signal(smooth_image(9, 9), folder / "0.png")
@@ -423,16 +428,16 @@ def test_an_interrupted_batch_keeps_what_is_finished_and_leaves_nothing_else(tmp
     assert process.returncode == -signals_of_the_system.SIGINT
     assert errors == "combiner: interrupted\n"
     assert files_in(tmp_path / "coded") == ["0.cmb"]
-    assert codec.decode((tmp_path / "coded" / "0.cmb").read_bytes(), priors.find_id).shape == (9, 9)
+    assert pipeline.decode((tmp_path / "coded" / "0.cmb").read_bytes(), library.find_id).shape == (9, 9)
 
 
 def test_another_prior_is_made_room_for(monkeypatch):
     """Candidates of a prior are kept for its next signal, and not beside those of the next prior."""
     forgotten = []
     monkeypatch.setattr(search, "forget", lambda: forgotten.append(len(forgotten)))
-    batch._make_room_for.cache_clear()
+    work._make_room_for.cache_clear()
     for prior in (1, 1, 2, 2, 1):
-        batch._make_room_for(prior)
+        work._make_room_for(prior)
     assert len(forgotten) == 3
     search._features(8, 1)
     monkeypatch.undo()

@@ -13,11 +13,17 @@ from conftest import smooth_image, tone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combiner_cli import __version__, codec, media, metrics, priors
-from combiner_cli.bench import baselines, baselines_images, curves, measures, plots, report, summary, sweep, tables
-from combiner_cli.cli import main
+from combiner_cli import __version__
+from combiner_cli.bench import curves, measures, sweep
+from combiner_cli.bench.codecs import baselines, images
+from combiner_cli.bench.report import page, plots, summary, tables
+from combiner_cli.cli.main import main
+from combiner_cli.codec import pipeline
 from combiner_cli.errors import InputError, OutputError
-from combiner_cli.signals import Signal
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal
 
 NASTY = '<img src=x onerror="alert(1)"> & co.png'
 RATES = ("--rates", "0.45,0.6,0.8,1")
@@ -83,14 +89,14 @@ def test_every_row_is_a_file_that_decodes_to_what_was_measured(pictures, tmp_pat
     rows = rows_in(tmp_path / "out")
     # four rates, and every other setting of the two ways of JPEG
     assert len(rows) == 2 * (4 + 7 + 6)
-    prior = priors.load(mixed_priors / "image.safetensors")
+    prior = library.load(mixed_priors / "image.safetensors")
     coded = {path.stat().st_size: path for path in (tmp_path / "out" / "files").glob("*.cmb")}
     own = [row for row in rows if row["codec"] == "combiner -e 1"]
     assert {row["setting"] for row in own} == {"bpp=0.45", "bpp=0.6", "bpp=0.8", "bpp=1"}
     for row in own:
         original = media.read_signal(tmp_path / "pictures" / row["file"])
         data = coded[int(row["bytes"])].read_bytes()
-        decoded = codec.decode(data, lambda _: prior)
+        decoded = pipeline.decode(data, lambda _: prior)
         assert float(row["bpp"]) == pytest.approx(8 * len(data) / original.points, abs=1e-6)
         assert float(row["psnr"]) == pytest.approx(metrics.psnr(original, decoded), abs=1e-5)
         assert float(row["bpp"]) <= float(row["setting"].removeprefix("bpp="))
@@ -103,7 +109,7 @@ def test_every_row_is_a_file_that_decodes_to_what_was_measured(pictures, tmp_pat
             options = {"format": "JPEG", "optimize": True, "subsampling": "4:4:4"}
             options["quality"] = int(row["setting"].split("quality=")[1])
             original = media.read_signal(tmp_path / "pictures" / row["file"])
-            again = baselines_images.code(original, options)
+            again = images.code(original, options)
             assert len(again.data) == int(row["bytes"])
             assert metrics.psnr(original, again.decoded) == pytest.approx(float(row["psnr"]), abs=1e-5)
 
@@ -464,10 +470,10 @@ def test_published_files_that_are_none(tmp_path, text, message):
 # Other codecs of images
 
 
-@pytest.mark.parametrize("name", baselines_images.codecs())
+@pytest.mark.parametrize("name", images.codecs())
 @pytest.mark.parametrize("channels", [1, 3])
 def test_codecs_of_images_keep_size_and_colours_and_their_settings_rise(name, channels):
-    codec_ = baselines_images.codecs()[name]
+    codec_ = images.codecs()[name]
     noise = np.random.default_rng(0).integers(0, 60, (64, 48, channels))
     original = Signal("image", np.clip(smooth_image(64, 48, channels).samples + noise - 30, 0, 255).astype(np.uint8))
     for ways in codec_.ways.values():
@@ -479,7 +485,7 @@ def test_codecs_of_images_keep_size_and_colours_and_their_settings_rise(name, ch
 
 
 def test_the_nearest_size_is_found():
-    codec_ = baselines_images.codecs()["jpeg"]
+    codec_ = images.codecs()["jpeg"]
     original = smooth_image(200, 220)
     sizes = [len(codec_.encode(original, options).data) for options in codec_.fine]
     wanted = 4000
@@ -557,4 +563,4 @@ def test_infinite_quality_is_no_point_and_no_number_of_json():
     found = summary.summarise("image", rows, 1, whole, ["combiner"], [], {})
     assert found.curves(measures.PSNR) == {"combiner": [(1, 30)]}
     assert summary.compressai(found, "combiner", "")["results"]["psnr-rgb"] == [30, None]
-    assert report.table_of_points(found, others=True).rows[1][3] == "inf"
+    assert page.table_of_points(found, others=True).rows[1][3] == "inf"

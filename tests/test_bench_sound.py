@@ -9,23 +9,24 @@ from conftest import tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from combiner_cli import metrics
-from combiner_cli.bench import baselines_sounds, measures
-from combiner_cli.bench.baselines import curve_of
-from combiner_cli.signals import Signal
+from combiner_cli.bench import measures
+from combiner_cli.bench.codecs import sounds
+from combiner_cli.bench.codecs.baselines import curve_of
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal
 
 
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 5000),
     st.integers(1, 2),
-    st.integers(-baselines_sounds.MOST_DELAY, baselines_sounds.MOST_DELAY),
+    st.integers(-sounds.MOST_DELAY, sounds.MOST_DELAY),
     st.floats(0.2, 1),
 )
 def test_any_delay_is_undone(frames, channels, delay, gain):
     original = np.random.default_rng(frames).uniform(-1, 1, (frames, channels)).astype(np.float32)
     late = np.concatenate([np.zeros((max(delay, 0), channels), np.float32), original[max(-delay, 0) :]])
-    aligned = baselines_sounds.align(original, np.float32(gain) * late)
+    aligned = sounds.align(original, np.float32(gain) * late)
     missing = min(max(-delay, 0), frames)  # what the decoder did not return at the beginning
     expected = np.float32(gain) * original
     expected[:missing] = 0
@@ -40,7 +41,7 @@ def test_any_delay_is_undone(frames, channels, delay, gain):
 def test_the_channels_of_a_sound_are_shifted_alike():
     original = np.random.default_rng(0).uniform(-1, 1, (4000, 2)).astype(np.float32)
     decoded = np.column_stack([np.roll(original[:, 0], 700), 0.5 * np.roll(original[:, 1], 90)])
-    aligned = baselines_sounds.align(original, decoded)
+    aligned = sounds.align(original, decoded)
     assert np.array_equal(aligned[:3000, 0], original[:3000, 0])
     assert np.allclose(aligned[1000:3000, 1], 0.5 * np.roll(original[:, 1], 90 - 700)[1000:3000])
 
@@ -53,8 +54,8 @@ def page(lengths, flags=0):
 def test_packets_of_ogg_may_go_on_over_pages():
     data = page([30], 2) + page([255, 10, 40, 255]) + page([255, 3, 7], 4)
     # packets of 30, 265, 40, 513 and 7 bytes
-    assert baselines_sounds.ogg_packet_bytes(data, 0) == 30 + 265 + 40 + 513 + 7
-    assert baselines_sounds.ogg_packet_bytes(data, 3) == 513 + 7
+    assert sounds.ogg_packet_bytes(data, 0) == 30 + 265 + 40 + 513 + 7
+    assert sounds.ogg_packet_bytes(data, 3) == 513 + 7
 
 
 @pytest.mark.parametrize(("subtype", "around"), [("VORBIS", 3000), ("OPUS", 500)])
@@ -63,13 +64,13 @@ def test_packets_are_most_of_a_long_file(subtype, around):
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (160000, 1))
     soundfile.write(buffer, noise, 16000, subtype, format="OGG")
     size = len(buffer.getvalue())
-    packets = baselines_sounds.ogg_packet_bytes(buffer.getvalue(), baselines_sounds.OGG_HEADERS[subtype])
+    packets = sounds.ogg_packet_bytes(buffer.getvalue(), sounds.OGG_HEADERS[subtype])
     assert 0.95 * (size - around) < packets < size - around
 
 
 def test_a_codec_keeps_length_rate_and_channels_even_where_it_is_resampled():
     original = tone(20000, 2, 44100)
-    for codec in baselines_sounds.codecs().values():
+    for codec in sounds.codecs().values():
         for title, ways in codec.ways.items():
             coded = codec.encode(original, ways[-1])
             decoded = coded.decoded

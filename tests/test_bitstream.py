@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combiner_cli import bitstream, groups, metadata, mixtures
-from combiner_cli.bitstream import Header
+from combiner_cli.container import bitstream, metadata
+from combiner_cli.container.bitstream import Header
 from combiner_cli.errors import DamagedFileError, UnsupportedVersionError
-from combiner_cli.neighbourhood import phase_tiles
+from combiner_cli.families.linear import mixtures
+from combiner_cli.families.linear.neighbourhood import phase_tiles
+from combiner_cli.rec import groups
 
 IMAGES = st.builds(
     lambda prior, height, width, channels, depth, groups: Header(

@@ -19,15 +19,20 @@ from conftest import smooth_image, tiny_mixture, tone
 from PIL import Image
 from safetensors import safe_open
 
-from combiner_cli import __version__, bitstream, codec, media, metrics, priors
-from combiner_cli.cli import main
-from combiner_cli.refine import Schedule
+from combiner_cli import __version__
+from combiner_cli.cli.main import main
+from combiner_cli.codec import pipeline
+from combiner_cli.container import bitstream
+from combiner_cli.families.siren.refinement import Schedule
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
+from combiner_cli.signals import metrics
 
 
 @pytest.fixture
 def quick(monkeypatch, prior_folder, tmp_path):
     """Short schedules, tiny priors, and a folder to work in."""
-    monkeypatch.setattr(codec, "default_schedule", lambda points: Schedule(30, 4, 3))
+    monkeypatch.setattr(pipeline, "default_schedule", lambda points: Schedule(30, 4, 3))
     monkeypatch.chdir(tmp_path)
     media.write_signal(smooth_image(11, 13), tmp_path / "photo.png")
     media.write_signal(tone(500), tmp_path / "voice.wav")
@@ -114,7 +119,7 @@ def test_the_shipped_priors_are_used_by_default(quick):
 
 def test_info(quick):
     encode("photo.png", "photo.cmb")
-    prior = priors.find("tiny-image")
+    prior = library.find("tiny-image")
     done = run("info", "photo.cmb")
     assert done.exit_code == 0
     assert "13x11 RGB" in done.stdout
@@ -188,7 +193,7 @@ def test_a_prior_of_the_wrong_kind(quick):
 
 def test_a_missing_prior_is_named_by_its_id(quick):
     encode("photo.png", "photo.cmb")
-    prior = priors.find("tiny-image")
+    prior = library.find("tiny-image")
     (quick / "priors" / "tiny-image.safetensors").unlink()
     refused(run("decode", "photo.cmb", "-o", "back.png"), 6, f"{prior.id:08x}")
     assert "back.png" not in left_in(quick)
@@ -212,7 +217,7 @@ def test_an_unknown_version(quick):
 
 
 def test_a_header_that_declares_a_gigantic_image(quick):
-    header = bitstream.Header(priors.find("tiny-image").id, "image", (2**31, 2**31), 3, 8, None, (1,))
+    header = bitstream.Header(library.find("tiny-image").id, "image", (2**31, 2**31), 3, 8, None, (1,))
     (quick / "huge.cmb").write_bytes(bitstream.pack(header, bytes(2)))
     refused(run("decode", "huge.cmb"), 9, "--max-pixels")
     assert "huge.png" not in left_in(quick)
@@ -254,7 +259,7 @@ def test_too_little_memory_is_one_line(quick, monkeypatch):
     def fail(*arguments):
         raise MemoryError
 
-    monkeypatch.setattr(codec, "decode", fail)
+    monkeypatch.setattr(pipeline, "decode", fail)
     refused(run("decode", "photo.cmb", "-o", "back.png"), 9, "not enough memory")
     assert "back.png" not in left_in(quick)
 
@@ -320,7 +325,7 @@ def test_learn_prior_writes_a_prior_and_its_card(tmp_path, dataset, monkeypatch)
     target = tmp_path / "mine.safetensors"
     done = run("learn-prior", dataset, "-o", target, "--rate", "2", *LEARN)
     assert done.exit_code == 0, done.output
-    prior = priors.load(target)
+    prior = library.load(target)
     assert prior.network.extent == (8, 8)
     card = (tmp_path / "mine.md").read_text()
     assert f"{prior.id:08x}" in card
@@ -328,7 +333,7 @@ def test_learn_prior_writes_a_prior_and_its_card(tmp_path, dataset, monkeypatch)
     assert str(tmp_path) not in card.replace("DATASET", "")[: card.index("Command")]
     assert left_in(tmp_path) == ["mine.md", "mine.safetensors", "mine.svg", "pictures"]
     refused(run("learn-prior", dataset, "-o", target, *LEARN), 7, "-f")
-    monkeypatch.setattr(codec, "default_schedule", lambda points: Schedule(30, 4, 3))
+    monkeypatch.setattr(pipeline, "default_schedule", lambda points: Schedule(30, 4, 3))
     assert run("encode", dataset / "0.png", "-o", tmp_path / "0.cmb", "--prior", target).exit_code == 0
 
 
@@ -339,7 +344,7 @@ def test_learn_prior_from_sounds_and_from_an_array(tmp_path):
         media.write_signal(tone(300, seed=n), folder / f"{n}.flac")
     options = ("--tile", "64", *LEARN[2:])
     assert run("learn-prior", folder, "-o", tmp_path / "s.safetensors", *options).exit_code == 0
-    assert priors.load(tmp_path / "s.safetensors").kind == "sound"
+    assert library.load(tmp_path / "s.safetensors").kind == "sound"
     images = np.stack([smooth_image(8, 8, seed=n).samples for n in range(10)])
     np.savez(tmp_path / "images.npz", train=images, test=images[:2], labels=np.zeros(3))
     assert run("learn-prior", tmp_path / "images.npz", "-o", tmp_path / "i.safetensors", *LEARN).exit_code == 0
@@ -384,7 +389,7 @@ def test_learn_prior_learns_a_pyramid_and_goes_on_from_it(tmp_path, dataset):
     assert done.exit_code == 0, done.output
     done = run("learn-prior", dataset, "-o", second, "--start", first, *common)
     assert done.exit_code == 0, done.output
-    start, prior = priors.load(first), priors.load(second)
+    start, prior = library.load(first), library.load(second)
     assert start.id != prior.id and start.parts_from == prior.parts_from > 0
     card = second.with_suffix(".md").read_text()
     assert f"on from the prior {start.id:08x}" in card and f"id `{prior.id:08x}`" in card
@@ -403,7 +408,7 @@ def test_learn_prior_learns_a_lapped_prior_and_goes_on_from_it(tmp_path, quick):
     assert done.exit_code == 0, done.output
     done = run("learn-prior", source, "-o", second, "--start", first, *common)
     assert done.exit_code == 0, done.output
-    start, prior = priors.load(first), priors.load(second)
+    start, prior = library.load(first), library.load(second)
     assert start.id != prior.id
     assert (prior.hops, prior.sample_rate, prior.channels) == ((16,), 1000, 2)
     card = second.with_suffix(".md").read_text()
@@ -453,7 +458,7 @@ def test_a_learning_run_that_is_killed_resumes(tmp_path, dataset):
     assert _rounds_in(checkpoint) > 0, errors
     assert not target.exists()
     with pytest.MonkeyPatch.context() as patch:
-        from combiner_cli import learn
+        from combiner_cli.families.siren import learning as learn
 
         rounds = []
         original = learn.learn
@@ -493,7 +498,7 @@ def test_an_interrupted_encode_leaves_nothing_behind_and_ends_by_the_signal(tmp_
 def mixed(quick):
     """The folder of ``quick`` with mixture priors besides."""
     for kind in ("image", "sound"):
-        priors.save(tiny_mixture(kind), quick / "priors" / f"mixed-{kind}.safetensors")
+        library.save(tiny_mixture(kind), quick / "priors" / f"mixed-{kind}.safetensors")
     return quick
 
 
@@ -690,7 +695,7 @@ def test_learn_prior_without_layers_writes_a_mixture_prior_and_its_card(tmp_path
     target = tmp_path / "mine.safetensors"
     done = run("learn-prior", larger_dataset, "-o", target, *MIXTURE)
     assert done.exit_code == 0, done.output
-    prior = priors.load(target)
+    prior = library.load(target)
     assert prior.family == "linear"
     assert prior.network.extent == (8, 8)
     assert prior.mean.shape == (4, 2, 24)
@@ -720,7 +725,7 @@ def test_learn_prior_of_sounds_without_layers(tmp_path):
     options = ("--tile", "16", "--components", "2", "--reach", "8", "--rounds", "1", "--covariance", "diagonal")
     done = run("learn-prior", folder, "-o", target, *options)
     assert done.exit_code == 0, done.output
-    assert priors.load(target).kind == "sound"
+    assert library.load(target).kind == "sound"
     assert "diagonal covariances" in target.with_suffix(".md").read_text()
 
 

@@ -12,16 +12,20 @@ from conftest import smooth_image, tiny_mixture, tone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from combiner_cli import bitstream, closed_form, codec, groups, metrics, mixtures
+from combiner_cli.codec import pipeline
+from combiner_cli.container import bitstream
 from combiner_cli.errors import CombinerError, DamagedFileError, PriorError, UsageError
-from combiner_cli.signals import Signal, split, to_values
+from combiner_cli.families.linear import closed_form, mixtures
+from combiner_cli.rec import groups
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal, split, to_values
 
-FAST = codec.Settings(effort=1)
+FAST = pipeline.Settings(effort=1)
 QUICK = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _decode(data, prior, scale=1):
-    return codec.decode(data, lambda _: prior, scale)
+    return pipeline.decode(data, lambda _: prior, scale)
 
 
 def _came_back(signal, result, prior):
@@ -35,7 +39,7 @@ def _came_back(signal, result, prior):
 def _smallest(signal, prior):
     """From the refusal of a file of one byte."""
     with pytest.raises(UsageError, match=r"takes \d+ bytes with prior .*; ask for more than 1$") as refusal:
-        codec.encode(signal, prior, replace(FAST, size=1))
+        pipeline.encode(signal, prior, replace(FAST, size=1))
     return int(re.search(r"takes (\d+) bytes", str(refusal.value))[1])
 
 
@@ -44,7 +48,7 @@ def _smallest(signal, prior):
 @pytest.mark.parametrize("shape", [(1, 1), (13, 21), (8, 30)])
 def test_images_come_back_as_the_encoder_measured_them(channels, depth, shape):
     prior, image = tiny_mixture(), smooth_image(*shape, channels, depth, seed=3)
-    result = codec.encode(image, prior, replace(FAST, size=70))
+    result = pipeline.encode(image, prior, replace(FAST, size=70))
     _came_back(image, result, prior)
     header, payload = bitstream.unpack(result.data)
     assert header.version == 2
@@ -56,7 +60,7 @@ def test_images_come_back_as_the_encoder_measured_them(channels, depth, shape):
 @pytest.mark.parametrize(("frames", "channels", "rate"), [(1, 1, 7), (31, 2, 44100), (333, 1, 16000), (200, 2, 8000)])
 def test_sounds_come_back_as_the_encoder_measured_them(frames, channels, rate):
     prior, sound = tiny_mixture("sound"), replace(tone(frames, channels, seed=3), sample_rate=rate)
-    result = codec.encode(sound, prior, replace(FAST, size=60))
+    result = pipeline.encode(sound, prior, replace(FAST, size=60))
     _came_back(sound, result, prior)
     silence = replace(sound, samples=np.zeros_like(sound.samples))
     power = metrics.mean_squared_error(sound, silence)
@@ -68,11 +72,11 @@ def test_sounds_come_back_as_the_encoder_measured_them(frames, channels, rate):
 def test_a_file_has_exactly_the_bytes_that_were_asked_for(height, width, channels, depth, more):
     prior, image = tiny_mixture(), smooth_image(height, width, channels, depth, seed=more)
     smallest = _smallest(image, prior)
-    result = codec.encode(image, prior, replace(FAST, size=smallest + more))
+    result = pipeline.encode(image, prior, replace(FAST, size=smallest + more))
     assert len(result.data) == smallest + more
     _came_back(image, result, prior)
     with pytest.raises(UsageError, match=f"takes {smallest} bytes with prior .*; ask for more than {smallest - 1}"):
-        codec.encode(image, prior, replace(FAST, size=smallest - 1))
+        pipeline.encode(image, prior, replace(FAST, size=smallest - 1))
 
 
 @QUICK
@@ -80,25 +84,25 @@ def test_a_file_has_exactly_the_bytes_that_were_asked_for(height, width, channel
 def test_a_file_of_a_sound_has_exactly_the_bytes_that_were_asked_for(frames, channels, more):
     prior, sound = tiny_mixture("sound"), tone(frames, channels, seed=more)
     smallest = _smallest(sound, prior)
-    result = codec.encode(sound, prior, replace(FAST, size=smallest + more))
+    result = pipeline.encode(sound, prior, replace(FAST, size=smallest + more))
     assert len(result.data) == smallest + more
     _came_back(sound, result, prior)
 
 
 def test_more_bytes_than_the_prior_has_a_use_for_are_a_usage_error():
     with pytest.raises(UsageError, match=r"no use for .*; ask for a smaller file"):
-        codec.encode(tone(5), tiny_mixture("sound"), replace(FAST, size=200_000))
+        pipeline.encode(tone(5), tiny_mixture("sound"), replace(FAST, size=200_000))
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
 def test_impossible_rates_are_refused(rate):
     with pytest.raises(UsageError, match="rate must be positive"):
-        codec.encode(smooth_image(8, 8), tiny_mixture(), replace(FAST, rate=rate))
+        pipeline.encode(smooth_image(8, 8), tiny_mixture(), replace(FAST, rate=rate))
 
 
 def test_a_mixture_prior_does_not_go_with_groups_of_16_bits():
     with pytest.raises(UsageError, match=r"go(es)? with groups of"):
-        codec.encode(smooth_image(8, 8), tiny_mixture(), replace(FAST, group_bits=16))
+        pipeline.encode(smooth_image(8, 8), tiny_mixture(), replace(FAST, group_bits=16))
 
 
 def test_nothing_to_code_is_padded_to_the_size():
@@ -121,9 +125,9 @@ def test_nothing_to_code_is_padded_to_the_size():
 def test_repeated_runs_and_batches_give_the_same_bytes(asked):
     prior = tiny_mixture()
     images = [smooth_image(17, 20, seed=n) for n in range(3)]
-    alone = [codec.encode(image, prior, codec.Settings(**asked)).data for image in images]
-    assert alone == [codec.encode(image, prior, codec.Settings(**asked)).data for image in images]
-    together = codec.encode_batch(images, prior, codec.Settings(**asked))
+    alone = [pipeline.encode(image, prior, pipeline.Settings(**asked)).data for image in images]
+    assert alone == [pipeline.encode(image, prior, pipeline.Settings(**asked)).data for image in images]
+    together = pipeline.encode_batch(images, prior, pipeline.Settings(**asked))
     assert [result.data for result in together] == alone
     assert len(set(alone)) == 3
 
@@ -131,14 +135,14 @@ def test_repeated_runs_and_batches_give_the_same_bytes(asked):
 def test_quality_does_not_fall_as_files_grow():
     for signal, prior in ((smooth_image(40, 48, seed=5), tiny_mixture()), (tone(900, seed=5), tiny_mixture("sound"))):
         sizes = [40, 60, 90, 140, 220, 350]
-        found = [metrics.psnr(signal, codec.encode(signal, prior, codec.Settings(size=n)).decoded) for n in sizes]
+        found = [metrics.psnr(signal, pipeline.encode(signal, prior, pipeline.Settings(size=n)).decoded) for n in sizes]
         assert (np.diff(found) > -0.05).all()
         assert found[-1] > found[0] + 3
 
 
 def test_more_rate_gives_more_bytes_and_less_error():
     prior, image = tiny_mixture(), smooth_image(40, 48, seed=5)
-    results = [codec.encode(image, prior, codec.Settings(rate=rate)) for rate in (0.25, 1.0, 3.0)]
+    results = [pipeline.encode(image, prior, pipeline.Settings(rate=rate)) for rate in (0.25, 1.0, 3.0)]
     assert (np.diff([len(result.data) for result in results]) > 0).all()
     assert (np.diff([metrics.psnr(image, result.decoded) for result in results]) > 0).all()
 
@@ -147,10 +151,10 @@ def test_more_rate_gives_more_bytes_and_less_error():
 def test_a_psnr_is_reached_with_a_file_that_is_not_absurdly_large(kind, psnr):
     prior = tiny_mixture(kind)
     signal = smooth_image(33, 41, seed=5) if kind == "image" else tone(700, seed=5)
-    result = codec.encode(signal, prior, codec.Settings(psnr=psnr))
+    result = pipeline.encode(signal, prior, pipeline.Settings(psnr=psnr))
     _came_back(signal, result, prior)
     assert psnr <= metrics.psnr(signal, result.decoded) < psnr + 1.5
-    fewer = codec.encode(signal, prior, codec.Settings(size=round(0.9 * len(result.data))))
+    fewer = pipeline.encode(signal, prior, pipeline.Settings(size=round(0.9 * len(result.data))))
     assert metrics.psnr(signal, fewer.decoded) < psnr
 
 
@@ -158,7 +162,7 @@ def test_a_psnr_is_reached_with_a_file_that_is_not_absurdly_large(kind, psnr):
 def test_a_psnr_that_the_smallest_file_exceeds_gives_about_the_smallest_file(kind):
     prior = tiny_mixture(kind)
     signal = smooth_image(40, 40, seed=5) if kind == "image" else tone(700, seed=5)
-    result = codec.encode(signal, prior, replace(FAST, psnr=1.0))
+    result = pipeline.encode(signal, prior, replace(FAST, psnr=1.0))
     _came_back(signal, result, prior)
     assert len(result.data) == _smallest(signal, prior)
 
@@ -166,9 +170,9 @@ def test_a_psnr_that_the_smallest_file_exceeds_gives_about_the_smallest_file(kin
 def test_a_psnr_beyond_the_prior_is_a_usage_error_that_says_what_is_possible():
     image, prior = smooth_image(16, 16, seed=5), tiny_mixture()
     with pytest.raises(UsageError, match=r"reaches \d+\.\d\d dB here; ask for less than 90 dB") as refusal:
-        codec.encode(image, prior, codec.Settings(psnr=90.0, effort=1))
+        pipeline.encode(image, prior, pipeline.Settings(psnr=90.0, effort=1))
     possible = float(re.search(r"reaches (\d+\.\d\d) dB", str(refusal.value))[1])
-    result = codec.encode(image, prior, codec.Settings(psnr=possible - 1, effort=1))
+    result = pipeline.encode(image, prior, pipeline.Settings(psnr=possible - 1, effort=1))
     assert metrics.psnr(image, result.decoded) >= possible - 1
 
 
@@ -180,10 +184,10 @@ def test_every_effort_decodes_and_the_highest_is_not_worse_than_the_usual(kind):
         tiles = split(to_values(signal), prior.tiling(signal.shape, signal.channels))
         errors = {}
         for effort in (1, 5, 9):
-            result = codec.encode(signal, prior, codec.Settings(size=80, effort=effort))
+            result = pipeline.encode(signal, prior, pipeline.Settings(size=80, effort=effort))
             _came_back(signal, result, prior)
             assert len(result.data) == 80
-            content = codec.read(result.data, prior)
+            content = pipeline.read(result.data, prior)
             weights = prior.network_weights(content.z, content.layout, content.classes, content.noise)
             errors[effort] = float(((prior.render(weights) - tiles) ** 2).sum())
         # a higher effort searches seams more often, which nearly always pays, but not for every signal
@@ -211,9 +215,9 @@ def test_the_reported_error_is_that_of_the_decoded_tiles():
 @pytest.mark.parametrize("method", ["astar", "best", "viterbi"])
 def test_every_search_decodes_and_viterbi_is_the_best(method):
     prior, image = tiny_mixture(), smooth_image(32, 40, seed=5)
-    result = codec.encode(image, prior, codec.Settings(size=120, search=method))
+    result = pipeline.encode(image, prior, pipeline.Settings(size=120, search=method))
     _came_back(image, result, prior)
-    best = codec.encode(image, prior, codec.Settings(size=120))
+    best = pipeline.encode(image, prior, pipeline.Settings(size=120))
     assert metrics.psnr(image, best.decoded) >= metrics.psnr(image, result.decoded)
 
 
@@ -232,9 +236,9 @@ def _degenerate(kind):
 def test_degenerate_signals_come_back_finite(kind, asked):
     prior = tiny_mixture(kind)
     for signal in _degenerate(kind):
-        result = codec.encode(signal, prior, replace(FAST, **asked))
+        result = pipeline.encode(signal, prior, replace(FAST, **asked))
         _came_back(signal, result, prior)
-        content = codec.read(result.data, prior)
+        content = pipeline.read(result.data, prior)
         weights = prior.network_weights(content.z, content.layout, content.classes, content.noise)
         assert np.isfinite(weights).all()
         assert len(result.data) == asked.get("size", len(result.data))
@@ -242,7 +246,7 @@ def test_degenerate_signals_come_back_finite(kind, asked):
 
 def test_rendering_at_three_times_the_size_is_the_same_function():
     prior, image = tiny_mixture(), smooth_image(16, 21, seed=5)
-    data = codec.encode(image, prior, replace(FAST, size=100)).data
+    data = pipeline.encode(image, prior, replace(FAST, size=100)).data
     large = _decode(data, prior, 3).samples.astype(float)
     assert large.shape == (48, 63, 3)
     assert np.abs(large[1::3, 1::3] - _decode(data, prior).samples).max() <= 1
@@ -251,8 +255,8 @@ def test_rendering_at_three_times_the_size_is_the_same_function():
 def test_groups_are_dealt_to_the_phases_by_what_the_file_itself_says():
     """The number of groups of every phase follows from the classes and the noise that the file names."""
     prior, image = tiny_mixture(), smooth_image(40, 40, seed=5)
-    result = codec.encode(image, prior, replace(FAST, size=150))
-    content = codec.read(result.data, prior)
+    result = pipeline.encode(image, prior, replace(FAST, size=150))
+    content = pipeline.read(result.data, prior)
     count = result.payload_bytes - mixtures.class_bytes(25, prior.class_bits)
     shares = groups.share_out(prior.stages(content.layout, content.classes, content.noise), count)
     assert [len(indices) for indices in content.indices] == list(shares)
@@ -268,7 +272,7 @@ def test_mutated_files_with_a_good_checksum_decode_or_are_refused(kind):
     """No other exception escapes, and no file takes long."""
     prior = tiny_mixture(kind)
     signal = smooth_image(17, 20, seed=5) if kind == "image" else tone(200, seed=5)
-    good = codec.encode(signal, prior, replace(FAST, size=60)).data[:-4]
+    good = pipeline.encode(signal, prior, replace(FAST, size=60)).data[:-4]
     generator = np.random.default_rng(11)
     outcomes = []
     for turn in range(300):
@@ -280,7 +284,7 @@ def test_mutated_files_with_a_good_checksum_decode_or_are_refused(kind):
         if turn % 5 == 0:
             content += generator.bytes(int(generator.integers(1, 9)))
         try:
-            decoded = codec.decode(_repaired(bytes(content)), lambda _: prior, most_points=4096)
+            decoded = pipeline.decode(_repaired(bytes(content)), lambda _: prior, most_points=4096)
             outcomes.append("decoded")
             assert decoded.kind == kind
         except CombinerError as error:
@@ -290,7 +294,7 @@ def test_mutated_files_with_a_good_checksum_decode_or_are_refused(kind):
 
 def test_a_payload_that_is_too_short_for_the_classes_is_damage():
     prior = tiny_mixture()
-    header, payload = bitstream.unpack(codec.encode(smooth_image(40, 40), prior, replace(FAST, size=60)).data)
+    header, payload = bitstream.unpack(pipeline.encode(smooth_image(40, 40), prior, replace(FAST, size=60)).data)
     for length in range(mixtures.class_bytes(25, prior.class_bits)):
         with pytest.raises(DamagedFileError, match="payload cannot fill"):
             _decode(bitstream.pack(header, payload[:length]), prior)
@@ -298,7 +302,7 @@ def test_a_payload_that_is_too_short_for_the_classes_is_damage():
 
 def test_a_class_that_the_prior_does_not_have_is_damage():
     prior = tiny_mixture()
-    header, payload = bitstream.unpack(codec.encode(smooth_image(16, 16), prior, replace(FAST, size=60)).data)
+    header, payload = bitstream.unpack(pipeline.encode(smooth_image(16, 16), prior, replace(FAST, size=60)).data)
     with pytest.raises(DamagedFileError, match="a class that its prior does not have"):
         _decode(bitstream.pack(header, b"\xff" + payload[1:]), prior)
 
@@ -330,6 +334,6 @@ def test_any_noise_code_in_a_header_decodes(size, code):
 def test_a_file_of_the_other_kind_is_refused_whatever_prior_is_named(kind):
     prior, other = tiny_mixture(kind), tiny_mixture("sound" if kind == "image" else "image")
     signal = smooth_image(8, 8) if kind == "image" else tone(50)
-    data = codec.encode(signal, prior, replace(FAST, size=40)).data
+    data = pipeline.encode(signal, prior, replace(FAST, size=40)).data
     with pytest.raises(PriorError, match=f"is for {other.kind}s"):
         _decode(data, other)

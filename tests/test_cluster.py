@@ -13,11 +13,13 @@ import pytest
 from click.testing import CliRunner
 from conftest import smooth_image, tiny_mixture
 
-from combiner_cli import batch, cluster, media, priors
-from combiner_cli.batch import Encoding, Failure, Job
-from combiner_cli.cli import main
+from combiner_cli.batch import cluster, work
+from combiner_cli.batch.work import Encoding, Failure, Job
+from combiner_cli.cli.main import main
+from combiner_cli.codec.goals import Goal
 from combiner_cli.errors import ClusterError
-from combiner_cli.goals import Goal
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
 
 ROOT = Path(__file__).parent.parent
 PRIOR = ("--prior", "mixed-image", "--size", "400", "-e", "1")
@@ -76,7 +78,7 @@ def running():
 @pytest.fixture
 def pictures(tmp_path, prior_folder, monkeypatch):
     """Small pictures, which go together, and some too large for that; and a prior that the workers do not have."""
-    priors.save(tiny_mixture(), prior_folder / "mixed-image.safetensors")
+    library.save(tiny_mixture(), prior_folder / "mixed-image.safetensors")
     monkeypatch.chdir(tmp_path)
     folder = Path("pictures")
     (folder / "large").mkdir(parents=True)
@@ -201,14 +203,14 @@ def test_a_scheduler_that_is_lost(pictures, monkeypatch):
         refused(done, f"the Dask cluster at {address} has no workers; start some: dask worker {address}")
         with worker(address) as one:
             wait_for(one, r"(Registered to)")
-            finish = batch.finish
+            finish = work.finish
 
             def kill_then_finish(*arguments):
                 process.kill()
                 process.wait()
                 return finish(*arguments)
 
-            monkeypatch.setattr(batch, "finish", kill_then_finish)
+            monkeypatch.setattr(work, "finish", kill_then_finish)
             done = run("encode", "-r", pictures, "-d", "there", *PRIOR, "--dask", address)
     assert done.exit_code == 11
     assert (
@@ -231,11 +233,11 @@ def test_work_of_a_worker_that_got_the_prior(tmp_path, prior_folder):
     request = Encoding(Goal(size=70), "elsewhere/mine.safetensors")
     arguments = (cluster.__version__, request, [job], [content], prior.id)
     cluster._received.cache_clear()
-    (missing,) = [batch.attempt(lambda: cluster.convert_contents(*arguments, None))]
+    (missing,) = [work.attempt(lambda: cluster.convert_contents(*arguments, None))]
     assert isinstance(missing, Failure) and missing.exit_code == 6
     (sent,) = cluster.convert_contents(*arguments, cluster._content(prior))
     cluster._received.cache_clear()
-    priors.save(prior, prior_folder / "any-name.safetensors")
+    library.save(prior, prior_folder / "any-name.safetensors")
     (found,) = cluster.convert_contents(*arguments, None)
     cluster._received.cache_clear()
     assert sent.data == found.data and len(found.data) == 70

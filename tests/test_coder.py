@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from combiner_cli import coder, groups, sampler, search
-from combiner_cli.coder import Chaining
-from combiner_cli.search import Target
+from combiner_cli.rec import candidates, groups, sampler, search
+from combiner_cli.rec.candidates import Chaining
+from combiner_cli.rec.search import Target
 
 KEY = 2024
 
@@ -74,7 +74,7 @@ def test_lookup_gives_the_values_that_the_search_chose(group_bits):
     generator = np.random.default_rng(2)
     target = Target(generator.normal(size=(2, 12, partition.width)), np.full((2, 12, partition.width), 0.4))
     indices = search.search(target, Chaining(group_bits), KEY, np.zeros((2, 0), np.int64), "astar", generator)
-    values = coder.lookup(indices, partition, Chaining(group_bits), KEY)
+    values = candidates.lookup(indices, partition, Chaining(group_bits), KEY)
     table = sampler.table(partition.width, KEY)
     for signal in range(2):
         previous = 0
@@ -84,7 +84,7 @@ def test_lookup_gives_the_values_that_the_search_chose(group_bits):
             assert np.array_equal(values[signal, held], table[row, partition.column[held]])
             previous = indices[signal, group]
     part = slice(10, 23)
-    assert np.array_equal(coder.lookup(indices, partition, Chaining(group_bits), KEY, part), values[:, part])
+    assert np.array_equal(candidates.lookup(indices, partition, Chaining(group_bits), KEY, part), values[:, part])
 
 
 def test_chained_indices_name_candidates_closer_to_the_target_than_chance():
@@ -92,7 +92,7 @@ def test_chained_indices_name_candidates_closer_to_the_target_than_chance():
     indices = search.search(target, Chaining(8), KEY, np.zeros((1, 0), np.int64), "astar", np.random.default_rng(5))
     assert indices.min() >= 0
     assert indices.max() < 256
-    values = sampler.table(3, KEY)[coder.table_rows(indices, Chaining(8))[0]]
+    values = sampler.table(3, KEY)[candidates.table_rows(indices, Chaining(8))[0]]
     assert np.abs(values.mean(axis=0) - 0.8).max() < 0.15
 
 
@@ -100,15 +100,15 @@ def test_chained_indices_name_candidates_closer_to_the_target_than_chance():
     ("count", "chains"), [(0, 1), (32767, 1), (65535, 1), (65536, 2), (98304, 3), (64 * 32768, 64), (10**8, 64)]
 )
 def test_there_is_a_chain_for_every_32768_groups(count, chains):
-    assert coder.chains_of(count) == chains
-    assert coder.chaining_of(count) == Chaining(8, chains)
+    assert candidates.chains_of(count) == chains
+    assert candidates.chaining_of(count) == Chaining(8, chains)
 
 
 def test_the_memory_is_long_in_small_files_of_mixtures_alone():
-    assert coder.chaining_of(256, long=True) == Chaining(8, 1, 12)
-    assert coder.chaining_of(256, long=True).long
-    assert coder.chaining_of(257, long=True) == coder.chaining_of(257) == Chaining(8, 1, 8)
-    assert not coder.chaining_of(256).long
+    assert candidates.chaining_of(256, long=True) == Chaining(8, 1, 12)
+    assert candidates.chaining_of(256, long=True).long
+    assert candidates.chaining_of(257, long=True) == candidates.chaining_of(257) == Chaining(8, 1, 8)
+    assert not candidates.chaining_of(256).long
     with pytest.raises(AssertionError):
         Chaining(8, 2, 12)
 
@@ -116,7 +116,7 @@ def test_the_memory_is_long_in_small_files_of_mixtures_alone():
 def test_rows_are_those_of_the_format():
     """The worked example of version 2 in FORMAT.md, and two chains."""
     indices = np.array([[18, 255, 7], [1, 2, 3]])
-    assert coder.table_rows(indices, Chaining(16)).tolist() == indices.tolist()
-    assert coder.table_rows(indices, Chaining(8)).tolist() == [[18, 4863, 65287], [1, 258, 515]]
-    assert coder.table_rows(indices, Chaining(8, 1, 12)).tolist() == [[18, 4863, 196359], [1, 258, 65536 + 515]]
-    assert coder.table_rows(indices, Chaining(8, 2)).tolist() == [[18, 255, 18 * 256 + 7], [1, 2, 259]]
+    assert candidates.table_rows(indices, Chaining(16)).tolist() == indices.tolist()
+    assert candidates.table_rows(indices, Chaining(8)).tolist() == [[18, 4863, 65287], [1, 258, 515]]
+    assert candidates.table_rows(indices, Chaining(8, 1, 12)).tolist() == [[18, 4863, 196359], [1, 258, 65536 + 515]]
+    assert candidates.table_rows(indices, Chaining(8, 2)).tolist() == [[18, 255, 18 * 256 + 7], [1, 2, 259]]

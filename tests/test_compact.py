@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combiner_cli import compact
+from combiner_cli.system import arrays
 
 MEMORY = Path("/proc/self/statm")
 WHOLE = st.lists(st.integers(-(2**30), 2**30), max_size=20)
@@ -19,7 +19,7 @@ WHOLE = st.lists(st.integers(-(2**30), 2**30), max_size=20)
 @given(WHOLE)
 def test_narrowed_numbers_are_the_same_in_the_narrowest_type(values):
     given_values = np.array(values, dtype=np.float64)
-    found = compact.narrowed(given_values)
+    found = arrays.narrowed(given_values)
     assert np.array_equal(found, given_values)
     most = max(map(abs, values), default=0)
     assert found.dtype == (np.int16 if most < 2**15 else np.float32 if most <= 2**24 else np.float64)
@@ -27,8 +27,8 @@ def test_narrowed_numbers_are_the_same_in_the_narrowest_type(values):
 
 @given(WHOLE, WHOLE)
 def test_a_widened_array_is_the_same_and_holds_the_others(kept, values):
-    narrow = compact.narrowed(np.array(kept, dtype=np.float64))
-    found = compact.widened(narrow, compact.largest(np.array(values, dtype=np.float64)))
+    narrow = arrays.narrowed(np.array(kept, dtype=np.float64))
+    found = arrays.widened(narrow, arrays.largest(np.array(values, dtype=np.float64)))
     assert np.array_equal(found, narrow)
     assert np.array_equal(np.array(values, dtype=np.float64).astype(found.dtype), values)
     assert found is narrow or found.dtype != narrow.dtype
@@ -36,7 +36,7 @@ def test_a_widened_array_is_the_same_and_holds_the_others(kept, values):
 
 @pytest.mark.parametrize("large", [100.0, -32768.0, 2.0**20 + 1, 2.0**27 + 1])
 def test_what_is_put_into_a_compact_array_is_there_whatever_comes_later(large):
-    kept = compact.Compact((3, 4))
+    kept = arrays.Compact((3, 4))
     kept.put((slice(None), slice(0, 2)), np.full((3, 2), -7.0))
     kept.put((1, slice(2, 4)), np.array([large, 5.0]))
     kept.put((0, 3), np.array(9.0))
@@ -44,7 +44,7 @@ def test_what_is_put_into_a_compact_array_is_there_whatever_comes_later(large):
 
 
 def test_threads_that_fill_an_array_lose_nothing_where_it_is_widened():
-    kept = compact.Compact((8, 4000))
+    kept = arrays.Compact((8, 4000))
 
     def fill(row):
         for column in range(4000):
@@ -61,7 +61,7 @@ def test_threads_that_fill_an_array_lose_nothing_where_it_is_widened():
 
 @pytest.mark.parametrize("shape", [(), (0, 5), (3,), (700, 800)])
 def test_fresh_memory_is_zero_and_can_be_written(shape):
-    found = compact.fresh(shape, np.float32)
+    found = arrays.fresh(shape, np.float32)
     assert found.shape == shape
     assert found.dtype == np.float32
     assert not found.any()
@@ -76,7 +76,7 @@ def resident():
 @pytest.mark.skipif(not MEMORY.exists(), reason="the system does not tell what memory a process has")
 def test_memory_of_large_arrays_goes_back_at_once():
     before = resident()
-    held = [compact.fresh((1 << 20,), np.float64) for _ in range(8)]
+    held = [arrays.fresh((1 << 20,), np.float64) for _ in range(8)]
     for one in held:
         one[...] = 1
     assert resident() > before + 60e6
@@ -86,7 +86,7 @@ def test_memory_of_large_arrays_goes_back_at_once():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_process_has_large_arrays_of_its_own():
-    kept = compact.fresh((1 << 18,), np.float64)
+    kept = arrays.fresh((1 << 18,), np.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # later versions of Python warn of threads, which the child does not touch
         child = os.fork()
@@ -101,7 +101,7 @@ def test_where_there_is_no_memory_it_is_said_so(monkeypatch):
     def refuse(*_, **__):
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr(compact.mmap, "mmap", refuse)
+    monkeypatch.setattr(arrays.mmap, "mmap", refuse)
     with pytest.raises(MemoryError):
-        compact.fresh((1 << 18,), np.float64)
-    assert compact.fresh((5,), np.float64).tolist() == [0] * 5
+        arrays.fresh((1 << 18,), np.float64)
+    assert arrays.fresh((5,), np.float64).tolist() == [0] * 5

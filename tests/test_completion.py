@@ -7,7 +7,7 @@ import sys
 import pytest
 from test_inspect import run
 
-from combiner_cli.cli import main
+from combiner_cli.cli.main import main
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

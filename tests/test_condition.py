@@ -8,13 +8,16 @@ import pytest
 import torch
 from conftest import smooth_image, tiny_prior
 
-from combiner_cli import codec, coder, condition, gauss_newton, groups, metrics, posterior
-from combiner_cli.coder import Chaining
+from combiner_cli.codec import pipeline
 from combiner_cli.errors import UsageError
-from combiner_cli.gauss_newton import Fit
-from combiner_cli.posterior import Descent
-from combiner_cli.refine import GROUPS_AHEAD, Schedule
-from combiner_cli.signals import coordinates, coverage, inside_mask, split, to_values
+from combiner_cli.families.siren import conditioning, gauss_newton, posterior
+from combiner_cli.families.siren.gauss_newton import Fit
+from combiner_cli.families.siren.posterior import Descent
+from combiner_cli.families.siren.refinement import GROUPS_AHEAD, Schedule
+from combiner_cli.rec import candidates, groups
+from combiner_cli.rec.candidates import Chaining
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import coordinates, coverage, inside_mask, split, to_values
 
 QUICK = Schedule(steps=40, rounds=4, steps_per_round=1, newton_steps=3, newton=Fit(points=64, warm=2))
 
@@ -29,7 +32,7 @@ def _encode(image, prior, chaining, schedule=QUICK, method="viterbi", count=20, 
     features = prior.network.fourier_features(coordinates(layout.extent))
     moments = (prior.mean, prior.deviation)
     objective = posterior.objective(prior.network, features, target, inside, moments, prior.beta, "cpu")
-    coded = condition.encode(objective, partition, chaining, prior.key, signals, schedule, method, lambda _: None)
+    coded = conditioning.encode(objective, partition, chaining, prior.key, signals, schedule, method, lambda _: None)
     return coded, partition
 
 
@@ -39,7 +42,7 @@ def _encode(image, prior, chaining, schedule=QUICK, method="viterbi", count=20, 
 def test_the_indices_name_the_values(size, chaining, method):
     prior = tiny_prior()
     coded, partition = _encode(smooth_image(*size), prior, chaining, method=method, signals=2)
-    found = coder.lookup(coded.indices, partition, chaining, prior.key)
+    found = candidates.lookup(coded.indices, partition, chaining, prior.key)
     assert np.array_equal(coded.values[:, partition.order], found)
     pruned = np.ones(coded.values.shape[1], dtype=bool)
     pruned[partition.order] = False
@@ -60,7 +63,7 @@ def test_more_turns_than_groups_and_groups_without_latents():
     coded, partition = _encode(smooth_image(8, 8), prior, Chaining(8), schedule, count=300)
     assert len(np.unique(partition.group)) < 300
     assert np.array_equal(
-        coded.values[:, partition.order], coder.lookup(coded.indices, partition, Chaining(8), prior.key)
+        coded.values[:, partition.order], candidates.lookup(coded.indices, partition, Chaining(8), prior.key)
     )
 
 
@@ -68,7 +71,7 @@ def test_an_unknown_search_is_refused():
     with pytest.raises(UsageError, match="no search"):
         _encode(smooth_image(8, 8), tiny_prior(), Chaining(8), method="luck")
     with pytest.raises(UsageError, match="no refinement"):
-        codec.encode(smooth_image(8, 8), tiny_prior(), codec.Settings(refine="hope"))
+        pipeline.encode(smooth_image(8, 8), tiny_prior(), pipeline.Settings(refine="hope"))
 
 
 def test_the_posterior_meets_the_budget_of_what_is_left(learned_prior, monkeypatch):
@@ -98,8 +101,8 @@ def test_closed_form_is_better_than_gradient_steps(learned_prior):
         ("gradient", Schedule(1000, 6, 20, descent=Descent(points=64))),
         ("closed-form", Schedule(1000, 3, 3, newton_steps=12, descent=Descent(points=64))),
     ):
-        settings = codec.Settings(schedule=schedule, refine=refinement)
-        results = codec.encode_batch(images, prior, settings)
+        settings = pipeline.Settings(schedule=schedule, refine=refinement)
+        results = pipeline.encode_batch(images, prior, settings)
         psnr[refinement] = np.mean([metrics.psnr(a, b.decoded) for a, b in zip(images, results, strict=True)])
     assert psnr["closed-form"] > psnr["gradient"]
 
@@ -113,7 +116,7 @@ def test_a_search_through_one_network_uses_covariances_in_coding_order(monkeypat
     mean, deviation = (torch.tensor(one) for one in (prior.mean, prior.deviation))
     objective = posterior.Objective(network, features, target, None, mean, deviation, 20.0)
     partition = groups.partition(prior.information.astype(np.int64), 20, prior.key)
-    rows = condition._rows(partition, 1, network.latents)
+    rows = conditioning._rows(partition, 1, network.latents)
     zero = torch.zeros(1, network.latents)
     latents = torch.tensor(rows.latents)
     fitted = gauss_newton.begin(objective, latents, torch.ones(latents.shape), zero, zero + 0.1, 1, Fit(), 0)
@@ -123,9 +126,9 @@ def test_a_search_through_one_network_uses_covariances_in_coding_order(monkeypat
         seen.append(joint)
         return np.zeros(joint.groups, dtype=np.int64)
 
-    monkeypatch.setattr(condition.search, "search_joint", spy)
-    job = condition._Job(partition, Chaining(8), prior.key, "viterbi", 0, rows)
-    condition._code(fitted, job, np.zeros((1, 20), dtype=np.int64), 0, 5)
+    monkeypatch.setattr(conditioning.search, "search_joint", spy)
+    job = conditioning._Job(partition, Chaining(8), prior.key, "viterbi", 0, rows)
+    conditioning._code(fitted, job, np.zeros((1, 20), dtype=np.int64), 0, 5)
     order = partition.order[partition.group < 5 + GROUPS_AHEAD]
     place = {int(latent): number for number, latent in enumerate(rows.latents[0])}
     factor = fitted.factor[0].double().numpy()

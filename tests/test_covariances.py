@@ -10,12 +10,18 @@ from click.testing import CliRunner
 from conftest import image_tiles, smooth_image
 from safetensors.numpy import load_file, save_file
 
-from combiner_cli import cli, codec, covariance_coding, gauss_newton, groups, learn, learn_covariance, mixtures, priors
-from combiner_cli.covariances import CovariancePrior, whole_information
+from combiner_cli.cli import main
+from combiner_cli.codec import pipeline
 from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
-from combiner_cli.models.siren import Siren
-from combiner_cli.posterior import Descent
-from combiner_cli.refine import Schedule
+from combiner_cli.families.linear import mixtures
+from combiner_cli.families.siren import covariance_coding, gauss_newton, learn_covariance
+from combiner_cli.families.siren import learning as learn
+from combiner_cli.families.siren.covariances import CovariancePrior, whole_information
+from combiner_cli.families.siren.network import Siren
+from combiner_cli.families.siren.posterior import Descent
+from combiner_cli.families.siren.refinement import Schedule
+from combiner_cli.priors import library
+from combiner_cli.rec import groups
 
 NETWORK = Siren((8, 8), 3, 8, 4.0, 6, 1)
 QUICK = Schedule(steps=60, rounds=4, steps_per_round=1, newton_steps=6)
@@ -49,7 +55,7 @@ def tiles(signals):
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "tiny.safetensors"
-    priors.save(untrained(2), path)
+    library.save(untrained(2), path)
     return path
 
 
@@ -84,7 +90,7 @@ def test_update_minimises_the_average_kl():
 
 
 def test_a_saved_prior_comes_back(saved):
-    prior, loaded = untrained(2), priors.load(saved)
+    prior, loaded = untrained(2), library.load(saved)
     assert isinstance(loaded, CovariancePrior)
     assert loaded.digest == prior.digest
     assert loaded.network == prior.network
@@ -125,12 +131,12 @@ def test_what_is_encoded_is_what_is_decoded(classes, monkeypatch):
     monkeypatch.setattr(covariance_coding, "_STEPS", 5)
     signals = [smooth_image(9, 14, seed=seed) for seed in range(3)]
     size = 60
-    coded = codec.encode_batch(signals, prior, codec.Settings(size=size, schedule=QUICK))
+    coded = pipeline.encode_batch(signals, prior, pipeline.Settings(size=size, schedule=QUICK))
     for one in coded:
         assert len(one.data) == size
-        decoded = codec.decode(one.data, lambda _: prior)
+        decoded = pipeline.decode(one.data, lambda _: prior)
         assert np.array_equal(decoded.samples, one.decoded.samples)
-        assert len(codec.read(one.data, prior).classes) == 4
+        assert len(pipeline.read(one.data, prior).classes) == 4
 
 
 def test_the_encoder_finds_the_class_that_a_signal_was_drawn_from():
@@ -139,23 +145,23 @@ def test_the_encoder_finds_the_class_that_a_signal_was_drawn_from():
     generator = np.random.default_rng(2)
     for number in range(3):
         weights = prior.network_weights([generator.standard_normal(8)], layout, np.array([number]))
-        signal = codec.from_values(codec.join(prior.render(weights), layout, 1), "image", None, 8)
-        fit = codec._objective([signal], layout, prior, "cpu")
+        signal = pipeline.from_values(pipeline.join(prior.render(weights), layout, 1), "image", None, 8)
+        fit = pipeline._objective([signal], layout, prior, "cpu")
         assert covariance_coding.choose(fit, prior, 0).tolist() == [number]
 
 
 def test_groups_of_version_1_are_refused():
     with pytest.raises(UsageError, match="groups of 8 bits only"):
-        codec.encode(smooth_image(8, 8), untrained(), codec.Settings(group_bits=16, schedule=QUICK))
+        pipeline.encode(smooth_image(8, 8), untrained(), pipeline.Settings(group_bits=16, schedule=QUICK))
 
 
 def test_damaged_files_are_refused():
     prior = untrained(3)
     with pytest.raises(DamagedFileError, match="a class that its prior does not have"):
         mixtures.unpack_classes(b"\xff", 4, prior.classes)
-    header = codec._header(smooth_image(512, 512), prior, 0, 8)
+    header = pipeline._header(smooth_image(512, 512), prior, 0, 8)
     with pytest.raises(DamagedFileError, match="cannot fill"):
-        codec.read(codec.bitstream.pack(header, b"\0\0\0"), prior)
+        pipeline.read(pipeline.bitstream.pack(header, b"\0\0\0"), prior)
 
 
 def test_learning_ends_near_the_rate_with_a_prior_that_codes(learned, tmp_path):
@@ -165,12 +171,12 @@ def test_learning_ends_near_the_rate_with_a_prior_that_codes(learned, tmp_path):
     assert prior.directions < NETWORK.latents
     assert learned.reports[-1].bits_per_point == pytest.approx(1.5, rel=0.4)
     path = tmp_path / "t.safetensors"
-    priors.save(prior, path)
-    loaded = priors.load(path)
+    library.save(prior, path)
+    loaded = library.load(path)
     assert loaded.digest == prior.digest
     image = smooth_image(32, 8, seed=3)
-    coded = codec.encode(image, loaded, codec.Settings(schedule=QUICK))
-    decoded = codec.decode(coded.data, lambda _: loaded)
+    coded = pipeline.encode(image, loaded, pipeline.Settings(schedule=QUICK))
+    decoded = pipeline.decode(coded.data, lambda _: loaded)
     assert np.array_equal(decoded.samples, coded.decoded.samples)
     error = np.mean((decoded.samples.astype(float) - image.samples) ** 2)
     assert 10 * math.log10(255**2 / error) > 20
@@ -229,7 +235,7 @@ def test_too_few_tiles_for_the_classes_are_refused():
 def test_impossible_tensors_are_refused(saved, name, change):
     _rewrite(saved, tensors={name: change})
     with pytest.raises(DamagedFileError, match="not a valid prior"):
-        priors.load(saved)
+        library.load(saved)
 
 
 @pytest.mark.parametrize(
@@ -246,23 +252,23 @@ def test_impossible_tensors_are_refused(saved, name, change):
 def test_impossible_configurations_are_refused(saved, key, value):
     _rewrite(saved, configuration={key: value})
     with pytest.raises(DamagedFileError, match="not a valid prior"):
-        priors.load(saved)
+        library.load(saved)
 
 
 @pytest.mark.parametrize("names", [("basis",), ("mean", "information"), ("mean", "basis", "information")])
 def test_missing_tensors_are_refused(saved, names):
     _rewrite(saved, without=names)
     with pytest.raises(DamagedFileError, match="not a valid prior"):
-        priors.load(saved)
+        library.load(saved)
 
 
 def test_a_file_of_the_other_format_is_refused(saved):
-    _rewrite(saved, version=priors.FORMATS[0])
+    _rewrite(saved, version=library.FORMATS[0])
     with pytest.raises(DamagedFileError, match="not a valid prior"):
-        priors.load(saved)
+        library.load(saved)
 
 
-def _rewrite(path, tensors=None, configuration=None, without=(), version=priors.FORMATS[1]):
+def _rewrite(path, tensors=None, configuration=None, without=(), version=library.FORMATS[1]):
     stored = load_file(path)
     stored |= {name: change(stored[name]) for name, change in (tensors or {}).items()}
     stored = {name: tensor for name, tensor in stored.items() if name not in without}
@@ -278,10 +284,10 @@ def test_the_command_learns_a_mixture(tmp_path):
         "--layers 1 --covariance full --components 2 --tile 8 --features 8 --width 6 --rounds 4 --steps 10 --turns 4"
     )
     done = CliRunner().invoke(
-        cli.main, ["learn-prior", str(tmp_path / "images.npz"), "-o", str(target), "--device", "cpu", *options.split()]
+        main.main, ["learn-prior", str(tmp_path / "images.npz"), "-o", str(target), "--device", "cpu", *options.split()]
     )
     assert done.exit_code == 0, done.output
-    prior = priors.load(target)
+    prior = library.load(target)
     assert isinstance(prior, CovariancePrior)
     assert prior.classes == 2
     card = target.with_suffix(".md").read_text()

@@ -14,9 +14,14 @@ import pytest
 from conftest import smooth_image, tone
 from test_cli import left_in, refused, run
 
-from combiner_cli import bitstream, codec, coder, media, metrics, priors
+from combiner_cli.codec import pipeline
+from combiner_cli.container import bitstream
 from combiner_cli.errors import CombinerError, DamagedFileError, LimitError, VerificationError
-from combiner_cli.refine import Schedule
+from combiner_cli.families.siren.refinement import Schedule
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
+from combiner_cli.rec import candidates
+from combiner_cli.signals import metrics
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = ("chained", "cifar10-4", "photo-6-grey", "speech-4-instant", "sound-tags")  # versions 1, 2, 3, 3 and 4
@@ -28,7 +33,7 @@ def no_prior(_: int):
 
 def refuses(data: bytes) -> None:
     with pytest.raises(DamagedFileError):
-        codec.decode(data, no_prior)
+        pipeline.decode(data, no_prior)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -91,8 +96,8 @@ def encoded(name, **changed):
     kind, settings = ENCODED[name]
     prior = families.tiny_priors()[name]
     signal = smooth_image(21, 17) if kind == "image" else tone(900)
-    settings = codec.Settings(schedule=Schedule(10, 2, 2), effort=2, **settings, **changed)
-    return prior, signal, codec.encode(signal, prior, settings)
+    settings = pipeline.Settings(schedule=Schedule(10, 2, 2), effort=2, **settings, **changed)
+    return prior, signal, pipeline.encode(signal, prior, settings)
 
 
 @pytest.mark.parametrize("name", sorted(ENCODED))
@@ -100,7 +105,7 @@ def test_what_can_be_decoded_of_a_damaged_file_is(name):
     prior, signal, result = encoded(name)
 
     def decoded(data):
-        return codec.decode(data, lambda _: prior, ignore_checksum=True).samples
+        return pipeline.decode(data, lambda _: prior, ignore_checksum=True).samples
 
     assert np.array_equal(decoded(result.data), result.decoded.samples)
     around = len(result.data) - result.payload_bytes - 4  # header and magic
@@ -121,8 +126,8 @@ def test_what_can_be_decoded_of_a_damaged_file_is(name):
 def test_a_file_that_is_cut_off_begins_well(name):
     """Coarse scales come first: three quarters of a file are worth more than none."""
     prior, signal, result = encoded(name, size=600)
-    part = codec.decode(result.data[: 3 * len(result.data) // 4], lambda _: prior, ignore_checksum=True)
-    noise = codec.decode(
+    part = pipeline.decode(result.data[: 3 * len(result.data) // 4], lambda _: prior, ignore_checksum=True)
+    noise = pipeline.decode(
         bitstream.pack(bitstream.unpack(result.data)[0], random.Random(1).randbytes(result.payload_bytes)),
         lambda _: prior,
         ignore_checksum=True,
@@ -155,19 +160,19 @@ def test_a_damaged_number_of_groups_allocates_nothing():
     prior = families.tiny_priors()["siren-16"]
     header = bitstream.Header(prior.id, "image", (8, 8), 3, 8, None, (2**32 - 1,))
     with pytest.raises(DamagedFileError, match="payload has"):
-        codec.decode(bitstream.pack(header, bytes(9))[:-1] + b"x", lambda _: prior, ignore_checksum=True)
+        pipeline.decode(bitstream.pack(header, bytes(9))[:-1] + b"x", lambda _: prior, ignore_checksum=True)
 
 
 def break_decoder(patch):
     """A fault in the look-up of candidates, as a decoder on a broken machine would have it."""
-    usual_read, usual = codec.read, coder.candidates
+    usual_read, usual = pipeline.read, candidates.candidates
 
     def faulty_read(*arguments, **more):
         with pytest.MonkeyPatch.context() as within:
-            within.setattr(coder, "candidates", lambda rows, *others: usual(rows ^ 1, *others))
+            within.setattr(candidates, "candidates", lambda rows, *others: usual(rows ^ 1, *others))
             return usual_read(*arguments, **more)
 
-    patch.setattr(codec, "read", faulty_read)
+    patch.setattr(pipeline, "read", faulty_read)
 
 
 @pytest.mark.parametrize("name", sorted(ENCODED))
@@ -188,8 +193,8 @@ def test_an_encoder_whose_file_is_refused_or_has_another_format_says_so(fault, m
     def other(values, kind, rate, depth):
         return usual(values[:-1], kind, rate, depth)
 
-    usual = codec.from_values
-    monkeypatch.setattr(codec, *(("read", refuse) if fault == "refuses" else ("from_values", other)))
+    usual = pipeline.from_values
+    monkeypatch.setattr(pipeline, *(("read", refuse) if fault == "refuses" else ("from_values", other)))
     with pytest.raises(VerificationError, match="does not decode"):
         encoded("linear")
 
@@ -216,12 +221,12 @@ def test_exit_code_8_and_no_output_without_verification_none(tmp_path, monkeypat
 
 def _declared(name: str, shape, rate=None, payload=bytes(2)) -> bytes:
     """A small file that declares a large signal, of a shipped prior."""
-    prior = priors.find(name)
+    prior = library.find(name)
     kind = "image" if rate is None else "sound"
     header = bitstream.Header(prior.id, kind, shape, 1, 8 if rate is None else 16, rate, noise=30)
     if name in ("photo-6", "speech-4"):
         transform = (0, 0) if rate else ()
-        header = codec.replace(header, class_bytes=1, densities=(0,) * 8, chains=1, transform=transform)
+        header = pipeline.replace(header, class_bytes=1, densities=(0,) * 8, chains=1, transform=transform)
     return bitstream.pack(header, payload)
 
 
@@ -265,7 +270,7 @@ def test_a_small_file_that_declares_a_gigantic_image_is_refused_in_little_memory
 def test_what_the_payload_cannot_hold_or_the_limit_forbids_is_refused_at_once(name, shape, rate, error, monkeypatch):
     monkeypatch.setattr(np, "empty", no_prior)  # nothing is allocated before
     with pytest.raises(error):
-        codec.decode(_declared(name, shape, rate), priors.find_id)
+        pipeline.decode(_declared(name, shape, rate), library.find_id)
 
 
 def test_limits_can_be_set(tmp_path, monkeypatch):
@@ -286,12 +291,12 @@ def test_limits_can_be_set(tmp_path, monkeypatch):
 
 def test_seconds_allow_as_many_instants_as_they_have():
     header = bitstream.Header(1, "sound", (2**29,), 1, 16, 48000, noise=0)
-    assert codec.limit_of(header, None, None) == 2**28
-    assert codec.limit_of(header, None, 20000) == 960_000_000
-    assert codec.limit_of(codec.replace(header, sample_rate=2**32 - 1), None, 10) == 2**28
-    assert codec.limit_of(codec.replace(header, shape=(5,)), 77, None) == 77
+    assert pipeline.limit_of(header, None, None) == 2**28
+    assert pipeline.limit_of(header, None, 20000) == 960_000_000
+    assert pipeline.limit_of(pipeline.replace(header, sample_rate=2**32 - 1), None, 10) == 2**28
+    assert pipeline.limit_of(pipeline.replace(header, shape=(5,)), 77, None) == 77
     image = bitstream.Header(1, "image", (2**29, 1), 1, 16, None, noise=0)
-    assert codec.limit_of(image, None, 1) == codec.MOST_POINTS["image"]
+    assert pipeline.limit_of(image, None, 1) == pipeline.MOST_POINTS["image"]
 
 
 def test_the_names_of_outputs_never_come_from_a_file():
@@ -301,14 +306,14 @@ def test_the_names_of_outputs_never_come_from_a_file():
 
 
 def test_repeated_parts_come_to_an_end(monkeypatch):
-    from combiner_cli import hierarchy_groups
+    from combiner_cli.stages import allocation
 
     prior = families.tiny_priors()["pyramid-parts"]
-    monkeypatch.setattr(hierarchy_groups, "_MOST_REPEATED", 10)
+    monkeypatch.setattr(allocation, "_MOST_REPEATED", 10)
     found = []
     for seed in range(200):
         try:
-            codec.decode(families.packed_file(prior, seed), lambda _: prior)
+            pipeline.decode(families.packed_file(prior, seed), lambda _: prior)
         except CombinerError as error:
             found.append(str(error))
     assert any("repeats its parts" in words for words in found)

@@ -13,7 +13,10 @@ import families
 import pytest
 import torch
 
-from combiner_cli import bitstream, codec, coder, priors, sampler
+from combiner_cli.codec import pipeline
+from combiner_cli.container import bitstream
+from combiner_cli.priors import library
+from combiner_cli.rec import candidates, sampler
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -60,7 +63,7 @@ def _digests(threads: int, folder: Path) -> dict[str, str]:
 
 def test_three_processes_with_one_and_two_threads_write_and_decode_the_same(tmp_path):
     for name in FAMILIES:
-        priors.save(families.tiny_priors()[name], tmp_path / f"{name}.safetensors")
+        library.save(families.tiny_priors()[name], tmp_path / f"{name}.safetensors")
     one, other, two = (_digests(threads, tmp_path) for threads in (1, 1, 2))
     assert set(one) == {*FAMILIES, *DECODED}
     assert one == other
@@ -76,8 +79,8 @@ def test_latents_are_the_same_bits_from_numpy_and_torch(name, device, monkeypatc
     """The look-up of a decoder with torch's tensors in the place of numpy's arrays."""
     monkeypatch.setenv("COMBINER_PRIORS", str(GOLDEN))
     data = (GOLDEN / f"{name}.cmb").read_bytes()
-    prior = priors.find_id(bitstream.unpack(data)[0].prior_id)
-    expected = codec.read(data, prior).z
+    prior = library.find_id(bitstream.unpack(data)[0].prior_id)
+    expected = pipeline.read(data, prior).z
     calls = []
 
     def by_torch(rows, columns, key):
@@ -86,8 +89,8 @@ def test_latents_are_the_same_bits_from_numpy_and_torch(name, device, monkeypatc
         quantiles = torch.from_numpy(sampler.normal_quantiles().copy()).to(device)
         return quantiles[lanes].cpu().numpy()
 
-    monkeypatch.setattr(coder.sampler, "normals", by_torch)
-    found = codec.read(data, prior).z
+    monkeypatch.setattr(candidates.sampler, "normals", by_torch)
+    found = pipeline.read(data, prior).z
     assert calls
     assert all(a.tobytes() == b.tobytes() for a, b in zip(found, expected, strict=True))
 
@@ -96,10 +99,12 @@ def test_latents_are_the_same_bits_from_numpy_and_torch(name, device, monkeypatc
 def test_a_file_that_a_gpu_encodes_decodes_on_the_cpu():
     from conftest import smooth_image, tiny_prior
 
-    from combiner_cli.refine import Schedule
+    from combiner_cli.families.siren.refinement import Schedule
 
-    settings = codec.Settings(device="cuda", schedule=Schedule(20, 2, 2))
-    result = codec.encode(smooth_image(16, 16), tiny_prior(group_bits=8), settings)  # verified by the decoder, in numpy
+    settings = pipeline.Settings(device="cuda", schedule=Schedule(20, 2, 2))
+    result = pipeline.encode(
+        smooth_image(16, 16), tiny_prior(group_bits=8), settings
+    )  # verified by the decoder, in numpy
     assert result.decoded is not None
 
 

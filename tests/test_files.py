@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from combiner_cli import files
 from combiner_cli.errors import InputError, OutputError
+from combiner_cli.system import files
 
 
 def names(folder: Path) -> set[str]:

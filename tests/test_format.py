@@ -10,14 +10,17 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from combiner_cli import bitstream, codec, coder, metadata, mixtures
-from combiner_cli.bitstream import Header
-from combiner_cli.metadata import Metadata
-from combiner_cli.mixtures import MixturePrior
-from combiner_cli.models.linear import Linear
-from combiner_cli.neighbourhood import Ring
+from combiner_cli.codec import pipeline
+from combiner_cli.container import bitstream, metadata
+from combiner_cli.container.bitstream import Header
+from combiner_cli.container.metadata import Metadata
+from combiner_cli.families.linear import mixtures
+from combiner_cli.families.linear.mixtures import MixturePrior
+from combiner_cli.families.linear.neighbourhood import Ring
+from combiner_cli.families.linear.network import Linear
+from combiner_cli.rec import candidates
 
-LONG = getattr(coder, "LONGEST_OF_LONG_MEMORY", 0)  # groups; see "Rows"
+LONG = getattr(candidates, "LONGEST_OF_LONG_MEMORY", 0)  # groups; see "Rows"
 
 
 def philox(counter, key):
@@ -202,7 +205,7 @@ def test_the_description_is_enough_to_decode(classes, shape, channels, depth, gr
     payload = mixtures.pack_classes(generator.integers(0, classes, layout.tiles), prior.class_bits)
     payload += generator.integers(0, 256, groups).astype(np.uint8).tobytes()
     header = Header(prior.id, "image", shape, channels, depth, None, noise=30)
-    samples = codec.decode(bitstream.pack(header, payload), lambda _: prior).samples
+    samples = pipeline.decode(bitstream.pack(header, payload), lambda _: prior).samples
     again = decode(payload, header, json.loads(json.dumps(prior.configuration())), prior.tensors())
     assert np.abs(samples.astype(np.int64) - again).max() <= 1  # another order of summation
     assert (samples != again).mean() < 0.01
@@ -259,5 +262,5 @@ def test_the_description_is_enough_to_read_metadata(size):
     assert found == inner
     assert list(parts) == sorted(parts)
     assert parts == {"exif": noise, "icc": b"icc", "tags": tags, **given.other}
-    samples = codec.decode(data, lambda _: prior).samples
-    assert np.array_equal(samples, codec.decode(inner, lambda _: prior).samples)
+    samples = pipeline.decode(data, lambda _: prior).samples
+    assert np.array_equal(samples, pipeline.decode(inner, lambda _: prior).samples)

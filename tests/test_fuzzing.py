@@ -12,8 +12,12 @@ import hostile_metadata
 import msgpack
 import pytest
 
-from combiner_cli import batch, bitstream, codec, image_files, priors, sound_files
+from combiner_cli.batch import work
+from combiner_cli.codec import pipeline
+from combiner_cli.container import bitstream
 from combiner_cli.errors import CombinerError, DamagedFileError
+from combiner_cli.media import images, sounds
+from combiner_cli.priors import library
 
 HOSTILE = Path(__file__).parent / "hostile"
 HOSTILE_METADATA = sorted(HOSTILE.glob("*.cmb"))
@@ -33,19 +37,19 @@ def test_nothing_but_a_combiner_error_escapes(kind):
 @pytest.mark.parametrize("path", sorted(HOSTILE.glob("*.safetensors")), ids=lambda path: path.name)
 def test_priors_that_were_found_stay_refused(path):
     with pytest.raises(CombinerError):
-        priors.load(path)
+        library.load(path)
 
 
 @pytest.mark.parametrize("path", HOSTILE_METADATA, ids=lambda path: path.name)
 def test_metadata_that_were_found_do_no_harm(path, monkeypatch):
-    monkeypatch.setenv(priors.SEARCH_VARIABLE, str(fuzzing.GOLDEN))
+    monkeypatch.setenv(library.SEARCH_VARIABLE, str(fuzzing.GOLDEN))
     data = path.read_bytes()
     header = bitstream.unpack(data)[0]
-    prior = priors.find_id(header.prior_id)
-    formats = image_files.FORMATS if header.kind == "image" else sound_files.FORMATS
+    prior = library.find_id(header.prior_id)
+    formats = images.FORMATS if header.kind == "image" else sounds.FORMATS
     for suffix in formats:
-        job = batch.Job(path, Path(f"x{suffix}"))
-        fuzzing.shown_and_written(data, prior, job, batch.Decoding())
+        job = work.Job(path, Path(f"x{suffix}"))
+        fuzzing.shown_and_written(data, prior, job, work.Decoding())
 
 
 def test_the_fuzzer_finds_faults(monkeypatch):
@@ -140,8 +144,8 @@ def test_a_hostile_wide_network_is_rendered_in_little_memory(monkeypatch):
     """All points of a tile at once would take gigabytes."""
     import numpy as np
 
-    from combiner_cli.models import siren
-    from combiner_cli.signals import coordinates
+    from combiner_cli.families.siren import network as siren
+    from combiner_cli.signals.signal import coordinates
 
     network = siren.Siren((8, 8), 1, 4, 2.0, 50, 1)
     weights = np.random.default_rng(1).standard_normal((2, network.latents))
@@ -163,9 +167,9 @@ def test_many_weights_for_few_samples_count():
     prior = tiny_prior(extent=(1, 1))
     header = bitstream.Header(prior.id, "image", (64, 64), 3, 8, None, noise=0)
     data = bitstream.pack(header, random.Random(1).randbytes(4000))
-    assert codec.decode(data, lambda _: prior).shape == (64, 64)
+    assert pipeline.decode(data, lambda _: prior).shape == (64, 64)
     with pytest.raises(LimitError):
-        codec.decode(data, lambda _: prior, most_points=64 * 64)
+        pipeline.decode(data, lambda _: prior, most_points=64 * 64)
 
 
 @pytest.mark.parametrize(
@@ -175,8 +179,8 @@ def test_many_weights_for_few_samples_count():
 def test_a_name_that_cannot_be_shown_is_replaced_by_that_of_the_file(name, shown, tmp_path):
     from dataclasses import replace
 
-    priors.save(replace(families.tiny_priors()["siren-8"], name=name), tmp_path / "x.safetensors")
-    assert priors.load(tmp_path / "x.safetensors").name == shown
+    library.save(replace(families.tiny_priors()["siren-8"], name=name), tmp_path / "x.safetensors")
+    assert library.load(tmp_path / "x.safetensors").name == shown
 
 
 def test_what_a_prior_says_is_shown_without_control_characters(tmp_path):
@@ -185,12 +189,12 @@ def test_what_a_prior_says_is_shown_without_control_characters(tmp_path):
     for version in ("combiner-prior-\x1b[31m\n9", "\x1b"):
         save_file({}, tmp_path / "x.safetensors", {"format": version, "configuration": "{}"})
         with pytest.raises(CombinerError) as caught:
-            priors.load(tmp_path / "x.safetensors")
+            library.load(tmp_path / "x.safetensors")
         assert str(caught.value).isprintable()
     configuration = '{"family": "siren", "network": {"\x1b[31m": 1, "extent": [8]}}'.replace("\x1b", "\\u001b")
     save_file({}, tmp_path / "x.safetensors", {"format": "combiner-prior-1", "configuration": configuration})
     with pytest.raises(DamagedFileError) as caught:
-        priors.load(tmp_path / "x.safetensors")
+        library.load(tmp_path / "x.safetensors")
     assert str(caught.value).isprintable()
 
 
@@ -199,6 +203,6 @@ def test_a_prior_with_a_gigantic_header_is_refused_before_it_is_read(tmp_path, p
     for length in (2**21, 2**63, 2**64 - 1):
         path.write_bytes(length.to_bytes(8, "little") + b"{" * 100)
         with pytest.raises(DamagedFileError, match="too large"):
-            priors.load(path)
+            library.load(path)
     (prior_folder / "a.safetensors").write_bytes(path.read_bytes())  # nor does it keep the others from being found
-    assert priors.find_id(priors.find("tiny-image").id).name == "tiny-image"
+    assert library.find_id(library.find("tiny-image").id).name == "tiny-image"

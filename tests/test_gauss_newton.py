@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from combiner_cli import gauss_newton
-from combiner_cli.gauss_newton import Fit
-from combiner_cli.models.siren import Siren
-from combiner_cli.posterior import Objective, squared_error
-from combiner_cli.signals import coordinates
+from combiner_cli.families.siren import gauss_newton
+from combiner_cli.families.siren.gauss_newton import Fit
+from combiner_cli.families.siren.network import Siren
+from combiner_cli.families.siren.posterior import Objective, squared_error
+from combiner_cli.signals.signal import coordinates
 
 
 def _network(hidden, outputs=3):

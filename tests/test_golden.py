@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from combiner_cli import bitstream, codec, media, metadata, priors
+from combiner_cli.codec import pipeline
+from combiner_cli.container import bitstream, metadata
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
 
 GOLDEN = Path(__file__).parent / "golden"
 DIGESTS = json.loads((GOLDEN / "digests.json").read_text())
@@ -20,7 +23,7 @@ METADATA = json.loads((GOLDEN / "metadata.json").read_text())
 @pytest.mark.parametrize("name", sorted(DIGESTS))
 def test_golden_files_decode_to_the_samples_of_the_day_they_were_written(name, monkeypatch):
     monkeypatch.setenv("COMBINER_PRIORS", str(GOLDEN))
-    samples = codec.decode((GOLDEN / f"{name}.cmb").read_bytes(), priors.find_id).samples
+    samples = pipeline.decode((GOLDEN / f"{name}.cmb").read_bytes(), library.find_id).samples
     expected = DIGESTS[name]
     assert list(samples.shape) == expected["shape"]
     assert str(samples.dtype) == expected["type"]
@@ -28,13 +31,13 @@ def test_golden_files_decode_to_the_samples_of_the_day_they_were_written(name, m
 
 
 def _prior_of(name):
-    return priors.find_id(bitstream.unpack((GOLDEN / f"{name}.cmb").read_bytes())[0].prior_id)
+    return library.find_id(bitstream.unpack((GOLDEN / f"{name}.cmb").read_bytes())[0].prior_id)
 
 
 @pytest.mark.parametrize("name", sorted(LATENTS))
 def test_golden_files_name_the_latents_of_the_day_they_were_added(name, monkeypatch):
     monkeypatch.setenv("COMBINER_PRIORS", str(GOLDEN))
-    content = codec.read((GOLDEN / f"{name}.cmb").read_bytes(), _prior_of(name))
+    content = pipeline.read((GOLDEN / f"{name}.cmb").read_bytes(), _prior_of(name))
     latents = np.concatenate(content.z).astype("<f4")
     assert hashlib.sha256(latents.tobytes()).hexdigest() == LATENTS[name]
 
@@ -84,11 +87,11 @@ def test_a_golden_file_is_never_written_anew(tmp_path):
 
 
 def test_there_is_a_golden_file_of_every_shipped_prior():
-    shipped = {path.stem for path in priors.shipped_folder().glob("*.safetensors")}
+    shipped = {path.stem for path in library.shipped_folder().glob("*.safetensors")}
     first = {"cifar10-1", "cifar10-2", "cifar10-3", "photo-1", "photo-2", "speech-1"}
     mixtures = {"cifar10-4", "cifar10-5", "cifar10-6", "photo-3", "photo-4", "speech-2", "speech-3"}
     pyramids = {"photo-6"}
-    older = {path.stem for path in (priors.shipped_folder() / "older").glob("*.safetensors")}
+    older = {path.stem for path in (library.shipped_folder() / "older").glob("*.safetensors")}
     lapped = {"speech-4", "general-1"}
     assert shipped == first | mixtures | pyramids | lapped
     assert older == {"photo-5"}
@@ -99,10 +102,10 @@ def test_there_is_a_golden_file_of_every_shipped_prior():
 def test_golden_recordings_decode_to_the_weights_and_the_sound_of_the_day_they_were_written(name):
     """Weights are the same for ever; samples are made of floats, and may differ by a step here and there."""
     data = (GOLDEN / f"{name}.cmb").read_bytes()
-    prior = priors.find_id(bitstream.unpack(data)[0].prior_id)
-    weights = np.concatenate(codec.read(data, prior).z).astype("<f4")
+    prior = library.find_id(bitstream.unpack(data)[0].prior_id)
+    weights = np.concatenate(pipeline.read(data, prior).z).astype("<f4")
     assert hashlib.sha256(weights.tobytes()).hexdigest() == RECORDINGS[name]
-    decoded, expected = codec.decode(data, priors.find_id), media.read_signal(GOLDEN / f"{name}.wav")
+    decoded, expected = pipeline.decode(data, library.find_id), media.read_signal(GOLDEN / f"{name}.wav")
     assert (decoded.sample_rate, decoded.bit_depth) == (expected.sample_rate, expected.bit_depth)
     assert decoded.samples.shape == expected.samples.shape
     difference = np.abs(decoded.samples - expected.samples) * 2 ** (decoded.bit_depth - 1)

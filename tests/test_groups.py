@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combiner_cli import groups, sampler
 from combiner_cli.errors import DamagedFileError
+from combiner_cli.rec import groups, sampler
 
 INFORMATION = st.lists(st.integers(0, 4096), min_size=1, max_size=200).filter(any)
 

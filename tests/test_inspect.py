@@ -11,9 +11,12 @@ import pytest
 from click.testing import CliRunner
 from conftest import smooth_image, tone
 
-from combiner_cli import codec, inspection, media, metrics, priors
-from combiner_cli.cli import main
+from combiner_cli.cli.main import main
+from combiner_cli.codec import inspection, pipeline
 from combiner_cli.errors import InputError
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
+from combiner_cli.signals import metrics
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -67,7 +70,7 @@ def test_info_accounts_for_every_byte(path):
     assert facts["bytes"] == path.stat().st_size
     assert facts["bytes"] == facts["header_bytes"] + facts["class_bytes"] + facts["group_bytes"]
     assert sum(facts["stages"].values()) == facts["groups"]
-    content = codec.read(path.read_bytes(), priors.find(facts["prior"]))
+    content = pipeline.read(path.read_bytes(), library.find(facts["prior"]))
     assert sum(map(len, content.indices)) == facts["groups"]
     assert all(len(line) <= 80 for line in run("info", path).stdout.splitlines()[1:])
 
@@ -80,7 +83,7 @@ def test_info_without_the_prior_says_what_the_header_says(folder):
     facts = json.loads(run("info", path, "--json").stdout)
     assert (facts["prior"], facts["group_bytes"], facts["groups"], facts["stages"]) == (None, None, 10, {})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(priors, "shipped_folder", lambda: folder)
+        patch.setattr(library, "shipped_folder", lambda: folder)
         facts = json.loads(run("info", folder / "coded" / "a.cmb", "--json").stdout)
     assert (facts["class_bytes"], facts["groups"]) == (80, None)
 
@@ -190,7 +193,7 @@ def test_the_same_prior_is_asked_for_once():
 
     def find(prior_id):
         asked.append(prior_id)
-        return priors.find_id(prior_id)
+        return library.find_id(prior_id)
 
     found = inspection.inspect((GOLDEN / "photo-6.cmb").read_bytes(), find)
     assert asked == [found.prior_id]

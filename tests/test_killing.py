@@ -14,7 +14,7 @@ import killing
 import pytest
 from conftest import smooth_image
 
-from combiner_cli import media
+from combiner_cli.media import files as media
 
 GOLDEN = Path(__file__).parent / "golden"
 

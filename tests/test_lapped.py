@@ -13,29 +13,26 @@ from conftest import lapped_plan, recordings_of_tones, smooth_image, tiny_lapped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from combiner_cli import (
-    bitstream,
-    codec,
-    datasets,
-    learn_recordings,
-    learner,
-    media,
-    metrics,
-    priors,
-    recording_coding,
-    recordings,
-    workers,
-)
-from combiner_cli.coder import Chaining
+from combiner_cli.codec import pipeline
+from combiner_cli.container import bitstream
 from combiner_cli.errors import DamagedFileError, DatasetError, LimitError, UsageError
-from combiner_cli.hierarchy_groups import Share
-from combiner_cli.models import lapped
-from combiner_cli.models.lapped import BAND, LEVELS, PARITIES, PHASES
-from combiner_cli.recording_codec import _Listener
-from combiner_cli.recording_coding import Recording, forecast
-from combiner_cli.recordings import LappedPrior
-from combiner_cli.signals import Signal
-from combiner_cli.stage_coding import Forecast, Writer
+from combiner_cli.families.lapped import encoder
+from combiner_cli.families.lapped import learning as learn_recordings
+from combiner_cli.families.lapped import prior as recordings
+from combiner_cli.families.lapped import transform as lapped
+from combiner_cli.families.lapped.encoder import Recording, forecast
+from combiner_cli.families.lapped.files import _Listener
+from combiner_cli.families.lapped.prior import LappedPrior
+from combiner_cli.families.lapped.transform import BAND, LEVELS, PARITIES, PHASES
+from combiner_cli.learning import datasets, trainer
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
+from combiner_cli.rec.candidates import Chaining
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal
+from combiner_cli.stages.allocation import Share
+from combiner_cli.stages.encoder import Forecast, Writer
+from combiner_cli.system import threads as workers
 
 HOPS = st.integers(1, 8).map(lambda n: 16 * n)
 
@@ -52,8 +49,8 @@ def sound(samples, rate=16000, depth=16):
 
 def both_ways(signal, prior, how=None):
     """The result of encoding, once decoding has given the same samples."""
-    result = codec.encode(signal, prior, how)
-    decoded = codec.decode(result.data, lambda _: prior)
+    result = pipeline.encode(signal, prior, how)
+    decoded = pipeline.decode(result.data, lambda _: prior)
     assert np.array_equal(decoded.samples, result.decoded.samples)
     assert decoded.samples.shape == signal.samples.shape
     assert (decoded.sample_rate, decoded.bit_depth) == (signal.sample_rate, signal.bit_depth)
@@ -301,20 +298,22 @@ def test_a_damaged_prior_is_refused(tmp_path, change):
         stored[name] = stored[name].astype(np.int32)
     elif change == "more":
         stored["other"] = stored[name]
-    priors.save(replace(prior, stored=stored, channels=1 if change == "pairs" else 2), path)
+    library.save(replace(prior, stored=stored, channels=1 if change == "pairs" else 2), path)
     with pytest.raises(DamagedFileError):
-        priors.load(path)
+        library.load(path)
 
 
 @pytest.mark.parametrize("prior", [tiny_lapped, tiny_lapped_mono])
 def test_a_prior_survives_its_file(tmp_path, prior):
     path = tmp_path / "tiny.safetensors"
-    priors.save(prior(), path)
-    again = priors.load(path)
+    library.save(prior(), path)
+    again = library.load(path)
     assert isinstance(again, LappedPrior)
     assert again.id == prior().id and again.configuration() == prior().configuration()
-    data = codec.encode(tone(200), prior()).data
-    assert np.array_equal(codec.decode(data, lambda _: again).samples, codec.decode(data, lambda _: prior()).samples)
+    data = pipeline.encode(tone(200), prior()).data
+    assert np.array_equal(
+        pipeline.decode(data, lambda _: again).samples, pipeline.decode(data, lambda _: prior()).samples
+    )
 
 
 def test_a_sample_rate_near_that_of_the_prior_is_taken_as_it_is():
@@ -337,7 +336,7 @@ def test_a_sample_rate_near_that_of_the_prior_is_taken_as_it_is():
 @settings(max_examples=20, deadline=None)
 def test_what_is_encoded_decodes(length, channels, rate, depth, how, seed):
     signal = sound(tone(length, channels, rate, seed).samples + noise(length, channels, seed, 0.02), rate, depth)
-    result = both_ways(signal, tiny_lapped(), codec.Settings(effort=1 + seed % 5, **how))
+    result = both_ways(signal, tiny_lapped(), pipeline.Settings(effort=1 + seed % 5, **how))
     assert how.get("size") in (None, len(result.data))
     assert np.abs(result.decoded.samples - signal.samples).max() < 1.5
 
@@ -346,55 +345,57 @@ def test_what_is_encoded_decodes(length, channels, rate, depth, how, seed):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_sound_of_any_sample_rate_comes_back_as_what_it_was(rate, channels):
     signal = tone(1200, channels, rate, 4)
-    result = both_ways(signal, tiny_lapped(), codec.Settings(rate=1.0))
+    result = both_ways(signal, tiny_lapped(), pipeline.Settings(rate=1.0))
     assert metrics.psnr(signal, result.decoded) > 35
-    assert codec.encode(signal, tiny_lapped(), codec.Settings(rate=1.0)).data == result.data
+    assert pipeline.encode(signal, tiny_lapped(), pipeline.Settings(rate=1.0)).data == result.data
 
 
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("size", [70, 71, 150, 333, 900, 2000])
 def test_a_size_is_met_exactly(size, channels):
     signal = tone(1000, channels, seed=3)
-    assert len(both_ways(signal, tiny_lapped(), codec.Settings(size=size)).data) == size
+    assert len(both_ways(signal, tiny_lapped(), pipeline.Settings(size=size)).data) == size
 
 
 def test_a_size_that_is_too_small_is_refused():
     with pytest.raises(UsageError, match="ask for more than 20"):
-        codec.encode(tone(1000), tiny_lapped(), codec.Settings(size=20))
+        pipeline.encode(tone(1000), tiny_lapped(), pipeline.Settings(size=20))
 
 
 @pytest.mark.parametrize("psnr", [30.0, 45.0])
 def test_a_psnr_is_reached(psnr):
     signal = sound(recordings_of_tones(1, 9)[0].T)
-    result = both_ways(signal, tiny_lapped(), codec.Settings(psnr=psnr))
+    result = both_ways(signal, tiny_lapped(), pipeline.Settings(psnr=psnr))
     assert psnr <= metrics.psnr(signal, result.decoded) < psnr + 2
-    smaller = codec.encode(signal, tiny_lapped(), codec.Settings(size=int(0.8 * len(result.data))))
+    smaller = pipeline.encode(signal, tiny_lapped(), pipeline.Settings(size=int(0.8 * len(result.data))))
     assert metrics.psnr(signal, smaller.decoded) < psnr
 
 
 def test_a_low_psnr_is_reached_where_not_every_size_can_be_made():
     signal = tone(1500, seed=2)
-    result = both_ways(signal, tiny_lapped(), codec.Settings(psnr=18.5))
+    result = both_ways(signal, tiny_lapped(), pipeline.Settings(psnr=18.5))
     assert metrics.psnr(signal, result.decoded) >= 18.5
     with pytest.raises(UsageError, match="ask for more than"):
-        codec.encode(signal, tiny_lapped(), codec.Settings(size=len(result.data) - 15))
+        pipeline.encode(signal, tiny_lapped(), pipeline.Settings(size=len(result.data) - 15))
 
 
 def test_more_bytes_give_a_better_sound():
     signal = sound(recordings_of_tones(1, 9)[0].T)
-    found = [codec.encode(signal, tiny_lapped(), codec.Settings(size=size)).decoded for size in (100, 300, 900, 2000)]
+    found = [
+        pipeline.encode(signal, tiny_lapped(), pipeline.Settings(size=size)).decoded for size in (100, 300, 900, 2000)
+    ]
     psnrs = [metrics.psnr(signal, decoded) for decoded in found]
     assert psnrs == sorted(psnrs) and psnrs[-1] > psnrs[0] + 15
 
 
 def test_a_weight_that_no_candidate_reaches_does_not_take_all_groups_there_are():
     signal = sound(tone(36, 1, 15000, 51).samples + noise(36, 1, 51, 0.02), 15000)
-    assert len(both_ways(signal, tiny_lapped(), codec.Settings(size=200)).data) == 200
+    assert len(both_ways(signal, tiny_lapped(), pipeline.Settings(size=200)).data) == 200
 
 
 def test_many_more_bytes_than_there_is_use_for_do_no_harm():
     signal = tone(300)
-    usual, most = (codec.encode(signal, tiny_lapped(), codec.Settings(size=size)).decoded for size in (150, 5000))
+    usual, most = (pipeline.encode(signal, tiny_lapped(), pipeline.Settings(size=size)).decoded for size in (150, 5000))
     assert metrics.psnr(signal, most) > metrics.psnr(signal, usual) - 6
 
 
@@ -405,7 +406,7 @@ def test_silence_comes_back_as_silence(length, channels):
     result = both_ways(signal, tiny_lapped())
     assert not result.decoded.samples.any()
     assert len(result.data) < 45
-    assert len(both_ways(signal, tiny_lapped(), codec.Settings(size=300)).data) == 300
+    assert len(both_ways(signal, tiny_lapped(), pipeline.Settings(size=300)).data) == 300
 
 
 @pytest.mark.parametrize(
@@ -421,13 +422,13 @@ def test_silence_comes_back_as_silence(length, channels):
 )
 def test_unusual_sounds(samples, least):
     signal = sound(samples)
-    assert metrics.psnr(signal, both_ways(signal, tiny_lapped(), codec.Settings(size=1200)).decoded) > least
+    assert metrics.psnr(signal, both_ways(signal, tiny_lapped(), pipeline.Settings(size=1200)).decoded) > least
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_a_clip_of_few_samples_is_coded(length):
     signal = sound(np.array([0.5, -0.4, 0.3])[:length])
-    result = both_ways(signal, tiny_lapped(), codec.Settings(size=120))
+    result = both_ways(signal, tiny_lapped(), pipeline.Settings(size=120))
     assert metrics.psnr(signal, result.decoded) > 25
 
 
@@ -441,7 +442,7 @@ def test_channels_are_turned_to_where_the_energy_is():
     samples = tone(1000).samples[:, :1]
     for left, right, angle in ((1, 0, 0), (1, 1, 16), (0, 1, 32), (1, -1, 48)):
         signal = sound(np.concatenate([left * samples, right * samples], axis=1))
-        result = both_ways(signal, tiny_lapped(), codec.Settings(size=400))
+        result = both_ways(signal, tiny_lapped(), pipeline.Settings(size=400))
         assert bitstream.unpack(result.data)[0].transform[1] == angle
         assert metrics.psnr(signal, result.decoded) > 30
         coded = result.decoded.samples @ recordings.rotation(angle).T
@@ -452,7 +453,7 @@ def test_more_effort_gives_no_worse_sound():
     signal = sound(recordings_of_tones(2, 30)[1].T)
     psnrs = []
     for effort in (1, 5, 9):
-        result = both_ways(signal, tiny_lapped(), codec.Settings(size=700, effort=effort))
+        result = both_ways(signal, tiny_lapped(), pipeline.Settings(size=700, effort=effort))
         assert len(result.data) == 700
         psnrs.append(metrics.psnr(signal, result.decoded))
     assert psnrs[2] > psnrs[0] - 0.2
@@ -464,7 +465,7 @@ def test_the_number_of_threads_changes_nothing(monkeypatch):
     for threads in ("1", "2"):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
         assert workers.count() == int(threads)
-        data.append(codec.encode(tone(700, 2), tiny_lapped(), codec.Settings(rate=0.5)).data)
+        data.append(pipeline.encode(tone(700, 2), tiny_lapped(), pipeline.Settings(rate=0.5)).data)
     assert data[0] == data[1]
 
 
@@ -478,7 +479,7 @@ def test_the_cheaper_hop_is_chosen(monkeypatch):
     monkeypatch.setattr(_Listener, "cost", watched)
     prior, numbers = tiny_lapped(), []
     for samples in (tone(1500, seed=6).samples, np.arange(1500) % 100 == 40):
-        header, _ = bitstream.unpack(codec.encode(sound(samples), prior, codec.Settings(rate=0.5)).data)
+        header, _ = bitstream.unpack(pipeline.encode(sound(samples), prior, pipeline.Settings(rate=0.5)).data)
         assert set(asked) == set(prior.hops)
         assert prior.hops[header.transform[0]] == min(asked, key=asked.get)
         numbers.append(header.transform[0])
@@ -491,7 +492,7 @@ def test_weights_that_candidates_would_not_reach_are_named(monkeypatch):
     weights[0, 5, 9] = 1000
     weights *= recordings.noise_deviation(code)
     named = forecast(prior, weights, code).squared_error
-    monkeypatch.setattr(recording_coding._Recorded, "widen", lambda *_: None)
+    monkeypatch.setattr(encoder._Recorded, "widen", lambda *_: None)
     assert named < 0.6 * forecast(prior, weights, code).squared_error
 
 
@@ -510,7 +511,7 @@ def test_a_sine_has_no_step_where_segments_join(short_segments):
     assert len(parts) >= 6
     joins = [own.start * hop + offset for own in parts[1:] for offset in range(-hop, hop)]
     signal = sound(samples)
-    decoded = both_ways(signal, prior, codec.Settings(rate=1.0)).decoded
+    decoded = both_ways(signal, prior, pipeline.Settings(rate=1.0)).decoded
     error = (decoded.samples - signal.samples)[:, 0]
     for values in (error, np.diff(error)):
         inside = np.isin(np.arange(len(values)), joins)
@@ -522,7 +523,7 @@ def test_a_sine_has_no_step_where_segments_join(short_segments):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_size_is_met_exactly_with_several_segments(short_segments, size, channels):
     signal = tone(1600, channels, seed=8)
-    assert len(both_ways(signal, tiny_lapped(), codec.Settings(size=size)).data) == size
+    assert len(both_ways(signal, tiny_lapped(), pipeline.Settings(size=size)).data) == size
 
 
 @pytest.mark.parametrize(("share", "digit"), [(0.0, 0), (0.97, 1), (1.0, 4), (1.02, 6), (3.0, 8)])
@@ -532,11 +533,11 @@ def test_steering_follows_what_is_left(share, digit):
     writer = Writer(Share([96] * 8, None), Chaining(8), 0, "best", np.random.default_rng(0), 0, 5)
     writer.append(np.zeros(30, dtype=np.int64))
     writer.total = 30 + 25 + 100 + 5 + round(100 * share)
-    assert recording_coding._steering(writer, to_come, 200.0) == digit
+    assert encoder._steering(writer, to_come, 200.0) == digit
     writer.share.steer(digit)
     assert writer.share.densities == [96 + digit - 4, *[96] * 7]
     writer.total = None
-    assert recording_coding._steering(writer, to_come, 200.0) == 4
+    assert encoder._steering(writer, to_come, 200.0) == 4
 
 
 # damage
@@ -544,7 +545,7 @@ def test_steering_follows_what_is_left(share, digit):
 
 @functools.cache
 def whole_file():
-    return codec.encode(tone(600, 2), tiny_lapped()).data
+    return pipeline.encode(tone(600, 2), tiny_lapped()).data
 
 
 def some_file(**changed):
@@ -556,9 +557,9 @@ def some_file(**changed):
 def test_a_hop_that_the_prior_does_not_have_is_refused():
     for number in (2, 8, 9):
         with pytest.raises(DamagedFileError, match="out of range"):
-            codec.decode(bitstream.pack(*some_file(transform=(number, 0))), lambda _: tiny_lapped())
+            pipeline.decode(bitstream.pack(*some_file(transform=(number, 0))), lambda _: tiny_lapped())
     with pytest.raises(DamagedFileError, match="out of range"):
-        codec.decode(bitstream.pack(*some_file(transform=(0, 64))), lambda _: tiny_lapped())
+        pipeline.decode(bitstream.pack(*some_file(transform=(0, 64))), lambda _: tiny_lapped())
 
 
 @pytest.mark.parametrize(
@@ -576,7 +577,7 @@ def test_a_hop_that_the_prior_does_not_have_is_refused():
 )
 def test_headers_that_do_not_fit_are_refused(changed):
     with pytest.raises(DamagedFileError):
-        codec.decode(bitstream.pack(*some_file(**changed)), lambda _: tiny_lapped())
+        pipeline.decode(bitstream.pack(*some_file(**changed)), lambda _: tiny_lapped())
 
 
 def test_a_payload_that_is_cut_decodes_to_a_sound_or_is_refused():
@@ -587,10 +588,10 @@ def test_a_payload_that_is_cut_decodes_to_a_sound_or_is_refused():
         data = bitstream.pack(header, payload[:length])
         if length < header.class_bytes:
             with pytest.raises(DamagedFileError):
-                codec.decode(data, lambda _: tiny_lapped())
+                pipeline.decode(data, lambda _: tiny_lapped())
             refused.append(length)
         else:
-            assert codec.decode(data, lambda _: tiny_lapped()).samples.shape == (600, 2)
+            assert pipeline.decode(data, lambda _: tiny_lapped()).samples.shape == (600, 2)
     assert len(refused) == 3
 
 
@@ -603,10 +604,10 @@ def test_random_payloads_decode_or_are_refused(payload, class_bytes, code, trans
     data = bitstream.pack(header, payload)
     if class_bytes > len(payload):
         with pytest.raises(DamagedFileError):
-            codec.decode(data, lambda _: tiny_lapped())
+            pipeline.decode(data, lambda _: tiny_lapped())
         return
     try:
-        assert codec.decode(data, lambda _: tiny_lapped()).samples.shape == (150, 2)
+        assert pipeline.decode(data, lambda _: tiny_lapped()).samples.shape == (150, 2)
     except DamagedFileError:
         return  # the stream of classes may not be one
 
@@ -614,15 +615,15 @@ def test_random_payloads_decode_or_are_refused(payload, class_bytes, code, trans
 def test_classes_that_no_encoder_writes_are_refused():
     header, _ = some_file(class_bytes=12)
     with pytest.raises(DamagedFileError, match="classes"):
-        codec.decode(bitstream.pack(header, b"\xff" * 12), lambda _: tiny_lapped())
+        pipeline.decode(bitstream.pack(header, b"\xff" * 12), lambda _: tiny_lapped())
 
 
 def test_a_sound_that_is_much_longer_at_the_rate_of_its_prior_is_over_the_limit():
     header, payload = some_file(sample_rate=1, shape=(10_000,))
     with pytest.raises(LimitError, match="over the limit"):
-        codec.decode(bitstream.pack(header, payload), lambda _: tiny_lapped())
+        pipeline.decode(bitstream.pack(header, payload), lambda _: tiny_lapped())
     with pytest.raises(LimitError):
-        codec.encode(Signal("sound", np.zeros((20_000, 1), np.float32), 1, 16), tiny_lapped())
+        pipeline.encode(Signal("sound", np.zeros((20_000, 1), np.float32), 1, 16), tiny_lapped())
 
 
 # learning
@@ -645,7 +646,7 @@ def test_learning_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
     with pytest.raises(StoppedError):
         learn_recordings.learn(plan, training, held_out, checkpoint=checkpoint, checkpoint_seconds=0)
     resumed = learn_recordings.learn(plan, training, held_out, checkpoint=checkpoint, checkpoint_seconds=0)
-    assert next(count) == 9 + 1 + 14 - 9 + learner.HELD_OUT_BATCHES
+    assert next(count) == 9 + 1 + 14 - 9 + trainer.HELD_OUT_BATCHES
     assert resumed.prior.id == whole.prior.id
     assert resumed.curve == whole.curve
     for other in (lapped_plan(steps=14, seed=2), lapped_plan(steps=15)):
@@ -670,8 +671,8 @@ def test_learning_pays_and_goes_on_from_a_prior():
 
     plan = lapped_plan(steps=3, start=start.id)
     unchanged = learn_recordings._learner(plan, start)
-    learner.go_on_from(unchanged, start.stored, start.name)
-    assert all(np.array_equal(tensor, start.stored[name]) for name, tensor in learner.stored(unchanged).items())
+    trainer.go_on_from(unchanged, start.stored, start.name)
+    assert all(np.array_equal(tensor, start.stored[name]) for name, tensor in trainer.stored(unchanged).items())
     more = learn_recordings.learn(plan, training, held_out, start=start)
     first = learn_recordings.learn(lapped_plan(steps=3), training, held_out)
     assert more.prior.id != start.id

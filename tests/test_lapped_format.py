@@ -11,11 +11,13 @@ import soxr
 from conftest import tiny_lapped, tiny_lapped_mono, tone
 from test_pyramid_format import StageDecoder, clipped, frequencies, logarithm, random_network, results
 
-from combiner_cli import bitstream, codec, recordings
-from combiner_cli.bitstream import Header
+from combiner_cli.codec import pipeline
+from combiner_cli.container import bitstream
+from combiner_cli.container.bitstream import Header
 from combiner_cli.errors import DamagedFileError
-from combiner_cli.models import lapped
-from combiner_cli.recordings import LappedPrior
+from combiner_cli.families.lapped import prior as recordings
+from combiner_cli.families.lapped import transform as lapped
+from combiner_cli.families.lapped.prior import LappedPrior
 
 DIGIT = [7288] + [7281] * 8
 FAR = [60000, 2500, 1200, 700, 450, 300, 200, 120, 66]
@@ -217,14 +219,14 @@ def decoded(data, prior, scale=1):
     """The second decoder, once it has given the same as the first."""
     own = Decoder(data, json.loads(json.dumps(prior.configuration())), prior.tensors())
     values = own.values(scale)
-    content = codec.read(data, prior, scale)
+    content = pipeline.read(data, prior, scale)
     assert content.classes.tolist() == own.classes
     # the steps from whole weights to values are in float32
     rounding = 5e-7 * (1 + np.abs(values).max())
     np.testing.assert_allclose(values, content.values, rtol=0, atol=rounding)
     steps = 2.0 ** (23 if own.form & 4 else 15)
     samples = np.clip(np.rint(values * steps), -steps, steps - 1)
-    sound = codec.decode(data, lambda _: prior, scale)
+    sound = pipeline.decode(data, lambda _: prior, scale)
     assert (sound.sample_rate, sound.samples.shape) == (scale * own.sample_rate, samples.shape)
     difference = np.abs(sound.samples * steps - samples)
     assert difference.max() <= math.ceil(rounding * steps)
@@ -241,7 +243,7 @@ def weights(monkeypatch):
         found.append(usual(*arguments))
         return found[-1]
 
-    monkeypatch.setattr("combiner_cli.recording_files.descend", watched)
+    monkeypatch.setattr("combiner_cli.families.lapped.decoder.descend", watched)
     return found
 
 
@@ -260,13 +262,13 @@ def test_the_priors_are_possible():
 @pytest.mark.parametrize(
     ("length", "channels", "rate", "hops", "frames", "settings"),
     [
-        (700, 1, 16000, (32, 64), 512, codec.Settings(rate=1.0)),
-        (500, 2, 16000, (64,), 512, codec.Settings(size=300)),
-        (600, 2, 14000, (16,), 20, codec.Settings(size=400)),
-        (900, 1, 8000, (32,), 9, codec.Settings(size=260)),
-        (400, 1, 44100, (48,), 512, codec.Settings(rate=0.7)),
-        (1, 2, 16000, (32, 64), 512, codec.Settings(rate=1.0)),
-        (300, 1, 16000, (32,), 6, codec.Settings(rate=2.0)),
+        (700, 1, 16000, (32, 64), 512, pipeline.Settings(rate=1.0)),
+        (500, 2, 16000, (64,), 512, pipeline.Settings(size=300)),
+        (600, 2, 14000, (16,), 20, pipeline.Settings(size=400)),
+        (900, 1, 8000, (32,), 9, pipeline.Settings(size=260)),
+        (400, 1, 44100, (48,), 512, pipeline.Settings(rate=0.7)),
+        (1, 2, 16000, (32, 64), 512, pipeline.Settings(rate=1.0)),
+        (300, 1, 16000, (32,), 6, pipeline.Settings(rate=2.0)),
     ],
 )
 def test_the_description_is_enough_to_decode_what_the_encoder_writes(
@@ -274,7 +276,7 @@ def test_the_description_is_enough_to_decode_what_the_encoder_writes(
 ):
     monkeypatch.setattr(recordings, "MOST_FRAMES", frames)
     prior = replace(tiny_lapped(), hops=hops)
-    data = codec.encode(tone(length, channels, rate), prior, settings).data
+    data = pipeline.encode(tone(length, channels, rate), prior, settings).data
     assert settings.size in (None, len(data))
     weights.clear()
     own = decoded(data, prior)
@@ -285,7 +287,7 @@ def test_the_description_is_enough_to_decode_what_the_encoder_writes(
 
 def test_an_encoder_codes_large_weights_in_parts(weights):
     prior = replace(tiny_lapped(), parts_from=4)
-    data = codec.encode(tone(500, 2), prior, codec.Settings(rate=3.0)).data
+    data = pipeline.encode(tone(500, 2), prior, pipeline.Settings(rate=3.0)).data
     weights.clear()
     own = decoded(data, prior)
     check_weights(own, weights)
@@ -293,23 +295,23 @@ def test_an_encoder_codes_large_weights_in_parts(weights):
 
 
 def test_a_prior_of_one_channel_decodes_pairs(weights):
-    data = codec.encode(tone(400, 2), tiny_lapped_mono(), codec.Settings(rate=0.8)).data
+    data = pipeline.encode(tone(400, 2), tiny_lapped_mono(), pipeline.Settings(rate=0.8)).data
     weights.clear()
     check_weights(decoded(data, tiny_lapped_mono()), weights)
 
 
 def test_the_encoder_steers_and_cuts(monkeypatch):
     monkeypatch.setattr(recordings, "MOST_FRAMES", 8)
-    own = decoded(codec.encode(tone(1500), tiny_lapped(), codec.Settings(size=250)).data, tiny_lapped())
+    own = decoded(pipeline.encode(tone(1500), tiny_lapped(), pipeline.Settings(size=250)).data, tiny_lapped())
     assert set(own.steered) != {4}
     assert max(own.cut) > 0
 
 
 @pytest.mark.parametrize("scale", [2, 3])
 def test_the_description_is_enough_to_render_at_another_scale(scale):
-    data = codec.encode(tone(300, 2), tiny_lapped(), codec.Settings(rate=1.0)).data
+    data = pipeline.encode(tone(300, 2), tiny_lapped(), pipeline.Settings(rate=1.0)).data
     decoded(data, tiny_lapped(), scale)
-    decoded(codec.encode(tone(300, 1, 8000), tiny_lapped()).data, tiny_lapped(), scale)
+    decoded(pipeline.encode(tone(300, 1, 8000), tiny_lapped()).data, tiny_lapped(), scale)
 
 
 def any_file(prior, seed, length, channels, hop, groups, chains, noise):
@@ -352,6 +354,6 @@ def test_the_tests_meet_pruned_weights_parts_and_all_classes():
 def test_a_hop_that_the_prior_does_not_have_is_refused():
     data = any_file(PRIOR, 0, 100, 1, 3, 20, 1, 50)
     with pytest.raises(DamagedFileError, match="range"):
-        codec.decode(data, lambda _: PRIOR)
+        pipeline.decode(data, lambda _: PRIOR)
     with pytest.raises(IndexError):
         Decoder(data, PRIOR.configuration(), PRIOR.tensors())

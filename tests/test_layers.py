@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import smooth_image, tiny_mixture
 
-from combiner_cli import codec, media, priors
-from combiner_cli.refine import Schedule
+from combiner_cli.codec import pipeline
+from combiner_cli.families.siren.refinement import Schedule
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
 
 PACKAGE = Path(__file__).parent.parent / "combiner_cli"
 LEVELS = {
@@ -305,8 +307,8 @@ def run_without_torch(*arguments):
 
 @pytest.mark.usefixtures("prior_folder")
 def test_info_decode_and_help_work_with_torch_blocked(tmp_path):
-    prior = priors.find("tiny-image")
-    result = codec.encode(smooth_image(9, 9), prior, codec.Settings(schedule=Schedule(20, 2, 2)))
+    prior = library.find("tiny-image")
+    result = pipeline.encode(smooth_image(9, 9), prior, pipeline.Settings(schedule=Schedule(20, 2, 2)))
     source = tmp_path / "x.cmb"
     source.write_bytes(result.data)
     assert run_without_torch("-h").returncode == 0
@@ -322,7 +324,7 @@ def test_info_decode_and_help_work_with_torch_blocked(tmp_path):
 
 def test_encoding_with_a_mixture_prior_imports_no_torch(tmp_path):
     prior = tiny_mixture()
-    priors.save(prior, tmp_path / "mixed.safetensors")
+    library.save(prior, tmp_path / "mixed.safetensors")
     media.write_signal(smooth_image(20, 17), tmp_path / "x.png")
     command = ("encode", tmp_path / "x.png", "--prior", tmp_path / "mixed.safetensors")
     for more in (("-q", "4"), ("--size", "90", "-f", "-e", "9"), ("--psnr", "15", "-f", "-e", "1")):
@@ -330,5 +332,5 @@ def test_encoding_with_a_mixture_prior_imports_no_torch(tmp_path):
         assert done.returncode == 0, done.stderr
     done = run_without_torch("decode", tmp_path / "x.cmb", "-f", "--prior", tmp_path / "mixed.safetensors")
     assert done.returncode == 0, done.stderr
-    expected = codec.decode((tmp_path / "x.cmb").read_bytes(), lambda _: prior)
+    expected = pipeline.decode((tmp_path / "x.cmb").read_bytes(), lambda _: prior)
     assert (media.read_signal(tmp_path / "x.png").samples == expected.samples).all()

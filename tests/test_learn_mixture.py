@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from conftest import mixture_data, mixture_plan, tiny_mixture
 
-from combiner_cli import learn_mixture, mixtures
 from combiner_cli.errors import DamagedFileError, DatasetError, OutputError, UsageError
-from combiner_cli.models.linear import Linear
+from combiner_cli.families.linear import learning as learn_mixture
+from combiner_cli.families.linear import mixtures
+from combiner_cli.families.linear.network import Linear
 
 HELD_OUT = [mixture_data("sound", 4, 77)]
 

@@ -20,22 +20,19 @@ from conftest import lapped_plan, mixture_plan, recordings_of_tones, smooth_imag
 from rich.console import Console
 from test_cli import refused, run
 
-from combiner_cli import (
-    learn,
-    learn_hierarchy,
-    learn_mixture,
-    learn_recordings,
-    learner,
-    learning_curves,
-    media,
-    outlook,
-    priors,
-)
-from combiner_cli.commands import learning_display
-from combiner_cli.learner import Course, Learner, StepReport, Task, Watcher
-from combiner_cli.learning_curves import Curves
-from combiner_cli.models.siren import Siren
-from combiner_cli.ranks import ALONE, Ranks
+from combiner_cli.cli import learning_display
+from combiner_cli.families.lapped import learning as learn_recordings
+from combiner_cli.families.linear import learning as learn_mixture
+from combiner_cli.families.pyramid import learning as learn_hierarchy
+from combiner_cli.families.siren import learning as learn
+from combiner_cli.families.siren.network import Siren
+from combiner_cli.learning import curves as learning_curves
+from combiner_cli.learning import estimate, trainer
+from combiner_cli.learning.curves import Curves
+from combiner_cli.learning.distributed import ALONE, Ranks
+from combiner_cli.learning.trainer import Course, Learner, StepReport, Task, Watcher
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
 
 PYRAMID = ("--family", "pyramid", "--tile", "32", "--held-out", "20", "--device", "cpu")
 LAPPED = ("--family", "lapped", "--hop", "64", "--sample-rate", "4000", "--held-out", "20", "--device", "cpu")
@@ -60,7 +57,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def often(monkeypatch):
     """Measurements after every second step."""
-    monkeypatch.setattr(learner, "REPORT_STEPS", 2)
+    monkeypatch.setattr(trainer, "REPORT_STEPS", 2)
 
 
 def pyramid_plan(**changed):
@@ -148,27 +145,27 @@ def test_sizes_are_foretold():
     plan = lapped_plan(steps=1)
     tensors = sum(own.nbytes for own in learn_lapped(plan).prior.tensors().values())
     assert learn_recordings.networks_bytes(plan) == tensors
-    look = outlook.of_mixture(mixture_plan(), 4, 32 * 3 * 48 * 48 * 4)
+    look = estimate.of_mixture(mixture_plan(), 4, 32 * 3 * 48 * 48 * 4)
     tensors = sum(own.nbytes for own in tiny_mixture().tensors().values())
     assert look.at_most
     assert tensors / 2 < look.prior_bytes
     assert tensors <= look.prior_bytes
     network = Siren((8, 8), 3, 8, 4.0, 8, 1)
     plan = learn.Plan("t", "image", network, 1.5, 1e-3, 40, 25, 16, 1)
-    assert outlook.of_network(plan, 10, 1000).prior_bytes == 12 * network.latents
+    assert estimate.of_network(plan, 10, 1000).prior_bytes == 12 * network.latents
 
 
 def test_foretold_times_and_sizes_grow_with_the_work():
     plan = pyramid_plan(steps=100, crop=256)
-    looks = [outlook.of_pyramid(replace(plan, steps=steps), 1000, 1000, 0) for steps in (100, 200)]
+    looks = [estimate.of_pyramid(replace(plan, steps=steps), 1000, 1000, 0) for steps in (100, 200)]
     assert looks[1].seconds == 2 * looks[0].seconds
     assert looks[1].memory == looks[0].memory
-    assert outlook.of_pyramid(plan, 1000, 10**9, 0).memory > 10**9
-    times = [outlook.about_time(own) for own in (2, 61, 300, 7200, 86400 * 3)]
+    assert estimate.of_pyramid(plan, 1000, 10**9, 0).memory > 10**9
+    times = [estimate.about_time(own) for own in (2, 61, 300, 7200, 86400 * 3)]
     assert times == ["5 s", "60 s", "5 min", "2.0 h", "3.0 days"]
-    sizes = [outlook.size_text(own) for own in (10, 25_600, 2_340_000, 5_100_000_000)]
+    sizes = [estimate.size_text(own) for own in (10, 25_600, 2_340_000, 5_100_000_000)]
     assert sizes == ["1 kB", "26 kB", "2.3 MB", "5.1 GB"]
-    assert outlook.about_size(397e6) == "400 MB"
+    assert estimate.about_size(397e6) == "400 MB"
 
 
 # what is shown
@@ -332,7 +329,7 @@ def test_a_real_terminal_sees_the_table_and_no_colours_it_does_not_want(folder):
 )
 def test_measuring_does_not_disturb_learning(learn_one, monkeypatch):
     seldom = learn_one()
-    monkeypatch.setattr(learner, "REPORT_STEPS", 1)
+    monkeypatch.setattr(trainer, "REPORT_STEPS", 1)
     often = learn_one()
     assert often.prior.id == seldom.prior.id
     assert len(seldom.reports) == 1
@@ -344,7 +341,7 @@ def test_measuring_does_not_disturb_learning(learn_one, monkeypatch):
 def toy(target, held_out_target):
     """A learner with one network, and a task: the first biases are to reach one value, and are measured by another."""
     generator = torch.Generator().manual_seed(1)
-    shape = learner.Shape(2, 1, 1, 1, (4, 4), (0.0,))
+    shape = trainer.Shape(2, 1, 1, 1, (4, 4), (0.0,))
     networks = torch.nn.ModuleDict({"0": torch.nn.ModuleDict({"only": Learner(shape, generator)})})
     parameter = networks["0"]["only"].first_bias
 
@@ -364,14 +361,14 @@ def toy(target, held_out_target):
 
 def test_early_stopping_takes_the_best_state(monkeypatch):
     """The cost of what is held out falls, and rises again when the networks have gone past its own optimum."""
-    monkeypatch.setattr(learner, "REPORT_STEPS", 5)
-    monkeypatch.setattr(learner, "_WARM_UP", 1)
-    monkeypatch.setattr(learner, "_LEARNING_RATE", 0.02)
+    monkeypatch.setattr(trainer, "REPORT_STEPS", 5)
+    monkeypatch.setattr(trainer, "_WARM_UP", 1)
+    monkeypatch.setattr(trainer, "_LEARNING_RATE", 0.02)
     networks, task = toy(1.0, 0.3)
     states = {}
     watcher = Watcher(report=lambda own: states.update({own.number: networks["0"]["only"].first_bias.detach().clone()}))
     plan = Course(400, 1, "toy", "", patience=3)
-    reports = learner.train(networks, task, plan, None, None, 60.0, watcher, ALONE)
+    reports = trainer.train(networks, task, plan, None, None, 60.0, watcher, ALONE)
     costs = [own.held_out for own in reports]
     best = int(np.argmin(costs))
     assert 0 < best == len(reports) - 4
@@ -381,15 +378,15 @@ def test_early_stopping_takes_the_best_state(monkeypatch):
     assert not torch.equal(states[reports[best].number], states[reports[-1].number])
     # without patience: all steps, and the last state
     networks, task = toy(1.0, 0.3)
-    reports = learner.train(networks, task, replace(plan, patience=None), None, None, 60.0, Watcher(), ALONE)
+    reports = trainer.train(networks, task, replace(plan, patience=None), None, None, 60.0, Watcher(), ALONE)
     assert reports[-1].number == 400
     assert networks["0"]["only"].first_bias.detach().numpy() == pytest.approx(1.0, abs=0.05)
 
 
 def test_an_early_end_is_told_and_is_on_the_card(folder, often, monkeypatch):
     """At a rate at which nothing is learned for long."""
-    monkeypatch.setattr(learner, "_LEARNING_RATE", 1.0)
-    monkeypatch.setattr(learner, "_WARM_UP", 1)
+    monkeypatch.setattr(trainer, "_LEARNING_RATE", 1.0)
+    monkeypatch.setattr(trainer, "_WARM_UP", 1)
     done = run("learn-prior", "sounds", "-o", "p.safetensors", *LAPPED, "--steps", "60", "--patience", "2")
     assert done.exit_code == 0, done.output
     found = re.search(r"p: ended early, after step (\d+) of 60; the state of step (\d+), the best one,", done.stderr)
@@ -421,14 +418,14 @@ def test_an_interrupted_learning_ends_with_the_same_prior(tmp_path, often):
 @pytest.mark.parametrize("behind", [1, 12, 17])
 def test_an_interrupted_learning_ends_early_with_the_same_state(tmp_path, monkeypatch, behind):
     """Interrupted at so many steps before its early end, before or after the best state."""
-    monkeypatch.setattr(learner, "REPORT_STEPS", 5)
-    monkeypatch.setattr(learner, "_WARM_UP", 1)
-    monkeypatch.setattr(learner, "_LEARNING_RATE", 0.02)
+    monkeypatch.setattr(trainer, "REPORT_STEPS", 5)
+    monkeypatch.setattr(trainer, "_WARM_UP", 1)
+    monkeypatch.setattr(trainer, "_LEARNING_RATE", 0.02)
     checkpoint, plan = tmp_path / "x.checkpoint", Course(400, 1, "toy", "", patience=3)
 
     def learned(**watched):
         networks, task = toy(1.0, 0.3)
-        reports = learner.train(networks, task, plan, None, checkpoint, 0.0, Watcher(**watched), ALONE)
+        reports = trainer.train(networks, task, plan, None, checkpoint, 0.0, Watcher(**watched), ALONE)
         return networks["0"]["only"].first_bias.detach().clone(), reports
 
     state, reports = learned()
@@ -468,7 +465,7 @@ def test_an_interrupted_command_says_how_to_go_on(folder, often, monkeypatch):
     calls = itertools.count()
 
     def interrupted(*arguments):
-        if next(calls) == 2 + learner.HELD_OUT_BATCHES:
+        if next(calls) == 2 + trainer.HELD_OUT_BATCHES:
             raise KeyboardInterrupt
         return usual(*arguments)
 
@@ -482,12 +479,12 @@ def test_an_interrupted_command_says_how_to_go_on(folder, often, monkeypatch):
     ]
     left = sorted(path.name for path in folder.iterdir() if path.is_file())
     assert left == ["whole.checkpoint", "whole.md", "whole.safetensors", "whole.svg"]
-    before = priors.load(folder / "whole.safetensors").id
+    before = library.load(folder / "whole.safetensors").id
     (folder / "whole.safetensors").unlink()
     done = run("learn-prior", "pictures", "-o", "whole.safetensors", "-f", *options)
     assert done.exit_code == 0
     assert "whole.checkpoint, every 0 s; resuming from step 2" in " ".join(done.stderr.split())
-    assert priors.load(folder / "whole.safetensors").id == before
+    assert library.load(folder / "whole.safetensors").id == before
     assert not (folder / "whole.checkpoint").exists()
 
 
@@ -527,7 +524,7 @@ def test_the_parts_of_a_step_have_the_gradients_of_the_whole(monkeypatch):
     found = []
     for shards in (1, 2, 4):
         networks, task = toy(1.0, 0.3)
-        learner.train(networks, task, Course(20, 1, "toy", "", shards), None, None, 60.0, Watcher(), ALONE)
+        trainer.train(networks, task, Course(20, 1, "toy", "", shards), None, None, 60.0, Watcher(), ALONE)
         found.append(networks["0"]["only"].first_bias.detach().numpy())
     assert found[1] == pytest.approx(found[0], rel=1e-4)
     assert found[2] == pytest.approx(found[0], rel=1e-4)
@@ -538,7 +535,7 @@ def test_parts_have_random_numbers_of_their_own():
     two = learn_pyramid(pyramid_plan(shards=2))
     assert one.prior.id != two.prior.id
     assert two.reports[-1].cost == pytest.approx(one.reports[-1].cost, rel=0.2)
-    with pytest.raises(learner.UsageError, match="cannot be cut into 4 equal shards"):
+    with pytest.raises(trainer.UsageError, match="cannot be cut into 4 equal shards"):
         learn_pyramid(pyramid_plan(shards=4))
 
 
@@ -565,7 +562,7 @@ def test_two_processes_learn_the_prior_of_one(folder, source, options):
     assert one.exit_code == 0, one.output
     two = torchrun(source, "-o", "two.safetensors", *options)
     assert two.returncode == 0, two.stderr
-    assert priors.load(folder / "two.safetensors").id == priors.load(folder / "one.safetensors").id
+    assert library.load(folder / "two.safetensors").id == library.load(folder / "one.safetensors").id
     assert len(two.stdout.splitlines()) == 1
     assert two.stderr.count("two: what will be learned") == 1
     assert "cpu, 2 processes" in two.stderr
@@ -599,7 +596,7 @@ def test_every_process_has_a_gpu_of_its_own(monkeypatch):
     assert Ranks(1, 2, 1, 2).device("cpu") == "cpu"
     assert ALONE.device("cuda") == "cuda"
     for rank in range(3):  # all of them notice
-        with pytest.raises(learner.UsageError, match="3 processes are more than the GPUs of this machine, 2"):
+        with pytest.raises(trainer.UsageError, match="3 processes are more than the GPUs of this machine, 2"):
             Ranks(rank, 3, rank, 3).device("cuda")
 
 

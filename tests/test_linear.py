@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from combiner_cli.models.linear import Linear, cosines
+from combiner_cli.families.linear.network import Linear, cosines
 
 SHAPES = [Linear((8, 8), 3), Linear((4, 6), 1), Linear((16,), 1), Linear((1, 5), 3), Linear((1,), 1)]
 

@@ -23,9 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from combiner_cli import files, media
 from combiner_cli.errors import InputError, OutputError
-from combiner_cli.signals import Kind, Signal
+from combiner_cli.media import files as media
+from combiner_cli.signals.signal import Kind, Signal
+from combiner_cli.system import files
 
 Samples = npt.NDArray[Any]
 

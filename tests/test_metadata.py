@@ -25,9 +25,12 @@ from PIL.PngImagePlugin import PngInfo
 from test_cli import left_in, refused, run
 from test_media import cmyk_profile, gamma_curve, grey_profile, rgb_profile
 
-from combiner_cli import bitstream, media, metadata, priors, sound_files
+from combiner_cli.container import bitstream, metadata
+from combiner_cli.container.metadata import Metadata
 from combiner_cli.errors import DamagedFileError, InputError, LimitError, OutputError
-from combiner_cli.metadata import Metadata
+from combiner_cli.media import files as media
+from combiner_cli.media import images, sounds
+from combiner_cli.priors import library
 
 ICC = rgb_profile(gamma_curve(1.0))
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><d tiff:Orientation='6' dc:title='\xc3\xa9'/></x:xmpmeta>"
@@ -60,7 +63,7 @@ def camera_file(suffix: str, icc: bytes = ICC) -> bytes:
         options = {}
     image = Image.fromarray(smooth_image(9, 13).samples)
     buffer = io.BytesIO()
-    image.save(buffer, media.image_files.FORMATS[f".{suffix}"].name, exif=exif, icc_profile=icc, **options)
+    image.save(buffer, images.FORMATS[f".{suffix}"].name, exif=exif, icc_profile=icc, **options)
     return buffer.getvalue()
 
 
@@ -340,7 +343,7 @@ def test_deep_images_keep_their_profile(channels):
     icc = grey_profile(1.0) if channels < 3 else ICC
     original = smooth_image(5, 7, channels, 16)
     given_ = Metadata(exif=camera_exif().tobytes()[6:], icc=icc, xmp=XMP)
-    content = media.image_files._encoded(original, media.image_files.FORMATS[".png"], given_)  # lying on its side
+    content = images._encoded(original, media.image_files.FORMATS[".png"], given_)  # lying on its side
     for _ in png.Reader(bytes=content).read()[2]:
         pass  # which looks at the checksums of all chunks
     with Image.open(io.BytesIO(content)) as image:
@@ -429,7 +432,7 @@ def test_what_is_too_large_is_left_out_with_a_note(suffix, left_out):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.sampled_from(sorted(media.image_files.FORMATS)),
+    st.sampled_from(sorted(images.FORMATS)),
     st.one_of(st.binary(max_size=40), st.binary(max_size=40).map(lambda noise: b"II*\0\x08\0\0\0" + noise)),
     st.one_of(st.binary(max_size=40), st.just(ICC), st.just(cmyk_profile()), st.just(ICC[:200])),
     st.binary(max_size=40),
@@ -534,8 +537,8 @@ def test_tags_that_flac_takes_for_no_text_do_not_end_the_program(name, text):
 def test_tags_come_back_or_are_named(tags, suffix):
     tags = {name: text for name, text in tags.items() if text and text.isprintable()}
     notes = []
-    content = sound_files.encode_sound(tone(200), suffix, tags, notes.append)
-    found = sound_files.read_sound(content, Path("input"), None)[1]
+    content = sounds.encode_sound(tone(200), suffix, tags, notes.append)
+    found = sounds.read_sound(content, Path("input"), None)[1]
     for name, text in tags.items():
         assert found.get(name, "").startswith(text) or name in notes[0]
 
@@ -546,8 +549,8 @@ def test_tags_come_back_or_are_named(tags, suffix):
 @pytest.fixture
 def camera(tmp_path, monkeypatch, prior_folder):
     """A folder with pictures, a sound, and fast priors."""
-    priors.save(tiny_mixture(), prior_folder / "mixed-image.safetensors")
-    priors.save(tiny_mixture("sound"), prior_folder / "mixed-sound.safetensors")
+    library.save(tiny_mixture(), prior_folder / "mixed-image.safetensors")
+    library.save(tiny_mixture("sound"), prior_folder / "mixed-sound.safetensors")
     monkeypatch.chdir(tmp_path)
     Path("photo.jpg").write_bytes(camera_file("jpg"))
     Path("photo.png").write_bytes(camera_file("png"))

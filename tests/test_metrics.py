@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combiner_cli import metrics
 from combiner_cli.errors import InputError
-from combiner_cli.signals import Signal
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal
 
 Values = npt.NDArray[np.generic]
 

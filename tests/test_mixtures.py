@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from combiner_cli import mixtures, priors
 from combiner_cli.errors import DamagedFileError
-from combiner_cli.mixtures import OCTAVE, Latents, PhaseMixture, class_costs, noise_level, variance_of
+from combiner_cli.families.linear import mixtures
+from combiner_cli.families.linear.mixtures import OCTAVE, Latents, PhaseMixture, class_costs, noise_level, variance_of
+from combiner_cli.priors import library
 
 NOISE = -1000
 LATENTS, DIMENSIONS, CONTEXT, CLASSES = 12, 7, 5, 4
@@ -229,15 +230,15 @@ def test_quantised_directions_point_where_they_did():
 @pytest.fixture
 def saved(tmp_path):
     path = tmp_path / "mixed.safetensors"
-    priors.save(tiny_mixture(), path)
+    library.save(tiny_mixture(), path)
     return path
 
 
 @pytest.mark.parametrize("kind", ["image", "sound"])
 def test_a_saved_mixture_prior_comes_back_with_its_id(tmp_path, kind):
     prior = tiny_mixture(kind)
-    priors.save(prior, tmp_path / "p.safetensors")
-    loaded = priors.load(tmp_path / "p.safetensors")
+    library.save(prior, tmp_path / "p.safetensors")
+    loaded = library.load(tmp_path / "p.safetensors")
     assert loaded.digest == prior.digest
     assert loaded.name == prior.name
     assert loaded.network == prior.network
@@ -272,7 +273,7 @@ def _rewrite(path, change_configuration=None, change_tensors=None):
         change_configuration(configuration)
     if change_tensors:
         change_tensors(tensors)
-    metadata = {"format": priors.FORMATS[1], "name": "mixed", "configuration": json.dumps(configuration)}
+    metadata = {"format": library.FORMATS[1], "name": "mixed", "configuration": json.dumps(configuration)}
     save_file(tensors, path, metadata)
 
 
@@ -281,7 +282,7 @@ NETWORK = {"extent": [8, 8], "outputs": 3}
 
 def test_the_hostile_files_of_these_tests_differ_from_a_good_one_in_what_they_say(saved):
     _rewrite(saved)
-    assert priors.load(saved).id == tiny_mixture().id
+    assert library.load(saved).id == tiny_mixture().id
 
 
 @pytest.mark.parametrize(
@@ -340,14 +341,14 @@ def test_the_hostile_files_of_these_tests_differ_from_a_good_one_in_what_they_sa
 def test_impossible_configurations_are_refused(saved, key, value):
     _rewrite(saved, lambda configuration: configuration.update({key: value}))
     with pytest.raises(DamagedFileError, match="not a valid prior"):
-        priors.load(saved)
+        library.load(saved)
 
 
 @pytest.mark.parametrize("key", ["rates", "reach", "network", "family", "kind", "size"])
 def test_configurations_that_lack_something_are_refused(saved, key):
     _rewrite(saved, lambda configuration: configuration.pop(key))
     with pytest.raises(DamagedFileError, match="not a valid prior"):
-        priors.load(saved)
+        library.load(saved)
 
 
 TENSORS = ("projection", "context_projection", "context_gain", "mean", "counts", "directions", "levels")
@@ -380,7 +381,7 @@ def test_tensors_of_another_shape_or_type_are_refused(saved, name, change):
     assert (other.shape, other.dtype) != (tensors[name].shape, tensors[name].dtype)
     _rewrite(saved, change_tensors=lambda tensors: tensors.update({name: other}))
     with pytest.raises(DamagedFileError, match="not a valid prior"):
-        priors.load(saved)
+        library.load(saved)
 
 
 @pytest.mark.parametrize(
@@ -399,7 +400,7 @@ def test_tensors_of_another_shape_or_type_are_refused(saved, name, change):
 def test_impossible_values_are_refused(saved, name, change):
     _rewrite(saved, change_tensors=lambda tensors: tensors.update({name: change(tensors[name])}))
     with pytest.raises(DamagedFileError, match="not a valid prior"):
-        priors.load(saved)
+        library.load(saved)
 
 
 def test_counts_that_exceed_the_dimensions_are_refused_even_if_they_add_up(saved):
@@ -408,11 +409,11 @@ def test_counts_that_exceed_the_dimensions_are_refused_even_if_they_add_up(saved
 
     _rewrite(saved, change_tensors=move)
     with pytest.raises(DamagedFileError, match=r"its (counts|levels)"):
-        priors.load(saved)
+        library.load(saved)
 
 
 @pytest.mark.parametrize("name", TENSORS)
 def test_missing_tensors_are_refused(saved, name):
     _rewrite(saved, change_tensors=lambda tensors: tensors.pop(name))
     with pytest.raises(DamagedFileError, match="not a valid prior"):
-        priors.load(saved)
+        library.load(saved)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from combiner_cli.neighbourhood import Ring, blank, phase_tiles, phases
+from combiner_cli.families.linear.neighbourhood import Ring, blank, phase_tiles, phases
 
 COUNTS = st.one_of(st.tuples(st.integers(1, 7)), st.tuples(st.integers(1, 6), st.integers(1, 6)))
 CASES = [((1,), 4, 3), ((5,), 4, 4), ((6,), 3, 1), ((1, 1), 4, 2), ((3, 5), 4, 3), ((4, 2), 3, 3), ((1, 4), 4, 1)]

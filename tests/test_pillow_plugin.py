@@ -10,7 +10,8 @@ from PIL import Image, UnidentifiedImageError
 
 import combiner_cli
 import combiner_cli.pillow_plugin
-from combiner_cli import codec, priors
+from combiner_cli.codec import pipeline
+from combiner_cli.priors import library
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -22,8 +23,8 @@ def test_it_is_registered():
 
 def test_opening_reads_the_header_alone(monkeypatch):
     decoded = []
-    original = codec.decode
-    monkeypatch.setattr(codec, "decode", lambda *a, **k: decoded.append(1) or original(*a, **k))
+    original = pipeline.decode
+    monkeypatch.setattr(pipeline, "decode", lambda *a, **k: decoded.append(1) or original(*a, **k))
     with Image.open(GOLDEN / "photo-6.cmb") as image:
         assert (image.format, image.size, image.mode, decoded) == ("CMB", (102, 75), "RGB", [])
         expected = combiner_cli.decode((GOLDEN / "photo-6.cmb").read_bytes()).samples
@@ -103,6 +104,6 @@ def test_damaged_files_and_sounds_are_no_images(cut):
 
 def test_a_missing_prior_is_an_oserror(monkeypatch, tmp_path):
     with Image.open(GOLDEN / "photo-6.cmb") as image:
-        monkeypatch.setattr(priors, "shipped_folder", lambda: tmp_path)
+        monkeypatch.setattr(library, "shipped_folder", lambda: tmp_path)
         with pytest.raises(OSError, match="not on this machine"):
             image.load()

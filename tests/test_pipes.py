@@ -14,7 +14,9 @@ import soundfile
 from conftest import smooth_image, tiny_mixture, tone
 from PIL import Image
 
-from combiner_cli import codec, media, priors
+from combiner_cli.codec import pipeline
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
 
 ROOT = Path(__file__).parent.parent
 PRIOR = "--prior mixed-image --size 70 -e 1"
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is n
 def shell(tmp_path, prior_folder, monkeypatch):
     """A function that runs a line in a folder with pictures, a sound, and ``combiner`` on the path."""
     for kind in ("image", "sound"):
-        priors.save(tiny_mixture(kind), prior_folder / f"mixed-{kind}.safetensors")
+        library.save(tiny_mixture(kind), prior_folder / f"mixed-{kind}.safetensors")
     programs = tmp_path / "bin"
     programs.mkdir()
     program = programs / "combiner"
@@ -187,5 +189,5 @@ def test_decoding_from_a_pipe_gives_what_the_encoder_measured(shell):
     shell(f"combiner encode photo.png {PRIOR}")
     done = shell("combiner decode - < photo.cmb")
     decoded = media.read_signal_bytes(done.stdout, Path("x.png"))
-    expected = codec.decode(Path("photo.cmb").read_bytes(), lambda _: tiny_mixture())
+    expected = pipeline.decode(Path("photo.cmb").read_bytes(), lambda _: tiny_mixture())
     assert (decoded.samples == expected.samples).all()

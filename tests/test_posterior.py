@@ -7,9 +7,9 @@ import pytest
 import torch
 from conftest import smooth_image, tiny_prior
 
-from combiner_cli import posterior
-from combiner_cli.posterior import Descent
-from combiner_cli.signals import coordinates, split, to_values
+from combiner_cli.families.siren import posterior
+from combiner_cli.families.siren.posterior import Descent
+from combiner_cli.signals.signal import coordinates, split, to_values
 
 
 def _objective(image, prior, inside=None):

@@ -6,7 +6,7 @@ import pytest
 from conftest import tiny_prior
 from test_inspect import run
 
-from combiner_cli import priors
+from combiner_cli.priors import library
 
 
 def test_the_list_has_every_installed_prior():
@@ -16,7 +16,7 @@ def test_the_list_has_every_installed_prior():
     assert found["photo-5"]["origin"] == "older"
     assert found["speech-4"]["family"] == "lapped" and found["speech-4"]["kind"] == "sound"
     for entry in entries:
-        prior = priors.find(entry["name"])
+        prior = library.find(entry["name"])
         assert entry["id"] == f"{prior.id:08x}"
         assert entry["rates"][0] <= prior.bits_per_point <= entry["rates"][-1]
     text = run("priors", env={"COLUMNS": "80"}).stdout
@@ -30,7 +30,7 @@ def test_show_and_path():
     assert done.stdout.startswith("photo-6: pyramid, for images, id cc5c56a9\n  rates  0.07 to 2.87 bits per pixel\n")
     assert "Learned on from the prior" in done.stdout
     assert json.loads(run("priors", "show", "photo-6", "--json").stdout)["id"] == "cc5c56a9"
-    assert run("priors", "path", "photo-6").stdout == f"{priors.shipped_folder() / 'photo-6.safetensors'}\n"
+    assert run("priors", "path", "photo-6").stdout == f"{library.shipped_folder() / 'photo-6.safetensors'}\n"
     refused = run("priors", "show", "nobody")
     assert refused.exit_code == 6 and "no prior is called nobody" in refused.stderr
 
@@ -38,7 +38,7 @@ def test_show_and_path():
 @pytest.fixture
 def mine(tmp_path):
     path = tmp_path / "mine.safetensors"
-    priors.save(tiny_prior(name="mine"), path)
+    library.save(tiny_prior(name="mine"), path)
     path.with_suffix(".md").write_text("# mine\n\nA prior of the tests.\n")
     return path
 
@@ -49,9 +49,9 @@ def test_a_prior_is_installed_found_and_removed(mine, user_data):
     target = user_data / "combiner" / "priors" / "mine.safetensors"
     assert done.stdout == f"{mine} -> {target}: mine, id {tiny_prior().id:08x}\n"
     assert target.read_bytes() == mine.read_bytes()
-    assert priors.find("mine").id == priors.find_id(tiny_prior().id).id == tiny_prior().id
+    assert library.find("mine").id == library.find_id(tiny_prior().id).id == tiny_prior().id
     assert "A prior of the tests" in run("priors", "show", "mine").stdout
-    entry = next(entry for entry in priors.entries() if entry.name == "mine")
+    entry = next(entry for entry in library.entries() if entry.name == "mine")
     assert (entry.origin, entry.family, entry.rates) == ("user", "siren", (tiny_prior().bits_per_point,))
     refused = run("priors", "install", mine)
     assert refused.exit_code == 7 and "-f" in refused.stderr
@@ -77,4 +77,4 @@ def test_what_is_not_installed(mine, tmp_path):
 def test_files_that_are_no_priors_are_not_listed(tmp_path, monkeypatch):
     (tmp_path / "no.safetensors").write_bytes(b"nothing of the kind")
     monkeypatch.setenv("COMBINER_PRIORS", str(tmp_path))
-    assert "no" not in {entry.name for entry in priors.entries()}
+    assert "no" not in {entry.name for entry in library.entries()}

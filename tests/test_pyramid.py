@@ -14,21 +14,30 @@ from conftest import smooth_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from combiner_cli import (
-    codec,
-    hierarchy,
-    hierarchy_coding,
-    learn_hierarchy,
-    learner,
-    metrics,
-    priors,
-    pyramid_codec,
-    workers,
-)
+from combiner_cli.codec import pipeline
 from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
-from combiner_cli.hierarchy import PyramidPrior
-from combiner_cli.hierarchy_coding import forecast, picture_of
-from combiner_cli.hierarchy_groups import (
+from combiner_cli.families.pyramid import (
+    encoder as hierarchy_coding,
+)
+from combiner_cli.families.pyramid import features as pyramid_features
+from combiner_cli.families.pyramid import (
+    files as pyramid_codec,
+)
+from combiner_cli.families.pyramid import haar, levels
+from combiner_cli.families.pyramid import (
+    learning as learn_hierarchy,
+)
+from combiner_cli.families.pyramid import (
+    prior as hierarchy,
+)
+from combiner_cli.families.pyramid.encoder import forecast, picture_of
+from combiner_cli.families.pyramid.prior import PyramidPrior
+from combiner_cli.learning import trainer
+from combiner_cli.priors import library
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal
+from combiner_cli.stages import integer_network
+from combiner_cli.stages.allocation import (
     Share,
     class_bytes,
     class_decoder,
@@ -38,10 +47,9 @@ from combiner_cli.hierarchy_groups import (
     probabilities,
     put_classes,
 )
-from combiner_cli.models import haar, pyramid, pyramid_features, whole
-from combiner_cli.moments import LOWEST, PARTS_FROM, Moments, StageName, frequencies_of, in_deviations, in_parts
-from combiner_cli.signals import Signal
-from combiner_cli.stage_coding import Budget, best_classes, writer_for
+from combiner_cli.stages.encoder import Budget, best_classes, writer_for
+from combiner_cli.stages.moments import LOWEST, PARTS_FROM, Moments, StageName, frequencies_of, in_deviations, in_parts
+from combiner_cli.system import threads
 
 
 def plan(**changed):
@@ -101,7 +109,7 @@ def test_values_survive_the_way_down_and_up(shape, colours):
     """Rendering the weights of the whole pyramid gives the image that they were made from."""
     values = np.random.default_rng(1).uniform(-127, 127, (*shape, colours))
     picture, code = picture_of(values), 100
-    unit = pyramid.UNIT / hierarchy.noise_deviation(code)
+    unit = levels.UNIT / hierarchy.noise_deviation(code)
     planes = np.rint(picture.root * unit)[None]
     for size, details in zip(haar.sizes(shape)[-2::-1], picture.details[::-1], strict=True):
         planes = haar.synthesise(planes, np.rint(details * unit)[None], size)
@@ -115,11 +123,11 @@ def test_values_survive_the_way_down_and_up(shape, colours):
 def drawn_level(size, seed=0, number=1):
     generator = np.random.default_rng(seed)
     picture = generator.integers(-5000, 5000, (1, 3, *size)).astype(float)
-    own = pyramid.level(number, np.array([40]), picture)
+    own = levels.level(number, np.array([40]), picture)
     details = generator.integers(-500, 500, (1, 3, 3, *size))
     for stage in range(6):
-        pyramid.put(own, stage, pyramid.get(details, own, stage).reshape(-1))
-    own.own_activity[...] = generator.integers(0, pyramid.CLASSES, own.own_activity.shape)
+        levels.put(own, stage, levels.get(details, own, stage).reshape(-1))
+    own.own_activity[...] = generator.integers(0, levels.CLASSES, own.own_activity.shape)
     return own
 
 
@@ -129,7 +137,7 @@ def test_all_positions_of_a_level_are_in_exactly_one_luma_and_one_chroma_stage(s
     for numbers in (range(4), range(4, 6)):
         seen = np.zeros(size, dtype=int)
         for number in numbers:
-            for place in pyramid.stage_places(own, number):
+            for place in levels.stage_places(own, number):
                 seen[place] += 1
         assert (seen == 1).all()
 
@@ -141,12 +149,12 @@ def test_a_level_gives_back_the_details_that_were_put_into_it_and_renders_them(h
     picture = generator.integers(-900, 900, (1, 3, height, width)).astype(float)
     details = generator.integers(-500, 500, (1, 3, 3, height, width)).astype(float)
     details[0, 1, 2, 0, 0] = 400 if narrow else 2.0**20 + 1
-    own = pyramid.level(1, np.array([40]), picture)
+    own = levels.level(1, np.array([40]), picture)
     for number in range(6):
-        values = pyramid.get(details, own, number)
+        values = levels.get(details, own, number)
         if values.size:
-            pyramid.put(own, number, values.reshape(-1))
-    for phase in pyramid.PHASES:
+            levels.put(own, number, values.reshape(-1))
+    for phase in levels.PHASES:
         for chroma, colours in ((False, slice(0, 1)), (True, slice(1, 3))):
             found = own.details.get((phase, chroma))
             mine = np.moveaxis(details[:, colours, :, phase[0] :: 2, phase[1] :: 2], 0, 2)
@@ -163,7 +171,7 @@ def test_a_level_gives_back_the_details_that_were_put_into_it_and_renders_them(h
 
 def parts(own, number):
     """The details of a stage, phase after phase, as they are coded."""
-    found = [own.details[phase, number >= 4] for phase in pyramid.stage_phases(number)]
+    found = [own.details[phase, number >= 4] for phase in levels.stage_phases(number)]
     return [part.reshape(part.shape[0] * 3, -1) for part in found]
 
 
@@ -180,12 +188,12 @@ def test_the_context_of_a_stage_is_made_of_earlier_stages_only(stage):
     own = drawn_level((6, 7))
     features, contrast = features_of(own, stage)
     for later in range(stage, 6):
-        pyramid.put(own, later, np.concatenate(parts(own, later), axis=1).reshape(-1) + 77)
+        levels.put(own, later, np.concatenate(parts(own, later), axis=1).reshape(-1) + 77)
     again, same = features_of(own, stage)
     assert np.array_equal(features, again)
     assert np.array_equal(contrast, same)
     if stage:
-        pyramid.put(own, 0, parts(own, 0)[0].reshape(-1) + 77)
+        levels.put(own, 0, parts(own, 0)[0].reshape(-1) + 77)
         assert not np.array_equal(features_of(own, stage)[0], features)
 
 
@@ -200,10 +208,10 @@ def test_features_of_strips_are_those_of_the_whole(number):
 
 @pytest.mark.parametrize("number", range(6))
 def test_features_in_memory_that_is_used_again_are_the_same(number):
-    scratch = workers.Scratch()
+    scratch = threads.Scratch()
     for size, seed in (((9, 6), 0), ((5, 12), 1)):
         own = drawn_level(size, seed)
-        for phase in pyramid.stage_phases(number):
+        for phase in levels.stage_phases(number):
             fresh, again = (
                 pyramid_features.stage_features(own, number, phase, slice(1, own.units[0]), scratch=memory)
                 for memory in (None, scratch)
@@ -245,9 +253,9 @@ def test_a_network_in_whole_numbers_is_the_network_in_floating_point():
         "third_bias": generator.normal(0, 0.3, 4),
         "linear": generator.normal(0, 0.3, (2, 3)),
     }
-    stored = whole.quantised(tensors)
-    assert whole.fits(stored, 5, 4, 2, 3)
-    network = whole.WholeNetwork(**stored)
+    stored = integer_network.quantised(tensors)
+    assert integer_network.fits(stored, 5, 4, 2, 3)
+    network = integer_network.WholeNetwork(**stored)
     features = generator.integers(-400, 400, (5, 50)).astype(float)
     x = features / 128
     hidden = np.clip(tensors["first"] @ x + tensors["first_bias"][:, None], 0, 16)
@@ -262,16 +270,16 @@ def test_a_network_in_whole_numbers_is_the_network_in_floating_point():
 
 
 def test_tensors_of_another_shape_or_type_do_not_fit():
-    stored = whole.quantised({part: np.zeros((3, 3)) for part in whole.TENSORS})
-    assert not whole.fits(stored, 3, 3, 3, 3)
-    assert not whole.fits(dict.fromkeys(whole.TENSORS), 3, 3, 3, 3)
+    stored = integer_network.quantised({part: np.zeros((3, 3)) for part in integer_network.TENSORS})
+    assert not integer_network.fits(stored, 3, 3, 3, 3)
+    assert not integer_network.fits(dict.fromkeys(integer_network.TENSORS), 3, 3, 3, 3)
 
 
 # classes
 
 
 def test_frequencies_sum_up_and_none_is_zero():
-    logits = np.random.default_rng(0).normal(0, 8, (pyramid.CLASSES, 200)) * 2**22
+    logits = np.random.default_rng(0).normal(0, 8, (levels.CLASSES, 200)) * 2**22
     found = frequencies_of(logits)
     assert (found.sum(axis=0) == 2**16).all()
     assert found.min() >= 1
@@ -284,8 +292,8 @@ def test_frequencies_sum_up_and_none_is_zero():
 @settings(max_examples=25, deadline=None)
 def test_classes_come_back_from_their_stream(count, seed):
     generator = np.random.default_rng(seed)
-    frequencies = frequencies_of(generator.normal(0, 3, (pyramid.CLASSES, count)) * 2**22)
-    classes = generator.integers(0, pyramid.CLASSES, count)
+    frequencies = frequencies_of(generator.normal(0, 3, (levels.CLASSES, count)) * 2**22)
+    classes = generator.integers(0, levels.CLASSES, count)
     encoder = class_encoder()
     put_classes(encoder, classes, frequencies)
     data = class_bytes(encoder)
@@ -298,7 +306,7 @@ def test_classes_come_back_from_their_stream(count, seed):
 
 
 def test_a_class_is_chosen_for_what_it_saves():
-    even = np.full((pyramid.CLASSES, 3), -math.log2(pyramid.CLASSES))
+    even = np.full((levels.CLASSES, 3), -math.log2(levels.CLASSES))
     assert best_classes(np.array([0.5, 2.5, 21.0]), even, 12, hierarchy_coding.CLASS_VARIANCES).tolist() == [0, 1, 3]
     rare = even.copy()
     rare[1:] = -20.0  # bits: more than a small variance saves
@@ -312,8 +320,8 @@ def test_units_of_a_stage_are_marked_where_their_details_are():
             details = np.zeros((1, 3, 3, 5, 4))
             details[0, 2 if number >= 4 else 0, 1, row, column] = 1
             units = np.zeros(own.units, dtype=bool)
-            pyramid.mark_units(own, number, pyramid.get(details, own, number).reshape(-1) > 0, units)
-            phase = pyramid.PHASES.index((row % 2, column % 2))
+            levels.mark_units(own, number, levels.get(details, own, number).reshape(-1) > 0, units)
+            phase = levels.PHASES.index((row % 2, column % 2))
             mine = phase // 2 == number - 4 if number >= 4 else phase == number
             assert np.argwhere(units).tolist() == ([[row // 2, column // 2]] if mine else [])
 
@@ -346,7 +354,7 @@ def test_the_evidence_is_least_at_the_closed_form_update():
     for variance in (0.5, 3.0, 40.0):
         residual = torch.from_numpy(np.random.default_rng(0).normal(0, math.sqrt(variance), (1, 100_000)))
         octaves = torch.arange(-5, 5, 1 / 32)
-        costs = torch.stack([learner.evidence(residual, own.expand(residual.shape)).mean() for own in octaves])
+        costs = torch.stack([trainer.evidence(residual, own.expand(residual.shape)).mean() for own in octaves])
         best = float(torch.exp2(2 * octaves[costs.argmin()]))
         assert best == pytest.approx(max(variance - 1, 2**-10), rel=0.08)
 
@@ -438,13 +446,13 @@ def test_simulated_coding_counts_what_it_should():
 )
 def test_what_is_encoded_decodes(height, width, channels, depth):
     prior, signal = tiny_pyramid(), smooth_image(height, width, channels, depth)
-    result = codec.encode(signal, prior)
-    decoded = codec.decode(result.data, lambda _: prior)
+    result = pipeline.encode(signal, prior)
+    decoded = pipeline.decode(result.data, lambda _: prior)
     assert np.array_equal(decoded.samples, result.decoded.samples)
     assert decoded.samples.shape == signal.samples.shape
     assert decoded.bit_depth == depth
     assert metrics.psnr(signal, decoded) > 18
-    again = codec.encode(signal, prior)
+    again = pipeline.encode(signal, prior)
     assert again.data == result.data
 
 
@@ -452,9 +460,9 @@ def test_what_is_encoded_decodes(height, width, channels, depth):
 @pytest.mark.parametrize("size", [150, 151, 333, 900])
 def test_a_size_is_met_exactly(size, channels):
     prior, signal = tiny_pyramid(), smooth_image(40, 37, channels)
-    result = codec.encode(signal, prior, codec.Settings(size=size))
+    result = pipeline.encode(signal, prior, pipeline.Settings(size=size))
     assert len(result.data) == size
-    decoded = codec.decode(result.data, lambda _: prior)
+    decoded = pipeline.decode(result.data, lambda _: prior)
     assert np.array_equal(decoded.samples, result.decoded.samples)
 
 
@@ -462,23 +470,23 @@ def test_a_size_is_met_exactly(size, channels):
 def test_a_size_that_is_too_small_is_refused_with_one_that_will_do(height, width, channels):
     signal = smooth_image(height, width, channels)
     with pytest.raises(UsageError, match=r"takes \d+ bytes; ask for more than 20") as caught:
-        codec.encode(signal, tiny_pyramid(), codec.Settings(size=20))
+        pipeline.encode(signal, tiny_pyramid(), pipeline.Settings(size=20))
     least = int(re.search(r"takes (\d+)", str(caught.value))[1])
-    assert len(codec.encode(signal, tiny_pyramid(), codec.Settings(size=least)).data) == least
+    assert len(pipeline.encode(signal, tiny_pyramid(), pipeline.Settings(size=least)).data) == least
     with pytest.raises(UsageError, match=f"takes {least} bytes"):
-        codec.encode(signal, tiny_pyramid(), codec.Settings(size=least - 1))
+        pipeline.encode(signal, tiny_pyramid(), pipeline.Settings(size=least - 1))
 
 
 def test_a_psnr_is_reached():
     signal = smooth_image(40, 37)
-    result = codec.encode(signal, tiny_pyramid(), codec.Settings(psnr=33.0))
+    result = pipeline.encode(signal, tiny_pyramid(), pipeline.Settings(psnr=33.0))
     assert 33.0 <= metrics.psnr(signal, result.decoded) < 34.5
 
 
 def test_more_bytes_give_a_better_picture():
     signal = Signal("image", pictures(1, 3)[0])
     sizes = (150, 400, 1200)
-    found = [codec.encode(signal, tiny_pyramid(), codec.Settings(size=size)) for size in sizes]
+    found = [pipeline.encode(signal, tiny_pyramid(), pipeline.Settings(size=size)) for size in sizes]
     psnrs = [metrics.psnr(signal, result.decoded) for result in found]
     assert psnrs == sorted(psnrs)
     assert psnrs[-1] > psnrs[0] + 3
@@ -487,7 +495,8 @@ def test_more_bytes_give_a_better_picture():
 def test_the_search_does_better_than_the_quick_way():
     signal = Signal("image", pictures(1, 3)[0])
     slow, quick = (
-        codec.encode(signal, tiny_pyramid(), codec.Settings(size=700, search=method)) for method in ("viterbi", "best")
+        pipeline.encode(signal, tiny_pyramid(), pipeline.Settings(size=700, search=method))
+        for method in ("viterbi", "best")
     )
     assert metrics.psnr(signal, slow.decoded) > metrics.psnr(signal, quick.decoded) + 0.3
 
@@ -496,17 +505,17 @@ def test_the_search_does_better_than_the_quick_way():
 def test_files_that_do_not_fit_their_prior_are_refused(where):
     from dataclasses import replace
 
-    from combiner_cli import bitstream
+    from combiner_cli.container import bitstream
 
     prior = tiny_pyramid()
-    header, payload = bitstream.unpack(codec.encode(smooth_image(20, 20), prior).data)
+    header, payload = bitstream.unpack(pipeline.encode(smooth_image(20, 20), prior).data)
     changed = {
         "classes": replace(header, class_bytes=len(payload) + 1),
         "streams": replace(header, densities=header.densities[:7]),
         "version": replace(header, class_bytes=None, densities=()),
     }[where]
     with pytest.raises(DamagedFileError):
-        codec.decode(bitstream.pack(changed, payload), lambda _: prior)
+        pipeline.decode(bitstream.pack(changed, payload), lambda _: prior)
 
 
 # rendering
@@ -535,7 +544,7 @@ def test_rows_of_a_rendered_image_are_those_of_the_whole(size, colours):
     picture = np.random.default_rng(5).integers(-9000, 9000, (colours, *size)).astype(np.float32)
     rendering = hierarchy.Rendering(picture, size, colours, 50)
     image = rendering.whole()
-    unit = hierarchy.noise_deviation(50) / pyramid.UNIT
+    unit = hierarchy.noise_deviation(50) / levels.UNIT
     exact = (
         np.moveaxis(picture, 0, 2).astype(float) @ (haar.COLOUR if colours == 3 else np.ones((1, 1)) / 3**0.5) * unit
     )
@@ -548,7 +557,7 @@ def test_colours_are_rounded_once_in_small_blocks_and_with_every_term_in_large_o
     """What files decode to: blocks of 64 rows of at most 8192 values are small ones."""
     picture = np.random.default_rng(6).integers(-9000, 9000, (3, 74, 60)).astype(np.float32)
     image = hierarchy.Rendering(picture, (74, 60), 3, 50).whole()
-    matrix = haar.COLOUR * (hierarchy.noise_deviation(50) / pyramid.UNIT)
+    matrix = haar.COLOUR * (hierarchy.noise_deviation(50) / levels.UNIT)
     y, p, q = picture.astype(float)
     differ = 0
     for colour in range(3):
@@ -563,7 +572,7 @@ def test_colours_are_rounded_once_in_small_blocks_and_with_every_term_in_large_o
 
 def test_rows_of_a_decoded_image_are_those_of_the_whole():
     prior, signal = tiny_pyramid(), smooth_image(37, 26)
-    content = codec.read(codec.encode(signal, prior).data, prior)
+    content = pipeline.read(pipeline.encode(signal, prior).data, prior)
     whole_image = content.values[:]
     assert whole_image.shape == content.values.shape == (37, 26, 3)
     for first, last in ((0, 1), (1, 6), (5, 37), (36, 37), (7, 7)):
@@ -572,8 +581,8 @@ def test_rows_of_a_decoded_image_are_those_of_the_whole():
 
 def test_a_larger_picture_is_the_smaller_one_between_its_samples():
     prior, signal = tiny_pyramid(), smooth_image(24, 26)
-    data = codec.encode(signal, prior).data
-    usual, large = (codec.decode(data, lambda _: prior, scale).samples.astype(float) for scale in (1, 3))
+    data = pipeline.encode(signal, prior).data
+    usual, large = (pipeline.decode(data, lambda _: prior, scale).samples.astype(float) for scale in (1, 3))
     assert large.shape == (72, 78, 3)
     assert np.abs(large[1::3, 1::3] - usual).mean() < 2
 
@@ -581,9 +590,9 @@ def test_a_larger_picture_is_the_smaller_one_between_its_samples():
 @pytest.mark.parametrize("size", [(24, 26), (50, 31), (7, 60), (12, 13)])
 def test_any_size_can_be_rendered(size):
     prior, signal = tiny_pyramid(), smooth_image(24, 26)
-    data = codec.encode(signal, prior).data
-    usual = codec.decode(data, lambda _: prior).samples.astype(float)
-    found = codec.decode(data, lambda _: prior, size=size).samples
+    data = pipeline.encode(signal, prior).data
+    usual = pipeline.decode(data, lambda _: prior).samples.astype(float)
+    found = pipeline.decode(data, lambda _: prior, size=size).samples
     assert found.shape == (*size, 3)
     assert np.abs(found.mean(axis=(0, 1)) - usual.mean(axis=(0, 1))).max() < 4
 
@@ -594,12 +603,14 @@ def test_any_size_can_be_rendered(size):
 def test_a_prior_survives_its_file(tmp_path):
     prior = tiny_pyramid()
     path = tmp_path / "tiny.safetensors"
-    priors.save(prior, path)
-    again = priors.load(path)
+    library.save(prior, path)
+    again = library.load(path)
     assert isinstance(again, PyramidPrior)
     assert again.id == prior.id
-    data = codec.encode(smooth_image(16, 16), prior).data
-    assert np.array_equal(codec.decode(data, lambda _: again).samples, codec.decode(data, lambda _: prior).samples)
+    data = pipeline.encode(smooth_image(16, 16), prior).data
+    assert np.array_equal(
+        pipeline.decode(data, lambda _: again).samples, pipeline.decode(data, lambda _: prior).samples
+    )
 
 
 @pytest.mark.parametrize("change", ["missing", "shape", "type", "more", "codes"])
@@ -619,9 +630,9 @@ def test_a_damaged_prior_is_refused(tmp_path, change):
         stored["other"] = stored[name]
     changed = replace(prior, stored=stored, noise_codes=(60, 20) if change == "codes" else prior.noise_codes)
     path = tmp_path / "tiny.safetensors"
-    priors.save(changed, path)
+    library.save(changed, path)
     with pytest.raises(DamagedFileError):
-        priors.load(path)
+        library.load(path)
 
 
 def test_learning_pays_and_goes_on_where_it_was_stopped(tmp_path):
@@ -658,8 +669,8 @@ def test_learning_goes_on_from_a_prior():
     training, held_out = pictures(6), pictures(2, 50)
     start = tiny_pyramid()
     unchanged = learn_hierarchy._learner(plan())
-    learner.go_on_from(unchanged, start.stored, start.name)
-    assert all(np.array_equal(tensor, start.stored[name]) for name, tensor in learner.stored(unchanged).items())
+    trainer.go_on_from(unchanged, start.stored, start.name)
+    assert all(np.array_equal(tensor, start.stored[name]) for name, tensor in trainer.stored(unchanged).items())
     more = learn_hierarchy.learn(plan(steps=5, start=start.id), training, held_out, start=start)
     assert more.prior.id != start.id
     first = learn_hierarchy.learn(plan(steps=5), training, held_out)
@@ -670,7 +681,7 @@ def test_learning_goes_on_from_a_prior():
 
 def test_qualities_go_up_in_rate():
     prior = tiny_pyramid()
-    rates = [priors.quality_rate(prior, quality) for quality in range(1, 11)]
+    rates = [library.quality_rate(prior, quality) for quality in range(1, 11)]
     assert rates == sorted(rates)
     assert rates[9] > 2 * rates[0]
 

@@ -12,11 +12,13 @@ import pytest
 from conftest import smooth_image
 from test_format import candidate, philox
 
-from combiner_cli import bitstream, codec, hierarchy
-from combiner_cli.bitstream import Header
+from combiner_cli.codec import pipeline
+from combiner_cli.container import bitstream
+from combiner_cli.container.bitstream import Header
 from combiner_cli.errors import DamagedFileError
-from combiner_cli.hierarchy import PyramidPrior
-from combiner_cli.signals import Signal
+from combiner_cli.families.pyramid import prior as hierarchy
+from combiner_cli.families.pyramid.prior import PyramidPrior
+from combiner_cli.signals.signal import Signal
 
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))
 SIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))
@@ -463,12 +465,12 @@ def decoded(data, prior):
     """The second decoder, once it has given the same as the first."""
     own = Decoder(data, json.loads(json.dumps(prior.configuration())), prior.tensors())
     values, peak = own.values() / 127.5, 65535 if own.form & 4 else 255
-    content = codec.read(data, prior)
+    content = pipeline.read(data, prior)
     assert content.classes.tolist() == own.classes
     # the last step, from whole coefficients to values, is in float32
     np.testing.assert_allclose(values, content.values[:], rtol=0, atol=1e-6 * (1 + np.abs(values).max()))
     samples = np.rint((np.clip(values, -1, 1) + 1) * peak / 2)
-    difference = np.abs(codec.decode(data, lambda _: prior).samples - samples)
+    difference = np.abs(pipeline.decode(data, lambda _: prior).samples - samples)
     assert difference.max() <= 1 and (difference > 0).sum() <= 2 + 0.01 * difference.size
     return own
 
@@ -490,27 +492,27 @@ def test_the_priors_are_possible():
 @pytest.mark.parametrize(
     ("shape", "settings"),
     [
-        ((21, 17, 3, 8), codec.Settings(size=420)),
-        ((21, 17, 3, 8), codec.Settings(rate=1.0)),
-        ((9, 14, 1, 16), codec.Settings(size=110)),
-        ((12, 13, 4, 8), codec.Settings(rate=1.5)),
-        ((12, 13, 4, 8), codec.Settings(size=250)),
-        ((10, 6, 2, 8), codec.Settings(rate=0.7)),
-        ((1, 40, 3, 8), codec.Settings(size=120)),
-        ((1, 9, 1, 8), codec.Settings(size=60)),
-        ((4, 3, 2, 8), codec.Settings(rate=1.0)),
-        ((1, 1, 3, 8), codec.Settings(size=36)),
+        ((21, 17, 3, 8), pipeline.Settings(size=420)),
+        ((21, 17, 3, 8), pipeline.Settings(rate=1.0)),
+        ((9, 14, 1, 16), pipeline.Settings(size=110)),
+        ((12, 13, 4, 8), pipeline.Settings(rate=1.5)),
+        ((12, 13, 4, 8), pipeline.Settings(size=250)),
+        ((10, 6, 2, 8), pipeline.Settings(rate=0.7)),
+        ((1, 40, 3, 8), pipeline.Settings(size=120)),
+        ((1, 9, 1, 8), pipeline.Settings(size=60)),
+        ((4, 3, 2, 8), pipeline.Settings(rate=1.0)),
+        ((1, 1, 3, 8), pipeline.Settings(size=36)),
     ],
 )
 @PRIORS
 def test_the_description_is_enough_to_decode_what_the_encoder_writes(prior, shape, settings):
-    data = codec.encode(smooth_image(*shape), prior, settings).data
+    data = pipeline.encode(smooth_image(*shape), prior, settings).data
     assert settings.size in (None, len(data))
     assert decoded(data, prior).coded
 
 
 def test_an_encoder_codes_large_details_in_parts_and_takes_more_groups_where_they_pay():
-    own = decoded(codec.encode(smooth_image(40, 34, 3, 8), IN_PARTS, codec.Settings(rate=2.0)).data, IN_PARTS)
+    own = decoded(pipeline.encode(smooth_image(40, 34, 3, 8), IN_PARTS, pipeline.Settings(rate=2.0)).data, IN_PARTS)
     assert own.parts > 3
     assert any(own.more) and not all(own.more)
 
@@ -518,7 +520,7 @@ def test_an_encoder_codes_large_details_in_parts_and_takes_more_groups_where_the
 def test_what_no_candidate_reaches_is_coded_again():
     samples = np.full((34, 40, 3), 20, np.uint8)
     samples[:, 20:] = 250
-    own = decoded(codec.encode(Signal("image", samples), IN_PARTS, codec.Settings(size=2500)).data, IN_PARTS)
+    own = decoded(pipeline.encode(Signal("image", samples), IN_PARTS, pipeline.Settings(size=2500)).data, IN_PARTS)
     assert own.again
 
 
@@ -549,7 +551,7 @@ def test_classes_that_no_encoder_writes_are_refused():
     header = Header(PRIOR.id, "image", (9, 9), 3, 8, None, (), 40, 12, (40,) * 8, 1)
     data = bitstream.pack(header, b"\xff" * 12 + bytes(5))
     with pytest.raises(DamagedFileError):
-        codec.decode(data, lambda _: PRIOR)
+        pipeline.decode(data, lambda _: PRIOR)
     with pytest.raises(ValueError, match="damaged"):
         Decoder(data, PRIOR.configuration(), PRIOR.tensors()).values()
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from conftest import smooth_image, tone
 from PIL import Image
 
-from combiner_cli import media
-from combiner_cli.cli import main
+from combiner_cli.cli.main import main
+from combiner_cli.media import files as media
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combiner_cli import sampler
+from combiner_cli.rec import sampler
 
 # kat_vectors of Random123, philox4x32 with 10 rounds: counter, key, result
 VECTORS = [

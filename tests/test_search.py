@@ -8,10 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from combiner_cli import coder, groups, sampler, search
-from combiner_cli.coder import Chaining
 from combiner_cli.errors import UsageError
-from combiner_cli.search import JointTarget, Target
+from combiner_cli.rec import candidates as coder
+from combiner_cli.rec import groups, sampler, search
+from combiner_cli.rec.candidates import Chaining
+from combiner_cli.rec.search import JointTarget, Target
 
 KEY = 2024
 LONG = Chaining(8, 1, 12)

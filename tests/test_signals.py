@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combiner_cli import signals
 from combiner_cli.errors import InputError
-from combiner_cli.signals import Signal
+from combiner_cli.signals import signal as signals
+from combiner_cli.signals.signal import Signal
 
 SIZES = st.tuples(st.integers(1, 21), st.integers(1, 21))
 

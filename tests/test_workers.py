@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from combiner_cli import workers
+from combiner_cli.system import threads as workers
 
 
 @pytest.fixture(params=["1", "2", "5"])

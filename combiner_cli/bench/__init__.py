@@ -1,1 +1,3 @@
-"""Data sets coded by combiner and by other codecs, and what comes of it as tables, curves and a report."""
+"""Data-set sweeps, measures, peers and reports."""
+
+__all__ = ["curves", "machine", "measures", "sources", "study", "sweep"]

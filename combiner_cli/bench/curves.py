@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import files
 from ..errors import InputError
+from ..system import files
 
 Curve = Sequence[tuple[float, float]]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .. import metrics
-from ..signals import Kind, Signal
+from ..signals import metrics
+from ..signals.signal import Kind, Signal
 from .curves import decibels
 
 SMALLEST_SIDE = 161  # of an image with MS-SSIM: five scales of a window of eleven pixels

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import datasets, files, media, metrics
 from ..errors import CombinerError, DatasetError
-from ..signals import Kind, Signal
+from ..learning import datasets
+from ..media import files as media
+from ..signals import metrics
+from ..signals.signal import Kind, Signal
+from ..system import files
 
 
 @dataclass(frozen=True)

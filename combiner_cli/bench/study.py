@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ..codec.goals import Goal
 from ..errors import OutputError, UsageError
-from ..goals import Goal
-from ..signals import Kind
-from . import curves, examples, measures, report, sources, summary, sweep
-from .baselines import Codec
+from ..signals.signal import Kind
+from . import curves, measures, sources, sweep
+from .codecs.baselines import Codec
 from .curves import Curve
+from .report import examples, page, summary
+from .report.summary import Summary
 from .sources import Failure, Source
-from .summary import Summary
 from .sweep import Own, Task
 
 # work in words and its number of steps -> called after each of them
@@ -121,14 +122,14 @@ def run(request: Request, note: Callable[[str], None], progress: ProgressBar) ->
             shown.append(examples.make(task, store, others))
             advance()
     failures = [*failures, *swept.failures]
-    circumstances = report.Circumstances(
+    circumstances = page.Circumstances(
         title=request.name,
         when=time.strftime("%Y-%m-%d"),
         settings=_settings(request, own, others),
         jobs=sorted({int(str(row["jobs"])) for row in rows}),
         size=_mean_size(found),
     )
-    report.write(request.folder / report.NAME, result, shown, failures, circumstances)
+    page.write(request.folder / page.NAME, result, shown, failures, circumstances)
     return Outcome(result, len(swept.rows), swept.measured, failures)
 
 

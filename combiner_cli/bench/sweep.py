@@ -17,16 +17,22 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import __version__, codec, files, goals, media, priors
+from .. import __version__
+from ..codec import goals, pipeline
+from ..codec.goals import Goal
 from ..errors import CombinerError, InputError, LimitError, OutputError
-from ..goals import Goal
-from ..priors import AnyPrior
-from ..signals import Kind, Signal, sample_type
-from . import baselines, baselines_images, baselines_sounds, measures, tables
-from .baselines import Codec, Options
+from ..media import files as media
+from ..priors import library
+from ..priors.library import AnyPrior
+from ..signals.signal import Kind, Signal, sample_type
+from ..system import files
+from . import measures
+from .codecs import baselines, images, sounds
+from .codecs.baselines import Codec, Options
 from .measures import Measure
+from .report import tables
+from .report.tables import Cells, Row
 from .sources import Failure, Source
-from .tables import Cells, Row
 
 RESULTS = "results.csv"
 FILES = "files"  # folder of coded files
@@ -135,7 +141,7 @@ class Task:
 
 def other_codecs(kind: Kind) -> Mapping[str, Codec]:
     """The other codecs of a kind of signal that run here, by their names for the command line."""
-    return baselines_images.codecs() if kind == "image" else baselines_sounds.codecs()
+    return images.codecs() if kind == "image" else sounds.codecs()
 
 
 def check_codable(signal: Signal) -> None:
@@ -145,7 +151,7 @@ def check_codable(signal: Signal) -> None:
         InputError: an image of more than 8 bits, or with transparency.
     """
     if signal.kind == "image":
-        baselines_images.check_codable(signal)
+        images.check_codable(signal)
 
 
 def tasks_of(sources: Sequence[Source], own: Sequence[Own], others: Sequence[str]) -> list[Task]:
@@ -175,7 +181,7 @@ def tasks_of(sources: Sequence[Source], own: Sequence[Own], others: Sequence[str
     return tasks
 
 
-def planned(source: Source, how: Own) -> tuple[AnyPrior, codec.Settings]:
+def planned(source: Source, how: Own) -> tuple[AnyPrior, pipeline.Settings]:
     """The prior and the settings that a file is coded with."""
     facts = (source.kind, source.shape, source.channels, source.sample_rate, source.bit_depth)
     prior, settings = _planned(facts, how.goal, how.prior)
@@ -185,7 +191,7 @@ def planned(source: Source, how: Own) -> tuple[AnyPrior, codec.Settings]:
 @lru_cache(maxsize=256)
 def _planned(
     facts: tuple[Kind, tuple[int, ...], int, int | None, int], goal: Goal, prior: str | None
-) -> tuple[AnyPrior, codec.Settings]:
+) -> tuple[AnyPrior, pipeline.Settings]:
     kind, shape, channels, sample_rate, bit_depth = facts
     blank = np.broadcast_to(np.zeros((), sample_type(kind, bit_depth)), (*shape, channels))
     return goals.plan(Signal(kind, blank, sample_rate, bit_depth), goal, _found(prior) if prior else None)
@@ -193,7 +199,7 @@ def _planned(
 
 @lru_cache(maxsize=4)
 def _found(prior: str) -> AnyPrior:
-    return priors.find(prior)
+    return library.find(prior)
 
 
 @lru_cache(maxsize=1)
@@ -404,9 +410,9 @@ def _number(value: float | None) -> float | str:
 def _code_own(original: Signal, task: Task, how: Own, store: Store) -> tuple[int, Signal, float, float]:
     prior, settings = planned(task.source, how)
     clock = time.perf_counter()
-    data = codec.encode(original, prior, settings).data
+    data = pipeline.encode(original, prior, settings).data
     encoded = time.perf_counter()
-    decoded = codec.decode(data, lambda _: prior)
+    decoded = pipeline.decode(data, lambda _: prior)
     seconds = time.perf_counter() - encoded
     with files.atomic_output(store.coded(task), overwrite=True) as partial:
         partial.write_bytes(data)

@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from combiner_cli import bitstream, codec, media, priors
-from combiner_cli.recordings import LappedPrior
+from combiner_cli.codec import pipeline
+from combiner_cli.container import bitstream
+from combiner_cli.families.lapped.prior import LappedPrior
+from combiner_cli.media import files as media
+from combiner_cli.priors import library
 
 GOLDEN = Path(__file__).parent
 
@@ -27,7 +30,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("prior", type=Path, nargs="?", help="of the file, where it is not shipped")
     arguments = parser.parse_args()
-    os.environ[priors.SEARCH_VARIABLE] = str(GOLDEN)
+    os.environ[library.SEARCH_VARIABLE] = str(GOLDEN)
     add(arguments.name, arguments.file, arguments.prior)
 
 
@@ -46,9 +49,9 @@ def add(name: str, file: Path, own_prior: Path | None = None, folder: Path = GOL
         raise SystemExit(f"{name}: there is {', '.join(taken)}; a golden file is never written anew")
     data = file.read_bytes()
     prior_id = bitstream.unpack(data)[0].prior_id
-    prior = priors.load(own_prior) if own_prior else priors.find_id(prior_id)
-    decoded = codec.decode(data, lambda _: prior)
-    latents = digest_of_latents(codec.read(data, prior).z)
+    prior = library.load(own_prior) if own_prior else library.find_id(prior_id)
+    decoded = pipeline.decode(data, lambda _: prior)
+    latents = digest_of_latents(pipeline.read(data, prior).z)
     known["latents"][name] = latents
     if isinstance(prior, LappedPrior):  # samples may differ by a step from machine to machine
         known["recordings"][name] = latents

@@ -1,0 +1,3 @@
+"""Many files at once."""
+
+__all__ = ["cluster", "work"]

@@ -1,0 +1,3 @@
+"""The peers."""
+
+__all__ = ["baselines", "images", "sounds"]

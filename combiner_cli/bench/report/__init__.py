@@ -1,0 +1,3 @@
+"""Tables, plots and pages."""
+
+__all__ = ["examples", "page", "summary", "tables"]

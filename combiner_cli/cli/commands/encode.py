@@ -1,0 +1,115 @@
+"""The command encode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .. import options
+
+_POSITIVE = click.FloatRange(0, min_open=True)
+
+
+@click.command(epilog=options.exit_codes(1, 3, 4, 6, 7, 8, 9, 11))
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write, or - for standard output. [default: INPUT with suffix .cmb]",
+)
+@click.option("-q", "--quality", type=click.IntRange(1, 10), help="1 (smallest) to 10 (best). [default: 5]")
+@click.option("--size", type=click.IntRange(1), help="Bytes of the file, exactly, instead of -q.")
+@click.option("--bpp", type=_POSITIVE, help="Bits per pixel of an image, at most, instead of -q.")
+@click.option("--kbps", type=_POSITIVE, help="Kilobits per second of a sound, at most, instead of -q.")
+@click.option("--psnr", type=_POSITIVE, help="dB that must be reached, instead of -q.")
+@click.option("--snr", type=_POSITIVE, help="dB of SNR that a sound must reach, instead of -q.")
+@click.option(
+    "-e", "--effort", type=click.IntRange(1, 9), default=5, show_default=True, help="1 (fastest) to 9 (best)."
+)
+@click.option("--prior", "prior_name", type=options.PRIOR, help="Prior to use, at its own rate unless -q is given.")
+@options.device
+@options.threads
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of the encoder's random numbers."
+)
+@click.option(
+    "--search",
+    type=click.Choice(["astar", "best", "viterbi"]),
+    help="How candidates are chosen. [default: viterbi, with -e 1 and 2 best]",
+)
+@click.option(
+    "--refine",
+    type=click.Choice(["closed-form", "gradient"]),
+    default="closed-form",
+    show_default=True,
+    help="How the rest is adapted to what is coded, with hidden layers.",
+)
+@options.no_verify
+@click.option(
+    "--keep-metadata",
+    is_flag=True,
+    help="Keep EXIF (without its thumbnail), XMP, colour profile, and tags of sounds. Images keep their colours.",
+)
+@options.batch
+def encode(
+    inputs: tuple[Path, ...],
+    output: Path | None,
+    quality: int | None,
+    size: int | None,
+    bpp: float | None,
+    kbps: float | None,
+    psnr: float | None,
+    snr: float | None,
+    effort: int,
+    prior_name: str | None,
+    device: str,
+    seed: int,
+    search: str | None,
+    refine: str,
+    no_verify: bool,
+    keep_metadata: bool,
+    directory: Path | None,
+    recursive: bool,
+    jobs: int,
+    dask: str | None,
+    force: bool,
+    skip_existing: bool,
+    preserve_times: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Encode images and sounds to .cmb files.
+
+    -q, --size, --bpp, --kbps, --psnr and --snr exclude each other. INPUT may be - for standard input, whose .cmb
+    file goes to standard output unless -o is given. Of several files the lines come in the order in which they are
+    finished; one that fails does not keep the others from being encoded.
+
+    \b
+    Examples:
+      combiner encode photo.png
+      combiner encode -q 8 speech.flac -o speech.cmb
+      combiner encode --kbps 12 speech.flac
+      combiner encode --size 20000 -e 9 photo.png
+      combiner encode --keep-metadata photo.jpg
+      combiner encode *.png -d coded/ --jobs 4
+      combiner encode -r photos/ -d coded/ --skip-existing
+      cat photo.png | combiner encode - > photo.cmb
+    """
+    from ...batch.work import Encoding, Places
+    from ...codec.goals import Goal
+    from ...codec.pipeline import Settings
+    from ...media import files as media
+    from .. import converting
+
+    goal = Goal(quality, size, bpp, kbps, psnr, snr)
+    settings = Settings(device=device, seed=seed, effort=effort, search=search, refine=refine, verify=not no_verify)
+    converting.convert(
+        inputs,
+        Encoding(goal, prior_name, settings, keep_metadata),
+        Places(output, directory, recursive, force, skip_existing, preserve_times),
+        converting.Running(jobs, dask),
+        converting.Showing(as_json, quiet),
+        media.IMAGE_SUFFIXES | media.SOUND_SUFFIXES,
+    )

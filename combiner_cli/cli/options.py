@@ -1,0 +1,139 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+VERBOSE = "combiner.verbose"
+INTERRUPTED = "combiner.interrupt"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _remember_verbose(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+    ctx.meta[VERBOSE] = value
+
+
+force = click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+json = click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
+verbose = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_remember_verbose,
+    help="Show the traceback of an error.",
+)
+device = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
+)
+
+
+recursive = click.option("-r", "--recursive", is_flag=True, help="Take the files in folders.")
+
+EXIT_CODES = {
+    0: "success",
+    1: "some of several files failed; they are named at the end",
+    2: "wrong use of the command line",
+    3: "an input cannot be read, or holds what cannot be coded",
+    4: "a damaged .cmb or prior file",
+    5: "a file of an unknown version",
+    6: "a prior is missing, or of the wrong kind",
+    7: "an output exists or cannot be written",
+    8: "the encoder's own check of its file failed",
+    9: "over a limit, or too little memory",
+    10: "a data set that cannot be learned from",
+    11: "a Dask cluster that cannot be used",
+}
+
+
+def exit_codes(*codes: int) -> str:
+    """The end of a command's help: its exit codes, besides those that every command has."""
+    lines = [f"  {code:>3}  {EXIT_CODES[code]}" for code in sorted({0, 2, *codes})]
+    return "\n".join(["\b", "Exit codes:", *lines, "  130  interrupted, 143 terminated, 141 nobody reads the output"])
+
+
+class PriorType(click.ParamType[str]):
+    """The name of an installed prior, or the file of one."""
+
+    name = "prior"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "NAME|FILE"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from ..priors import library
+
+        names = sorted({path.stem for path in library.available()})
+        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")]
+
+
+PRIOR = PriorType()
+max_pixels = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    help="Refuse to render more pixels (or sample instants). [default: 64 Mi pixels, 256 Mi instants]",
+)
+max_seconds = click.option(
+    "--max-seconds",
+    type=click.FloatRange(0, min_open=True),
+    help="Refuse to render a sound that lasts longer. [default: no limit but that of sample instants]",
+)
+ignore_checksum = click.option(
+    "--ignore-checksum", is_flag=True, help="Decode what can be decoded of a damaged file, with a warning."
+)
+no_verify = click.option(
+    "--no-verify", is_flag=True, help="Do not decode the file to check it and to tell its PSNR. It saves some time."
+)
+
+
+def _limit_threads(_ctx: click.Context, _option: click.Parameter, value: int | None) -> None:
+    if value is None:
+        return
+    from ..system.processes import limit_threads
+
+    limit_threads(value)
+
+
+threads = click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    expose_value=False,
+    callback=_limit_threads,
+    help="Threads of the CPU to use. [default: all]",
+)
+
+_BATCH = (
+    click.option("-d", "--directory", type=click.Path(path_type=Path), help="Folder for the outputs."),
+    click.option("-r", "--recursive", is_flag=True, help="Take the files in folders; with -d, their tree is mirrored."),
+    click.option(
+        "--jobs", type=click.IntRange(1, 1024), default=1, show_default=True, help="Files to work on at the same time."
+    ),
+    click.option("--dask", metavar="ADDRESS", help="Let the Dask cluster with this scheduler do the work."),
+    force,
+    click.option("--skip-existing", is_flag=True, help="Leave out inputs whose output exists."),
+    click.option(
+        "--preserve-times/--no-preserve-times",
+        default=True,
+        help="Whether outputs have the modification time of their input. [default: they do]",
+    ),
+    click.option("--quiet", is_flag=True, help="Print nothing but errors."),
+    click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for every file."),
+    verbose,
+)
+
+
+def batch(command: Command) -> Command:
+    """The options of commands that make files of many files."""
+    for option in reversed(_BATCH):
+        command = option(command)
+    return command

@@ -1,0 +1,3 @@
+"""The pipeline: signals to files and back."""
+
+__all__ = ["goals", "inspection", "pipeline"]

@@ -1,0 +1,1 @@
+"""Ways of coding, one folder each. Nobody but the registry names one."""

@@ -1,0 +1,3 @@
+"""Whole images as one network of wavelets."""
+
+__all__ = ["features", "files", "learning", "levels", "prior"]

@@ -1,0 +1,3 @@
+"""Image and sound files to signals and back."""
+
+__all__ = ["files", "images", "sounds"]

@@ -1,1 +1,0 @@
-"""Model families: how latents become samples. One module per family."""

@@ -1,0 +1,3 @@
+"""Where priors are stored, found and chosen."""
+
+__all__ = ["library"]

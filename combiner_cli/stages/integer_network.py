@@ -1,0 +1,151 @@
+"""Small networks in whole numbers: the same results on every machine, whatever the order of summation.
+
+Weights, features and results are whole numbers in float64. Every product and partial sum stays below 2^53, so that a
+matrix product is exact, in any order and with any number of threads. Between layers the results are scaled by powers of
+two and rounded down, which is exact as well. (Ballé, Johnston, Minnen: "Integer networks for data compression with
+latent-variable models", ICLR 2019, for the idea.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..system.threads import Scratch
+
+Array = npt.NDArray[Any]
+
+FEATURE_BITS = 7  # of a feature's fraction
+WEIGHT_BITS = 12
+HIDDEN_BITS = 10
+LINEAR_BITS = WEIGHT_BITS + HIDDEN_BITS - FEATURE_BITS
+RESULT_BITS = WEIGHT_BITS + HIDDEN_BITS
+LARGEST_ACTIVATION = 16
+LARGEST_RESULT = 2.0**27  # in units of 2^-RESULT_BITS
+_BITS = {
+    "first": WEIGHT_BITS,
+    "first_bias": FEATURE_BITS + WEIGHT_BITS,
+    "second": WEIGHT_BITS,
+    "second_bias": RESULT_BITS,
+    "third": WEIGHT_BITS,
+    "third_bias": RESULT_BITS,
+    "linear": LINEAR_BITS,
+}
+TENSORS = tuple(_BITS)
+MOST_HIDDEN = 1024  # units of a layer, so that sums stay exact
+_AT_ONCE = 4096  # columns whose activations stay in a core's cache
+
+
+@dataclass(frozen=True, eq=False)
+class WholeNetwork:
+    """Two hidden layers with clipped linear activations, and a linear path around them; whole numbers of any type.
+
+    Attributes:
+        first: ``(hidden, features)`` in units of 2^-12.
+        first_bias: ``(hidden,)`` in units of 2^-19.
+        second: ``(hidden 2, hidden)`` in units of 2^-12.
+        second_bias: ``(hidden 2,)`` in units of 2^-22.
+        third: ``(results, hidden 2)`` in units of 2^-12.
+        third_bias: ``(results,)`` in units of 2^-22.
+        linear: of the first features to the first results, ``(outputs, relative)`` in units of 2^-15.
+    """
+
+    first: Array
+    first_bias: Array
+    second: Array
+    second_bias: Array
+    third: Array
+    third_bias: Array
+    linear: Array
+
+    @staticmethod
+    def among(stored: dict[str, Array], begin: str) -> WholeNetwork:
+        """The network whose tensors have names that begin like this."""
+        return WholeNetwork(**{part: stored[begin + part] for part in TENSORS})
+
+    def __call__(self, features: Array, scratch: Scratch | None = None) -> Array:
+        """Results ``(results, columns)`` in units of 2^-22 of features ``(features, columns)`` in units of 2^-7.
+
+        Args:
+            features: whole numbers in float64.
+            scratch: where activations are kept meanwhile.
+        """
+        ready, scratch = self._ready, scratch or Scratch()
+        results = np.empty((len(ready.third), features.shape[1]))
+        outputs, relative = ready.linear.shape
+        for begin in range(0, features.shape[1], _AT_ONCE):
+            some = features[:, begin : begin + _AT_ONCE]
+            hidden = _activated("first", ready.first, ready.first_bias, some, scratch)
+            hidden = _activated("second", ready.second, ready.second_bias, hidden, scratch)
+            part = results[:, begin : begin + _AT_ONCE]
+            np.matmul(ready.third, hidden, out=part)
+            part += ready.third_bias
+            part[:outputs] += ready.linear @ some[:relative]
+        np.clip(results, -LARGEST_RESULT, LARGEST_RESULT, out=results)
+        return results
+
+    @cached_property
+    def _ready(self) -> WholeNetwork:
+        """The network in float64, matrix and bias of both hidden layers times the power of two that their sums are
+        scaled by: exact.
+        """
+        first, second = 2.0 ** (HIDDEN_BITS - FEATURE_BITS - WEIGHT_BITS), 2.0**-WEIGHT_BITS
+        scales = {"first": first, "first_bias": first, "second": second, "second_bias": second}
+        found = {name: getattr(self, name).astype(np.float64) * scales.get(name, 1.0) for name in TENSORS}
+        return WholeNetwork(**{name: own[:, None] if name.endswith("_bias") else own for name, own in found.items()})
+
+
+def _activated(name: str, matrix: Array, bias: Array, values: Array, scratch: Scratch) -> Array:
+    """A hidden layer's activations, in an array that this thread keeps for the layer."""
+    sums = scratch.take(name, (len(matrix), values.shape[1]))
+    np.matmul(matrix, values, out=sums)
+    sums += bias
+    np.floor(sums, out=sums)
+    np.clip(sums, 0, LARGEST_ACTIVATION << HIDDEN_BITS, out=sums)
+    return sums
+
+
+def quantised(tensors: dict[str, Array]) -> dict[str, Array]:
+    """Float tensors of a network of the same shape as they are stored: int16 weights and int32 biases."""
+    found = {}
+    for name, tensor in tensors.items():
+        kind = np.int32 if name.endswith("bias") else np.int16
+        limits = np.iinfo(kind)
+        scaled = np.rint(tensor.astype(np.float64) * 2.0 ** _BITS[name])
+        found[name] = np.clip(scaled, -limits.max, limits.max).astype(kind)
+    return found
+
+
+def dequantised(name: str, tensor: Array) -> Array:
+    """The inverse of :func:`quantised` for one tensor."""
+    found: Array = tensor.astype(np.float64) * 2.0 ** -_BITS[name]
+    return found
+
+
+def fits(tensors: dict[str, Array | None], features: int, results: int, outputs: int, relative: int) -> bool:
+    """Whether stored tensors are those of a network with so many features and results."""
+    first, second = tensors["first"], tensors["second"]
+    if first is None or second is None or first.ndim != 2 or second.ndim != 2:
+        return False
+    hidden, last = len(first), len(second)
+    shapes = {
+        "first": (hidden, features),
+        "first_bias": (hidden,),
+        "second": (last, hidden),
+        "second_bias": (last,),
+        "third": (results, last),
+        "third_bias": (results,),
+        "linear": (outputs, relative),
+    }
+    if not 0 < hidden <= MOST_HIDDEN or not 0 < last <= MOST_HIDDEN:
+        return False
+    for name, shape in shapes.items():
+        tensor = tensors[name]
+        kind = np.int32 if name.endswith("bias") else np.int16
+        if tensor is None or tensor.shape != shape or tensor.dtype != kind:
+            return False
+    return True

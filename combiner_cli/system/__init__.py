@@ -1,0 +1,3 @@
+"""The machine: arrays, threads, processes, files, optional packages. Knows nothing of signals."""
+
+__all__ = ["arrays", "files", "packages", "processes", "threads"]

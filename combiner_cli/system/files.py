@@ -1,0 +1,150 @@
+"""Files as bytes: outputs that appear whole or not at all, inputs with errors that say what to do, and names."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import InputError, OutputError
+
+_LONGEST_STEM = 40  # characters of the target's name kept in the temporary's, so that it never grows beyond 255 bytes
+
+
+@contextmanager
+def atomic_output(path: Path, overwrite: bool) -> Iterator[Path]:
+    """A temporary file in the folder of ``path`` that takes its place when the block ends well.
+
+    The temporary is hidden, exists already (empty), has the suffix of ``path`` and the permissions of any new file.
+    It is removed when the block raises, whatever it raises. A symbolic link is followed: its target is replaced.
+
+    Args:
+        path: the file to write.
+        overwrite: whether an existing file may be replaced. If not, a file that appears while the block runs is safe
+            too.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        OutputError: the target exists and may not be replaced, is no regular file, or cannot be written. An OSError
+            in the block becomes an OutputError, unless it names another file.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.parent / f".{target.stem[:_LONGEST_STEM]}.{secrets.token_hex(8)}.tmp{target.suffix}"
+    try:
+        check_target(path, overwrite)
+        try:
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            yield temporary
+            if overwrite:
+                temporary.replace(target)
+            else:
+                _place_new(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.filename is not None and str(error.filename) not in (str(path), str(target), str(temporary)):
+            raise
+        raise OutputError(_explain_output(path, error)) from error
+
+
+def check_target(path: Path, overwrite: bool) -> None:
+    """Make sure that :func:`atomic_output` may write a file.
+
+    Raises:
+        OutputError: it exists and may not be replaced, or is no regular file.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give the name of a file")
+    # Replacing a device or a pipe by a file would break it for everyone else.
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is not a regular file; write to an ordinary file")
+    if os.path.lexists(path) and not overwrite:
+        raise OutputError(_explain_existing(path))
+
+
+def _place_new(temporary: Path, target: Path) -> None:
+    """Give the temporary its name, or raise FileExistsError when that name is taken; there is no moment in between."""
+    try:
+        os.link(temporary, target)
+    except OSError:
+        # FAT and some network folders have no hard links: claim the name, which fails if it is taken, then replace.
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        temporary.replace(target)
+
+
+def _explain_existing(path: Path) -> str:
+    return f"{path} exists; use -f to replace it"
+
+
+def _explain_output(path: Path, error: OSError) -> str:
+    if error.errno == errno.EEXIST:
+        return _explain_existing(path)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return f"{path} cannot be written: the folder {path.parent} does not exist; create it first"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{path} cannot be written: no permission to write in {path.parent}; choose another folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{path} cannot be written: no space left on the device; free some and run again"
+    return f"{path} cannot be written: {error.strerror or error}; choose another name or folder"
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder, and those above it, unless it exists.
+
+    Raises:
+        OutputError: it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {folder} cannot be created: {error.strerror or error}; choose another"
+        ) from error
+
+
+def set_modified(path: Path, modified: int) -> None:
+    """Give a file a modification time, in nanoseconds since 1970."""
+    os.utime(path, ns=(time.time_ns(), modified))
+
+
+def read_bytes(path: Path, limit: int | None = None) -> bytes:
+    """The whole content of a file.
+
+    Args:
+        path: the file to read.
+        limit: the most bytes that the file may have; ``None`` for any number.
+
+    Raises:
+        InputError: the file is missing, a folder, unreadable, or larger than ``limit``.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(-1 if limit is None else limit + 1)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; check the name") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder; give the name of a file") from error
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read: no permission; change its permissions") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}; check the name and the disk") from error
+    if limit is not None and len(content) > limit:
+        raise InputError(f"{path} is larger than {limit} bytes; give a smaller file")
+    return content
+
+
+def default_output(source: Path, suffix: str) -> Path:
+    """The output's name where none is given: beside the source, its last suffix replaced by ``suffix`` (".cmb").
+
+    Raises:
+        InputError: the source has no name to derive one from, as ``.`` and ``/`` have none.
+    """
+    if not source.name:
+        raise InputError(f"{source} is a folder; give the name of a file")
+    return source.with_suffix(suffix)

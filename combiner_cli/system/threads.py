@@ -1,0 +1,111 @@
+"""A few threads for work in numpy, which lets go of the interpreter's lock while it computes.
+
+What is computed does not depend on how many there are: every item is computed alone, and results are in order. The
+library behind numpy's matrix products has threads of its own, which would be in the way; it is kept to one meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from . import arrays
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_MOST = 8  # more threads would wait for each other
+
+
+def count() -> int:
+    """Number of threads to use: as the environment says, or one for each core that the process may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return min(int(asked), _MOST)
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, _MOST)
+
+
+class Scratch:
+    """Arrays of float64 that every thread keeps for itself from one piece of work to the next.
+
+    To get fresh memory from the system takes longer than to fill it.
+    """
+
+    def __init__(self) -> None:
+        self._of_thread = threading.local()
+
+    def take(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+        """An array with anything in it; whoever took that name before in this thread must be done with it."""
+        kept: npt.NDArray[np.float64] | None = getattr(self._of_thread, name, None)
+        size = math.prod(shape)
+        if kept is None or kept.size < size:
+            kept = arrays.fresh((size,), np.float64)
+            setattr(self._of_thread, name, kept)
+        return kept[:size].reshape(shape)
+
+    def release(self) -> None:
+        """Give back the memory of all threads, none of which may be at work."""
+        self._of_thread = threading.local()
+
+
+def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Results of all items, in order."""
+    threads = count()
+    if threads < 2:
+        return [function(item) for item in items]
+    with _alone():  # for a single item too: what is computed at once is small, and idle threads of products keep a core
+        return [function(item) for item in items] if len(items) < 2 else list(_pool(threads).map(function, items))
+
+
+def ahead(function: Callable[[Item, int], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Results of items, in order, the next one being computed while the caller works on one.
+
+    Args:
+        function: is given an item, and 0 or 1: two results at most are there at a time, and a result may be kept in a
+            buffer of that number.
+        items: to compute.
+    """
+    if count() < 2 or len(items) < 2:
+        yield from (function(item, number % 2) for number, item in enumerate(items))
+        return
+    with _alone():
+        waiting = deque[Future[Result]]()
+        for number, item in enumerate(items):
+            if number > 1:
+                yield waiting.popleft().result()
+            # only now is the caller done with the result before the last one, and its buffer free
+            waiting.append(_pool(1).submit(function, item, number % 2))
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@lru_cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="combiner")
+
+
+def _alone() -> AbstractContextManager[object]:
+    """Where the matrix products have one thread each."""
+    found: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
+    return found
+
+
+@lru_cache(maxsize=1)
+def _controller() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
