@@ -134,6 +134,23 @@ def read_image(data: bytes, path: Path, note: Note | None = None, keep: bool = F
             return _read_image(image, data, path, note or _silence, keep)
 
 
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Height and width of the image in a file, told from its beginning; ``None`` where that does not tell them.
+
+    Args:
+        path: of the file.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=_READABLE_FORMATS) as image:
+                return image.height, image.width
+        except (Image.DecompressionBombError, *_DAMAGE):
+            return None
+
+
 @contextmanager
 def _image_errors(path: Path) -> Iterator[None]:
     """Turn what Pillow and pypng raise for damaged images into an InputError of one line."""
