@@ -70,7 +70,7 @@ def intelligibility(original: Signal, decoded: Signal) -> float | None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # too little sound is a warning and a number that means nothing
         try:
-            return float(np.mean([pystoi.stoi(one, other, rate, extended=True) for one, other in pairs]))
+            return float(np.mean([pystoi.stoi(*pair, rate, extended=True) for pair in pairs]))
         except (RuntimeWarning, ValueError):
             return None
 

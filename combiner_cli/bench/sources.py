@@ -87,7 +87,7 @@ def gather(
     listed = [(path, name) for path, name in _listed(places) if not path.resolve().is_relative_to(results.resolve())]
     if limit is not None and limit < len(listed):
         listed = [listed[int(place)] for place in np.linspace(0, len(listed) - 1, limit).round()]
-    found: dict[str, Source] = {}
+    by_digest: dict[str, Source] = {}
     failures = []
     for path, name in listed:
         try:
@@ -98,16 +98,16 @@ def gather(
             failures.append(Failure(name, str(error)))
             continue
         source = _source(path, name, signal)
-        if source.digest in found:
-            note(f"{name} has the same content as {found[source.digest].name} and is left out")
+        if source.digest in by_digest:
+            note(f"{name} has the same content as {by_digest[source.digest].name} and is left out")
             continue
-        found[source.digest] = source
-    kinds = {source.kind: source.name for source in found.values()}
+        by_digest[source.digest] = source
+    kinds = {source.kind: source.name for source in by_digest.values()}
     if len(kinds) > 1:
         raise DatasetError(f"{' and '.join(kinds.values())} are an image and a sound; measure them apart")
-    if not found:
+    if not by_digest:
         raise DatasetError(f"{failures[0].what}: {failures[0].why}" if failures else f"{places[0]} holds only results")
-    return list(found.values()), failures
+    return list(by_digest.values()), failures
 
 
 def _listed(places: Iterable[Path]) -> Iterator[tuple[Path, str]]:

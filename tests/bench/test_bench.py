@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from combiner_cli import __version__
-from combiner_cli.bench import curves, measures, sweep
+from combiner_cli.bench import curves, measures, sweep, tables, tasks
 from combiner_cli.bench.codecs import baselines, images
-from combiner_cli.bench.report import page, plots, summary, tables
+from combiner_cli.bench.report import page, plots, summary
 from combiner_cli.cli.main import main
 from combiner_cli.codec import pipeline
 from combiner_cli.errors import InputError, OutputError
@@ -176,7 +176,7 @@ def test_a_figure_without_its_file_is_measured_again(pictures, tmp_path):
 
 def test_another_version_of_the_program_is_measured_again(pictures, tmp_path, monkeypatch):
     bench(*pictures)
-    monkeypatch.setattr(sweep, "__version__", "99")
+    monkeypatch.setattr(tasks, "__version__", "99")
     assert facts(*pictures)["measured"] == 8
     assert {row["program"] for row in rows_in(tmp_path / "out")} >= {f"combiner {__version__}", "combiner 99"}
 
@@ -330,7 +330,7 @@ def test_a_full_disk_stops_it(pictures, monkeypatch):
     def full(*_arguments):
         raise OutputError("no space left")
 
-    monkeypatch.setattr(sweep, "_code_own", full)
+    monkeypatch.setattr(sweep, "_code_with_combiner", full)
     refused(run("bench", *pictures), 7, "no space left")
 
 
@@ -563,4 +563,4 @@ def test_infinite_quality_is_no_point_and_no_number_of_json():
     found = summary.summarise("image", rows, 1, whole, ["combiner"], [], {})
     assert found.curves(measures.PSNR) == {"combiner": [(1, 30)]}
     assert summary.compressai(found, "combiner", "")["results"]["psnr-rgb"] == [30, None]
-    assert page.table_of_points(found, others=True).rows[1][3] == "inf"
+    assert page.table_of_points(found, with_others=True).rows[1][3] == "inf"
