@@ -39,7 +39,8 @@ def target_of(**wishes: float | None) -> Target:
     if len(given) > 1:
         first, second = (OPTIONS[unit] for unit, _ in given[:2])
         raise UsageError(f"{first} and {second} exclude each other; give one of them")
-    unit, value = given[0] if given else ("quality", USUAL_QUALITY)
+    usual: tuple[Unit, float] = ("quality", USUAL_QUALITY)
+    unit, value = given[0] if given else usual
     if not math.isfinite(value):
         raise UsageError(f"{OPTIONS[unit]} takes a finite number")
     if unit == "quality" and value not in QUALITIES:
