@@ -17,6 +17,7 @@ from .curves import decibels
 
 SMALLEST_SIDE = 161  # of an image with MS-SSIM: five scales of a window of eleven pixels
 SPEECH_RATE = 16000  # Hz
+RATE_COLUMN: dict[Kind, str] = {"image": "bpp", "sound": "kbps"}  # of tables
 
 _FLOOR = 1e-6  # of the power of the loudest place of the original
 _SILENCE = np.finfo(np.float64).tiny

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..codec.goals import Goal
 from ..errors import OutputError, UsageError
+from ..family import Target, Unit
 from ..signals.signal import Kind
 from . import curves, measures, sources, sweep
 from .codecs.baselines import Codec
@@ -95,19 +95,19 @@ def run(request: Request, note: Callable[[str], None], progress: ProgressBar) ->
     """Measure a data set and write results.csv, the curves, the BD-rates and the report.
 
     Raises:
-        UsageError: there is no such codec or published curve, or the goals do not go with the data set.
+        UsageError: there is no such codec or published curve, or the targets do not go with the data set.
         DatasetError, InputError: the data set or published curves cannot be read.
         PriorError: there is no such prior, or it is for another kind of signal.
         OutputError: the folder cannot be written.
     """
     check = check_codable if request.baselines != NONE else None
     dataset, failures = sources.gather(request.places, request.folder, request.limit, note, check)
-    kind = dataset[0].kind
+    kind = dataset[0].format.kind
     codecs = _codecs(request.baselines, kind)
     published = _published(request)
     ways = _ways(request, dataset)
     tasks = tasks_of(dataset, ways, list(codecs))
-    measure = measures.second_measure(kind, {source.sample_rate for source in dataset})
+    measure = measures.second_measure(kind, {source.format.sample_rate for source in dataset})
     store = sweep.Store(request.folder, kind, measure)
     _make_folder(request.folder / sweep.FILES)
     with progress("measuring", len(tasks)) as advance:
@@ -159,23 +159,24 @@ def _codecs(wanted: str, kind: Kind) -> dict[str, Codec]:
 def _ways(request: Request, dataset: Sequence[Source]) -> list[CombinerWay]:
     """What combiner is asked for, effort after effort."""
     if request.qualities:
-        goals = [Goal(quality=quality) for quality in sorted(request.qualities)]
-    elif dataset[0].kind == "image":
-        goals = [Goal(bits_per_pixel=rate) for rate in sorted(request.rates or _usual_rates(dataset))]
+        targets = [Target("quality", quality) for quality in sorted(request.qualities)]
     else:
-        goals = [Goal(kilobits_per_second=rate) for rate in sorted(request.rates or _usual_rates(dataset))]
-    return [CombinerWay(goal, effort, request.prior, request.device) for effort in request.efforts for goal in goals]
+        unit: Unit = "bits_per_pixel" if dataset[0].format.kind == "image" else "kilobits_per_second"
+        targets = [Target(unit, rate) for rate in sorted(request.rates or _usual_rates(dataset))]
+    return [
+        CombinerWay(target, effort, request.prior, request.device) for effort in request.efforts for target in targets
+    ]
 
 
 def _usual_rates(dataset: Sequence[Source]) -> Sequence[float]:
     """Rates at which the curves of a data set are of interest."""
-    if dataset[0].kind == "image":
+    if dataset[0].format.kind == "image":
         return (
             _SMALL_IMAGE_RATES
-            if np.median([np.prod(source.shape) for source in dataset]) < _SMALL_IMAGE
+            if np.median([source.format.points for source in dataset]) < _SMALL_IMAGE
             else _IMAGE_RATES
         )
-    rates = [source.sample_rate or 0 for source in dataset]
+    rates = [source.format.sample_rate or 0 for source in dataset]
     return _SPEECH_RATES if np.median(rates) <= _HIGHEST_OF_SPEECH else _MUSIC_RATES
 
 
@@ -202,9 +203,9 @@ def _description(task: Task, codecs: Mapping[str, Codec]) -> str:
 
 def _settings(request: Request, ways: Sequence[CombinerWay], codecs: Mapping[str, Codec]) -> list[tuple[str, str]]:
     """What was set, in words."""
-    goals = ", ".join(dict.fromkeys(how.setting for how in ways))
+    targets = ", ".join(dict.fromkeys(how.setting for how in ways))
     words = [("data set", ", ".join(str(place) for place in request.places))]
-    words += [("settings", goals), ("efforts", ", ".join(str(effort) for effort in request.efforts))]
+    words += [("settings", targets), ("efforts", ", ".join(str(effort) for effort in request.efforts))]
     words += [("prior", request.prior or "the usual choice"), ("other codecs", ", ".join(codecs) or NONE)]
     if request.published:
         name = request.published_name or request.name
@@ -214,4 +215,4 @@ def _settings(request: Request, ways: Sequence[CombinerWay], codecs: Mapping[str
 
 def _mean_size(dataset: Sequence[Source]) -> float:
     """Pixels of an image, or seconds of a sound."""
-    return float(np.mean([np.prod(source.shape) if source.seconds is None else source.seconds for source in dataset]))
+    return float(np.mean([source.format.points if source.seconds is None else source.seconds for source in dataset]))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..codec import pipeline
 from ..errors import CombinerError, InputError, LimitError, OutputError
+from ..family import EncodingOptions
 from ..media import files as media
 from ..signals.signal import Kind, Signal
 from ..system import files
@@ -59,7 +60,7 @@ class Store:
     @property
     def rate_column(self) -> str:
         """Bits per pixel or kbit/s."""
-        return "bpp" if self.kind == "image" else "kbps"
+        return measures.RATE_COLUMN[self.kind]
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -216,7 +217,7 @@ def _measure(task: Task, store: Store, jobs: int) -> Row:
     if isinstance(task.how, CombinerWay):
         coded = _code_with_combiner(original, task, task.how, store)
     else:
-        coded = codecs_of(task.source.kind)[task.how.name].encode(original, task.how.options)
+        coded = codecs_of(task.source.format.kind)[task.how.name].encode(original, task.how.options)
     seconds = task.source.seconds
     return {
         "file": task.source.name,
@@ -241,12 +242,13 @@ def _number(value: float | None) -> float | str:
 
 
 def _code_with_combiner(original: Signal, task: Task, how: CombinerWay, store: Store) -> Coded:
-    prior, settings = planned(task.source, how)
+    prior, target = planned(task.source, how)
+    options = EncodingOptions(effort=how.effort, device=how.device)
     clock = time.perf_counter()
-    data = pipeline.encode(original, prior, settings).data
+    result = pipeline.encode(original, prior, target, options)
     encoded = time.perf_counter()
-    decoded = pipeline.decode(data, lambda _: prior)
+    decoded = pipeline.decode(result.file, lambda _: prior)
     seconds = time.perf_counter() - encoded
     with files.atomic_output(store.coded(task), overwrite=True) as partial:
-        partial.write_bytes(data)
-    return Coded(data, decoded, encoded - clock, seconds)
+        partial.write_bytes(result.data)
+    return Coded(result.data, decoded, encoded - clock, seconds)

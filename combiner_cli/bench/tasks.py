@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from .. import __version__
-from ..codec import goals, pipeline
-from ..codec.goals import Goal
+from ..codec import goals
+from ..family import Prior, Target, Unit
 from ..priors import library
-from ..priors.library import AnyPrior
-from ..signals.signal import Kind, Signal, sample_type
+from ..signals.signal import Format, Kind, Signal, sample_type
 from .codecs import baselines, images, sounds
 from .codecs.baselines import Codec, Options
 from .sources import Source
@@ -22,6 +21,7 @@ from .sources import Source
 USUAL_EFFORT = 5
 
 _EVERY = 2  # of the settings that the other codecs have
+_NAMES: dict[Unit, str] = {"bits_per_pixel": "bpp", "kilobits_per_second": "kbps", "quality": "quality"}
 
 Key = tuple[str, str, str, str, str]
 
@@ -31,13 +31,13 @@ class CombinerWay:
     """How combiner codes a file.
 
     Attributes:
-        goal: rate or quality.
+        target: a rate of the whole file, or a quality.
         effort: 1 to 9.
         prior: name or file, ``None`` for the usual choice.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
 
-    goal: Goal
+    target: Target
     effort: int
     prior: str | None = None
     device: str = "auto"
@@ -50,21 +50,16 @@ class CombinerWay:
     @property
     def setting(self) -> str:
         """As it is written in tables."""
-        name, value = self._asked
-        return f"{name}={value:g}" if self.device == "auto" else f"{name}={value:g} device={self.device}"
+        words = f"{_NAMES[self.target.unit]}={self.target.value:g}"
+        return words if self.device == "auto" else f"{words} device={self.device}"
 
     @property
     def words(self) -> str:
         """The rate or the quality, for people."""
-        name, value = self._asked
-        return {"bpp": f"{value:g} bpp", "kbps": f"{value:g} kbit/s", "quality": f"quality {value:g}"}[name]
-
-    @property
-    def _asked(self) -> tuple[str, float]:
-        goal = self.goal
-        asked = {"bpp": goal.bits_per_pixel, "kbps": goal.kilobits_per_second, "quality": goal.quality}
-        ((name, value),) = ((name, value) for name, value in asked.items() if value is not None)
-        return name, value
+        value = f"{self.target.value:g}"
+        if self.target.unit == "quality":
+            return f"quality {value}"
+        return f"{value} {'bpp' if self.target.unit == 'bits_per_pixel' else 'kbit/s'}"
 
 
 @dataclass(frozen=True)
@@ -142,7 +137,7 @@ def tasks_of(sources: Sequence[Source], ways: Sequence[CombinerWay], codecs: Seq
     Raises:
         PriorError: there is no prior for the data set, or the one that was named is for another kind.
     """
-    available = codecs_of(sources[0].kind)
+    available = codecs_of(sources[0].format.kind)
     tasks = []
     for source in sources:
         for how in ways:
@@ -158,22 +153,19 @@ def tasks_of(sources: Sequence[Source], ways: Sequence[CombinerWay], codecs: Seq
     return tasks
 
 
-def planned(source: Source, how: CombinerWay) -> tuple[AnyPrior, pipeline.Settings]:
-    """The prior and the settings that a file is coded with."""
-    facts = (source.kind, source.shape, source.channels, source.sample_rate, source.bit_depth)
-    prior, settings = _planned(facts, how.goal, how.prior)
-    return prior, replace(settings, effort=how.effort, device=how.device)
+def planned(source: Source, way: CombinerWay) -> tuple[Prior, Target]:
+    """The prior that a file is coded with, and the target of its encoder."""
+    return _planned(source.format, way.target, way.prior)
 
 
 @lru_cache(maxsize=256)
-def _planned(
-    facts: tuple[Kind, tuple[int, ...], int, int | None, int], goal: Goal, prior: str | None
-) -> tuple[AnyPrior, pipeline.Settings]:
-    kind, shape, channels, sample_rate, bit_depth = facts
-    blank = np.broadcast_to(np.zeros((), sample_type(kind, bit_depth)), (*shape, channels))
-    return goals.plan(Signal(kind, blank, sample_rate, bit_depth), goal, _named_prior(prior) if prior else None)
+def _planned(signal_format: Format, target: Target, prior_name: str | None) -> tuple[Prior, Target]:
+    blank = np.zeros((), sample_type(signal_format.kind, signal_format.bit_depth))
+    samples = np.broadcast_to(blank, (*signal_format.shape, signal_format.channels))
+    signal = Signal(signal_format.kind, samples, signal_format.sample_rate, signal_format.bit_depth)
+    return goals.plan(signal, target, _named_prior(prior_name) if prior_name else None)
 
 
 @lru_cache(maxsize=4)
-def _named_prior(prior: str) -> AnyPrior:
-    return library.find(prior)
+def _named_prior(name: str) -> Prior:
+    return library.find(name)

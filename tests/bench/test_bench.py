@@ -19,6 +19,7 @@ from combiner_cli.bench.codecs import baselines, images
 from combiner_cli.bench.report import page, plots, summary
 from combiner_cli.cli.main import main
 from combiner_cli.codec import pipeline
+from combiner_cli.container.file import File
 from combiner_cli.errors import InputError, OutputError
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
@@ -96,7 +97,7 @@ def test_every_row_is_a_file_that_decodes_to_what_was_measured(pictures, tmp_pat
     for row in own:
         original = media.read_signal(tmp_path / "pictures" / row["file"])
         data = coded[int(row["bytes"])].read_bytes()
-        decoded = pipeline.decode(data, lambda _: prior)
+        decoded = pipeline.decode(File.parse(data), lambda _: prior)
         assert float(row["bpp"]) == pytest.approx(8 * len(data) / original.points, abs=1e-6)
         assert float(row["psnr"]) == pytest.approx(metrics.psnr(original, decoded), abs=1e-5)
         assert float(row["bpp"]) <= float(row["setting"].removeprefix("bpp="))

@@ -16,8 +16,10 @@ import soundfile
 from PIL import Image
 
 from ...codec import pipeline
+from ...container.file import File
 from ...media import files as media
 from ...signals import metrics
+from ...signals.kinds import KINDS
 from ...signals.signal import Signal
 from ...system import files
 from .. import measures
@@ -27,8 +29,8 @@ from ..measures import Measure
 from ..sources import Source
 from ..sweep import REFUSALS, Store
 from ..tasks import CombinerWay, Task, planned
+from .wording import WORDING
 
-MOST_FILES = {"image": 3, "sound": 2}
 MOST_RATES = 2
 
 _CROP = 224  # pixels
@@ -87,7 +89,7 @@ def chosen(tasks: Sequence[Task]) -> list[Task]:
     settings = list(dict.fromkeys(task.setting for task in by_combiner if task.title == first))
     wanted = _spread(settings[: max(1, math.ceil(len(settings) * 0.6))], MOST_RATES)
     sources = list(dict.fromkeys(task.source for task in by_combiner))
-    shown = _spread(sources, MOST_FILES[by_combiner[0].source.kind])
+    shown = _spread(sources, WORDING[by_combiner[0].source.format.kind].most_files)
     return [task for task in by_combiner if task.title == first and task.setting in wanted and task.source in shown]
 
 
@@ -105,7 +107,7 @@ def make(task: Task, store: Store, codecs: Mapping[str, Codec]) -> Example:
     prior, _ = planned(task.source, task.how)
     coded = store.coded(task)
     data = files.read_bytes(coded)
-    shown = [(task.title, len(data), pipeline.decode(data, lambda _: prior))]
+    shown = [(task.title, len(data), pipeline.decode(File.parse(data), lambda _: prior))]
     for name, codec in codecs.items():
         path = coded.with_name(f"{coded.stem}-{len(data)}-{name}{codec.suffix}")
         with suppress(*REFUSALS):  # which the sweep has told of
@@ -171,7 +173,8 @@ def _size_text(source: Source) -> str:
 
 
 def _rate_text(source: Source, size: int) -> str:
-    return f"{source.rate(size):.3f} bpp" if source.kind == "image" else f"{source.rate(size):.1f} kbit/s"
+    kind = source.format.kind
+    return f"{source.rate(size):.{WORDING[kind].rate_digits}f} {KINDS[kind].rate_unit}"
 
 
 def _quality_text(original: Signal, decoded: Signal, measure: Measure) -> str:

@@ -17,9 +17,10 @@ from ..measures import PSNR
 from ..sources import Failure
 from ..tables import Row, signed, text
 from . import plots
-from .examples import MOST_FILES, Example
+from .examples import Example
 from .plots import Plot
 from .summary import Summary, span, words_of_deltas
+from .wording import WORDING
 
 NAME = "report.html"
 
@@ -119,7 +120,7 @@ def render(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(package_files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     styles = _styles(summary)
-    image = summary.kind == "image"
+    wording = WORDING[summary.kind]
     size = {"width": plots.WIDTH, "height": plots.HEIGHT}
     margins = {"left": plots.LEFT, "right": plots.RIGHT, "top": plots.TOP, "bottom": plots.BOTTOM}
     report = {
@@ -135,9 +136,9 @@ def render(
         "about_deltas": words_of_deltas(summary),
         "examples": [_embedded(example) for example in examples],
         "about_examples": _about_examples(summary),
-        "part_kind": "crop" if image else "spectrogram",
-        "part_width": 150 if image else 200,
-        "most_part_width": 224 if image else 320,
+        "part_kind": wording.part,
+        "part_width": wording.part_width,
+        "most_part_width": wording.most_part_width,
         "points": table_of_points(summary, with_others=True),
         "about_points": "Means over the files. To the right of the times is the PSNR of other codecs at the same rate, "
         "linear in the logarithm of the rate between their points; – is outside their range.",
@@ -203,10 +204,9 @@ def _plots(summary: Summary) -> list[Plot | None]:
 
 
 def _about_curves(summary: Summary) -> str:
-    rate = "bits per pixel" if summary.kind == "image" else "kbit/s of all channels"
     words = (
-        f"Rates are {rate} of whole files, qualities those of what their decoders return, both means over the files at "
-        "one setting. Of a codec that is used in several ways, the best counts at each rate."
+        f"Rates are {WORDING[summary.kind].rate} of whole files, qualities those of what their decoders return, both "
+        "means over the files at one setting. Of a codec that is used in several ways, the best counts at each rate."
     )
     if summary.published:
         words += " Dashed curves are published ones, of the whole data set that they were measured on."
@@ -216,10 +216,10 @@ def _about_curves(summary: Summary) -> str:
 
 
 def _about_examples(summary: Summary) -> str:
-    what = "Crops" if summary.kind == "image" else "The beginnings"
+    wording = WORDING[summary.kind]
     return (
-        f"{what} of {MOST_FILES[summary.kind]} files at most, spread over the data set, beside files of other codecs "
-        "that were looked for until they were of about the same size; rate and quality are those of whole files."
+        f"{wording.parts} of {wording.most_files} files at most, spread over the data set, beside files of other "
+        "codecs that were looked for until they were of about the same size; rate and quality are those of whole files."
     )
 
 
@@ -275,13 +275,12 @@ def _times(summary: Summary, circumstances: Circumstances) -> Table:
             seconds = [_median(points, name) for name in ("median_encoding_time", "median_decoding_time")]
             speeds = [_speed(summary, circumstances.size, value) for value in seconds]
             rows.append([title, *(text(value, 3) for value in seconds), *speeds])
-    unit = "megapixels a second" if summary.kind == "image" else "times real time"
+    unit = WORDING[summary.kind].speed
     return Table("Times", ("codec", "encode s", "decode s", f"encode, {unit}", f"decode, {unit}"), rows)
 
 
 def _speed(summary: Summary, size: float, seconds: float) -> str:
-    per_second = size / max(seconds, 1e-6)
-    number = per_second / 1e6 if summary.kind == "image" else per_second
+    number = size / max(seconds, 1e-6) / WORDING[summary.kind].points_per_unit
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ...signals.kinds import KINDS
 from ...signals.signal import Kind
 from ...system import files
 from .. import curves, tables
 from ..codecs.baselines import Codec, curve_of
 from ..curves import LEAST_OVERLAP, LEAST_POINTS, Curve, Delta
-from ..measures import PSNR, Measure
+from ..measures import PSNR, RATE_COLUMN, Measure
 from ..tables import Row, signed, text
 
 # names of columns in the results of CompressAI, where they differ
@@ -88,7 +89,7 @@ class Summary:
     @property
     def unit(self) -> str:
         """Of the rate."""
-        return "bpp" if self.kind == "image" else "kbit/s"
+        return KINDS[self.kind].rate_unit
 
     def points(self, title: str) -> list[Row]:
         """Means of one codec, by rate."""
@@ -140,7 +141,7 @@ def summarise(
         codecs: the other ones, that ran.
         published: curves of PSNR; those whose title a codec has that ran are told apart from it.
     """
-    rate = "bpp" if kind == "image" else "kbps"
+    rate = RATE_COLUMN[kind]
     settings: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         settings.setdefault((str(row["codec"]), str(row["setting"])), []).append(row)
