@@ -7,6 +7,7 @@ import itertools
 import random
 
 import numpy as np
+from combiner_cli.families.siren.prior import SirenPrior
 from threadpoolctl import threadpool_limits
 
 from combiner_cli.container.file import pack
@@ -15,7 +16,6 @@ from combiner_cli.families.lapped import transform
 from combiner_cli.families.lapped.prior import LappedPrior
 from combiner_cli.families.pyramid.prior import PyramidPrior
 from combiner_cli.families.siren.network import Siren
-from combiner_cli.families.siren.prior import SirenPrior
 from combiner_cli.family import Prior
 from combiner_cli.signals.signal import Format
 
@@ -33,7 +33,7 @@ PYRAMID_NETWORKS = {
     "chroma_1": (105, 75, 6, 6),
 }
 _RANGES = ((10, 60), (0.5, 4.0), (0.01, 0.0005))  # noise codes, rates and errors
-_MOST_OF_A_FIELD = 600  # that a number of a random header is, where it may be anything
+_SMALL, _USUAL = 3, 60  # numbers of a random header
 
 
 def tiny_siren(kind="image", group_bits=16, bits=2.0, extent=None, name="tiny"):
@@ -128,8 +128,9 @@ def random_format(kind, dice: random.Random) -> Format:
 
 
 def random_numbers(field: Field, dice: random.Random) -> tuple[int, ...]:
-    """Of a field of a header, most of which make sense."""
-    return tuple(dice.randint(field.least, min(field.largest, _MOST_OF_A_FIELD)) for _ in range(field.count))
+    """Of a field of a header; small ones make sense wherever they are."""
+    most = min(field.largest, dice.choice((_SMALL, _USUAL, _USUAL, 4 * _USUAL)))
+    return tuple(dice.randint(field.least, max(field.least, most)) for _ in range(field.count))
 
 
 def random_payload(dice: random.Random) -> bytes:
