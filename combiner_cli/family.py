@@ -31,18 +31,24 @@ Configuration = Mapping[str, Any]
 Tensors = Mapping[str, Array]
 
 
+Unit = Literal["quality", "rate", "size", "bits_per_pixel", "kilobits_per_second", "psnr", "snr"]
+
+
 @dataclass(frozen=True)
 class Target:
-    """What a file is to be: exactly one of a rate, a size and a PSNR.
+    """What a file is to be: one number in one unit.
+
+    ``codec.goals`` settles what only makes sense for a signal or with a prior; encoders get a rate, a size or a PSNR.
 
     Attributes:
-        unit: ``"rate"``: bits per point that a typical signal takes at the quality that is meant; other signals take
-            what that quality takes of them. ``"size"``: bytes of the whole file, exactly. ``"psnr"``: dB that the
-            decoded signal is to reach.
+        unit: ``"quality"``: 1 (smallest) to 10 (best). ``"rate"``: bits per point that a typical signal takes at the
+            quality that is meant; other signals take what that quality takes of them. ``"size"``: bytes of the whole
+            file, exactly. ``"bits_per_pixel"`` of an image and ``"kilobits_per_second"`` of a sound: of the whole file,
+            at most. ``"psnr"``: dB that the decoded signal is to reach; ``"snr"``: likewise, of a sound.
         value: in that unit.
     """
 
-    unit: Literal["rate", "size", "psnr"]
+    unit: Unit
     value: float
 
 
