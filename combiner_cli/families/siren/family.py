@@ -36,7 +36,8 @@ class SirenFamily(Family):
             raise DamagedFileError("it belongs to another family")
         network = dict(settings.pop("network"))
         network["extent"] = tuple(network["extent"])
-        prior = SirenPrior(name=name, network=Siren(**network), **tensors, **settings)
+        stored: dict[str, Any] = {**tensors}
+        prior = SirenPrior(name=name, network=Siren(**network), **stored, **settings)
         reason = problem(prior)
         if reason:
             raise DamagedFileError(reason)

@@ -107,7 +107,7 @@ class SirenPrior(Prior):
         """Points of whole tiles; networks that have many more weights than points count for what they take."""
         layout = self.tiling(signal_format.shape, signal_format.channels)
         points = max(math.prod(layout.extent), self.network.latents // _MOST_WEIGHTS)
-        return layout.tiles * points * scale ** len(layout.extent)
+        return layout.tiles * points * int(scale ** len(layout.extent))
 
     def signals_together(self, signal_format: Format, options: EncodingOptions) -> int:
         """How many small signals to encode in one computation; sums of a GPU may depend on how many there are."""
@@ -136,16 +136,15 @@ class SirenPrior(Prior):
         (index_bytes,) = numbers[INDEX_BYTES.name]
         if not file.intact:
             payload = payload[: len(payload) // index_bytes * index_bytes]
-        indices = unpack_indices(payload, index_bytes)
+        indices = tiles.unpack_indices(payload, index_bytes)
         if layout.tiles * np.count_nonzero(self.information) > candidates.WIDEST_GROUP * len(indices):
             raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
         counts, latents = tiles.look_up(self.stages(layout), indices, chaining_of(len(indices), index_bytes), self.key)
-        scale = tiles.scale_of(file.format, view)
 
         def render() -> npt.NDArray[np.float64]:
-            return self.network.render(self.network_weights(latents[0], layout), scale)
+            return self.network.render(self.network_weights(latents[0], layout), view.scale)
 
-        values = tiles.RenderedTiles(layout, file.format.channels, scale, render)
+        values = tiles.RenderedTiles(layout, file.format.channels, view.scale, render)
         decoded = Decoded(tiles.format_shown(file.format, view), values, counts, class_bytes=0)
         return replace(decoded, latents=latents[0]) if view.keep_latents else decoded
 
@@ -190,31 +189,6 @@ def chaining_of(count: int, index_bytes: int) -> Chaining:
         index_bytes: bytes of an index.
     """
     return candidates.chaining_of(count) if index_bytes == 1 else Chaining(8 * index_bytes)
-
-
-def pack_indices(indices: npt.NDArray[np.int64], index_bytes: int) -> bytes:
-    """Group indices as big-endian integers.
-
-    Args:
-        indices: of all groups, ``(groups,)``.
-        index_bytes: bytes of an index.
-    """
-    return indices.astype(f">u{index_bytes}").tobytes()
-
-
-def unpack_indices(payload: bytes | memoryview, index_bytes: int) -> npt.NDArray[np.int64]:
-    """The inverse of :func:`pack_indices`, ``(groups,)``.
-
-    Args:
-        payload: of a file.
-        index_bytes: bytes of an index.
-
-    Raises:
-        DamagedFileError: the payload ends within an index.
-    """
-    if len(payload) % index_bytes:
-        raise DamagedFileError("the payload ends within a group index; the file is damaged")
-    return np.frombuffer(payload, dtype=f">u{index_bytes}").astype(np.int64)
 
 
 def problem(prior: SirenPrior) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import DamagedFileError
 from ...family import EncodingOptions, View
 from ...rec import candidates, groups
 from ...rec.candidates import Chaining
@@ -27,6 +28,31 @@ def search_method(options: EncodingOptions) -> str:
         options: of the encoder.
     """
     return options.search or ("best" if options.effort <= _FAST else "viterbi")
+
+
+def pack_indices(indices: npt.NDArray[np.int64], index_bytes: int = 1) -> bytes:
+    """Group indices as big-endian integers.
+
+    Args:
+        indices: of all groups, ``(groups,)``.
+        index_bytes: bytes of an index.
+    """
+    return indices.astype(f">u{index_bytes}").tobytes()
+
+
+def unpack_indices(payload: bytes | memoryview, index_bytes: int = 1) -> npt.NDArray[np.int64]:
+    """The inverse of :func:`pack_indices`, ``(groups,)``.
+
+    Args:
+        payload: the part of it that holds indices.
+        index_bytes: bytes of an index.
+
+    Raises:
+        DamagedFileError: the payload ends within an index.
+    """
+    if len(payload) % index_bytes:
+        raise DamagedFileError("the payload ends within a group index; the file is damaged")
+    return np.frombuffer(payload, dtype=f">u{index_bytes}").astype(np.int64)
 
 
 def look_up(
@@ -57,18 +83,6 @@ def look_up(
         latents.append(z)
     counts = {stage.name: partition.groups for stage, partition in zip(stages, partitions, strict=True)}
     return counts, tuple(latents)
-
-
-def scale_of(signal_format: Format, view: View) -> int:
-    """Samples per native sample and axis at which tiles are rendered: at least as many as the view shows.
-
-    Args:
-        signal_format: of the signal in the file.
-        view: how it is looked at.
-    """
-    if view.size is None:
-        return view.scale
-    return max(1, *(-(-shown // native) for shown, native in zip(view.size, signal_format.shape, strict=True)))
 
 
 def format_shown(signal_format: Format, view: View) -> Format:

@@ -1,6 +1,6 @@
 """From signals to group indices with refinement in closed form: code some groups, condition the rest on them, in turns.
 
-The posterior of :mod:`.gauss_newton` has all covariances of a network's latents. Its refinement after some
+The posterior of :mod:`.gaussian` has all covariances of a network's latents. Its refinement after some
 groups are coded is then the conditional distribution of a Gaussian: no gradient step is needed to make up for the
 candidates that were chosen. What is left is nonlinearity: after each turn J'J is taken again at a few samples.
 
@@ -15,20 +15,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from itertools import pairwise
 from math import log
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...rec import candidates, search
-from ...rec.candidates import Chaining
-from ...rec.groups import Partition
-from . import gauss_newton
-from .gauss_newton import Gaussian
-from .posterior import Descent, Objective, cosine, descend, hash_seed, squared_error, start
-from .refinement import GROUPS_AHEAD, Coded, Progress, Report, Schedule
+from ....family import Progress, Report
+from ....rec import candidates, search
+from ....rec.candidates import Chaining
+from ....rec.groups import Partition
+from . import gaussian, newton
+from .coding import Coded, CodingTask, Schedule, mean_squared_error
+from .gaussian import Gaussian
+from .posterior import Descent, Objective, cosine, descend, hash_seed, start
 
 
 @dataclass(frozen=True)
@@ -50,73 +50,49 @@ class _Rows:
     row: npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What stays the same while the groups of a batch of signals are coded."""
-
-    partition: Partition
-    chaining: Chaining
-    key: int
-    method: str
-    seed: int
-    rows: _Rows
-
-
-def encode(
-    objective: Objective,
-    partition: Partition,
-    chaining: Chaining,
-    key: int,
-    signals: int,
-    schedule: Schedule,
-    method: str,
-    report: Report,
-) -> Coded:
+def encode(objective: Objective, task: CodingTask, schedule: Schedule, report: Report) -> Coded:
     """Fit the posteriors of signals of one shape and code all their groups.
 
     Args:
         objective: networks of all signals, signal after signal.
-        partition: of the latents of one signal.
-        chaining: of the groups.
-        key: of the shared sampler.
-        signals: number of signals.
+        task: what is to be coded.
         schedule: how long.
-        method: one of ``search.METHODS``.
         report: called as the work proceeds.
 
     Raises:
-        UsageError: there is no such method.
+        UsageError: there is no search of the task's method.
     """
-    search.check_method(method)
-    networks, latents = len(objective.target) // signals, objective.latents
-    job = _Job(partition, chaining, key, method, schedule.seed, _rows(partition, networks, latents))
-    rounds = min(schedule.rounds, partition.groups)
-    bounds = np.linspace(0, partition.groups, rounds + 1).round().astype(np.int64)
+    search.check_method(task.method)
+    rows = _rows(task.partition, len(objective.target) // task.signals, objective.network.latents)
+    turns = list(task.turns(schedule.rounds))
     seconds = {"fit": 0.0, "search": 0.0, "refine": 0.0}
     clock = time.perf_counter()
-    posterior = _fit(objective, job, signals, schedule, report)
+    posterior = _fit(objective, task, rows, schedule, report)
     seconds["fit"] = time.perf_counter() - clock
-    indices = np.zeros((signals, partition.groups), dtype=np.int64)
-    for number, (first, last) in enumerate(pairwise(bounds)):
+    indices = np.zeros((task.signals, task.partition.groups), dtype=np.int64)
+    for number, (first, last) in enumerate(turns):
         clock = time.perf_counter()
-        posterior = _code(posterior, job, indices, int(first), int(last))
+        posterior = _code(posterior, task, rows, indices, first, last)
         seconds["search"] += time.perf_counter() - clock
-        if last == partition.groups:
+        if last == task.partition.groups:
             break
         clock = time.perf_counter()
-        budget = _budget(posterior, job, int(last))
+        budget = _budget(posterior, task, last)
         for _ in range(schedule.steps_per_round):
-            posterior = gauss_newton.step(posterior, objective, schedule.late_newton, budget, schedule.seed)
+            posterior = newton.step(posterior, objective, schedule.late_newton, budget, task.seed)
         seconds["refine"] += time.perf_counter() - clock
-        report(Progress("refine", (number + 1) / rounds, _mean_squared_error(objective, posterior.mean)))
-    return Coded(indices, posterior.mean.reshape(signals, -1).cpu().numpy(), seconds)
+        report(Progress("refine", (number + 1) / len(turns), mean_squared_error(objective, posterior.mean)))
+    return Coded(indices, posterior.mean.reshape(task.signals, -1).cpu().numpy(), seconds)
 
 
 def default_schedule(networks: int) -> Schedule:
-    """How long to fit and refine signals of that many networks.
+    """How long to fit and refine.
 
     With one network a turn holds about 30 groups, within which nothing is approximate but the network's linearity.
     With several, a turn takes the latents of one network for independent: turns are shorter.
+
+    Args:
+        networks: of one signal.
     """
     if networks == 1:
         return Schedule(steps=2000, rounds=6, steps_per_round=3, newton_steps=12, descent=Descent(points=128))
@@ -140,97 +116,93 @@ def _rows(partition: Partition, networks: int, latents: int) -> _Rows:
     return _Rows(places, group, network, row)
 
 
-def _fit(objective: Objective, job: _Job, signals: int, schedule: Schedule, report: Report) -> Gaussian:
+def _fit(objective: Objective, task: CodingTask, rows: _Rows, schedule: Schedule, report: Report) -> Gaussian:
     """The posteriors before anything is coded."""
-    device = objective.target.device
-    first = start(len(objective.target), objective.latents, str(device))
-    descend(first, objective, schedule.descent, 0, cosine(schedule.steps), schedule.seed)
-    report(Progress("fit", 0.25, _mean_squared_error(objective, first.mean)))
-    rows = torch.tensor(job.rows.latents, device=device)
-    opened = torch.tensor(job.rows.group >= 0, dtype=torch.float32, device=device)
-    spread = torch.exp(first.log_deviation)
-    posterior = gauss_newton.begin(objective, rows, opened, first.mean, spread, signals, schedule.newton, schedule.seed)
-    budget = _budget(posterior, job, 0)
+    device, seed = objective.target.device, task.seed
+    factorised = start(len(objective.target), objective.network.latents, str(device))
+    descend(factorised, objective, schedule.descent, 0, cosine(schedule.steps), seed)
+    report(Progress("fit", 0.25, mean_squared_error(objective, factorised.mean)))
+    latents = torch.tensor(rows.latents, device=device)
+    still_open = torch.tensor(rows.group >= 0, dtype=torch.float32, device=device)
+    posterior = newton.begin(objective, latents, still_open, factorised, task.signals, schedule.newton, seed)
+    budget = _budget(posterior, task, 0)
     for number in range(schedule.newton_steps):
-        posterior = gauss_newton.step(posterior, objective, schedule.newton, budget, schedule.seed)
+        posterior = newton.step(posterior, objective, schedule.newton, budget, seed)
         if number % 4 == 3:
             done = 0.25 + 0.75 * (number + 1) / schedule.newton_steps
-            report(Progress("fit", done, _mean_squared_error(objective, posterior.mean)))
+            report(Progress("fit", done, mean_squared_error(objective, posterior.mean)))
     return posterior
 
 
-def _budget(posterior: Gaussian, job: _Job, coded: int) -> torch.Tensor:
+def _budget(posterior: Gaussian, task: CodingTask, coded: int) -> torch.Tensor:
     """Nats that the groups from number ``coded`` on have, ``(signals,)``."""
-    return torch.full_like(posterior.s2, (job.partition.groups - coded) * job.chaining.bits * log(2))
+    return torch.full_like(posterior.s2, (task.partition.groups - coded) * task.chaining.bits * log(2))
 
 
-def _code(posterior: Gaussian, job: _Job, indices: npt.NDArray[np.int64], first: int, last: int) -> Gaussian:
+def _code(
+    posterior: Gaussian, task: CodingTask, rows: _Rows, indices: npt.NDArray[np.int64], first: int, last: int
+) -> Gaussian:
     """Code groups ``first`` to ``last - 1`` with an eye to those after, and condition the rest on them."""
-    far = last + (GROUPS_AHEAD * job.chaining.chains if job.chaining.bits == 8 else 0)
-    ahead = min(job.partition.groups, far)
-    begin, end, until = (int(place) for place in np.searchsorted(job.partition.group, [first, last, ahead]))
+    partition, ahead = task.partition, task.searched_until(last)
+    begin, end, until = (int(place) for place in np.searchsorted(partition.group, [first, last, ahead]))
     if begin == end:
         return posterior  # the groups hold nothing, and any indices will do
-    alone = len(job.rows.latents) == 1 and job.chaining == Chaining(8, 1)
-    searched = _search_jointly if alone else _search_marginally
-    chosen = searched(posterior, job, indices[:, :first], ahead - first, slice(begin, until))
+    alone = len(rows.latents) == 1 and task.chaining == Chaining(8, 1)
+    coded, groups, part = indices[:, :first], ahead - first, slice(begin, until)
+    if alone:
+        chosen = _search_jointly(posterior, task, coded, groups, part)
+    else:
+        chosen = _search_marginally(posterior, task, rows, coded, groups, part)
     indices[:, first:last] = chosen[:, : last - first]
-    found = candidates.lookup(indices[:, :last], job.partition, job.chaining, job.key, slice(begin, end))
+    decoded = candidates.lookup(indices[:, :last], partition, task.chaining, task.key, slice(begin, end))
     # rows from the end on have been cut off, and those that are left keep their number from the beginning
-    signals, networks, size = posterior.signals, *posterior.latents.shape
-    row = job.rows.latents.shape[1] - 1 - job.rows.row[begin:end]
-    values = np.zeros((signals, networks, size), dtype=np.float32)
-    values[:, job.rows.network[begin:end], row] = found
+    networks, size = posterior.latents.shape
+    network, row = rows.network[begin:end], rows.latents.shape[1] - 1 - rows.row[begin:end]
+    values = np.zeros((task.signals, networks, size), dtype=np.float32)
+    values[:, network, row] = decoded
     decided = np.zeros((networks, size), dtype=np.float32)
-    decided[job.rows.network[begin:end], row] = 1
+    decided[network, row] = 1
     device = posterior.mean.device
-    return gauss_newton.decide(
+    return gaussian.decide(
         posterior, torch.tensor(values.reshape(-1, size), device=device), torch.tensor(decided, device=device)
     )
 
 
 def _search_jointly(
-    posterior: Gaussian, job: _Job, coded: npt.NDArray[np.int64], groups: int, part: slice
+    posterior: Gaussian, task: CodingTask, coded: npt.NDArray[np.int64], groups: int, part: slice
 ) -> npt.NDArray[np.int64]:
     """Choose the candidates of the next groups of single networks, each given those before it."""
     first = coded.shape[1]
     count = part.stop - part.start
-    inverse = gauss_newton.marginal_factor(posterior, count).cpu().numpy()
+    inverse = gaussian.marginal_factor(posterior, count).cpu().numpy()
     # covariance = inverse' · inverse; with rows and columns in coding order its lower factor is this
     factor = inverse.transpose(0, 2, 1)[:, ::-1, ::-1]
     means = posterior.mean.gather(1, posterior.places).double().cpu().numpy()[:, ::-1][:, :count]
-    group, column = job.partition.group[part] - first, job.partition.column[part]
+    group, column = task.partition.group[part] - first, task.partition.column[part]
     previous = coded[:, -1] if first else np.zeros(len(coded), dtype=np.int64)
-    chosen = np.zeros((posterior.signals, groups), dtype=np.int64)
-    for number in range(posterior.signals):
-        generator = np.random.Generator(np.random.Philox(hash_seed(job.seed, first)))
+    chosen = np.zeros((task.signals, groups), dtype=np.int64)
+    for number in range(task.signals):
+        generator = np.random.Generator(np.random.Philox(hash_seed(task.seed, first)))
         target = search.JointTarget(means[number], factor[number], group, column, groups)
-        chosen[number] = search.search_joint(target, job.key, int(previous[number]), job.method, generator)
+        chosen[number] = search.search_joint(target, task.key, int(previous[number]), task.method, generator)
     return chosen
 
 
 def _search_marginally(
-    posterior: Gaussian, job: _Job, coded: npt.NDArray[np.int64], groups: int, part: slice
+    posterior: Gaussian, task: CodingTask, rows: _Rows, coded: npt.NDArray[np.int64], groups: int, part: slice
 ) -> npt.NDArray[np.int64]:
     """Choose the candidates of the next groups of several networks, each latent by its own distribution."""
     first = coded.shape[1]
-    signals, networks, size = posterior.signals, *posterior.latents.shape
-    network, row = job.rows.network[part], job.rows.latents.shape[1] - 1 - job.rows.row[part]
-    target = search.Target(*(shape((signals, groups, job.partition.width)) for shape in (np.zeros, np.ones)))
+    networks, size = posterior.latents.shape
+    network, row = rows.network[part], rows.latents.shape[1] - 1 - rows.row[part]
+    shape = (task.signals, groups, task.partition.width)
+    target = search.Target(np.zeros(shape), np.ones(shape))
     least = int(row.min())
-    inverse = gauss_newton.marginal_factor(posterior, size - least)
-    deviation = (inverse * inverse).sum(dim=1).sqrt().cpu().numpy().reshape(signals, networks, -1)
+    inverse = gaussian.marginal_factor(posterior, size - least)
+    deviation = (inverse * inverse).sum(dim=1).sqrt().cpu().numpy().reshape(task.signals, networks, -1)
     means = posterior.mean.gather(1, posterior.places)[:, least:].double().cpu().numpy()
-    places = (slice(None), job.partition.group[part] - first, job.partition.column[part])
-    target.mean[places] = means.reshape(signals, networks, -1)[:, network, row - least]
+    places = (slice(None), task.partition.group[part] - first, task.partition.column[part])
+    target.mean[places] = means.reshape(task.signals, networks, -1)[:, network, row - least]
     target.deviation[places] = deviation[:, network, row - least]
-    generator = np.random.Generator(np.random.Philox(hash_seed(job.seed, first)))
-    return search.search(target, job.chaining, job.key, coded, job.method, generator)
-
-
-def _mean_squared_error(objective: Objective, mean: torch.Tensor) -> float:
-    """Of the means of the posteriors, on values in [-1, 1]."""
-    with torch.no_grad():
-        total = float(squared_error(objective, mean).sum())
-    points = objective.target[:, :1].numel() if objective.inside is None else float(objective.inside.sum())
-    return total / (points * objective.target.shape[1])
+    generator = np.random.Generator(np.random.Philox(hash_seed(task.seed, first)))
+    return search.search(target, task.chaining, task.key, coded, task.method, generator)

@@ -1,4 +1,4 @@
-"""From signals to group indices: fit within the bit budget, then code groups and adapt the rest to them, in turns.
+"""Coding as published: fit within the bit budget, then code groups and adapt the rest by gradient steps, in turns.
 
 Source: Guo et al. 2023, section 3.3 and algorithm 2 (progressive posterior refinement).
 """
@@ -7,96 +7,31 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...rec import candidates, search
-from ...rec.candidates import Chaining
-from ...rec.groups import Partition
-from .gauss_newton import Fit
-from .posterior import Descent, Objective, Posterior, cosine, descend, hash_seed, kl, squared_error, start
+from ....family import Progress, Report
+from ....rec import candidates, search
+from ....rec.groups import Partition
+from .coding import Coded, CodingTask, Schedule, mean_squared_error
+from .posterior import Descent, Objective, Posterior, cosine, descend, hash_seed, kl, start
 
 _LARGEST_CHANGE = 0.1  # of the logarithm of a penalty per adaptation, as in the published rule (factor 1.1)
-GROUPS_AHEAD = 12  # of each chain, searched and not yet decided: a path must end where the next turn can go on well
 _LATE_RATE = 0.6  # step size between groups, relative to that of the fit's beginning
+_SMALL = 2**14  # points up to which the long schedule is affordable
 
 
-@dataclass(frozen=True)
-class Progress:
-    """State of a long computation, for display.
+def default_schedule(points: int) -> Schedule:
+    """How long to fit and refine a signal or batch.
 
-    Attributes:
-        phase: what is being done.
-        done: fraction of the phase, 0 to 1.
-        squared_error: mean squared error so far on values in [-1, 1], or ``None``.
+    Args:
+        points: of all its tiles together.
     """
-
-    phase: str
-    done: float
-    squared_error: float | None = None
-
-
-Report = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long to fit and refine.
-
-    Attributes:
-        steps: gradient steps before the first group is coded, or before the first Newton step.
-        rounds: number of turns of coding some groups and adapting the rest; at most one turn per group.
-        steps_per_round: gradient steps after each turn, or Newton steps where refinement is in closed form.
-        adapt_every: gradient steps between adaptations of the penalties.
-        descent: of the gradient steps.
-        seed: of the encoder's random numbers.
-        newton_steps: Newton steps before the first group is coded, where refinement is in closed form.
-        newton: of those steps.
-        late_newton: of the Newton steps after each turn.
-    """
-
-    steps: int
-    rounds: int
-    steps_per_round: int
-    adapt_every: int = 10
-    descent: Descent = field(default_factory=Descent)
-    seed: int = 0
-    newton_steps: int = 24
-    newton: Fit = field(default_factory=Fit)
-    late_newton: Fit = field(default_factory=lambda: Fit(moves=2))
-
-    def scaled(self, factor: float) -> Schedule:
-        """The same with that many times the steps, at least one of each kind that there was."""
-
-        def times(count: int) -> int:
-            return max(1, round(count * factor)) if count else 0
-
-        return replace(
-            self,
-            steps=times(self.steps),
-            steps_per_round=times(self.steps_per_round),
-            newton_steps=times(self.newton_steps),
-        )
-
-
-@dataclass(frozen=True)
-class Coded:
-    """Indices of the groups of some signals, and how long the phases took.
-
-    Attributes:
-        indices: ``(signals, groups)`` int64.
-        values: whitened latents that the networks ended with, ``(signals, latents)`` float32; pruned ones are 0.
-        seconds: wall time by phase.
-    """
-
-    indices: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float32]
-    seconds: dict[str, float]
+    if points <= _SMALL:
+        return Schedule(steps=3000, rounds=128, steps_per_round=20, descent=Descent(points=512))
+    return Schedule(steps=2500, rounds=64, steps_per_round=16)
 
 
 class _Budget:
@@ -141,96 +76,80 @@ class _Budget:
         self.free[:, latents] = 0
 
 
-def encode(
-    objective: Objective,
-    partition: Partition,
-    chaining: Chaining,
-    key: int,
-    signals: int,
-    schedule: Schedule,
-    method: str,
-    report: Report,
-) -> Coded:
+def encode(objective: Objective, task: CodingTask, schedule: Schedule, report: Report) -> Coded:
     """Fit the posteriors of signals of one shape and code all their groups.
 
     Args:
         objective: networks of all signals, signal after signal.
-        partition: of the latents of one signal.
-        chaining: of the groups.
-        key: of the shared sampler.
-        signals: number of signals.
+        task: what is to be coded.
         schedule: how long.
-        method: one of ``search.METHODS``.
         report: called as the work proceeds.
 
     Raises:
-        UsageError: there is no such method.
+        UsageError: there is no search of the task's method.
     """
-    search.check_method(method)
-    networks = len(objective.target)
-    latents = objective.network.latents
+    search.check_method(task.method)
+    networks, latents = len(objective.target), objective.network.latents
     posterior = start(networks, latents, str(objective.target.device))
-    budget = _Budget(partition, signals, networks // signals * latents, chaining.bits, objective.target.device)
-    rounds = min(schedule.rounds, partition.groups)
+    per_signal = networks // task.signals * latents
+    budget = _Budget(task.partition, task.signals, per_signal, task.chaining.bits, objective.target.device)
+    fit = _Fit(posterior, objective, budget, schedule, task.seed)
+    turns = list(task.turns(schedule.rounds))
     seconds = {"fit": 0.0, "search": 0.0, "refine": 0.0}
     # pruned latents are decided from the beginning: they are the prior's mean
     clock = time.perf_counter()
-    done = _fit(posterior, objective, budget, schedule, 0, cosine(schedule.steps, end=_LATE_RATE), report)
+    fit.descend(cosine(schedule.steps, end=_LATE_RATE), report)
     seconds["fit"] = time.perf_counter() - clock
-    indices = np.zeros((signals, partition.groups), dtype=np.int64)
-    bounds = np.linspace(0, partition.groups, rounds + 1).round().astype(np.int64)
-    for number, (first, last) in enumerate(pairwise(bounds)):
+    indices = np.zeros((task.signals, task.partition.groups), dtype=np.int64)
+    for number, (first, last) in enumerate(turns):
         clock = time.perf_counter()
-        _code(posterior, budget, partition, chaining, key, indices, int(first), int(last), method, schedule.seed)
+        _code(posterior, budget, task, indices, first, last)
         seconds["search"] += time.perf_counter() - clock
-        if last == partition.groups:
+        if last == task.partition.groups:
             break
         clock = time.perf_counter()
-        rate = _LATE_RATE * (1 - 0.5 * number / rounds)
-        rates = [rate] * schedule.steps_per_round
-        done = _fit(posterior, objective, budget, schedule, done, rates, None)
+        rate = _LATE_RATE * (1 - 0.5 * number / len(turns))
+        fit.descend([rate] * schedule.steps_per_round, None)
         seconds["refine"] += time.perf_counter() - clock
         if number % 8 == 0:
-            report(Progress("refine", (number + 1) / rounds, _mean_squared_error(objective, posterior)))
-    return Coded(indices, posterior.mean.reshape(signals, -1).cpu().numpy(), seconds)
+            report(Progress("refine", (number + 1) / len(turns), mean_squared_error(objective, posterior.mean)))
+    return Coded(indices, posterior.mean.reshape(task.signals, -1).cpu().numpy(), seconds)
 
 
-def _fit(
-    posterior: Posterior,
-    objective: Objective,
-    budget: _Budget,
-    schedule: Schedule,
-    done: int,
-    rates: list[float],
-    report: Report | None,
-) -> int:
-    """Take steps and adapt the penalties in between; returns the number of steps taken so far."""
-    free = budget.free.reshape(posterior.mean.shape)
-    for first in range(0, len(rates), schedule.adapt_every):
-        some = rates[first : first + schedule.adapt_every]
-        penalty = budget.penalty(posterior.mean.shape)
-        descend(posterior, objective, schedule.descent, done, some, schedule.seed, penalty, free)
-        done += len(some)
-        budget.adapt(posterior)
-        if report is not None and first // schedule.adapt_every % 16 == 15:
-            report(Progress("fit", (first + len(some)) / len(rates), _mean_squared_error(objective, posterior)))
-    return done
+class _Fit:
+    """A descent with penalties that adapt, and the number of its steps so far."""
+
+    def __init__(
+        self, posterior: Posterior, objective: Objective, budget: _Budget, schedule: Schedule, seed: int
+    ) -> None:
+        self._posterior, self._objective, self._budget = posterior, objective, budget
+        self._schedule, self._seed, self._steps = schedule, seed, 0
+
+    def descend(self, rates: list[float], report: Report | None) -> None:
+        """Take steps and adapt the penalties in between.
+
+        Args:
+            rates: factor on the step sizes for each step to take.
+            report: called now and then, unless it is ``None``.
+        """
+        posterior, every = self._posterior, self._schedule.adapt_every
+        free = self._budget.free.reshape(posterior.mean.shape)
+        for first in range(0, len(rates), every):
+            some = rates[first : first + every]
+            penalty = self._budget.penalty(posterior.mean.shape)
+            descend(posterior, self._objective, self._schedule.descent, self._steps, some, self._seed, penalty, free)
+            self._steps += len(some)
+            self._budget.adapt(posterior)
+            if report is not None and first // every % 16 == 15:
+                error = mean_squared_error(self._objective, posterior.mean)
+                report(Progress("fit", (first + len(some)) / len(rates), error))
 
 
 def _code(
-    posterior: Posterior,
-    budget: _Budget,
-    partition: Partition,
-    chaining: Chaining,
-    key: int,
-    indices: npt.NDArray[np.int64],
-    first: int,
-    last: int,
-    method: str,
-    seed: int,
+    posterior: Posterior, budget: _Budget, task: CodingTask, indices: npt.NDArray[np.int64], first: int, last: int
 ) -> None:
     """Code groups ``first`` to ``last - 1`` of every signal with an eye to those after, and freeze their latents."""
-    ahead = min(partition.groups, last + (GROUPS_AHEAD * chaining.chains if chaining.bits == 8 else 0))
+    partition, ahead = task.partition, task.searched_until(last)
     begin, decided, end = np.searchsorted(partition.group, [first, last, ahead])
     latents = torch.tensor(partition.order[begin:end], dtype=torch.int64, device=posterior.mean.device)
     means, logs = (
@@ -241,16 +160,8 @@ def _code(
     target = search.Target(np.zeros(shape), np.ones(shape))
     places = (slice(None), partition.group[begin:end] - first, partition.column[begin:end])
     target.mean[places], target.deviation[places] = means, np.exp(logs)
-    generator = np.random.Generator(np.random.Philox(hash_seed(seed, first)))
-    found = search.search(target, chaining, key, indices[:, :first], method, generator)
-    indices[:, first:last] = found[:, : last - first]
-    values = candidates.lookup(indices[:, :last], partition, chaining, key, slice(begin, decided))
+    generator = np.random.Generator(np.random.Philox(hash_seed(task.seed, first)))
+    chosen = search.search(target, task.chaining, task.key, indices[:, :first], task.method, generator)
+    indices[:, first:last] = chosen[:, : last - first]
+    values = candidates.lookup(indices[:, :last], partition, task.chaining, task.key, slice(begin, decided))
     budget.freeze(posterior, latents[: decided - begin], torch.tensor(values, device=posterior.mean.device))
-
-
-def _mean_squared_error(objective: Objective, posterior: Posterior) -> float:
-    """Of the means of the posteriors, on values in [-1, 1]."""
-    with torch.no_grad():
-        total = float(squared_error(objective, posterior.mean).sum())
-    points = objective.target[:, :1].numel() if objective.inside is None else float(objective.inside.sum())
-    return total / (points * objective.target.shape[1])
