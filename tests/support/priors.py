@@ -7,7 +7,6 @@ import itertools
 import random
 
 import numpy as np
-from combiner_cli.families.siren.prior import SirenPrior
 from threadpoolctl import threadpool_limits
 
 from combiner_cli.container.file import pack
@@ -16,6 +15,7 @@ from combiner_cli.families.lapped import transform
 from combiner_cli.families.lapped.prior import LappedPrior
 from combiner_cli.families.pyramid.prior import PyramidPrior
 from combiner_cli.families.siren.network import Siren
+from combiner_cli.families.siren.prior import SirenPrior
 from combiner_cli.family import Prior
 from combiner_cli.signals.signal import Format
 
