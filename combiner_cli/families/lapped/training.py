@@ -21,8 +21,8 @@ from ...learning.distributed import Device
 from ...learning.networks import GradientTraining, MomentNetwork, NetworkShape, evidence, sampled
 from ...learning.trainer import TrainingPlan
 from ...stages.encoder import best_classes
-from ..pyramid.features import FEATURE_UNIT
-from ..pyramid.levels import UNIT
+from ...stages.integer_network import FEATURE_UNIT
+from ...stages.moments import UNIT
 from . import encoder, transform
 from .learning import LappedPlan
 from .prior import LIMITS, LappedPrior, limit_bins, noise_deviation

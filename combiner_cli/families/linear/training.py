@@ -22,8 +22,9 @@ from ...learning.trainer import LearnedPrior, Training
 from ...signals.signal import Tiling
 from . import closed_form, mixtures
 from .learning import FEWEST_TILES, MixturePlan
-from .mixtures import NOISE_CODES, OCTAVE, Latents, MixturePrior, PhaseMixture, class_costs, noise_level
+from .mixtures import NOISE_CODES, OCTAVE, Latents, PhaseMixture, class_costs, noise_level
 from .neighbourhood import Canvas, Ring, blank, phase_tiles, phases
+from .prior import MixturePrior, problem
 
 Array = npt.NDArray[Any]
 
@@ -131,7 +132,7 @@ class MixtureTraining(Training):
         prior = _prior(self._plan, self._phases.noise_level, self._phases.finished)
         points = _operating_points(prior, self._held_out, report)
         prior = replace(prior, **ranges_of(points))
-        reason = mixtures.problem(prior)
+        reason = problem(prior)
         if reason:
             raise DatasetError(f"the prior came out unusable ({reason}); aim at another rate or give more varied data")
         return LearnedPrior(prior, points)

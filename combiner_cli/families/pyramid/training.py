@@ -26,12 +26,14 @@ from ...learning.networks import (
 )
 from ...learning.trainer import TrainingPlan
 from ...stages.encoder import best_classes
-from ...stages.moments import PARTS_FROM
+from ...stages.integer_network import FEATURE_UNIT
+from ...stages.integer_network import octaves as octaves_of
+from ...stages.moments import COARSE, PARTS_FROM, UNIT
 from . import encoder, haar, levels
 from . import features as pyramid_features
-from .features import FEATURE_UNIT, Network
+from .features import Network
 from .learning import PyramidPlan
-from .levels import COARSE, UNIT, Level
+from .levels import Level
 from .prior import PyramidPrior, noise_deviation
 
 Array = npt.NDArray[Any]
@@ -233,7 +235,7 @@ class TrainingPass:
             return
         means, octaves = self._results(level, network, features)
         means = means * self._tensor(contrast / UNIT)
-        octaves = (octaves + self._tensor(pyramid_features.octaves(contrast / UNIT))).clamp(-6, 20)
+        octaves = (octaves + self._tensor(octaves_of(contrast / UNIT))).clamp(-6, 20)
         residual = self._tensor(levels.get(true, level, number) / UNIT) - means
         phases = levels.stage_phases(number)
         counts = [levels.positions(level, phase, rows) // len(level.code) for phase in phases]

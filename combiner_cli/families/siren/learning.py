@@ -16,9 +16,9 @@ from ...learning.estimate import WITH_TORCH, ResourceEstimate, size_text
 from ...learning.job import Learning, LearningOption, LearningRequest
 from ...learning.report import CardText, Measurement, ReportStyle
 from ...learning.trainer import Training, TrainingPlan
-from ...priors.library import LARGEST_NETWORK, Prior, problem
 from ...signals.signal import Kind
 from .network import Siren
+from .prior import LARGEST_NETWORK, SirenPrior, problem
 
 Tiles = npt.NDArray[np.float32]
 
@@ -229,7 +229,7 @@ def check(plan: SirenPlan) -> None:
     if latents <= LARGEST_NETWORK:
         ones = np.ones(latents, dtype=np.float32)
         information = ones.astype(np.int32)
-        sketch = Prior(plan.name, plan.kind, plan.network, ones, ones, information, plan.group_bits, plan.beta)
+        sketch = SirenPrior(plan.name, plan.kind, plan.network, ones, ones, information, plan.group_bits, plan.beta)
         if problem(sketch) is None:
             return
     raise UsageError(f"a prior cannot have these settings: {latents} weights; choose a smaller network, tile or beta")
