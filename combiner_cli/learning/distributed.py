@@ -11,11 +11,12 @@ import re
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import CombinerError, UsageError
+from ..system.device import choose_device
 
 if TYPE_CHECKING:
     import torch
@@ -137,27 +138,47 @@ class Device:
     """Where a process computes.
 
     Attributes:
-        name: of torch's device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
-        threads: of the CPU for torch. The last bits of sums depend on their number, and beside other work threads wait
-            for each other; so there is one unless more are asked for.
+        name: of torch's device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` where it is still to be settled.
+        threads: of the CPU; ``None`` for as many as suit.
         processes: that learn together.
     """
 
     name: str = "cpu"
-    threads: int = 1
+    threads: int | None = None
     processes: ProcessGroup = ALONE
 
-    @contextmanager
-    def in_use(self) -> Iterator[None]:
-        """A block in which torch computes with these threads."""
-        import torch
+    def settled(self) -> Device:
+        """The same with the name of a device that is there; torch is imported.
 
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+        Raises:
+            UsageError: there is no such device, or fewer of them than processes.
+        """
+        return replace(self, name=self.processes.device_name(choose_device(self.name)))
+
+    @contextmanager
+    def in_use(self, uses_torch: bool) -> Iterator[None]:
+        """A block in which no more threads compute than there should.
+
+        Those of torch wait for each other in every small product: beside other work they are slower than a single one,
+        and the last bits of sums depend on their number. So torch has one, unless more are asked for.
+
+        Args:
+            uses_torch: whether it is used in the block.
+        """
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(self.threads, user_api="blas"):
+            if not uses_torch:
+                yield
+                return
+            import torch
+
+            before = torch.get_num_threads()
+            torch.set_num_threads(self.threads or 1)
+            try:
+                yield
+            finally:
+                torch.set_num_threads(before)
 
 
 CPU = Device()

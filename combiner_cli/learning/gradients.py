@@ -22,8 +22,6 @@ from .trainer import TrainingPlan, best_measurement
 if TYPE_CHECKING:
     import torch
 
-    from ..stages.prior import MultiRatePrior
-
 MEASURED_STEPS = 100  # between measurements
 HELD_OUT_BATCHES = 3  # of a measurement, each like that of a step
 
@@ -82,12 +80,14 @@ class GradientCosts:
     Attributes:
         element: operations of a step for each pixel or sample.
         shard: operations of a step for each of its parts, however small.
+        measured: operations for each pixel or sample of a batch that is measured.
         held_out: operations for each pixel or sample that is held out, at the end.
         memory: bytes of a step for each pixel or sample.
     """
 
     element: float
     shard: float
+    measured: float
     held_out: float
     memory: float
 
@@ -110,7 +110,6 @@ class GradientLearning(Learning):
         held_out: Sequence[npt.NDArray[Any]],
         description: str,
         device: Device,
-        start: MultiRatePrior | None,
     ) -> None:
         """Prepare.
 
@@ -120,9 +119,8 @@ class GradientLearning(Learning):
             held_out: signals to measure.
             description: of the data, for the card.
             device: where to compute.
-            start: prior whose networks are learned on; the plan has its id.
         """
-        self.device, self.description, self.start = device, description, start
+        self.device, self.description = device, description
         self.signals, self.held_out_signals = training, held_out
         self._gradient_plan = plan
         digest = checkpoint.fingerprint(self.family, plan, [*training, *held_out])
@@ -136,7 +134,7 @@ class GradientLearning(Learning):
         self.held_out = f"{measured} {self.part_words} measured every {MEASURED_STEPS} steps{ending}"
         self.work = f"{plan.steps:,} steps of {plan.signals} {self.part_words}"
         self.work += f" in {plan.shards} parts" if plan.shards > 1 else ""
-        self.work += "" if start is None else f", on from the prior {start.id:08x}"
+        self.work += "" if plan.start is None else f", on from the prior {plan.start:08x}"
 
     @property
     @abstractmethod
@@ -162,7 +160,7 @@ class GradientLearning(Learning):
             WITH_TORCH + self._bytes + of_step / plan.shards * costs.memory,
             plan.steps,
             (of_step * costs.element + plan.shards * costs.shard) / self.device.processes.size,
-            held_out * costs.held_out,
+            held_out * costs.held_out + HELD_OUT_BATCHES * of_step * costs.measured,
         )
 
     def work_done(self, measurements: Sequence[Measurement]) -> str:

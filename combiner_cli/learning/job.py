@@ -12,7 +12,6 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -270,7 +269,7 @@ def timed(learning: Learning) -> ResourceEstimate:
     estimate = learning.estimate()
     if not learning.uses_torch:  # a step is a whole round
         return estimate
-    with learning.device.in_use():
+    with learning.device.in_use(uses_torch=True):
         training = learning.training()
         training.step(0)  # which takes longer than the others
         clock = time.perf_counter()
@@ -297,7 +296,7 @@ def run(
         KeyboardInterrupt: SIGINT or SIGTERM came; what was done is in the checkpoint.
     """
     listener = listener or ProgressListener()
-    with learning.device.in_use() if learning.uses_torch else nullcontext():
+    with learning.device.in_use(learning.uses_torch):
         training = learning.training()
         measurements = train(training, learning.plan, listener, checkpoint, learning.device)
         listener.finishing(0.0)

@@ -128,7 +128,7 @@ class GradientTraining(Training):
         self.networks, self.held_out, self.device = networks.to(device.name), held_out, device
         self._plan = plan
         if start is not None:
-            load_networks(self.networks, start.stored, start.name)
+            load_networks(self.networks, start.tensors(), start.name)
         self._highest_rate = _LEARNING_RATE if start is None else _LATER_RATE
         self._optimiser = torch.optim.Adam(networks.parameters(), lr=self._highest_rate, betas=(0.9, 0.98))
         self._costs: list[float] = []  # of the steps since the last measurement
@@ -209,9 +209,9 @@ class GradientTraining(Training):
 
     def restore(self, state: TrainingState) -> None:
         of: dict[str, dict[str, torch.Tensor]] = {"weight": {}, "best": {}, "adam": {}}
-        for name, tensor in state.tensors.items():
+        for name, array in state.tensors.items():
             kind, _, rest = name.partition(".")
-            of[kind][rest] = torch.from_numpy(tensor)
+            of[kind][rest] = torch.from_numpy(array)
         self.networks.load_state_dict(of["weight"])
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in of["adam"].items():
@@ -228,7 +228,8 @@ class GradientTraining(Training):
             self.networks.load_state_dict(self._best)
         prior = self.prior(quantised(self.networks))
         points = self.device.processes.shared(lambda: self._operating_points(prior, report))
-        return LearnedPrior(replace(prior, **ranges_of(points)), points)
+        measured: MultiRatePrior = replace(prior, **ranges_of(points))  # type: ignore[type-var]
+        return LearnedPrior(measured, points)
 
     def _operating_points(self, prior: MultiRatePrior, report: Callable[[float], None]) -> tuple[OperatingPoint, ...]:
         """Rates and PSNR of simulated coding over the range of a prior."""

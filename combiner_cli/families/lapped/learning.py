@@ -91,7 +91,7 @@ class LappedLearning(GradientLearning):
         "and of held-out ones",
     )
     signal_words = "sounds"
-    costs = GradientCosts(element=12_000, shard=0.8e9, held_out=100_000, memory=900)
+    costs = GradientCosts(element=12_000, shard=0.8e9, measured=6_000, held_out=100_000, memory=900)
 
     def __init__(
         self,
@@ -113,8 +113,8 @@ class LappedLearning(GradientLearning):
             device: where to compute.
             start: prior whose networks are learned on; the settings have its id.
         """
-        self.settings = settings
-        super().__init__(settings, training, held_out, description, device, start)
+        self.settings, self._start = settings, start
+        super().__init__(settings, training, held_out, description, device)
         self.data += f" at {settings.sample_rate} Hz"
 
     @property
@@ -133,7 +133,7 @@ class LappedLearning(GradientLearning):
     def training(self) -> Training:
         from .training import LappedTraining
 
-        return LappedTraining(self.settings, self.plan, self.signals, self.held_out_signals, self.device, self.start)
+        return LappedTraining(self.settings, self.plan, self.signals, self.held_out_signals, self.device, self._start)
 
     def card_text(self, prior: Any, measurements: tuple[Measurement, ...]) -> CardText:
         del prior  # says nothing that the settings do not
@@ -176,7 +176,7 @@ def begin(request: LearningRequest) -> LappedLearning:
         channels=max(len(recording) for recording in sample.training),
     )
     description = f"{request.data}, {sample.signals:,} sounds"
-    return LappedLearning(settings, sample.training, sample.held_out, description, request.device, start)
+    return LappedLearning(settings, sample.training, sample.held_out, description, request.device.settled(), start)
 
 
 def check_hops(hops: Sequence[int]) -> None:

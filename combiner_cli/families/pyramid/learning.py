@@ -85,7 +85,7 @@ class PyramidLearning(GradientLearning):
         "of the last steps and of held-out ones",
     )
     signal_words = "images"
-    costs = GradientCosts(element=17_000, shard=1.2e9, held_out=280_000, memory=350)
+    costs = GradientCosts(element=17_000, shard=1.2e9, measured=8_000, held_out=280_000, memory=350)
 
     def __init__(
         self,
@@ -106,8 +106,8 @@ class PyramidLearning(GradientLearning):
             device: where to compute.
             start: prior whose networks are learned on; the settings have its id.
         """
-        self.settings = settings
-        super().__init__(settings, training, held_out, description, device, start)
+        self.settings, self._start = settings, start
+        super().__init__(settings, training, held_out, description, device)
 
     @property
     def part_words(self) -> str:
@@ -125,7 +125,7 @@ class PyramidLearning(GradientLearning):
     def training(self) -> Training:
         from .training import PyramidTraining
 
-        return PyramidTraining(self.settings, self.plan, self.signals, self.held_out_signals, self.device, self.start)
+        return PyramidTraining(self.settings, self.plan, self.signals, self.held_out_signals, self.device, self._start)
 
     def card_text(self, prior: Any, measurements: tuple[Measurement, ...]) -> CardText:
         del prior  # says nothing that the settings do not
@@ -159,7 +159,7 @@ def begin(request: LearningRequest) -> PyramidLearning:
         crop=crop,
     )
     description = f"{request.data}, {sample.signals:,} images"
-    return PyramidLearning(settings, sample.training, sample.held_out, description, request.device, start)
+    return PyramidLearning(settings, sample.training, sample.held_out, description, request.device.settled(), start)
 
 
 def _units(hidden: Units) -> str:

@@ -213,7 +213,7 @@ def begin(request: LearningRequest) -> SirenLearning:
         seed=request.seed,
         points=values["points"],
     )
-    return SirenLearning(settings, training, held_out, f"{request.data}, {signals:,} {kind}s", request.device)
+    return SirenLearning(settings, training, held_out, f"{request.data}, {signals:,} {kind}s", request.device.settled())
 
 
 def check(plan: SirenPlan) -> None:

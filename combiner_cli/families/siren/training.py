@@ -21,9 +21,9 @@ from ...learning.report import Measurement
 from ...learning.trainer import LearnedPrior, Training
 from ...rec import groups
 from ...signals.signal import coordinates
+from .fitting.posterior import Descent, Posterior, descend, hash_seed, kl, objective, squared_error, start
 from .learning import SirenPlan
 from .prior import SirenPrior, problem
-from .fitting.posterior import Descent, Posterior, descend, hash_seed, kl, objective, squared_error, start
 
 _LARGEST_CHANGE = 0.3  # of the logarithm of beta per round
 _LAST_RATE = 0.1  # step size of the last round relative to the first
@@ -131,7 +131,9 @@ class SirenTraining(Training):
         information = np.rint(np.minimum(bits, plan.group_bits) * groups.INFORMATION_UNIT).astype(np.int32)
         information[bits < PRUNED_BELOW] = 0
         mean, deviation = self._moment_arrays()
-        prior = SirenPrior(plan.name, plan.kind, plan.network, mean, deviation, information, plan.group_bits, self._beta)
+        prior = SirenPrior(
+            plan.name, plan.kind, plan.network, mean, deviation, information, plan.group_bits, self._beta
+        )
         reason = problem(prior)
         if reason:
             raise DatasetError(f"the prior came out unusable ({reason}); aim at a higher rate or give more varied data")
