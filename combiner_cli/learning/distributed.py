@@ -139,12 +139,12 @@ class Device:
 
     Attributes:
         name: of torch's device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` where it is still to be settled.
-        threads: of the CPU; ``None`` for as many as suit.
+        threads: of the CPU for products of matrices and for torch.
         processes: that learn together.
     """
 
     name: str = "cpu"
-    threads: int | None = None
+    threads: int = 1
     processes: ProcessGroup = ALONE
 
     def settled(self) -> Device:
@@ -157,10 +157,10 @@ class Device:
 
     @contextmanager
     def in_use(self, uses_torch: bool) -> Iterator[None]:
-        """A block in which no more threads compute than there should.
+        """A block in which matrices are multiplied with these threads.
 
-        Those of torch wait for each other in every small product: beside other work they are slower than a single one,
-        and the last bits of sums depend on their number. So torch has one, unless more are asked for.
+        They wait for each other in every product: beside other work several are much slower than a single one, and the
+        last bits of sums depend on their number. So there is one, unless more are asked for.
 
         Args:
             uses_torch: whether it is used in the block.
@@ -174,7 +174,7 @@ class Device:
             import torch
 
             before = torch.get_num_threads()
-            torch.set_num_threads(self.threads or 1)
+            torch.set_num_threads(self.threads)
             try:
                 yield
             finally:

@@ -26,6 +26,7 @@ class ResourceEstimate:
         steps: of the whole learning.
         step_operations: of a step in each process, counted like multiplications of matrices.
         last_operations: of what is measured after all steps, likewise.
+        first_operations: of what comes before all steps, likewise.
         at_most: whether the prior may turn out to be smaller.
         speed: operations per second.
     """
@@ -35,6 +36,7 @@ class ResourceEstimate:
     steps: int
     step_operations: float
     last_operations: float
+    first_operations: float = 0.0
     at_most: bool = False
     speed: float = _USUAL_SPEED
 
@@ -44,7 +46,8 @@ class ResourceEstimate:
         Args:
             done: number of steps that are done.
         """
-        return ((self.steps - done) * self.step_operations + self.last_operations) / self.speed
+        first = 0.0 if done else self.first_operations
+        return (first + (self.steps - done) * self.step_operations + self.last_operations) / self.speed
 
     def at_pace(self, seconds: float) -> ResourceEstimate:
         """The same on a machine that takes so many seconds for a step."""

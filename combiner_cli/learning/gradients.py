@@ -82,6 +82,7 @@ class GradientCosts:
         shard: operations of a step for each of its parts, however small.
         measured: operations for each pixel or sample of a batch that is measured.
         held_out: operations for each pixel or sample that is held out, at the end.
+        signal: operations for each signal that is held out, at the end, however small.
         memory: bytes of a step for each pixel or sample.
     """
 
@@ -89,6 +90,7 @@ class GradientCosts:
     shard: float
     measured: float
     held_out: float
+    signal: float
     memory: float
 
 
@@ -160,7 +162,9 @@ class GradientLearning(Learning):
             WITH_TORCH + self._bytes + of_step / plan.shards * costs.memory,
             plan.steps,
             (of_step * costs.element + plan.shards * costs.shard) / self.device.processes.size,
-            held_out * costs.held_out + HELD_OUT_BATCHES * of_step * costs.measured,
+            held_out * costs.held_out
+            + len(self.held_out_signals) * costs.signal
+            + HELD_OUT_BATCHES * of_step * costs.measured,
         )
 
     def work_done(self, measurements: Sequence[Measurement]) -> str:

@@ -71,7 +71,7 @@ class _Files:
 @click.option(
     "--threads",
     type=click.IntRange(1, 1024),
-    help="Threads of the CPU to use. [default: 1 for gradient steps, all for the rest]",
+    help="Threads of the CPU to use. [default: 1 for products of matrices, whose last bits depend on it; else all]",
 )
 @options.verbose
 def learn_prior(
@@ -188,9 +188,10 @@ def _request(places: _Files, processes: ProcessGroup, given: dict[str, Any]) -> 
     from ...system.processes import limit_threads
 
     common = {name: given.pop(name) for name in ("held_out", "seed", "description")}
-    device = Device(given.pop("device"), given.pop("threads"), processes)
-    if device.threads is not None:
-        limit_threads(device.threads)
+    threads = given.pop("threads")
+    if threads is not None:
+        limit_threads(threads)
+    device = Device(given.pop("device"), threads or 1, processes)
     if processes.size > 1:
         device = device.settled()
     if given["start"] is not None:

@@ -91,7 +91,7 @@ class LappedLearning(GradientLearning):
         "and of held-out ones",
     )
     signal_words = "sounds"
-    costs = GradientCosts(element=12_000, shard=0.8e9, measured=6_000, held_out=100_000, memory=900)
+    costs = GradientCosts(element=12_000, shard=0.8e9, measured=6_000, held_out=100_000, signal=1e9, memory=900)
 
     def __init__(
         self,

@@ -25,6 +25,10 @@ Array = npt.NDArray[Any]
 FEWEST_TILES = 50  # of a class; one with fewer takes half of the largest instead
 _KEPT_DIRECTIONS = 0.8  # of those of a class
 _COPIES_OF_TILES = 4  # tiles, weights, surroundings, projections
+_LEVELS_MEASURED = 9  # of noise, at the end
+# measured, in multiplications of matrices that take as long
+_SIMULATED = 2e6  # operations of a tile that is held out, at each of them, besides those of its classes
+_PILOT_TILES, _PILOT = 4096, 40_000  # tiles that a pilot looks at, most of them; operations of each of their weights
 
 RATE = LearningOption("rate", "number", "Bits per pixel, or per sample of sound, to aim at.", default=1.0, above=0)
 HELP_OF_TILES = "Training tiles at most."
@@ -142,13 +146,15 @@ class MixtureLearning(Learning):
         halves = network.latents * settings.dimensions * 2 + around * settings.dimensions
         prior_bytes = 2 * halves * self._phases + classes * settings.dimensions * (settings.dimensions + 6)
         tiles = self._bytes / 4 / network.latents / self._phases
+        held_out = sum(batch[0].size * len(batch) for batch in self._held_out) / network.latents
         of_class = 2 * tiles * _KEPT_DIRECTIONS * settings.dimensions**2
         return ResourceEstimate(
             prior_bytes,
             WITHOUT_TORCH + _COPIES_OF_TILES * self._bytes,
             self.plan.steps,
             settings.components * of_class,
-            0.0,
+            held_out * _LEVELS_MEASURED * (settings.components * of_class / tiles + _SIMULATED),
+            min(tiles * self._phases, _PILOT_TILES) * network.latents * _PILOT,
             at_most=True,
         )
 

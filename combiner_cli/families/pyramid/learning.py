@@ -85,7 +85,7 @@ class PyramidLearning(GradientLearning):
         "of the last steps and of held-out ones",
     )
     signal_words = "images"
-    costs = GradientCosts(element=17_000, shard=1.2e9, measured=8_000, held_out=280_000, memory=350)
+    costs = GradientCosts(element=17_000, shard=1.2e9, measured=8_000, held_out=280_000, signal=4e9, memory=350)
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ....system import threads
 from ..learning import FEWEST_TILES, MixturePlan
 from ..mixtures import OCTAVE, PhaseMixture, class_costs
 
@@ -77,8 +78,9 @@ def updated(plan: MixturePlan, tiles: Tiles, labels: npt.NDArray[np.int64], lowe
     mean = means - around @ gain
     residual = tiles.projected - tiles.context @ gain - mean[labels]
     average = residual.T @ residual / len(residual)
-    first, directions, levels = [0], [], []
-    for rows in members:
+
+    def principal_axes(rows: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+        """Directions of a class, the widest ones first, and the levels of their variances."""
         covariance = _shrunk(residual[rows], average)
         if plan.covariance == "diagonal":
             variances, vectors = np.diagonal(covariance), np.eye(len(covariance), dtype=covariance.dtype)
@@ -86,11 +88,12 @@ def updated(plan: MixturePlan, tiles: Tiles, labels: npt.NDArray[np.int64], lowe
             variances, vectors = np.linalg.eigh(covariance)
         level = np.rint(OCTAVE * np.log2(np.maximum(variances, 2.0**-30))).astype(np.int64)
         used = np.argsort(-level, kind="stable")[: int((level > lowest).sum())]
-        directions.append(vectors[:, used].T)
-        levels.append(level[used])
-        first.append(first[-1] + len(used))
+        return vectors[:, used].T, level[used]
+
+    directions, levels = zip(*threads.mapped(principal_axes, members), strict=True)
+    first = np.cumsum([0, *(len(level) for level in levels)])
     nothing = np.zeros((0, 0), dtype=np.float32)
-    return PhaseMixture(nothing, gain, mean, np.array(first), np.concatenate(directions), np.concatenate(levels))
+    return PhaseMixture(nothing, gain, mean, first, np.concatenate(directions), np.concatenate(levels))
 
 
 def _shrunk(residual: Array, average: Array) -> Array:
@@ -114,15 +117,17 @@ def _shrunk(residual: Array, average: Array) -> Array:
 
 def assign(tiles: Tiles, phase: PhaseMixture, noise: int) -> tuple[npt.NDArray[np.int64], float]:
     """The best class of every tile, and the average cost."""
-    labels = np.empty(len(tiles.projected), dtype=np.int64)
-    total = 0.0
-    for first in range(0, len(labels), _TILES_AT_ONCE):
+    count = len(tiles.projected)
+
+    def assigned(first: int) -> tuple[npt.NDArray[np.int64], float]:
+        """The same of some tiles, with their whole cost."""
         some = slice(first, first + _TILES_AT_ONCE)
         residual = tiles.projected[some] - tiles.context[some] @ phase.gain
         costs = class_costs(residual, tiles.outside[some], phase, noise)
-        labels[some] = costs.argmin(axis=1)
-        total += float(costs.min(axis=1).sum(dtype=np.float64))
-    return labels, total / len(labels)
+        return costs.argmin(axis=1), float(costs.min(axis=1).sum(dtype=np.float64))
+
+    labels, costs = zip(*threads.mapped(assigned, range(0, count, _TILES_AT_ONCE)), strict=True)
+    return np.concatenate(labels), sum(costs) / count
 
 
 def refill(labels: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], generator: np.random.Generator) -> None:
