@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...rec import candidates, search
+from ...rec import candidates, joint, search
 from ...rec.candidates import Chaining
 from ...rec.groups import Partition
 from . import gauss_newton
@@ -204,8 +204,8 @@ def _search_jointly(
     chosen = np.zeros((posterior.signals, groups), dtype=np.int64)
     for number in range(posterior.signals):
         generator = np.random.Generator(np.random.Philox(hash_seed(job.seed, first)))
-        target = search.JointTarget(means[number], factor[number], group, column, groups)
-        chosen[number] = search.search_joint(target, job.key, int(previous[number]), job.method, generator)
+        target = joint.JointTarget(means[number], factor[number], group, column, groups)
+        chosen[number] = joint.search_joint(target, job.key, int(previous[number]), job.method, generator)
     return chosen
 
 
