@@ -77,7 +77,7 @@ def _stream(path: Path) -> Iterator[BinaryIO]:
     """What is there already, open to be written to: it is neither created nor cut off, nor replaced by a file."""
     number = descriptor(path)
     try:
-        with open(os.open(path, os.O_WRONLY) if number is None else os.dup(number), "wb") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY) if number is None else os.dup(number), "wb") as file:
             yield file
     except BrokenPipeError:
         raise
@@ -204,9 +204,30 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
     Raises:
         InputError: the file is missing, a folder, unreadable, or larger than ``limit``.
     """
+    content = _read(path, -1 if limit is None else limit + 1)
+    if limit is not None and len(content) > limit:
+        raise InputError(f"{path} is larger than {limit} bytes; give a smaller file")
+    return content
+
+
+def read_beginning(path: Path, count: int) -> bytes:
+    """The first bytes of a file.
+
+    Args:
+        path: the file to read.
+        count: number of bytes; a smaller file is read whole.
+
+    Raises:
+        InputError: the file is missing, a folder, or unreadable.
+    """
+    return _read(path, count)
+
+
+def _read(path: Path, count: int) -> bytes:
+    """The first bytes of a file; all of them where the number is negative."""
     try:
         with path.open("rb") as file:
-            content = file.read(-1 if limit is None else limit + 1)
+            return file.read(count)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; check the name") from error
     except IsADirectoryError as error:
@@ -215,17 +236,3 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
         raise InputError(f"{path} cannot be read: no permission; change its permissions") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}; check the name and the disk") from error
-    if limit is not None and len(content) > limit:
-        raise InputError(f"{path} is larger than {limit} bytes; give a smaller file")
-    return content
-
-
-def default_output(source: Path, suffix: str) -> Path:
-    """The output's name where none is given: beside the source, its last suffix replaced by ``suffix`` (".cmb").
-
-    Raises:
-        InputError: the source has no name to derive one from, as ``.`` and ``/`` have none.
-    """
-    if not source.name:
-        raise InputError(f"{source} is a folder; give the name of a file")
-    return source.with_suffix(suffix)
