@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .network import Siren
+from ..network import Siren
 
 _FIRST_DECAY = 0.9
 _SECOND_DECAY = 0.99
@@ -52,10 +52,8 @@ class Objective:
         features: Fourier features of all points of a tile, ``(features, points)`` float32.
         target: values to approximate, ``(networks, outputs, points)`` float32.
         inside: 1 for points that count and 0 for padding, ``(networks, 1, points)``, or ``None`` if all count.
-        mean: prior mean of the weights, ``(weights,)`` float32, or one for each network, ``(networks, weights)``.
-        deviation: prior standard deviations, ``(weights,)`` float32, if every weight has a latent of its own; or the
-            matrix that takes latents to weights, ``(weights, latents)``, or one for each network,
-            ``(networks, weights, latents)``.
+        mean: prior mean of the weights, ``(latents,)`` float32.
+        deviation: prior standard deviations of the weights, ``(latents,)`` float32.
         weight: of a tile's sum of squared errors against the KL in nats: 1 / (samples of a tile · beta).
     """
 
@@ -67,27 +65,13 @@ class Objective:
     deviation: torch.Tensor
     weight: float
 
-    @property
-    def latents(self) -> int:
-        """Number of latents of a network."""
-        return self.deviation.shape[-1]
+    def weights(self, z: torch.Tensor) -> torch.Tensor:
+        """Weights of networks, ``(networks, latents)``.
 
-    def weights(self, z: torch.Tensor, part: slice = slice(None)) -> torch.Tensor:
-        """Weights ``(networks, weights)`` of whitened latents ``(networks, latents)`` of some of the networks."""
-        mean = self.mean if self.mean.dim() == 1 else self.mean[part]
-        if self.deviation.dim() == 1:
-            return mean + self.deviation * z
-        if self.deviation.dim() == 2:
-            return mean + z @ self.deviation.T
-        return mean + (self.deviation[part] @ z[..., None])[..., 0]
-
-    def pull(self, gradient: torch.Tensor, part: slice = slice(None)) -> torch.Tensor:
-        """Gradient by the latents ``(networks, latents)`` of one by the weights ``(networks, weights)``."""
-        if self.deviation.dim() == 1:
-            return gradient * self.deviation
-        if self.deviation.dim() == 2:
-            return gradient @ self.deviation
-        return (self.deviation[part].mT @ gradient[..., None])[..., 0]
+        Args:
+            z: their whitened latents, ``(networks, latents)``.
+        """
+        return self.mean + self.deviation * z
 
 
 @dataclass(frozen=True)
@@ -145,7 +129,7 @@ def squared_error(objective: Objective, z: torch.Tensor) -> torch.Tensor:
     """Sum of squared errors of each network at all its points, ``(networks,)``."""
     errors = []
     for part in parts(objective, objective.target.shape[2]):
-        output = objective.network.forward(objective.weights(z[part], part), objective.features)
+        output = objective.network.forward(objective.weights(z[part]), objective.features)
         difference = output - objective.target[part]
         if objective.inside is not None:
             difference = difference * objective.inside[part]
@@ -270,10 +254,10 @@ def _error_gradient(
     drawn = int(torch.randint(samples, (1,), generator=generator, device=z.device)) if samples > 1 else 0
     here = slice(drawn * total // samples, (drawn + 1) * total // samples)
     features, target = objective.features[:, here], objective.target[part][:, :, here]
-    weights = objective.weights(z, part).requires_grad_()
+    weights = objective.weights(z).requires_grad_()
     difference = objective.network.forward(weights, features) - target
     if objective.inside is not None:
         difference = difference * objective.inside[part][:, :, here]
     loss = (difference * difference).sum() * (objective.weight * samples)
     (gradient,) = torch.autograd.grad(loss, weights)
-    return objective.pull(gradient, part)
+    return gradient * objective.deviation
