@@ -14,9 +14,10 @@ from combiner_cli.families.linear import learning as learn_mixture
 from combiner_cli.families.linear.network import Linear
 from combiner_cli.families.siren import learning as learn
 from combiner_cli.families.siren.network import Siren
-from combiner_cli.families.siren.posterior import Descent
+from combiner_cli.families.siren.prior import SirenPrior
+from combiner_cli.families.siren.fitting.posterior import Descent
 from combiner_cli.learning import trainer
-from combiner_cli.priors import library
+from combiner_cli.priors import store
 from combiner_cli.signals.signal import Signal, split, tiling, to_values
 
 torch.set_num_threads(1)  # the tests' networks are too small for two
@@ -31,7 +32,7 @@ def tiny_prior(kind="image", group_bits=16, bits=2.0, extent=None, name="tiny"):
     mean = generator.uniform(-bounds, bounds).astype(np.float32)
     information = np.full(network.latents, round(bits * 256), dtype=np.int32)
     information[::7] = 0
-    return library.Prior(name, kind, network, mean, bounds.astype(np.float32), information, group_bits, 1e-4)
+    return SirenPrior(name, kind, network, mean, bounds.astype(np.float32), information, group_bits, 1e-4)
 
 
 def smooth_image(height, width, channels=3, depth=8, seed=0):
@@ -138,7 +139,7 @@ def mixed_priors(tmp_path_factory):
     """A folder with files of a small mixture prior for images and of one for sounds."""
     folder = tmp_path_factory.mktemp("mixed")
     for kind in ("image", "sound"):
-        library.save(tiny_mixture(kind), folder / f"{kind}.safetensors")
+        store.save(tiny_mixture(kind), folder / f"{kind}.safetensors")
     return folder
 
 
@@ -148,6 +149,6 @@ def prior_folder(tmp_path, monkeypatch):
     folder = tmp_path / "priors"
     folder.mkdir()
     for kind in ("image", "sound"):
-        library.save(tiny_prior(kind, name=f"tiny-{kind}"), folder / f"tiny-{kind}.safetensors")
+        store.save(tiny_prior(kind, name=f"tiny-{kind}"), folder / f"tiny-{kind}.safetensors")
     monkeypatch.setenv("COMBINER_PRIORS", str(folder))
     return folder

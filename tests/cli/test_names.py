@@ -6,12 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_line import environment, in_shell, left_in, refused, run
-from conftest import smooth_image
+from support.commands import coded_photo, environment, in_shell, left_in, refused, run
+from support.signals import smooth_image
 
 from combiner_cli.media import files as media
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 ODD = "a\nb\x1b[2J.cmb"
 SHOWN = r"a\nb\x1b[2J.cmb"
 
@@ -20,7 +19,7 @@ SHOWN = r"a\nb\x1b[2J.cmb"
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     media.write_signal(smooth_image(11, 13), Path("photo.png"))
-    shutil.copy(GOLDEN / "photo-6.cmb", ODD)
+    Path(ODD).write_bytes(coded_photo())
     return tmp_path
 
 
@@ -62,7 +61,7 @@ def test_json_has_names_as_they_are(folder):
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
 def test_names_that_are_no_text_are_escaped(folder, tmp_path_factory):
     variables = environment(tmp_path_factory.mktemp("programs") / "bin")
-    shutil.copy(GOLDEN / "photo-6.cmb", b"\xff.cmb".decode(errors="surrogateescape"))
+    Path(os.fsdecode(b"\xff.cmb")).write_bytes(coded_photo())
     done = in_shell(r"combiner decode $'\xff.cmb' -o x.png; combiner info $'\xfe.cmb'", variables)
     assert done.stdout.startswith(rb"\xff.cmb -> x.png: 102x75 RGB, ")
     assert done.stderr == rb"combiner: \xfe.cmb does not exist; check the name" + b"\n"

@@ -8,12 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from command_line import environment, in_shell, left_in, refused, run
-from conftest import smooth_image
+from support.commands import coded_photo, environment, in_shell, left_in, refused, run
+from support.signals import smooth_image
 
 from combiner_cli.media import files as media
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 PRIOR = "--prior photo-6 --size 70 -e 1"
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
@@ -26,7 +25,7 @@ def shell(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.chdir(folder)
     media.write_signal(smooth_image(11, 13), Path("photo.png"))
-    shutil.copy(GOLDEN / "photo-6.cmb", "coded.cmb")
+    Path("coded.cmb").write_bytes(coded_photo())
     variables = environment(tmp_path / "bin")
     return lambda line: in_shell(line, variables)
 
@@ -76,7 +75,7 @@ def test_a_process_reads_what_is_written(shell):
     expected = shell(f"combiner encode photo.png {PRIOR} -o -").stdout
     shell(f"combiner encode photo.png {PRIOR} -o >(cat > x.cmb; touch ready); until [ -e ready ]; do sleep 0.1; done")
     assert Path("x.cmb").read_bytes() == expected
-    done = shell(f"combiner decode coded.cmb -o >(true) --scale 8 --format bmp")  # more than a pipe holds
+    done = shell("combiner decode coded.cmb -o >(true) --scale 8 --format bmp; exit $?")  # more than a pipe holds
     assert (done.returncode, done.stderr) == (141, b"")
 
 

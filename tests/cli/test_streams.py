@@ -4,12 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_line import environment, in_shell
-from conftest import smooth_image
+from support.commands import coded_photo, environment, in_shell
+from support.signals import smooth_image
 
 from combiner_cli.media import files as media
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 PRIOR = "--prior photo-6 --size 70 -e 1"
 
 pytestmark = [
@@ -23,12 +22,14 @@ def shell(tmp_path_factory):
     """A function that runs a line in a folder with a picture and its file."""
     folder = tmp_path_factory.mktemp("streams")
     media.write_signal(smooth_image(11, 13), folder / "photo.png")
-    shutil.copy(GOLDEN / "photo-6.cmb", folder / "photo.cmb")
+    (folder / "photo.cmb").write_bytes(coded_photo())
     variables = environment(folder / "bin")
     return lambda line: in_shell(line, variables, cwd=folder)
 
 
-WITHOUT_ROOM = b"combiner: standard output cannot be written: no space left on the device; free some, or send it elsewhere\n"
+WITHOUT_ROOM = (
+    b"combiner: standard output cannot be written: no space left on the device; free some, or send it elsewhere\n"
+)
 CLOSED = b"combiner: standard output is closed; send it somewhere, as with > FILE\n"
 COMMANDS = (
     "--help",
@@ -105,8 +106,9 @@ def test_no_message_goes_into_a_file_that_is_opened_in_place_of_a_closed_stream(
     assert closed.stdout == quietly.stdout[-70:]
 
 
-def test_names_that_the_encoding_of_the_terminal_does_not_have_are_escaped(shell):
-    shell("cp photo.cmb ünïcode.cmb")
-    done = shell("PYTHONIOENCODING=ascii combiner info ünïcode.cmb")
-    assert done.returncode == 0
-    assert done.stdout.startswith(rb"\xfcn\xefcode.cmb: 102x75 RGB, 8 bits" + b"\n")
+def test_what_the_encoding_of_the_terminal_does_not_have_is_escaped(shell):
+    shell("cp photo.cmb 日.cmb")
+    done = shell("PYTHONIOENCODING=latin-1 combiner info 日.cmb")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(rb"\u65e5.cmb: 102x75 RGB, 8 bits" + b"\n")
+    assert rb"\u2588" in done.stdout  # of the bars

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -9,10 +10,16 @@ import sys
 from pathlib import Path
 
 from click.testing import CliRunner
+from support_prior import PlainPrior
 
 from combiner_cli.cli.main import main
+from combiner_cli.codec import pipeline
+from combiner_cli.family import EncodingOptions, Target
+from combiner_cli.priors import library
 
-ROOT = Path(__file__).parent.parent
+from .signals import smooth_image
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 def run(*arguments, **options):
@@ -60,3 +67,29 @@ def in_shell(line, variables, **more):
     """Run a line in bash; the exit status is that of the first command of a pipeline that fails."""
     command = ["bash", "-o", "pipefail", "-c", line]
     return subprocess.run(command, env=variables, capture_output=True, timeout=120, check=False, **more)
+
+
+@functools.cache
+def coded_photo():
+    """A file of 300 bytes of a picture of 102x75 pixels."""
+    fast = EncodingOptions(effort=1)
+    return pipeline.encode(smooth_image(75, 102), library.find("photo-6"), Target("size", 300), fast).data
+
+
+def plain_priors(monkeypatch):
+    """Priors of a family that the program does not know, one of each kind of signal, which it is made to find.
+
+    Commands that are run in this process take no time with them.
+
+    Args:
+        monkeypatch: that undoes it.
+
+    Returns:
+        The priors by their names, ``plain-image`` and ``plain-sound``.
+    """
+    priors = {f"plain-{kind}": PlainPrior(f"plain-{kind}", kind) for kind in ("image", "sound")}
+    by_id = {prior.id: prior for prior in priors.values()}
+    find, find_id = library.find, library.find_id
+    monkeypatch.setattr(library, "find", lambda name: priors[name] if name in priors else find(name))
+    monkeypatch.setattr(library, "find_id", lambda number: by_id[number] if number in by_id else find_id(number))
+    return priors
