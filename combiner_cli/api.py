@@ -13,18 +13,17 @@ Example:
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from .codec import goals, pipeline
 from .codec import inspection as _inspection
-from .codec.goals import Goal
 from .codec.inspection import Inspection
 from .codec.pipeline import EncodeResult
+from .container.file import File
 from .errors import CombinerError, UsageError
+from .family import EncodingOptions, Prior, View
 from .media import files as media
 from .priors import library
-from .priors.library import AnyPrior
 from .signals.metrics import psnr, signal_to_noise
 from .signals.signal import Signal
 from .system import files
@@ -76,7 +75,7 @@ def encode(
     psnr: float | None = None,
     snr: float | None = None,
     effort: int = 5,
-    prior: str | AnyPrior | None = None,
+    prior: str | Prior | None = None,
     device: str = "auto",
     seed: int = 0,
 ) -> EncodeResult:
@@ -101,14 +100,19 @@ def encode(
     Raises:
         CombinerError: the request makes no sense, or cannot be met.
     """
-    if quality is not None and not 1 <= quality <= 10:
-        raise UsageError(f"a quality is from 1 to 10, not {quality}")
     if not 1 <= effort <= 9:
         raise UsageError(f"an effort is from 1 to 9, not {effort}")
-    goal = Goal(quality, size, bits_per_pixel, kilobits_per_second, psnr, snr)
+    target = goals.target_of(
+        quality=quality,
+        size=size,
+        bits_per_pixel=bits_per_pixel,
+        kilobits_per_second=kilobits_per_second,
+        psnr=psnr,
+        snr=snr,
+    )
     named = library.find(prior) if isinstance(prior, str) else prior
-    chosen, settings = goals.plan(signal, goal, named)
-    return pipeline.encode(signal, chosen, replace(settings, effort=effort, device=device, seed=seed))
+    chosen, settled = goals.plan(signal, target, named)
+    return pipeline.encode(signal, chosen, settled, EncodingOptions(effort=effort, seed=seed, device=device))
 
 
 def decode(
@@ -116,7 +120,7 @@ def decode(
     *,
     scale: int = 1,
     size: tuple[int, int] | None = None,
-    prior: str | AnyPrior | None = None,
+    prior: str | Prior | None = None,
     most_points: int | None = None,
 ) -> Signal:
     """Decode a file.
@@ -132,7 +136,8 @@ def decode(
         CombinerError: the file is damaged, of an unknown version or over the limit, or its prior is missing.
     """
     named = library.find(prior) if isinstance(prior, str) else prior
-    return pipeline.decode(data, lambda prior_id: named or library.find_id(prior_id), scale, most_points, size)
+    view = View(scale=scale, size=size)
+    return pipeline.decode(File.parse(data), lambda prior_id: named or library.find_id(prior_id), view, most_points)
 
 
 def inspect(data: bytes) -> Inspection:
@@ -141,10 +146,10 @@ def inspect(data: bytes) -> Inspection:
     Raises:
         CombinerError: the file is damaged, or of an unknown version.
     """
-    return _inspection.inspect(data, library.find_id)
+    return _inspection.inspect(File.parse(data), library.find_id)
 
 
-def find_prior(name_or_file: str) -> AnyPrior:
+def find_prior(name_or_file: str) -> Prior:
     """A prior, by the name it is installed by or by its file.
 
     Raises:

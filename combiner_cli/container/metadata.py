@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgpack
 
 from ..errors import DamagedFileError, InputError, LimitError
-from . import bitstream
+from . import header
 
 TAGS = (
     "title",
@@ -79,7 +79,7 @@ def pack(metadata: Metadata) -> bytes:
     parts |= {"xmp": metadata.xmp}
     packed: bytes = msgpack.packb({name: parts[name] for name in sorted(parts) if parts[name]})
     compressed = zlib.compress(packed, 9)
-    if len(packed) > LARGEST or len(compressed) > bitstream.LARGEST_METADATA:
+    if len(packed) > LARGEST or len(compressed) > header.LARGEST_METADATA:
         raise InputError(
             f"the metadata have {len(packed):,} bytes, over the limit of {LARGEST:,}; leave out --keep-metadata"
         )
@@ -127,29 +127,6 @@ def _metadata(parts: object) -> Metadata:
         raise ValueError("a part of the metadata is not binary")
     exif, icc, xmp = (parts.pop(name, b"") for name in ("exif", "icc", "xmp"))
     return Metadata(exif, icc, xmp, tags, parts)
-
-
-def read(data: bytes) -> Metadata:
-    """The metadata of a ``.cmb`` file.
-
-    Args:
-        data: the whole file.
-
-    Raises:
-        DamagedFileError, UnsupportedVersionError, LimitError: as :func:`combiner_cli.container.bitstream.unpack` and
-            :func:`unpack`.
-    """
-    return unpack(bitstream.split_metadata(data)[1])
-
-
-def overhead(packed: bytes) -> int:
-    """Bytes that a file becomes larger by with metadata."""
-    return len(bitstream.with_metadata(b"", packed)) if packed else 0
-
-
-def wrapped(data: bytes, packed: bytes) -> bytes:
-    """A file with metadata that were packed, if there are any."""
-    return bitstream.with_metadata(data, packed) if packed else data
 
 
 def upright_exif(exif: bytes) -> bytes:

@@ -36,6 +36,30 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True)
+class Format:
+    """Everything about a signal but its samples.
+
+    Attributes:
+        kind: ``"image"`` or ``"sound"``.
+        shape: ``(height, width)`` in pixels, or ``(frames,)`` in sample instants.
+        channels: 1 to 4 of an image, 1 or 2 of a sound.
+        bit_depth: bits per sample in files: 8 or 16 for an image, 16 or 24 for a sound.
+        sample_rate: samples per second of a sound, ``None`` for an image.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    channels: int
+    bit_depth: int
+    sample_rate: int | None
+
+    @property
+    def points(self) -> int:
+        """Number of coordinates: pixels, or sample instants."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
 class Signal:
     """An image or a sound, as it is read from and written to files.
 
@@ -65,6 +89,11 @@ class Signal:
     def points(self) -> int:
         """Number of coordinates: pixels, or sample instants."""
         return math.prod(self.shape)
+
+    @property
+    def format(self) -> Format:
+        """Everything about it but its samples."""
+        return Format(self.kind, self.shape, self.channels, self.bit_depth, self.sample_rate)
 
     def __post_init__(self) -> None:
         axes, most_channels = (2, 4) if self.kind == "image" else (1, 2)

@@ -22,9 +22,10 @@ import numpy.typing as npt
 from ...errors import DamagedFileError, DatasetError, OutputError, UsageError
 from ...signals.signal import Kind, Tiling
 from . import closed_form, mixtures
-from .mixtures import NOISE_CODES, OCTAVE, Latents, MixturePrior, PhaseMixture, class_costs, noise_level
+from .mixtures import NOISE_CODES, OCTAVE, Latents, PhaseMixture, class_costs, noise_level
 from .neighbourhood import Canvas, Ring, blank, phase_tiles, phases
 from .network import Linear
+from .prior import MixturePrior, problem
 
 Array = npt.NDArray[Any]
 
@@ -176,7 +177,7 @@ def learn(
     prior = _prior(plan, state.code, state.finished)
     curve = _curve(prior, held_out)
     prior = _with_ranges(prior, curve)
-    reason = mixtures.problem(prior)
+    reason = problem(prior)
     if reason:
         raise DatasetError(f"the prior came out unusable ({reason}); aim at another rate or give more varied data")
     return LearnedMixture(prior, tuple(state.reports), curve)

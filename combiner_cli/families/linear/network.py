@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FAMILY = "linear"
 Array = npt.NDArray[Any]
 
 

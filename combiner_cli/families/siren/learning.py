@@ -22,11 +22,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ...errors import DamagedFileError, DatasetError, OutputError, UsageError
-from ...priors.library import LARGEST_NETWORK, Prior, problem
 from ...rec import groups
 from ...signals.signal import Kind, coordinates
+from .fitting.posterior import Descent, Objective, Posterior, descend, hash_seed, kl, objective, squared_error, start
 from .network import Siren
-from .posterior import Descent, Objective, Posterior, descend, hash_seed, kl, objective, squared_error, start
+from .prior import LARGEST_NETWORK, SirenPrior, problem
 
 _FIRST_ROUND = 3  # the first round takes that many times the steps: all posteriors are still at the prior's mean
 _LARGEST_CHANGE = 0.3  # of the logarithm of beta per round
@@ -100,7 +100,7 @@ class RoundReport:
 class Learned:
     """A finished prior and the reports of all rounds, those before a resumption included."""
 
-    prior: Prior
+    prior: SirenPrior
     reports: tuple[RoundReport, ...]
 
 
@@ -232,7 +232,7 @@ def check(plan: Plan) -> None:
     if latents <= LARGEST_NETWORK:
         ones = np.ones(latents, dtype=np.float32)
         information = ones.astype(np.int32)
-        sketch = Prior(plan.name, plan.kind, plan.network, ones, ones, information, plan.group_bits, plan.beta)
+        sketch = SirenPrior(plan.name, plan.kind, plan.network, ones, ones, information, plan.group_bits, plan.beta)
         if problem(sketch) is None:
             return
     raise UsageError(f"a prior cannot have these settings: {latents} weights; choose a smaller network, tile or beta")
@@ -315,7 +315,7 @@ def _with_prior(fit: Objective, state: State) -> Objective:
     return replace(fit, mean=state.moments.mean, deviation=state.moments.deviation, weight=1 / (samples * state.beta))
 
 
-def _finished(plan: Plan, state: State, training: int) -> Prior:
+def _finished(plan: Plan, state: State, training: int) -> SirenPrior:
     """The prior with the average information of its latents, the insignificant ones pruned."""
     posterior = state.posterior
     divergence = kl(posterior.mean[:training], posterior.log_deviation[:training]).mean(dim=0) / math.log(2)
@@ -323,7 +323,7 @@ def _finished(plan: Plan, state: State, training: int) -> Prior:
     information = np.rint(np.minimum(bits, plan.group_bits) * groups.INFORMATION_UNIT).astype(np.int32)
     information[bits < PRUNED_BELOW] = 0
     mean, deviation = _to_numpy(state.moments)
-    prior = Prior(plan.name, plan.kind, plan.network, mean, deviation, information, plan.group_bits, state.beta)
+    prior = SirenPrior(plan.name, plan.kind, plan.network, mean, deviation, information, plan.group_bits, state.beta)
     reason = problem(prior)
     if reason:
         raise DatasetError(f"the prior came out unusable ({reason}); aim at a higher rate or give more varied data")
