@@ -44,7 +44,6 @@ from combiner_cli.family import Prior, View
 from combiner_cli.media import files as media
 from combiner_cli.media import images, sounds
 from combiner_cli.priors import store
-from combiner_cli.signals.signal import Format
 
 from .hostile_metadata import described, packed_metadata
 from .mutations import NUMBERS, mutated, resealed
@@ -104,7 +103,9 @@ def header_case(number: int) -> str:
     """The outcome of parsing a mutated header; every other one has a right checksum."""
     dice = random.Random(f"header {number}")
     if dice.random() < 0.5:
-        content = MAGIC + bytes([VERSION]) + dice.randbytes(4) + _random_header(dice) + dice.randbytes(dice.randrange(8))
+        content = (
+            MAGIC + bytes([VERSION]) + dice.randbytes(4) + _random_header(dice) + dice.randbytes(dice.randrange(8))
+        )
     else:
         content = mutated(dice.choice(_seeds())[:-4], dice, near=30)
     data = content + dice.randbytes(4)
