@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test check coverage fuzz kill clean
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml setup.py constraints.txt combiner_cli/rec/_native.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
@@ -32,4 +32,4 @@ kill: $(READY)  ## commands that are stopped at fifty moments each
 	PYTHONPATH=tests $(BIN)/python -m support.killing
 
 clean:
-	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .fuzz.jsonl
+	rm -rf $(VENV) demo dist build *.egg-info combiner_cli/rec/_native.*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .fuzz.jsonl

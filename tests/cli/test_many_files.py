@@ -21,7 +21,7 @@ from combiner_cli.cli.main import main
 from combiner_cli.codec import pipeline
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
-from combiner_cli.rec import search
+from combiner_cli.rec import energies, portable, search
 from combiner_cli.system import processes
 
 LONG_AGO = 1_000_000_000  # a second of 2001
@@ -439,7 +439,8 @@ def test_another_prior_is_made_room_for(monkeypatch):
     for prior in (1, 1, 2, 2, 1):
         work._make_room_for(prior)
     assert len(forgotten) == 3
-    search._features(8, 1)
+    kept = energies.table(8, 1, False, portable.fill)
+    assert energies.table(8, 1, False, portable.fill)[0] is kept[0]
     monkeypatch.undo()
     search.forget()
-    assert search._features.cache_info().currsize == 0
+    assert energies.table(8, 1, False, portable.fill)[0] is not kept[0]
