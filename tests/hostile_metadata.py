@@ -8,9 +8,9 @@ import struct
 import zlib
 
 import msgpack
+from media_files import cmyk_profile, gamma_curve, grey_profile, rgb_profile, srgb_curve
 from mutations import NUMBERS, mutated
 from PIL import Image, ImageCms
-from test_media import cmyk_profile, gamma_curve, grey_profile, rgb_profile, srgb_curve
 
 from combiner_cli.container import bitstream
 from combiner_cli.container.metadata import TAGS

@@ -20,10 +20,10 @@ import soundfile
 from conftest import smooth_image, tiny_mixture, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from media_files import cmyk_profile, gamma_curve, grey_profile, rgb_profile
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from test_cli import left_in, refused, run
-from test_media import cmyk_profile, gamma_curve, grey_profile, rgb_profile
 
 from combiner_cli.container import bitstream, metadata
 from combiner_cli.container.metadata import Metadata
@@ -376,7 +376,7 @@ def test_colours_are_converted_where_the_profile_cannot_be_held_or_is_not_wanted
 
 
 def test_a_profile_that_is_srgb_needs_no_conversion():
-    from test_media import SRGB_PROFILE
+    from media_files import SRGB_PROFILE
 
     signal = smooth_image(5, 7)
     assert media.signal_bytes(signal, ".bmp", Metadata(icc=SRGB_PROFILE), pytest.fail) == media.signal_bytes(

@@ -29,7 +29,7 @@ PRIMARIES = {
     12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060), _D65),
     22: ((0.630, 0.340), (0.295, 0.605), (0.155, 0.077), _D65),
 }
-_D50 = (0.3457, 0.3585)  # white of profiles (ICC.1:2022, section 6.3)
+_D50 = np.array((0.9642, 1.0, 0.8249))  # white of profiles (ICC.1:2022, section 7.2.16)
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 SRGB_TRANSFER = 13
 _POINTS_AT_ONCE = 2**18  # that are converted in floating point
@@ -91,8 +91,7 @@ def to_xyz(chromaticities: Chromaticities) -> Floats:
     white = points[3]
     primaries = points[:3].T
     matrix = primaries * np.linalg.solve(primaries, white)
-    x, y = _D50
-    wanted = _BRADFORD @ np.array((x / y, 1.0, (1 - x - y) / y)) / (_BRADFORD @ white)
+    wanted = _BRADFORD @ _D50 / (_BRADFORD @ white)
     adapted: Floats = np.linalg.solve(_BRADFORD, wanted[:, None] * (_BRADFORD @ matrix))
     return adapted
 

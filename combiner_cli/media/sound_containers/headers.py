@@ -121,9 +121,10 @@ def _wave_of_known_length(data: bytes, path: Path, note: Note) -> bytes:
         note(f"{path} has no samples by its header; the {there:,} bytes behind it are read as samples")
     elif chunk.size <= there or chunk.size <= _LENGTH_UNKNOWN - chunk.block:
         return data
-    if there % chunk.block:
-        note(f"{path} ends within a frame, which is left out; it may be cut off")
     size = there - there % chunk.block
+    is_padded = there - size == 1 and size % 2 == 1 and data.endswith(b"\0")
+    if size < there and not is_padded:
+        note(f"{path} ends within a frame, which is left out; it may be cut off")
     known = bytearray(data[: chunk.start + size])
     known[4:8] = min(len(known) - 8, 2**32 - 1).to_bytes(4, order)
     known[chunk.start - 4 : chunk.start] = min(size, 2**32 - 1).to_bytes(4, order)
