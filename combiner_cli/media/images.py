@@ -30,8 +30,23 @@ Samples = npt.NDArray[np.unsignedinteger]
 Note = Callable[[str], None]
 
 SUFFIXES = unreadable.IMAGE_SUFFIXES | {
-    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg", ".jpf"),
-    *(".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tif", ".tiff", ".webp"),
+    *(
+        ".apng",
+        ".avif",
+        ".avifs",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".j2c",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpc",
+        ".jpe",
+        ".jpeg",
+        ".jpf",
+    ),
+    *(".jpg", ".jpx", ".mpo", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tif", ".tiff", ".webp"),
 }
 
 # Only these are tried: formats without a signature would claim sounds, and others would start external programs.

@@ -16,7 +16,7 @@ from ..container.metadata import Metadata
 from ..errors import InputError, OutputError
 from ..signals.signal import Signal
 from . import messages, unreadable
-from .sound_containers import headers, ogg, tagging
+from .sound_containers import headers, id3, ogg, tagging
 
 if TYPE_CHECKING:
     import soundfile
@@ -76,6 +76,8 @@ def read_sound(data: bytes, path: Path, note: Note | None = None, keep: bool = F
         InputError: it is none, is damaged or cut off, or holds what a signal cannot hold without loss.
     """
     tell = note or _silence
+    # libmpg123 has much to say of tags before the samples, and libsndfile does not look for FLAC behind them.
+    tag, data = data[: id3.size(data)], data[id3.size(data) :]
     data = headers.whole(data, path, tell)
     links = ogg.links(data) if data[:4] == ogg.MAGIC else [data]
     parts = [_read_part(link, path, tell) for link in links]
@@ -92,7 +94,7 @@ def read_sound(data: bytes, path: Path, note: Note | None = None, keep: bool = F
     _check_finite(samples, first.sample_rate, path)
     samples = _within_full_scale(samples, path, note if all(part.is_lossy for part in parts) else None)
     signal = Signal("sound", samples, first.sample_rate, max(part.bit_depth for part in parts))
-    return signal, tagging.read(data, path, tell) if keep else Metadata()
+    return signal, tagging.read(tag, data, path, tell) if keep else Metadata()
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ _KNOWN_SEGMENTS = (
 # Chunks of PNG that say how samples are stored, or are kept.
 _KNOWN_CHUNKS = frozenset({"iCCP", "sRGB", "sBIT", "eXIf", "tEXt", "zTXt", "iTXt", "hIST", *CHUNKS})
 _MOST_METRES = 2**31 - 1
+_LONG = 4  # type of integers of 4 bytes, with zeros behind what does not fill them
 # Of a BMP file, whose profile is told to be so far behind the beginning of the second header.
 _BMP_HEADER, _BMP_COLOUR_SPACE, _BMP_PROFILE = 14, 70, 126
 _BMP_LEAST = 54
@@ -166,10 +167,9 @@ def _iptc(image: ImageFile.ImageFile, png: PngFile | None) -> bytes:
             return b""
     if image.format == "TIFF":
         directory = image.tag_v2  # type: ignore[attr-defined]
-        records = directory.get(IPTC_TAG, b"")
-        if isinstance(records, tuple):  # of integers of 4 bytes, as Photoshop has it
-            records = struct.pack(f"{directory._endian}{len(records)}I", *records)
-        return records if isinstance(records, bytes) else b""
+        # As Pillow's own reader of IPTC has it: where the type of the tag says integers, it would take the first.
+        records: bytes = directory._tagdata.get(IPTC_TAG, b"")
+        return records.rstrip(b"\0") if directory.tagtype.get(IPTC_TAG) == _LONG else records
     records = image.info.get("photoshop", {}).get(_IPTC_NUMBER, b"")
     return records if isinstance(records, bytes) else b""
 

@@ -75,11 +75,13 @@ def held(metadata: Metadata, image_format: ImageFormat, suffix: str, note: Note)
             left_out["iptc"] = _TOO_MUCH
         if RESOLUTION in parts and _jfif_density(metadata.chunks[RESOLUTION]) is None:
             left_out[RESOLUTION] = ""
-    words = {name: WORDS.get(name, "what this program does not know") for name in left_out} | (
-        {"tags": "texts"} if len(tags) < len(metadata.tags) else {}
-    )
+    words = {
+        name: WORDS.get(name, "what this program does not know") for name in [*WORDS, *left_out] if name in left_out
+    }
+    if len(tags) < len(metadata.tags):
+        words["tags"] = "texts"
     if words:
-        kinds = dict.fromkeys(f"{words[name]}{left_out.get(name, '')}" for name in sorted(words))
+        kinds = dict.fromkeys(f"{kind}{left_out.get(name, '')}" for name, kind in words.items())
         note(f"a {suffix} file cannot hold all of the metadata; left out: {', '.join(kinds)}")
     if image_format.name == "PNG" and len(metadata.icc) > _LONGEST_ICC_OF_PILLOW:
         note("the colour profile has more than 1 MiB, for which some programs refuse a PNG file")

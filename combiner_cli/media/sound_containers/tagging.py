@@ -18,16 +18,21 @@ _AU_HEADER = 24  # bytes before the annotation
 _END_OF_MP3 = 2**16  # bytes at the end in which they are looked for
 
 
-def read(data: bytes, path: Path, note: Note) -> Metadata:
+def read(tag: bytes, data: bytes, path: Path, note: Note) -> Metadata:
     """What a sound file says besides its samples.
 
     Args:
-        data: the content.
+        tag: of ID3, that is before the file, as with MP3; or nothing.
+        data: the content behind it.
         path: of the file, for messages.
         note: told in one line which kinds are left out.
     """
     try:
         found = _found(data)
+        if tag:
+            found.fill_up(id3.read(tag))
+        elif not found.texts:  # version 1 has the same cut off
+            found.fill_up(id3.read_version_1(data))
     except (LookupError, ValueError, struct.error) as error:
         note(f"{path} has tags that cannot be read ({error}); they are left out")
         return Metadata()
@@ -58,16 +63,8 @@ def _found(data: bytes) -> Tags:
         start = int.from_bytes(data[4:8], "big")
         annotated.add("comment", decoded(data[_AU_HEADER:start].partition(b"\0")[0]))
         return annotated
-    return _of_mp3(data) if id3.size(data) or data[:1] == b"\xff" else Tags()
-
-
-def _of_mp3(data: bytes) -> Tags:
-    found = id3.read(data) if id3.size(data) else Tags()
-    version_1 = id3.read_version_1(data)
-    if not found.texts:  # version 1 has the same cut off
-        found.fill_up(version_1)
-    end = data[-_END_OF_MP3:]
-    if _APE_TAG in end or _LYRICS_TAG in end:
+    found, end = Tags(), data[-_END_OF_MP3:]
+    if data[:1] == b"\xff" and (_APE_TAG in end or _LYRICS_TAG in end):
         found.left_out.append("APE or Lyrics3 tags")
     return found
 
