@@ -10,10 +10,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from combiner_cli.bench import curves
+from combiner_cli.bench import curves, tables
 from combiner_cli.bench.curves import Curve
 from combiner_cli.bench.machine import processor
-from combiner_cli.bench import tables
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -81,3 +81,17 @@ def test_priors_by_name_and_as_objects():
 def test_requests_that_make_no_sense(request_):
     with pytest.raises(combiner_cli.CombinerError):
         combiner_cli.encode(smooth_image(8, 8), **request_)
+
+
+def test_a_prior_is_learned_and_used(tmp_path):
+    for number in range(12):
+        combiner_cli.write(smooth_image(32, 32, seed=number), tmp_path / f"{number}.png")
+    learned = combiner_cli.learn(tmp_path, name="mine", steps=2, crops=2, held_out=20)
+    assert (learned.prior.name, learned.prior.family.name, learned.prior.kind) == ("mine", "pyramid", "image")
+    encoded = combiner_cli.encode(smooth_image(40, 40), quality=2, prior=learned.prior)
+    assert encoded.decoded.shape == (40, 40)
+    assert learned.card("command", "no time").startswith("# mine\n")
+    with pytest.raises(combiner_cli.CombinerError, match="--hop does not go with --family pyramid"):
+        combiner_cli.learn(tmp_path, hop=(64,))
+    with pytest.raises(combiner_cli.CombinerError, match="there is no family oracle"):
+        combiner_cli.learn(tmp_path, family="oracle")
