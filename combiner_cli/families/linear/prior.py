@@ -118,8 +118,9 @@ class MixturePrior(MultiRatePrior):
         layout = self.tiling(signal_format.shape, signal_format.channels)
         return layout.tiles * math.prod(length * scale for length in layout.extent)
 
-    def signals_together(self, signal_format: Format, options: EncodingOptions) -> int:  # noqa: ARG002
+    def signals_together(self, signal_format: Format, options: EncodingOptions) -> int:
         """How many small signals to encode in one computation, which does not change their bytes."""
+        del options  # whatever they are
         if signal_format.points > _SMALL_SIGNAL:
             return 1
         return min(_MOST_TOGETHER, _POINTS_TOGETHER // signal_format.points)
