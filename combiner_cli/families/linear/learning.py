@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from ...errors import DamagedFileError, DatasetError, OutputError, UsageError
 from ...signals.signal import Kind, Tiling
-from . import closed_form, mixtures
+from . import choices, mixtures
 from .mixtures import NOISE_CODES, OCTAVE, Latents, PhaseMixture, class_costs, noise_level
 from .neighbourhood import Canvas, Ring, blank, phase_tiles, phases
 from .network import Linear
@@ -296,7 +296,7 @@ def _learn_phases(
             state.finished.append(_learn_phase(plan, weights, context, number, state, report))
             state.labels, state.rounds = None, 0
         phase = state.finished[number]
-        classes = closed_form.best_classes(phase, weights, context, noise_level(state.code, plan.kind))
+        classes = choices.best_classes(phase, weights, context, noise_level(state.code, plan.kind))
         decoded = _sampled(
             Latents(phase, classes, noise_level(state.code, plan.kind)), weights, context, plan.seed + number
         )
@@ -524,7 +524,7 @@ def _measured(prior: MixturePrior, batches: Sequence[Array], code: int) -> tuple
         values = _tiles(batch, prior.ring, np.arange(layout.tiles))
         weights = prior.network.weights(values).reshape(len(batch), layout.tiles, -1)
         points = math.prod(layout.shape)
-        for choice in closed_form.choose(prior, layout, weights, [code] * len(batch)):
+        for choice in choices.choose(prior, layout, weights, [code] * len(batch)):
             rates.append((choice.bits + layout.tiles * prior.class_bits) / points)
             errors.append(math.log(max(choice.squared_error, 1e-12) / points / batch.shape[1]))
     return float(np.mean(rates)), math.exp(float(np.mean(errors)))
