@@ -52,7 +52,7 @@ def reach(signal: Signal, psnr: float, prior_name: str, attempt: Callable[[Targe
     above: _Attempt | None = None
     smallest = 1
     result = attempt(Target("psnr", psnr))  # about there, or as good a beginning as any
-    for _ in range(_MOST_ATTEMPTS):
+    for number in range(1, _MOST_ATTEMPTS + 1):
         assert result.decoded is not None
         latest = _Attempt(metrics.psnr(signal, result.decoded) - psnr, result)
         if latest.excess >= 0:
@@ -62,7 +62,7 @@ def reach(signal: Signal, psnr: float, prior_name: str, attempt: Callable[[Targe
         else:
             below = latest
         size = _next_size(below, above, smallest)
-        if size is None or (above is not None and above.excess < _CLOSE_ENOUGH):
+        if size is None or number == _MOST_ATTEMPTS or (above is not None and above.excess < _CLOSE_ENOUGH):
             break
         try:
             result = attempt(Target("size", size))

@@ -15,14 +15,12 @@ import constriction
 import numpy as np
 import numpy.typing as npt
 
-from ..container.bitstream import Header
+from ..container.header import Numbers
 from ..errors import DamagedFileError
-from ..families.pyramid.levels import COARSE, Level
 from ..rec import candidates, groups
 from ..rec.candidates import Chaining
 from ..rec.groups import EMPTY, Partition
-from ..signals.signal import Rows
-from .moments import FREQUENCY_BITS, Moments, StageName, in_parts
+from .moments import COARSE, FREQUENCY_BITS, Moments, StageName, in_parts
 
 Array = npt.NDArray[Any]
 
@@ -102,25 +100,6 @@ class Share:
             self.left -= more
 
 
-@dataclass(frozen=True, eq=False)
-class Read:
-    """What a file holds.
-
-    Attributes:
-        classes: of all units or bands, ``(classes,)``.
-        indices: of all groups in one array.
-        latents: whitened latents of all stages in one array.
-        values: the signal in [-1, 1], ``(*shape, channels)``, an array or what is rendered when it is asked for.
-        stages: number of groups of each stage, of all planes or segments together.
-    """
-
-    classes: npt.NDArray[np.int64]
-    indices: tuple[npt.NDArray[np.int64], ...]
-    latents: tuple[npt.NDArray[np.float32], ...]
-    values: Rows
-    stages: dict[StageName, int]
-
-
 @dataclass(eq=False)
 class FileSource:
     """The weights that a file names.
@@ -133,11 +112,10 @@ class FileSource:
         decoder: of the classes.
         indices: of all groups, ``(groups,)`` uint8.
         first: the first group of the part that comes next.
-        keep: whether candidates and classes are kept.
+        keep: whether candidates are kept.
         damaged: whether the file is known to be: classes that cannot be read are 0 then.
         repeated: latents of parts of stages that came again.
         latents: candidates of the latents that are coded, stage after stage, if they are kept.
-        classes: of all units so far, if they are kept.
         stages: number of groups of each stage so far.
     """
 
@@ -153,17 +131,13 @@ class FileSource:
     first: int = 0
     repeated: int = 0
     latents: list[Array] = field(default_factory=list)
-    classes: list[Array] = field(default_factory=list)
     stages: dict[StageName, int] = field(default_factory=dict)
 
-    def read(self, values: Rows) -> Read:
-        """What the file held, when all of it is decoded."""
-        classes = np.concatenate([np.zeros(0, dtype=np.int8), *self.classes]).astype(np.int64)
-        latents = np.concatenate([np.zeros(0, dtype=np.float32), *self.latents])
-        indices = self.indices.astype(np.int64) if self.keep else np.zeros(0, dtype=np.int64)
-        return Read(classes, (indices,), (latents,), values, self.stages)
+    def all_latents(self) -> npt.NDArray[np.float32]:
+        """Candidates of all latents that are coded, if they are kept."""
+        return np.concatenate([np.zeros(0, dtype=np.float32), *self.latents])
 
-    def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
+    def activity(self, own: Any, chroma: bool, frequencies: Array, means: Array) -> Array:
         del own, chroma, means
         return self.classes_of(frequencies)
 
@@ -173,8 +147,6 @@ class FileSource:
         for begin in range(0, len(found), _UNITS_AT_ONCE):
             units = slice(begin, begin + _UNITS_AT_ONCE)
             found[units] = self.symbols(frequencies[:, units])
-        if self.keep:
-            self.classes.append(found)
         return found
 
     def symbols(self, frequencies: Array) -> Array:
@@ -188,7 +160,7 @@ class FileSource:
         return found
 
     def details(
-        self, name: StageName, own: Level | None, moments: Moments, widen: Callable[[Moments], None] | None = None
+        self, name: StageName, own: Any, moments: Moments, widen: Callable[[Moments], None] | None = None
     ) -> Array:
         del own
         return in_parts(moments, self.parts_from, lambda own_moments: self._part(name, own_moments), widen)
@@ -224,27 +196,29 @@ class FileSource:
 
 
 def file_source(
-    header: Header, payload: bytes, key: int, parts_from: int, keep: bool, damaged: bool = False
+    numbers: Numbers, payload: memoryview, key: int, parts_from: int, keep: bool, damaged: bool = False
 ) -> FileSource:
-    """The weights that a file of version 3 names.
+    """The weights that a file names.
 
     Args:
-        header: of the file.
+        numbers: of the file's header.
         payload: of the file.
         key: of the prior.
         parts_from: of the prior.
-        keep: whether classes and latents are kept.
-        damaged: whether classes that cannot be read are 0 and no error.
+        keep: whether latents are kept.
+        damaged: whether the file is known to be: classes that cannot be read are 0 then, and no error.
 
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
     """
-    assert header.class_bytes is not None
-    if header.class_bytes > len(payload):
-        raise DamagedFileError("the file declares more classes than its payload holds; it is damaged")
-    indices = np.frombuffer(payload, dtype=np.uint8, offset=header.class_bytes)  # there may be millions
-    share, chaining = Share(list(header.densities), len(indices)), Chaining(8, header.chains)
-    decoder = class_decoder(payload[: header.class_bytes])
+    (length,), (chains,) = numbers["class_bytes"], numbers["chains"]
+    if length > len(payload):
+        if not damaged:
+            raise DamagedFileError("the file declares more classes than its payload holds; it is damaged")
+        length = len(payload)
+    indices = np.frombuffer(payload[length:], dtype=np.uint8)  # there may be millions
+    share, chaining = Share(list(numbers["densities"]), len(indices)), Chaining(8, chains)
+    decoder = class_decoder(bytes(payload[:length]))
     return FileSource(share, chaining, key, parts_from, decoder, indices, keep, damaged)
 
 

@@ -17,13 +17,13 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..families.pyramid.levels import COARSE
+from ..container.header import Numbers
 from ..rec import candidates, search
 from ..rec.candidates import Chaining
 from ..rec.groups import INFORMATION_UNIT
 from . import allocation
 from .allocation import AGAIN, DENSITIES, Share, density_number, density_of
-from .moments import FREQUENCY_BITS, Moments, StageName, in_deviations, in_parts
+from .moments import COARSE, FREQUENCY_BITS, Moments, StageName, in_deviations, in_parts
 
 Array = npt.NDArray[Any]
 
@@ -408,3 +408,17 @@ class Coded:
     indices: npt.NDArray[np.int64]
     latents: Array
     squared_error: float
+
+    @property
+    def numbers(self) -> Numbers:
+        """Of the header, but for the noise level."""
+        return {
+            "class_bytes": (len(self.classes),),
+            "densities": self.densities,
+            "chains": (self.chains,),
+        }
+
+    @property
+    def payload(self) -> bytes:
+        """Of the file."""
+        return self.classes + self.indices.astype(np.uint8).tobytes()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from ..system.threads import Scratch
 Array = npt.NDArray[Any]
 
 FEATURE_BITS = 7  # of a feature's fraction
+FEATURE_UNIT = 1 << FEATURE_BITS  # steps of a feature
+FEATURE_LIMIT = 2047  # largest feature in steps
 WEIGHT_BITS = 12
 HIDDEN_BITS = 10
 LINEAR_BITS = WEIGHT_BITS + HIDDEN_BITS - FEATURE_BITS
@@ -109,6 +112,13 @@ def _activated(name: str, matrix: Array, bias: Array, values: Array, scratch: Sc
     return sums
 
 
+def octaves(values: Array) -> Array:
+    """A logarithm to base 2 that is straight between powers of two, so that it is exact."""
+    fraction, exponent = np.frexp(values)
+    found: Array = exponent + 2 * fraction - 2
+    return found
+
+
 def quantised(tensors: dict[str, Array]) -> dict[str, Array]:
     """Float tensors of a network of the same shape as they are stored: int16 weights and int32 biases."""
     found = {}
@@ -149,3 +159,17 @@ def fits(tensors: dict[str, Array | None], features: int, results: int, outputs:
         if tensor is None or tensor.shape != shape or tensor.dtype != kind:
             return False
     return True
+
+
+def wrong_networks(stored: dict[str, Array], shapes: dict[str, tuple[int, int, int, int]]) -> str | None:
+    """Why the tensors of networks cannot work, or ``None``.
+
+    Args:
+        stored: tensors by ``level.network.tensor``.
+        shapes: features, results, outputs and relative features of the networks by ``level.network``.
+    """
+    for name, shape in shapes.items():
+        if not fits({part: stored.get(f"{name}.{part}") for part in TENSORS}, *shape):
+            return f"its network {name} has a wrong shape or type"
+    wanted = {f"{name}.{part}" for name, part in product(shapes, TENSORS)}
+    return None if set(stored) == wanted else "it holds tensors that it has no use for"

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..families.pyramid.levels import UNIT
 from ..rec import groups
 from ..system import arrays
 from . import integer_network
 
 Array = npt.NDArray[Any]
 
+UNIT = 64  # steps of a coefficient per deviation of the noise
+LARGEST_VALUE = 2.0**28  # of coefficients in steps; what is beyond is clipped
+COARSE = 3  # levels from this one on are coarse: few weights that stand for many samples each
 OCTAVE = 16  # deviations are coded in sixteenths of an octave
 LOWEST = -37  # of a deviation that is coded, about a fifth of the noise's
 HIGHEST = 20 * OCTAVE

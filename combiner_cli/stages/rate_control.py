@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from ..container import bitstream
-from ..container.bitstream import Header
+from ..container.header import Numbers
 from ..errors import UsageError
-from ..family import ForManyRates
+from ..family import Target
 from .encoder import Budget, Coded, Forecast
+from .prior import MultiRatePrior
 
 OVERHEAD = 1.05  # groups per 8 bits of information
 _LEAST_RATIO = 0.05
@@ -31,7 +30,8 @@ _NEAR = 0.25  # octaves of variance with which it will do
 
 Array = npt.NDArray[Any]
 Foretell = Callable[[int], Sequence[Forecast]]
-Attempt = Callable[[Budget], tuple[bytes, Coded]]
+Attempt = Callable[[Budget], Coded]
+Overhead = Callable[[Numbers], int]  # bytes of a file with some numbers besides the payload
 
 
 @dataclass(frozen=True)
@@ -55,41 +55,11 @@ class Codes:
     most: int
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a file is to be.
-
-    Attributes:
-        rate: bits per point over the prior's own that a typical signal takes at the quality wanted.
-        size: of the file in bytes, or ``None``.
-        psnr: dB that the decoded signal is expected to reach (peak-to-peak 2), or ``None``; not together with a size.
-    """
-
-    rate: float
-    size: int | None
-    psnr: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class Written:
-    """A finished file.
-
-    Attributes:
-        data: the file.
-        latents: whitened latents of all stages of all parts.
-        seconds: wall time by phase.
-    """
-
-    data: bytes
-    latents: Array
-    seconds: dict[str, float]
-
-
 def choose(
     foretell: Foretell,
     codes: Codes,
-    prior: ForManyRates,
-    wanted: Wanted,
+    prior: MultiRatePrior,
+    wanted: Target,
     points: int,
     samples: int,
     around: int,
@@ -116,7 +86,7 @@ def choose(
         return max(found, _SMALLEST_ERROR)
 
     def octaves_over_size(code: int) -> float:
-        return math.log2(_bytes_of(foretell(code)) / max(size - around, 1))
+        return math.log2(_bytes_of(foretell(code)) / max(wanted.value - around, 1))
 
     def within_reach(code: int) -> int:
         # finer than what the prior was learned for, weights may be larger than any candidate, the more of them the less
@@ -126,13 +96,13 @@ def choose(
             code -= octave
         return code
 
-    if wanted.psnr is not None:
-        allowed = 4 * 10 ** (-wanted.psnr / 10)
+    if wanted.unit == "psnr":
+        allowed = 4 * 10 ** (-wanted.value / 10)
         return _root(lambda code: math.log2(allowed / error(code)), codes, codes.middle, 0.73 * codes.octaves)
-    if wanted.size is None:
-        if not (math.isfinite(wanted.rate) and wanted.rate > 0):
-            raise UsageError(f"the rate must be positive, not {wanted.rate}")
-        start, usual = prior.typical(wanted.rate * prior.bits_per_point)
+    if wanted.unit == "rate":
+        if not (math.isfinite(wanted.value) and wanted.value > 0):
+            raise UsageError(f"the rate must be positive, not {wanted.value}")
+        start, usual = prior.typical(wanted.value)
 
         # Every signal pays the same for a dB that way, which gives the best average PSNR of many signals at their
         # average rate (the derivative of the PSNR by the bits of a signal is s2 / error).
@@ -142,8 +112,7 @@ def choose(
         # where the error is nothing but the noise, or there is none, no code is better than another
         found = _root(excess, codes, start, 0.4 * codes.octaves)
         return int(min(max(found, start - codes.most), start + codes.most))
-    size = wanted.size
-    start, _ = prior.typical(max(8 * size / points, 1e-3))
+    start, _ = prior.typical(max(8 * wanted.value / points, 1e-3))
     # exactly the size comes of the densities: a code nearby loses little
     hasty = effort <= _HASTY
     near = max(_NEAR / codes.octaves, _NEAREST) if hasty else _NEAREST
@@ -158,13 +127,13 @@ def trials(code: int, codes: Codes, effort: int) -> list[int]:
 
 
 def written(
-    attempt: Attempt, header: Header, expected: Sequence[Forecast], size: int | None, most: int = _MOST_TRIALS
-) -> tuple[bytes, Coded] | None:
+    attempt: Attempt, overhead: Overhead, expected: Sequence[Forecast], size: int | None, most: int = _MOST_TRIALS
+) -> Coded | None:
     """A file, of exactly a size where there is one; ``None`` where that is too small.
 
     Args:
         attempt: writes a file of about a budget.
-        header: of the file, without streams.
+        overhead: bytes of a file besides its payload.
         expected: what the parts of the signal were foretold to come to.
         size: of the file in bytes, or ``None``.
         most: attempts.
@@ -173,16 +142,15 @@ def written(
         return attempt(Budget(OVERHEAD))
     # the header is as long as its numbers are large, and is known afterwards only; so is what the last stages hold
     classes = sum(one.class_bits for one in expected) / 8
-    around = len(bitstream.pack(replace(header, noise=0, class_bytes=round(classes), densities=(0,) * 8), b""))
+    around = overhead({"noise": (0,), "class_bytes": (round(classes),), "densities": (0,) * 8, "chains": (1,)})
     reserve = max(1, size // 500)
     information = sum(float(one.information.sum()) for one in expected) / 2048
     ratio = min(OVERHEAD, max(size - around - classes, 0) / max(information, 1))
     for _ in range(most):
-        data, coded = attempt(Budget(ratio, size - around, reserve))
-        if len(data) == size:
-            return data, coded
-        used = len(coded.indices)
-        around = len(data) - len(coded.classes) - used
+        coded = attempt(Budget(ratio, size - around, reserve))
+        used, around = len(coded.indices), overhead(coded.numbers)
+        if around + len(coded.payload) == size:
+            return coded
         over = around + len(coded.classes) + used - size
         if over > 0:
             reserve *= 4
@@ -191,22 +159,16 @@ def written(
     return None
 
 
-def packed(header: Header, coded: Coded) -> bytes:
-    """The file of what is coded, for a header without streams."""
-    streams = replace(header, class_bytes=len(coded.classes), densities=coded.densities, chains=coded.chains)
-    return bitstream.pack(streams, coded.classes + coded.indices.astype(np.uint8).tobytes())
-
-
 def best(
     attempt_at: Callable[[int], Attempt],
     foretell: Foretell,
     chosen: int,
     codes: Codes,
-    header: Header,
+    overhead: Overhead,
     size: int | None,
     effort: int,
     coarser: bool = False,
-) -> tuple[bytes, Coded]:
+) -> Coded:
     """The best file of some near a noise code.
 
     Args:
@@ -214,7 +176,7 @@ def best(
         foretell: what the parts of the signal come to at a code, all of them.
         chosen: noise code.
         codes: that there are.
-        header: of the file, without streams.
+        overhead: bytes of a file besides its payload.
         size: of the file in bytes, or ``None``.
         effort: 1 to 9.
         coarser: whether coarser noise codes are tried where the size is not met: with too few groups, more and more
@@ -227,18 +189,19 @@ def best(
     found = [
         file
         for code in trials(chosen, codes, effort if size is not None else 0)
-        if (file := written(attempt_at(code), header, foretell(code), size, most))
+        if (file := written(attempt_at(code), overhead, foretell(code), size, most))
     ]
     step = 1
     while coarser and not found and chosen > codes.lowest:
         chosen, step = max(chosen - step, codes.lowest), 2 * step
-        file = written(attempt_at(chosen), header, foretell(chosen), size, most)
+        file = written(attempt_at(chosen), overhead, foretell(chosen), size, most)
         found = [file] if file else []
     if not found:
         # no file is smaller than that of the largest noise variance, with no groups but those that cannot be left out
-        smallest, _ = attempt_at(codes.lowest)(Budget(0.0))
-        raise UsageError(f"a file of this {header.kind} takes {len(smallest)} bytes; ask for more than {size}")
-    return min(found, key=lambda file: file[1].squared_error)
+        smallest = attempt_at(codes.lowest)(Budget(0.0))
+        length = overhead(smallest.numbers) + len(smallest.payload)
+        raise UsageError(f"a file of this signal takes {length} bytes; ask for more than {size}")
+    return min(found, key=lambda file: file.squared_error)
 
 
 def _bytes_of(expected: Sequence[Forecast]) -> float:

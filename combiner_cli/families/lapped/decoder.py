@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...container.bitstream import Header
+from ...container.file import File
 from ...errors import DamagedFileError
+from ...family import Decoded, View
 from ...signals.resampling import length_at, resampled
 from ...stages import allocation
-from ...stages.allocation import FileSource, Read
-from ...stages.moments import Moments, StageName
-from ..pyramid.levels import UNIT
+from ...stages.allocation import FileSource
+from ...stages.moments import UNIT, Moments, StageName
 from . import transform
 from .prior import (
     DIGITS,
@@ -65,53 +65,55 @@ class RecordingSource:
         return int(self.file.symbols(frequencies)[0])
 
 
-def read(
-    header: Header,
-    payload: bytes,
-    prior: LappedPrior,
-    scale: int = 1,
-    values_only: bool = False,
-    damaged: bool = False,
-) -> Read:
-    """What a file of version 3 holds of a recording.
+def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
+    """Decode a sound.
 
     Args:
-        header: of the file.
-        payload: of the file.
-        prior: that it names.
-        scale: samples that are rendered for each one of the recording.
-        values_only: leave classes, indices and latents empty, which takes less memory.
-        damaged: whether the file is known to be, and is to be read as far as it goes.
+        prior: that the file was made with.
+        file: to decode.
+        view: how it is looked at.
 
     Raises:
-        DamagedFileError: the header and the payload do not fit each other.
+        DamagedFileError: the file's numbers and its payload do not fit each other.
     """
-    assert header.sample_rate is not None
-    number, angle = header.transform
+    numbers, payload = file.numbers(prior.fields)
+    (code,), (number,), (angle,) = numbers["noise"], numbers["hop"], numbers["angle"]
+    channels, sample_rate, scale = file.format.channels, file.format.sample_rate, view.scale
+    assert sample_rate is not None
     if number >= len(prior.hops):
-        raise DamagedFileError("the header holds a value out of range; the file is damaged")
-    file = allocation.file_source(header, payload, prior.key, prior.parts_from, not values_only, damaged)
-    hop, coded_rate = prior.hops[number], prior.coded_rate(header.sample_rate)
-    length = length_at(header.shape[0], header.sample_rate, coded_rate)
-    weights = _segments(RecordingSource(file), prior, length, header, hop)
-    values = rendered(weights, header.channels, length * scale, hop, hop * scale)
-    if header.channels == CHANNELS:
+        raise DamagedFileError("the header's hop is out of range; the file is damaged")
+    source = allocation.file_source(
+        numbers, payload, prior.key, prior.parts_from, view.keep_latents, damaged=not file.intact
+    )
+    hop, coded_rate = prior.hops[number], prior.coded_rate(sample_rate)
+    length = length_at(file.format.points, sample_rate, coded_rate)
+    weights = _segments(RecordingSource(source), prior, transform.frame_count(length, hop), channels, hop, code)
+    values = rendered(weights, channels, length * scale, hop, hop * scale)
+    if channels == CHANNELS:
         values = values @ rotation(angle).astype(np.float32)
-    values = resampled(values, coded_rate, header.sample_rate, header.shape[0] * scale)
-    return file.read(values)
+    values = resampled(values, coded_rate, sample_rate, file.format.points * scale)
+    return Decoded(
+        replace(file.format, shape=values.shape[:1], sample_rate=sample_rate * scale),
+        values,
+        named(source.stages, channels),
+        len(payload) - len(source.indices),
+        code,
+        source.all_latents(),
+    )
 
 
-def _segments(source: RecordingSource, prior: LappedPrior, length: int, header: Header, hop: int) -> Iterator[Array]:
+def _segments(
+    source: RecordingSource, prior: LappedPrior, frames: int, channels: int, hop: int, code: int
+) -> Iterator[Array]:
     """Weights ``(channels, frames, bins)`` of one segment after another, on values in [-1, 1]."""
-    assert header.noise is not None
-    parts = segments(transform.frame_count(length, hop))
-    for number, frames in enumerate(parts):
+    parts = segments(frames)
+    for number, part in enumerate(parts):
         if number:
             source.steer()
         if number == len(parts) - 1:
-            source.file.share.final = last_stage(header.channels)
-        decoded = descend(prior, frames.stop - frames.start, header.channels, hop, header.noise, source)
-        yield decoded * (noise_deviation(header.noise) / UNIT)
+            source.file.share.final = last_stage(channels)
+        decoded = descend(prior, part.stop - part.start, channels, hop, code, source)
+        yield decoded * (noise_deviation(code) / UNIT)
 
 
 def named(stages: dict[StageName, int], channels: int) -> dict[str, int]:

@@ -24,8 +24,7 @@ from ...stages.encoder import (
     best_classes,
     class_bits,
 )
-from ...stages.moments import FREQUENCY_BITS, Moments, StageName, in_deviations
-from ..pyramid.levels import UNIT
+from ...stages.moments import FREQUENCY_BITS, UNIT, Moments, StageName, in_deviations
 from . import transform
 from .prior import (
     LIMITS,

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...container import bitstream
-from ...container.bitstream import Header
+from ...container.file import pack
+from ...container.header import Numbers
+from ...family import Encoded, EncodingOptions, Progress, Report, Target
 from ...signals.resampling import resampled
 from ...signals.signal import Signal
 from ...stages import rate_control
+from ...stages.allocation import DENSITIES, MOST_DENSITY
 from ...stages.encoder import Budget, Coded, Forecast, writer_for
+from ...stages.prior import search_method
 from .encoder import Recording, encode_segments, forecast
 from .prior import HIGHEST_CODE, LappedPrior, noise_deviation, principal_angle, rotation
 from .transform import CHANNELS
@@ -28,35 +31,47 @@ _LISTENED = (0, 4, 4, 6, 6, 8, 12, 16, 24, 32)  # segments that choices are made
 
 
 def encode(
-    signal: Signal, header: Header, prior: LappedPrior, wanted: rate_control.Wanted, effort: int, method: str, seed: int
-) -> rate_control.Written:
-    """Encode a sound.
+    prior: LappedPrior, signals: Sequence[Signal], target: Target, options: EncodingOptions, report: Report
+) -> list[Encoded]:
+    """Encode sounds, one after another.
 
     Args:
-        signal: the sound.
-        header: of its file, without streams.
-        prior: of its weights.
-        wanted: of the file.
-        effort: 1 to 9.
-        method: one of ``search.METHODS``.
-        seed: of the encoder's random numbers.
+        prior: of their weights.
+        signals: the sounds.
+        target: of each file.
+        options: how.
+        report: called as the work proceeds.
 
     Raises:
-        UsageError: the size is too small.
+        UsageError: the target cannot be met, or an option goes with another family.
     """
-    clock = time.perf_counter()
+    method = search_method(prior, options, "viterbi")  # fast enough for every effort
+    encoded = []
+    for number, signal in enumerate(signals):
+        report(Progress("fit", number / len(signals)))
+        encoded.append(_encoded(prior, signal, target, options, method))
+    seconds = {phase: sum(one.seconds[phase] for one in encoded) for phase in encoded[0].seconds}
+    return [replace(one, seconds=seconds) for one in encoded]
+
+
+def _encoded(prior: LappedPrior, signal: Signal, target: Target, options: EncodingOptions, method: str) -> Encoded:
+    clock, effort = time.perf_counter(), options.effort
     assert signal.sample_rate is not None
     samples = resampled(signal.samples, signal.sample_rate, prior.coded_rate(signal.sample_rate))
     angle = principal_angle(samples) if signal.channels == CHANNELS else 0
     coded_channels = samples @ rotation(angle).T.astype(np.float32) if signal.channels == CHANNELS else samples
     coded_channels = np.ascontiguousarray(coded_channels.T)
-    streams = replace(header, class_bytes=2**16, densities=(127,) * 8, chains=1, transform=(0, angle))
-    around = len(bitstream.pack(streams, b""))
     listeners = [_Listener(prior, Recording(coded_channels, hop), _LISTENED[effort]) for hop in prior.hops]
+
+    def overhead(numbers: Numbers) -> int:
+        whole = {"noise": (0,), "hop": (0,), "angle": (angle,), **numbers}
+        return len(pack(prior.id, signal.format, prior.fields, whole, b""))
+
+    around = overhead({"class_bytes": (2**16,), "densities": (MOST_DENSITY,) * DENSITIES, "chains": (1,)})
 
     def chosen(listener: _Listener) -> int:
         return rate_control.choose(
-            listener.foretell, _CODES, prior, wanted, signal.points, coded_channels.size, around, effort
+            listener.foretell, _CODES, prior, target, signal.points, coded_channels.size, around, effort
         )
 
     usual = len(listeners) // 2
@@ -66,23 +81,21 @@ def encode(
     code = code if number == usual else chosen(listener)
     seconds = {"fit": time.perf_counter() - clock}
     clock = time.perf_counter()
-    header = replace(header, transform=(number, angle))
 
     def attempt_at(code: int) -> rate_control.Attempt:
         expected = listener.all_parts(code)
 
-        def attempt(budget: Budget) -> tuple[bytes, Coded]:
-            writer = writer_for(prior.key, expected, budget, method, seed)
-            coded = encode_segments(prior, listener.recording, expected, writer)
-            return rate_control.packed(replace(header, noise=code), coded), coded
+        def attempt(budget: Budget) -> Coded:
+            writer = writer_for(prior.key, expected, budget, method, options.seed)
+            return encode_segments(prior, listener.recording, expected, writer)
 
         return attempt
 
-    data, coded = rate_control.best(
-        attempt_at, listener.all_parts, code, _CODES, header, wanted.size, effort, coarser=True
-    )
+    size = int(target.value) if target.unit == "size" else None
+    coded = rate_control.best(attempt_at, listener.all_parts, code, _CODES, overhead, size, effort, coarser=True)
     seconds["search"] = time.perf_counter() - clock
-    return rate_control.Written(data, coded.latents, seconds)
+    numbers = {"noise": (coded.code,), **coded.numbers, "hop": (number,), "angle": (angle,)}
+    return Encoded(numbers, coded.payload, coded.latents, seconds)
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,8 +38,8 @@ from ...learning.trainer import (
     train,
 )
 from ...stages.encoder import best_classes
-from ..pyramid.features import FEATURE_UNIT
-from ..pyramid.levels import UNIT
+from ...stages.integer_network import FEATURE_UNIT
+from ...stages.moments import UNIT
 from . import encoder, transform
 from .prior import LARGEST_HOP, LIMITS, MOST_HOPS, LappedPrior, limit_bins, noise_deviation
 from .transform import BAND, LEVELS, PARITIES, PHASES, Segment

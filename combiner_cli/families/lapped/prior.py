@@ -15,13 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise, product
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ... import family as identity
-from ...signals.signal import Kind, Tiling, tiling
+from ...container.file import File
+from ...container.header import Field, Fields
+from ...family import Decoded, Encoded, EncodingOptions, Family, Report, Target, View
+from ...signals.resampling import length_at
+from ...signals.signal import Format, Kind, Signal
 from ...stages import integer_network
 from ...stages.integer_network import WholeNetwork
 from ...stages.moments import (
@@ -35,15 +38,15 @@ from ...stages.moments import (
     StageName,
     frequencies_of,
 )
+from ...stages.prior import LARGEST_NOISE, RANGES, MultiRatePrior
 from ...system import threads
-from ..pyramid import prior as hierarchy
 from . import transform
-from .transform import BAND, CHANNELS, FAMILY, LEVELS, PARITIES, PHASES, Segment
+from .transform import BAND, CHANNELS, LEVELS, PARITIES, PHASES, Segment
 
 Array = npt.NDArray[Any]
 
-HIGHEST_CODE = 127  # of the noise variance
-RANGES = hierarchy.RANGES
+NAME = "lapped"
+HIGHEST_CODE = LARGEST_NOISE
 ANGLES = 64  # of half a turn
 LIMITS = 81  # of the weights of a segment's frames that are coded at all
 DIGITS = 9  # of a number that a segment begins with
@@ -67,7 +70,7 @@ def noise_deviation(code: int) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class LappedPrior(identity.ForManyRates):
+class LappedPrior(MultiRatePrior):
     """A prior over the weights of a lapped transform.
 
     Attributes:
@@ -82,9 +85,9 @@ class LappedPrior(identity.ForManyRates):
         size: length of a typical signal of learning, in samples.
         stored: tensors of the networks by ``level.network.tensor``, int16 and int32.
         parts_from: octaves of a deviation over the noise's from which a weight is coded in parts.
-        family: name of the family.
     """
 
+    qualities: ClassVar[tuple[float, float]] = (0.35, 0.92)
     name: str
     kind: Kind
     sample_rate: int
@@ -96,22 +99,49 @@ class LappedPrior(identity.ForManyRates):
     size: int
     stored: dict[str, Array]
     parts_from: int = PARTS_FROM
-    family: str = FAMILY
+
+    @property
+    def family(self) -> Family:
+        """The way of coding that it belongs to."""
+        from .family import FAMILY
+
+        return FAMILY
+
+    @property
+    def fields(self) -> Fields:
+        """The numbers that the header of its files has besides those of all files, in their order."""
+        return (*super().fields, Field("hop", MOST_HOPS - 1), Field("angle", ANGLES - 1))
 
     def configuration(self) -> dict[str, Any]:
         """Everything but the tensors that decides how a file decodes, as JSON has it."""
-        plain = ("kind", "family", "size", "parts_from", "sample_rate", "channels")
-        return {name: getattr(self, name) for name in plain} | {
-            name: list(getattr(self, name)) for name in (*RANGES, "hops")
-        }
+        plain = ("kind", "size", "parts_from", "sample_rate", "channels")
+        lists = {name: list(getattr(self, name)) for name in (*RANGES, "hops")}
+        return {"family": NAME, **{name: getattr(self, name) for name in plain}, **lists}
 
     def tensors(self) -> dict[str, Array]:
         """The stored tensors by name."""
         return dict(self.stored)
 
-    def tiling(self, shape: tuple[int, ...], channels: int) -> Tiling:
-        """One tile for each channel, of the signal's own length."""
-        return tiling(shape, channels, shape, 1)
+    def points_rendered(self, signal_format: Format, scale: int = 1) -> int:
+        """How many points are rendered for a sound: those of all channels, at its rate or that at which it is coded,
+        whichever is more."""
+        assert signal_format.sample_rate is not None
+        points, rate = signal_format.channels * signal_format.points, signal_format.sample_rate
+        return max(points, length_at(points, rate, self.coded_rate(rate))) * scale
+
+    def encode(
+        self, signals: Sequence[Signal], target: Target, options: EncodingOptions, report: Report
+    ) -> list[Encoded]:
+        """Encode sounds, one after another."""
+        from .files import encode
+
+        return encode(self, signals, target, options, report)
+
+    def decode(self, file: File, view: View) -> Decoded:
+        """Decode a file that was made with this prior."""
+        from .decoder import decode
+
+        return decode(self, file, view)
 
     def coded_rate(self, sample_rate: int) -> int:
         """The sample rate at which a recording is coded: its own where that is near enough to the prior's."""
@@ -326,8 +356,7 @@ def problem(prior: LappedPrior) -> str | None:
     """Why the values of a prior cannot work, or ``None``."""
     whole_numbers = (prior.size, prior.sample_rate, prior.parts_from, prior.channels, *prior.hops)
     possible = (
-        prior.family == FAMILY
-        and prior.kind == "sound"
+        prior.kind == "sound"
         and all(type(number) is int for number in whole_numbers)
         and 0 < prior.size < 2**32
         and 0 < prior.sample_rate < 2**32
@@ -335,7 +364,7 @@ def problem(prior: LappedPrior) -> str | None:
         and FEWEST_PARTS_FROM <= prior.parts_from <= MOST_PARTS_FROM
         and 0 < len(prior.hops) <= MOST_HOPS
         and all(2 * BAND <= hop <= LARGEST_HOP and hop % (2 * BAND) == 0 for hop in prior.hops)
-        and hierarchy.ranges_possible(prior, HIGHEST_CODE)
+        and prior.ranges_possible(HIGHEST_CODE)
     )
     if not possible:
         return "its configuration is out of range"
@@ -344,7 +373,7 @@ def problem(prior: LappedPrior) -> str | None:
         for name in prior.network_names(level):
             own = transform.networks(level)[name]
             shapes[f"{level}.{name}"] = (own.features, own.values, own.values, own.relative)
-    return hierarchy.wrong_networks(prior.stored, shapes)
+    return integer_network.wrong_networks(prior.stored, shapes)
 
 
 def rendered(weights: Iterator[Array], count: int, length: int, hop: int, at_hop: int) -> Array:

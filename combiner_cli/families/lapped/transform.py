@@ -24,10 +24,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..pyramid.features import FEATURE_LIMIT, FEATURE_UNIT, octaves
-from ..pyramid.levels import LARGEST_VALUE, UNIT
+from ...stages.integer_network import FEATURE_LIMIT, FEATURE_UNIT, octaves
+from ...stages.moments import LARGEST_VALUE, UNIT
 
-FAMILY = "lapped"
 Array = npt.NDArray[Any]
 
 LEVELS = 4

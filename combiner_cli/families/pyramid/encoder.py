@@ -1,8 +1,12 @@
-"""From a picture to class numbers and group indices with a pyramid prior; see :mod:`combiner_cli.stages.encoder`."""
+"""From a picture to class numbers and group indices with a pyramid prior; see :mod:`combiner_cli.stages.encoder`.
+
+What is imported here takes time: only what encodes imports this room.
+"""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,12 +14,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...stages.allocation import LAST_STAGE
-from ...stages.encoder import REACH, Chance, Coded, Encoding, Forecast, Search, Writer, best_classes, class_bits
-from ...stages.moments import FREQUENCY_BITS, StageName, in_deviations
+from ...container.file import pack
+from ...container.header import Numbers
+from ...family import Encoded, EncodingOptions, Progress, Report, Target
+from ...signals.signal import Signal, to_values
+from ...stages import rate_control
+from ...stages.allocation import DENSITIES, LAST_STAGE, MOST_DENSITY
+from ...stages.encoder import (
+    REACH,
+    Budget,
+    Chance,
+    Coded,
+    Encoding,
+    Forecast,
+    Search,
+    Writer,
+    best_classes,
+    class_bits,
+    writer_for,
+)
+from ...stages.moments import COARSE, FREQUENCY_BITS, UNIT, StageName, in_deviations
+from ...stages.prior import search_method
 from . import haar, levels
-from .levels import UNIT, Level
-from .prior import PyramidPrior, descend, noise_deviation
+from .levels import Level
+from .prior import HIGHEST_CODE, LOWEST_CODE, PyramidPrior, descend, noise_deviation, planes_of
 
 Array = npt.NDArray[Any]
 
@@ -23,6 +45,8 @@ Array = npt.NDArray[Any]
 CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 90000.0])
 COARSE_CLASS_VARIANCES = np.array([1.0, 2.7, 8.0, 30.0, 150.0, 1000.0, 10_000.0, 150_000.0, 2_000_000.0])
 _MOST_WIDENINGS = 4
+_HALF_RANGE = 127.5
+_FAST = 2  # efforts up to this one follow one path
 _WIDENED = 2  # kinds of levels from this one on, which are small
 
 
@@ -137,7 +161,7 @@ class SearchSource(_Pictured, Search):
 
 def class_variances(kind: int) -> Array:
     """Variances that the classes of a kind of level stand for."""
-    return COARSE_CLASS_VARIANCES if kind == levels.COARSE else CLASS_VARIANCES
+    return COARSE_CLASS_VARIANCES if kind == COARSE else CLASS_VARIANCES
 
 
 def forecast(prior: PyramidPrior, values: Array, code: int) -> Forecast:
@@ -169,3 +193,62 @@ def encode_planes(prior: PyramidPrior, planes: Sequence[Array], expected: Sequen
         decoded = descend(prior, picture.shape, picture.colours, code, source).whole()
         error += float(((np.clip(decoded, -127.5, 127.5) - values) ** 2).sum())
     return writer.finished(code, tuple(writer.share.densities), error)
+
+
+def encode(
+    prior: PyramidPrior, signals: Sequence[Signal], target: Target, options: EncodingOptions, report: Report
+) -> list[Encoded]:
+    """Encode images, one after another.
+
+    Args:
+        prior: of their weights.
+        signals: the images.
+        target: of each file.
+        options: how.
+        report: called as the work proceeds.
+
+    Raises:
+        UsageError: the target cannot be met, or an option goes with another family.
+    """
+    method = search_method(prior, options, "best" if options.effort <= _FAST else "viterbi")
+    encoded = []
+    for number, signal in enumerate(signals):
+        report(Progress("fit", number / len(signals)))
+        encoded.append(_encoded(prior, signal, target, options, method))
+    seconds = {phase: sum(one.seconds[phase] for one in encoded) for phase in encoded[0].seconds}
+    return [replace(one, seconds=seconds) for one in encoded]
+
+
+def _encoded(prior: PyramidPrior, signal: Signal, target: Target, options: EncodingOptions, method: str) -> Encoded:
+    clock = time.perf_counter()
+    codes = rate_control.Codes(LOWEST_CODE, HIGHEST_CODE, 40, 1 / 8, _HALF_RANGE, 16)
+    values = to_values(signal) * _HALF_RANGE
+    planes = [values[:, :, channels] for channels in planes_of(signal.channels)]
+    known: dict[int, list[Forecast]] = {}
+
+    def overhead(numbers: Numbers) -> int:
+        return len(pack(prior.id, signal.format, prior.fields, {"noise": (0,), **numbers}, b""))
+
+    around = overhead({"class_bytes": (2**19,), "densities": (MOST_DENSITY,) * DENSITIES, "chains": (1,)})
+
+    def foretell(code: int) -> list[Forecast]:
+        if code not in known:
+            known[code] = [forecast(prior, plane, code) for plane in planes]
+        return known[code]
+
+    def attempt_at(code: int) -> rate_control.Attempt:
+        expected = foretell(code)
+
+        def attempt(budget: Budget) -> Coded:
+            writer = writer_for(prior.key, expected, budget, method, options.seed)
+            return encode_planes(prior, planes, expected, writer)
+
+        return attempt
+
+    size = int(target.value) if target.unit == "size" else None
+    chosen = rate_control.choose(foretell, codes, prior, target, signal.points, values.size, around, options.effort)
+    seconds = {"fit": time.perf_counter() - clock}
+    clock = time.perf_counter()
+    coded = rate_control.best(attempt_at, foretell, chosen, codes, overhead, size, options.effort)
+    seconds["search"] = time.perf_counter() - clock
+    return Encoded({"noise": (coded.code - LOWEST_CODE,), **coded.numbers}, coded.payload, coded.latents, seconds)

@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...stages.integer_network import FEATURE_LIMIT, FEATURE_UNIT, octaves
+from ...stages.moments import COARSE, UNIT
 from ...system.threads import Scratch
 from .haar import BANDS, CORNERS
-from .levels import CHROMA_STAGES, CLASSES, COARSE, HALVES, PHASES, UNIT, Level, Offsets
+from .levels import CHROMA_STAGES, CLASSES, HALVES, PHASES, Level, Offsets
 
 Array = npt.NDArray[Any]
 Rows = slice | list[int]  # of a matrix
 Windows = dict[tuple[int, int], Array]  # by the parity of row and column
 
-FEATURE_UNIT = 128  # steps of a feature
-FEATURE_LIMIT = 2047  # largest feature in steps
 _MARGIN = 2  # units around a strip that offsets reach: 3 positions
 _LEVEL_LIMIT = 5
 _CENTRE_CODE = 48
@@ -124,13 +124,6 @@ CHROMA = tuple(
     for half in range(2)
 )
 NETWORKS = (LUMA_ACTIVITY, *LUMA, CHROMA_ACTIVITY, *CHROMA)
-
-
-def octaves(values: Array) -> Array:
-    """A logarithm to base 2 that is straight between powers of two, so that it is exact."""
-    fraction, exponent = np.frexp(values)
-    found: Array = exponent + 2 * fraction - 2
-    return found
 
 
 def _places(among: Offsets, *groups: Offsets) -> list[list[int]]:

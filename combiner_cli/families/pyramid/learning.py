@@ -38,11 +38,13 @@ from ...learning.trainer import (
     train,
 )
 from ...stages.encoder import best_classes
-from ...stages.moments import PARTS_FROM
+from ...stages.integer_network import FEATURE_UNIT
+from ...stages.integer_network import octaves as octaves_of
+from ...stages.moments import COARSE, PARTS_FROM, UNIT
 from . import encoder, haar, levels
 from . import features as pyramid_features
-from .features import FEATURE_UNIT, Network
-from .levels import COARSE, UNIT, Level
+from .features import Network
+from .levels import Level
 from .prior import PyramidPrior, noise_deviation
 
 Array = npt.NDArray[Any]
@@ -323,7 +325,7 @@ class _Descent:
             return
         means, octaves = self._results(own, network, features)
         means = means * self._tensor(contrast / UNIT)
-        octaves = (octaves + self._tensor(pyramid_features.octaves(contrast / UNIT))).clamp(-6, 20)
+        octaves = (octaves + self._tensor(octaves_of(contrast / UNIT))).clamp(-6, 20)
         residual = self._tensor(levels.get(true, own, number) / UNIT) - means
         phases = levels.stage_phases(number)
         counts = [levels.positions(own, phase, rows) // len(own.code) for phase in phases]

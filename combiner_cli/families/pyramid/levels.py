@@ -21,18 +21,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...stages.moments import COARSE, LARGEST_VALUE
 from ...system import arrays, threads
 from ...system.arrays import Compact
 from .haar import BANDS, CORNERS, synthesise
 
-FAMILY = "pyramid"
 Array = npt.NDArray[Any]
 Offsets = tuple[tuple[int, int], ...]
 
-UNIT = 64  # steps of a coefficient per deviation of the noise
 CLASSES = 9  # of a unit's activity
-COARSE = 3  # levels from this one on share their networks
-LARGEST_VALUE = 2.0**28  # of coefficients and samples in steps; what is beyond is clipped
 _LARGEST_FINE_VALUE = 2.0**21  # in the finest levels, whose sums of four fit float32
 _FINE = 1  # levels up to this one
 _POSITIONS_AT_ONCE = 1 << 14  # of a level that is rendered

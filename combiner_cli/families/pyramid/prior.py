@@ -16,6 +16,7 @@ groups) is made of whole numbers here. That moments depend on what is decoded is
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -24,37 +25,41 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ... import family as identity
-from ...signals.signal import Kind, Tiling, tiling
+from ...container.file import File
+from ...family import Decoded, Encoded, EncodingOptions, Family, Report, Target, View
+from ...signals.signal import Format, Kind, Signal
 from ...stages import integer_network as whole
-from ...stages.integer_network import WholeNetwork
+from ...stages.integer_network import WholeNetwork, octaves
 from ...stages.moments import (
+    COARSE,
     FEWEST_PARTS_FROM,
     HIGHEST,
     LOWEST,
     MOST_PARTS_FROM,
     OCTAVE,
+    UNIT,
     Moments,
     StageName,
     frequencies_of,
 )
+from ...stages.prior import LARGEST_NOISE, RANGES, MultiRatePrior
 from ...system import arrays, threads
 from ...system.arrays import Compact
-from ..linear.mixtures import NOISE_CODES, noise_level, variance_of
 from . import features as pyramid_features
 from . import haar
 from . import levels as pyramid
-from .features import octaves
-from .levels import COARSE, FAMILY, UNIT, Level
+from .levels import Level
 
 Array = npt.NDArray[Any]
 
+NAME = "pyramid"
 LOWEST_CODE, HIGHEST_CODE = -16, 111  # of the noise variance; a file holds their number less the lowest
+_LOUDEST = -2.0  # octave of the variance of noise code 0, on values in [-1, 1]
+_CODES_PER_OCTAVE = 8
 _ROOT_DEVIATION = (150.0, 60.0, 40.0)  # of the root's colours, times 2^levels, in 255ths of the range
 _FEWEST_UNITS, _MOST_UNITS = 512, 1 << 12  # at once, by all threads together
 _BLOCK = 64  # rows of an image
 _SUMMED_AT_ONCE = 1 << 13  # values of a block that is rounded once
-RANGES = ("noise_codes", "rates", "errors")
 
 
 class Source(Protocol):
@@ -75,7 +80,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class PyramidPrior(identity.ForManyRates):
+class PyramidPrior(MultiRatePrior):
     """A prior over the weights of a pyramid.
 
     Attributes:
@@ -86,10 +91,10 @@ class PyramidPrior(identity.ForManyRates):
         errors: mean squared error at these codes on values in [-1, 1], geometric average of the signals of learning.
         size: longer side of a typical signal of learning, in samples.
         stored: tensors of the networks by ``level.network.tensor``, int16 and int32.
-        parts_from: octaves of a deviation over the noise's from which a detail is coded in parts; 0 means never.
-        family: name of the family.
+        parts_from: octaves of a deviation over the noise's from which a detail is coded in parts.
     """
 
+    qualities: ClassVar[tuple[float, float]] = (0.1, 0.85)
     name: str
     kind: Kind
     noise_codes: tuple[int, int]
@@ -97,23 +102,41 @@ class PyramidPrior(identity.ForManyRates):
     errors: tuple[float, float]
     size: int
     stored: dict[str, Array]
-    parts_from: int = 0
-    family: str = FAMILY
+    parts_from: int
+
+    @property
+    def family(self) -> Family:
+        """The way of coding that it belongs to."""
+        from .family import FAMILY
+
+        return FAMILY
 
     def configuration(self) -> dict[str, Any]:
         """Everything but the tensors that decides how a file decodes, as JSON has it."""
-        fields = {"kind": self.kind, "family": self.family, "size": self.size}
-        if self.parts_from:  # priors of before there was such a thing keep their ids
-            fields["parts_from"] = self.parts_from
-        return {**fields, **{name: list(getattr(self, name)) for name in RANGES}}
+        plain = {"kind": self.kind, "family": NAME, "size": self.size, "parts_from": self.parts_from}
+        return plain | {name: list(getattr(self, name)) for name in RANGES}
 
     def tensors(self) -> dict[str, Array]:
         """The stored tensors by name."""
         return dict(self.stored)
 
-    def tiling(self, shape: tuple[int, ...], channels: int) -> Tiling:
-        """One tile for each plane, of the signal's own size."""
-        return tiling(shape, channels, shape, 3)
+    def points_rendered(self, signal_format: Format, scale: int = 1) -> int:
+        """How many points are rendered for an image: those of all planes."""
+        return len(planes_of(signal_format.channels)) * signal_format.points * scale**2
+
+    def encode(
+        self, signals: Sequence[Signal], target: Target, options: EncodingOptions, report: Report
+    ) -> list[Encoded]:
+        """Encode images, one after another."""
+        from .encoder import encode
+
+        return encode(self, signals, target, options, report)
+
+    def decode(self, file: File, view: View) -> Decoded:
+        """Decode a file that was made with this prior."""
+        from .decoder import decode
+
+        return decode(self, file, view)
 
     @cached_property
     def scratch(self) -> threads.Scratch:
@@ -192,8 +215,14 @@ def _means(results: Array, contrast: Array) -> Array:
 
 
 def noise_deviation(code: int) -> float:
-    """Deviation of an image's noise in 255ths of the range of samples; codes below 0 go on below those of mixtures."""
-    return float(np.sqrt(variance_of(noise_level(code, "image")))) * 127.5
+    """Deviation of an image's noise in 255ths of the range of samples: an eighth of an octave of variance per code."""
+    return float(np.sqrt(np.exp2(_LOUDEST - code / _CODES_PER_OCTAVE))) * 127.5
+
+
+def planes_of(channels: int) -> tuple[tuple[int, ...], ...]:
+    """The channels of each plane, in coding order: alpha alone and first, then grey or RGB."""
+    colours = (0, 1, 2) if channels >= 3 else (0,)
+    return ((channels - 1,), colours) if channels in (2, 4) else (colours,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,41 +356,15 @@ def root_moments(levels: int, size: tuple[int, int], colours: int, code: int) ->
 def problem(prior: PyramidPrior) -> str | None:
     """Why the values of a prior cannot work, or ``None``."""
     possible = (
-        prior.family == FAMILY
-        and prior.kind == "image"
+        prior.kind == "image"
         and type(prior.size) is int
         and 0 < prior.size < 2**32
         and type(prior.parts_from) is int
-        and prior.parts_from in (0, *range(FEWEST_PARTS_FROM, MOST_PARTS_FROM + 1))
-        and ranges_possible(prior, NOISE_CODES - 1)
+        and FEWEST_PARTS_FROM <= prior.parts_from <= MOST_PARTS_FROM
+        and prior.ranges_possible(LARGEST_NOISE)
     )
     if not possible:
         return "its configuration is out of range"
     networks = product(range(COARSE + 1), pyramid_features.NETWORKS)
     shapes = {f"{kind}.{own.name}": (own.features, own.values, own.outputs, own.relative) for kind, own in networks}
-    return wrong_networks(prior.stored, shapes)
-
-
-def wrong_networks(stored: dict[str, Array], shapes: dict[str, tuple[int, int, int, int]]) -> str | None:
-    """Why the tensors of networks cannot work, or ``None``.
-
-    Args:
-        stored: tensors by ``level.network.tensor``.
-        shapes: features, results, outputs and relative features of the networks by ``level.network``.
-    """
-    for name, shape in shapes.items():
-        if not whole.fits({part: stored.get(f"{name}.{part}") for part in whole.TENSORS}, *shape):
-            return f"its network {name} has a wrong shape or type"
-    wanted = {f"{name}.{part}" for name, part in product(shapes, whole.TENSORS)}
-    return None if set(stored) == wanted else "it holds tensors that it has no use for"
-
-
-def ranges_possible(prior: identity.ForManyRates, highest_code: int) -> bool:
-    """Whether noise codes, rates and errors of a prior are such."""
-    return (
-        all(len(getattr(prior, name)) == 2 for name in RANGES)
-        and all(type(code) is int and 0 <= code <= highest_code for code in prior.noise_codes)
-        and all(type(value) is float and 0 < value < 64 for value in (*prior.rates, *prior.errors))
-        and prior.noise_codes[0] < prior.noise_codes[1]
-        and prior.rates[0] < prior.rates[1]
-    )
+    return whole.wrong_networks(prior.stored, shapes)
