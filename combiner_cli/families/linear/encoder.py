@@ -21,6 +21,7 @@ from ...rec import candidates, groups, search
 from ...rec.candidates import Chaining
 from ...rec.groups import Partition
 from ...signals.signal import Format, Signal, Tiling, split, to_values
+from ...stages.prior import search_method
 from ..siren import tiles
 from . import choices, mixtures
 from .choices import Choice
@@ -74,7 +75,7 @@ def encode(
     Raises:
         UsageError: the target cannot be met, or an option goes with another family.
     """
-    _check(prior, options)
+    method = search_method(prior, options, tiles.usual_search(options.effort))
     signal_format = signals[0].format
     layout = prior.tiling(signal_format.shape, signal_format.channels)
     values = np.concatenate([split(to_values(signal), layout) for signal in signals])
@@ -84,21 +85,13 @@ def encode(
     decided = _decide(prior, layout, weights, count, target)
     seconds = {"fit": time.perf_counter() - clock}
     clock = time.perf_counter()
-    coder = Coder(prior, layout, count, options.effort, tiles.search_method(options), options.seed)
+    coder = Coder(prior, layout, count, options.effort, method, options.seed)
     coded = []
     for number, (of_signal, choice) in enumerate(zip(weights, decided, strict=True), start=1):
         coded.append(coder.encode(of_signal, choice))
         report(Progress("search", number / len(signals)))
     seconds["search"] = time.perf_counter() - clock
     return [_encoded(prior, result, seconds) for result in coded]
-
-
-def _check(prior: MixturePrior, options: EncodingOptions) -> None:
-    """Refuse options of networks with hidden layers: here the fit is exact."""
-    if options.refinement is not None:
-        raise UsageError(f"prior {prior.name} needs no refinement; leave out --refine")
-    if options.device == "cuda":
-        raise UsageError(f"prior {prior.name} has no use for a GPU; leave out --device")
 
 
 def _number_of_groups(prior: MixturePrior, signal_format: Format, layout: Tiling, target: Target) -> int:
