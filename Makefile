@@ -26,10 +26,10 @@ coverage: $(READY)  ## the test suite, and which lines it does not run
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
 fuzz: $(READY)  ## hostile headers, files, metadata and priors by the million; goes on where it was stopped
-	$(BIN)/python tests/fuzzing.py
+	PYTHONPATH=tests $(BIN)/python -m support.fuzzing
 
 kill: $(READY)  ## commands that are stopped at fifty moments each
-	$(BIN)/python tests/killing.py
+	PYTHONPATH=tests $(BIN)/python -m support.killing
 
 clean:
 	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .fuzz.jsonl

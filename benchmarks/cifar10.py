@@ -14,7 +14,7 @@ import numpy as np
 from common import published, write_csv, write_table
 
 from combiner_cli.bench.curves import at_rate
-from combiner_cli.bench.report.tables import text
+from combiner_cli.bench.tables import text
 from combiner_cli.codec import pipeline
 from combiner_cli.media import files as media
 from combiner_cli.priors import library

@@ -13,7 +13,7 @@ from pathlib import Path
 from combiner_cli.bench import curves
 from combiner_cli.bench.curves import Curve
 from combiner_cli.bench.machine import processor
-from combiner_cli.bench.report import tables
+from combiner_cli.bench import tables
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from common import write_table
 
-from combiner_cli.bench.report import tables
+from combiner_cli.bench import tables
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "combiner_cli"

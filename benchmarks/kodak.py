@@ -35,7 +35,7 @@ from combiner_cli.bench.codecs import images as baselines_images
 from combiner_cli.bench.codecs.baselines import Options, curve_of, nearest, setting_text
 from combiner_cli.bench.curves import LEAST_OVERLAP, LEAST_POINTS, Curve, at_rate, bd_rate, decibels
 from combiner_cli.bench.report.summary import span
-from combiner_cli.bench.report.tables import signed, text
+from combiner_cli.bench.tables import signed, text
 from combiner_cli.codec import goals
 from combiner_cli.media import files as media
 from combiner_cli.signals import metrics

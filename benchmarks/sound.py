@@ -33,7 +33,7 @@ from combiner_cli.bench.curves import LEAST_OVERLAP, LEAST_POINTS, Curve, at_rat
 from combiner_cli.bench.measures import Measure
 from combiner_cli.bench.report.examples import power_levels
 from combiner_cli.bench.report.summary import span
-from combiner_cli.bench.report.tables import Row, signed, text
+from combiner_cli.bench.tables import Row, signed, text
 from combiner_cli.codec import goals
 from combiner_cli.media import files as media
 from combiner_cli.priors import library

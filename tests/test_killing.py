@@ -12,7 +12,7 @@ from pathlib import Path
 
 import killing
 import pytest
-from conftest import smooth_image
+from support.signals import smooth_image
 
 from combiner_cli.media import files as media
 

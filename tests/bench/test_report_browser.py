@@ -95,7 +95,7 @@ def test_plots_and_crops_are_there_and_nothing_is_asked_for(reports, tmp_path, n
     assert hosts == set()
     page = Elements(dom)
     assert len(page.all("svg", "plot")) == (1 if name == "pictures" else 2)
-    assert len(page.all("polyline", "own")) == len(page.all("svg", "plot"))
+    assert len(page.all("polyline", "combiner")) == len(page.all("svg", "plot"))
     assert len(page.all("polyline", "published")) == (1 if name == "pictures" else 0)
     assert len(page.all("circle", "dot")) > 4
     images = page.all("img")
@@ -123,7 +123,7 @@ PROBE = """
 addEventListener("load", () => {
   const wide = [...document.querySelectorAll("body *")].filter((element) =>
     !element.closest(".scroll *, svg") && element.getBoundingClientRect().right > innerWidth + 0.5);
-  const figure = document.querySelector(".plots figure"), dot = figure.querySelector(".own ~ .dot");
+  const figure = document.querySelector(".plots figure"), dot = figure.querySelector(".combiner ~ .dot");
   const box = dot.getBoundingClientRect();
   const at = {clientX: box.x + box.width / 2, clientY: box.y + box.height / 2};
   figure.querySelector("svg").dispatchEvent(new PointerEvent("pointermove", at));

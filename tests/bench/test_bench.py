@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from combiner_cli import __version__
-from combiner_cli.bench import curves, measures, sweep
+from combiner_cli.bench import curves, measures, sweep, tables, tasks
 from combiner_cli.bench.codecs import baselines, images
-from combiner_cli.bench.report import page, plots, summary, tables
+from combiner_cli.bench.report import page, plots, summary
 from combiner_cli.cli.main import main
 from combiner_cli.codec import pipeline
+from combiner_cli.container.file import File
 from combiner_cli.errors import InputError, OutputError
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
@@ -96,7 +97,7 @@ def test_every_row_is_a_file_that_decodes_to_what_was_measured(pictures, tmp_pat
     for row in own:
         original = media.read_signal(tmp_path / "pictures" / row["file"])
         data = coded[int(row["bytes"])].read_bytes()
-        decoded = pipeline.decode(data, lambda _: prior)
+        decoded = pipeline.decode(File.parse(data), lambda _: prior)
         assert float(row["bpp"]) == pytest.approx(8 * len(data) / original.points, abs=1e-6)
         assert float(row["psnr"]) == pytest.approx(metrics.psnr(original, decoded), abs=1e-5)
         assert float(row["bpp"]) <= float(row["setting"].removeprefix("bpp="))
@@ -176,7 +177,7 @@ def test_a_figure_without_its_file_is_measured_again(pictures, tmp_path):
 
 def test_another_version_of_the_program_is_measured_again(pictures, tmp_path, monkeypatch):
     bench(*pictures)
-    monkeypatch.setattr(sweep, "__version__", "99")
+    monkeypatch.setattr(tasks, "__version__", "99")
     assert facts(*pictures)["measured"] == 8
     assert {row["program"] for row in rows_in(tmp_path / "out")} >= {f"combiner {__version__}", "combiner 99"}
 
@@ -330,7 +331,7 @@ def test_a_full_disk_stops_it(pictures, monkeypatch):
     def full(*_arguments):
         raise OutputError("no space left")
 
-    monkeypatch.setattr(sweep, "_code_own", full)
+    monkeypatch.setattr(sweep, "_code_with_combiner", full)
     refused(run("bench", *pictures), 7, "no space left")
 
 
@@ -563,4 +564,4 @@ def test_infinite_quality_is_no_point_and_no_number_of_json():
     found = summary.summarise("image", rows, 1, whole, ["combiner"], [], {})
     assert found.curves(measures.PSNR) == {"combiner": [(1, 30)]}
     assert summary.compressai(found, "combiner", "")["results"]["psnr-rgb"] == [30, None]
-    assert page.table_of_points(found, others=True).rows[1][3] == "inf"
+    assert page.table_of_points(found, with_others=True).rows[1][3] == "inf"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import random
 
 import msgpack
@@ -50,3 +51,8 @@ def mutated(data: bytes, dice: random.Random, near: int | None = None) -> bytes:
             case _:
                 changed[place:place] = changed[:place]
     return bytes(changed)
+
+
+def resealed(data: bytes) -> bytes:
+    """A file with the checksum of everything before its last four bytes there."""
+    return data[:-4] + binascii.crc32(data[:-4]).to_bytes(4, "big")

@@ -2,16 +2,16 @@
 
 Every case is a function of its kind and number, so that a finding can be made again:
 
-    python tests/fuzzing.py                                # all of it; goes on where it was stopped
-    python tests/fuzzing.py --headers 2000 --wrappers 0 --files 100 --metadata 100 --priors 100 --state ""
-    python tests/fuzzing.py --case file 1234               # one case, with its traceback
+    make fuzz                                               # all of it; goes on where it was stopped
+    PYTHONPATH=tests python -m support.fuzzing --headers 2000 --described 0 --files 100 --metadata 100 --priors 100
+    PYTHONPATH=tests python -m support.fuzzing --case file 1234          # one case, with its traceback
 """
 
 from __future__ import annotations
 
 import argparse
-import binascii
 import collections
+import functools
 import json
 import random
 import resource
@@ -32,26 +32,30 @@ from typing import NamedTuple
 
 import msgpack
 import numpy as np
-from families import packed_file, random_file, tiny_priors
-from hostile_metadata import packed_metadata, wrapped
-from mutations import NUMBERS, mutated
 from threadpoolctl import threadpool_limits
 
 from combiner_cli.batch import work
 from combiner_cli.cli.commands import info
 from combiner_cli.codec import inspection, pipeline
-from combiner_cli.container import bitstream, metadata
+from combiner_cli.container import header, metadata
+from combiner_cli.container.file import MAGIC, VERSION, File, pack, with_metadata
 from combiner_cli.errors import CombinerError, InputError, PriorError
+from combiner_cli.family import Prior, View
 from combiner_cli.media import files as media
 from combiner_cli.media import images, sounds
-from combiner_cli.priors import library
+from combiner_cli.priors import store
 
-GOLDEN = Path(__file__).parent / "golden"
+from .hostile_metadata import described, packed_metadata
+from .mutations import NUMBERS, mutated, resealed
+from .priors import packed_file, random_file, tiny_priors
+
+GOLDEN = Path(__file__).parent.parent / "golden"
 # Cases that are counted, and written down, together.
-CHUNK = {"header": 20000, "wrapper": 20000, "file": 200, "metadata": 200, "prior": 200}
+CHUNK = {"header": 20000, "described": 20000, "file": 200, "metadata": 200, "prior": 200}
 SECONDS = 20  # that a case may take, by the clock; a usual one takes milliseconds
 GIGABYTES = 6  # of addresses that a process may have, most of them torch's
 MOST_POINTS = 4096  # that a file may declare
+MOST_RENDERED = 2**20  # for a file with a mutated prior
 LONGEST_PACKED = 2000  # bytes of metadata in a case of the parser
 LONGEST = "longest, CPU s"  # heading of a column of the table
 _OF_ANOTHER_LENGTH = (".mp3", ".ogg", ".oga", ".opus")  # formats that may add to a sound
@@ -99,62 +103,79 @@ def header_case(number: int) -> str:
     """The outcome of parsing a mutated header; every other one has a right checksum."""
     dice = random.Random(f"header {number}")
     if dice.random() < 0.5:
-        content = bitstream.MAGIC + _random_header(dice) + dice.randbytes(dice.randrange(8))
+        content = (
+            MAGIC + bytes([VERSION]) + dice.randbytes(4) + _random_header(dice) + dice.randbytes(dice.randrange(8))
+        )
     else:
         content = mutated(dice.choice(_seeds())[:-4], dice, near=30)
-    checksum = binascii.crc32(content).to_bytes(4, "big") if number % 2 else dice.randbytes(4)
-    return _outcome(lambda: bitstream.unpack(content + checksum))
+    data = content + dice.randbytes(4)
+    return _outcome(lambda: _taken_apart(resealed(data) if number % 2 else data, dice))
+
+
+def _taken_apart(data: bytes, dice: random.Random) -> None:
+    """Parse a file as far as its family's numbers, of whichever family it may be."""
+    file = File.parse(data)
+    prior = next((prior for prior in tiny_priors().values() if prior.id == file.prior_id), None)
+    file.numbers((prior or dice.choice(list(tiny_priors().values()))).fields)
 
 
 def file_case(number: int) -> str:
     """The outcome of decoding a file of some family; most are consistent enough to get far."""
     dice = random.Random(f"file {number}")
     prior = dice.choice(list(tiny_priors().values()))
-    header, payload = random_file(prior, dice)
+    signal_format, numbers, payload = random_file(prior, dice)
     kind = dice.random()
-    if kind < 0.5:
-        header = _changed(header, dice)
     if kind > 0.3:
         payload = mutated(payload, dice)
-    try:
-        data = bitstream.pack(header, payload)
-    except (OverflowError, TypeError, ValueError):  # a number that no header can hold
-        data = bitstream.pack(random_file(prior, dice)[0], payload)
+    data = pack(prior.id, signal_format, prior.fields, numbers, payload)
+    if kind < 0.5:
+        data = _with_changed_numbers(data, prior, dice)
     ignore = dice.random() < 0.2
     if dice.random() < 0.3:
         data = mutated(data, dice)
         if dice.random() < 0.8 and not ignore:
-            data = data[:-4] + binascii.crc32(data[:-4]).to_bytes(4, "big")
-    scale = dice.choice((1, 1, 1, 2, 3))
-    return _outcome(lambda: _decoded(data, prior, scale, ignore))
+            data = resealed(data)
+    view = View(scale=dice.choice((1, 1, 1, 2, 3)))
+    return _outcome(lambda: _decoded(data, prior, view, ignore))
 
 
-def _decoded(data: bytes, prior, scale: int, ignore: bool) -> None:
-    def find(prior_id: int):
+def _finder(prior: Prior) -> Callable[[int], Prior]:
+    """Finds the prior of a case, and no other one."""
+
+    def find(prior_id: int) -> Prior:
         if prior_id != prior.id:
             raise PriorError("another prior")
         return prior
 
-    header, _ = bitstream.unpack(data, ignore)
-    signal_ = pipeline.decode(data, find, scale, MOST_POINTS, ignore_checksum=ignore)
-    wanted = (*(length * scale for length in header.shape), header.channels)
-    if signal_.samples.shape != wanted:
-        raise AssertionError(f"{signal_.samples.shape} came instead of {wanted}")
+    return find
 
 
-def wrapper_case(number: int) -> str:
-    """The outcome of parsing a file of version 4, and its metadata; the checksum of every other one is right."""
-    dice = random.Random(f"wrapper {number}")
-    data = wrapped(dice.choice(_seeds()), dice.choice(_packed()), dice, outer=number % 2 == 1)
+def _decoded(data: bytes, prior: Prior, view: View, ignore: bool) -> None:
+    file = File.parse(data, ignore)
+    signal_ = pipeline.decode(file, _finder(prior), view, MOST_POINTS)
+    expected = (*(length * view.scale for length in file.format.shape), file.format.channels)
+    if signal_.samples.shape != expected:
+        raise AssertionError(f"{signal_.samples.shape} came instead of {expected}")
+
+
+def described_case(number: int) -> str:
+    """The outcome of parsing a file with metadata, and the metadata; the checksum of every other one is right."""
+    dice = random.Random(f"described {number}")
+    data = described(dice.choice(_seeds()), dice.choice(_packed()), dice, intact=number % 2 == 1)
     ignore = dice.random() < 0.1
     return _outcome(lambda: _parsed(data, ignore))
 
 
 def _parsed(data: bytes, ignore: bool) -> None:
-    inner, packed = bitstream.split_metadata(data, ignore)
-    if bitstream.unpack(data, ignore) != bitstream.unpack(inner, ignore):
-        raise AssertionError("the file is another without its metadata")
-    metadata.unpack(packed)
+    """Parse a file and its metadata; what was taken apart has to give the same file when it is put together."""
+    file = File.parse(data, ignore)
+    if file.metadata and file.intact:
+        common = header.write(header.COMMON, header.common_numbers(file.format, has_metadata=False))
+        content = MAGIC + bytes([VERSION]) + file.prior_id.to_bytes(4, "big") + common + bytes(file.body)
+        again = File.parse(with_metadata(File.parse(resealed(content + bytes(4))), file.metadata))
+        if (again.format, again.metadata, again.body) != (file.format, file.metadata, file.body):
+            raise AssertionError("the file is another one when it is put together again")
+    metadata.unpack(file.metadata)
 
 
 def metadata_case(number: int) -> str:
@@ -233,86 +254,58 @@ def prior_data(number: int) -> bytes:
 
 
 def _loaded_and_used(data: bytes, number: int) -> None:
-    with tempfile.NamedTemporaryFile(suffix=library.SUFFIX, dir=_folder()) as file:
+    with tempfile.NamedTemporaryFile(suffix=store.SUFFIX, dir=_folder()) as file:
         file.write(data)
         file.flush()
-        prior = library.load(Path(file.name))
-    content = packed_file(prior, number)
-    header, _ = bitstream.unpack(content)
-    if prior.tiling(header.shape, header.channels).tiles > 10000:
+        prior = store.load(Path(file.name))
+    packed = File.parse(packed_file(prior, number))
+    if prior.points_rendered(packed.format) > MOST_RENDERED:
         return  # tiles of one sample: a matter of patience
-    pipeline.decode(content, lambda _: prior, 1, MOST_POINTS)
+    pipeline.decode(packed, lambda _: prior, None, MOST_POINTS)
 
 
 def _random_header(dice: random.Random) -> bytes:
-    """An array of msgpack objects, most of them what a header has in that place."""
-    usual = [dice.randint(0, 4), dice.getrandbits(32), dice.randrange(17), dice.randint(1, 99), dice.randint(1, 99)]
-    usual += [dice.randint(0, 200), dice.randint(0, 99), [dice.randint(0, 130) for _ in range(dice.choice((9, 11, 8)))]]
-    fields = usual[: dice.choice((6, 6, 8, 8, dice.randrange(9)))]
+    """Objects of msgpack, most of them what a header has in that place."""
+    usual: list[object] = [dice.randrange(32), dice.randint(1, 99), dice.randint(1, 99)]
+    usual += [dice.randint(0, 200) for _ in range(dice.choice((1, 12, 14)))]
     for _ in range(dice.choice((0, 1, 1, 2))):
-        if fields:
-            place = dice.randrange(len(fields))
-            deep: object = dice.choice(NUMBERS)
-            for _ in range(dice.choice((0, 1, 2, 20))):
-                deep = [deep]
-            odd = (
-                None,
-                True,
-                1.5,
-                "name",
-                b"bytes",
-                [],
-                {},
-                {1: 2},
-                msgpack.ExtType(5, b"x"),
-                msgpack.Timestamp(1),
-                deep,
-            )
-            fields[place] = dice.choice((*odd, *NUMBERS))
-    packed: bytes = msgpack.packb(fields)
-    return packed
+        deep: object = dice.choice(NUMBERS)
+        for _ in range(dice.choice((0, 1, 2, 20))):
+            deep = [deep]
+        odd = (None, True, 1.5, "name", b"bytes", [], {}, {1: 2}, msgpack.ExtType(5, b"x"), msgpack.Timestamp(1), deep)
+        usual[dice.randrange(len(usual))] = dice.choice((*odd, *NUMBERS))
+    return b"".join(msgpack.packb(number) for number in usual[: dice.choice((len(usual), dice.randrange(4)))])
 
 
-def _changed(header: bitstream.Header, dice: random.Random) -> bitstream.Header:
-    """A header with one or two fields out of the ordinary."""
-    numbers = [number for number in NUMBERS if 0 <= number < 2**32]
+def _with_changed_numbers(data: bytes, prior: Prior, dice: random.Random) -> bytes:
+    """A file that says something out of the ordinary in one or two places of its header."""
+    file = File.parse(data)
+    numbers, payload = file.numbers(prior.fields)
+    common = header.common_numbers(file.format, has_metadata=False)
+    flat = [value for field in header.COMMON for value in common[field.name]]
+    flat += [value for field in prior.fields for value in numbers[field.name]]
     for _ in range(dice.choice((1, 1, 2))):
-        odd = dice.choice(numbers)
-        match dice.randrange(8):
-            case 0:
-                header = replace(header, shape=tuple(dice.choice((length, odd, 1)) for length in header.shape))
-            case 1:
-                header = replace(header, channels=dice.randint(1, 4))
-            case 2 if header.sample_rate:
-                header = replace(header, sample_rate=odd)
-            case 3 if header.groups:
-                header = replace(header, groups=tuple(dice.choices((odd, 3), k=dice.randint(1, 5))))
-            case 4 if header.noise is not None:
-                header = replace(header, noise=odd % 256)
-            case 5 if header.class_bytes is not None:
-                header = replace(header, class_bytes=odd)
-            case 6 if header.class_bytes is not None:
-                header = replace(header, densities=tuple(dice.choice((0, 127, 128, 96)) for _ in range(8)))
-            case _:
-                header = replace(header, chains=dice.choice((1, 64, 65, 0)), noise=header.noise)
-    return header
+        odd = (0, 1, 15, 31, 63, 64, 96, 127, 128, *(number for number in NUMBERS if 0 <= number < 2**32))
+        flat[dice.randrange(len(flat))] = dice.choice(odd)
+    content = data[: len(MAGIC) + 5] + b"".join(map(msgpack.packb, flat)) + bytes(payload)
+    return resealed(content + bytes(4))
 
 
 def _with_changed_json(data: bytes, dice: random.Random) -> bytes:
     """A prior whose header or configuration says something else in one to three places."""
-    header, rest = _header_of(data), data[8 + int.from_bytes(data[:8], "little") :]
-    metadata = header["__metadata__"]
+    stated, rest = _header_of(data), data[8 + int.from_bytes(data[:8], "little") :]
+    words = stated["__metadata__"]
     if dice.random() < 0.7:
-        configuration = json.loads(metadata["configuration"])
+        configuration = json.loads(words["configuration"])
         for _ in range(dice.randint(1, 3)):
             _disturb(configuration, dice)
-        metadata["configuration"] = json.dumps(configuration)
+        words["configuration"] = json.dumps(configuration)
     elif dice.random() < 0.5:
-        odd = (dice.choice(library.FORMATS), "combiner-prior-9", "", "[" * 2000, '{"kind": "image"}', "1e999", "\0")
-        metadata[dice.choice(("format", "configuration", "name", "id"))] = dice.choice(odd)
+        odd = ("combiner-prior-4", "combiner-prior-9", "", "[" * 2000, '{"kind": "image"}', "1e999", "\0")
+        words[dice.choice(("format", "configuration", "name", "id"))] = dice.choice(odd)
     else:
-        _disturb(header, dice)
-    return _joined(header, rest)
+        _disturb(stated, dice)
+    return _joined(stated, rest)
 
 
 def _disturb(value: object, dice: random.Random) -> None:
@@ -334,15 +327,15 @@ def _disturb(value: object, dice: random.Random) -> None:
 
 def _with_changed_tensor(data: bytes, dice: random.Random) -> bytes:
     """A prior of which one tensor has other values, or another type or shape with as many bytes as that takes."""
-    header, begin = _header_of(data), 8 + int.from_bytes(data[:8], "little")
-    names = sorted(set(header) - {"__metadata__"})
+    stated, begin = _header_of(data), 8 + int.from_bytes(data[:8], "little")
+    names = sorted(set(stated) - {"__metadata__"})
     tensors = {
-        name: data[begin + header[name]["data_offsets"][0] : begin + header[name]["data_offsets"][1]] for name in names
+        name: data[begin + stated[name]["data_offsets"][0] : begin + stated[name]["data_offsets"][1]] for name in names
     }
     kinds = {"F16": np.float16, "F32": np.float32, "I32": np.int32, "I16": np.int16, "I8": np.int8}
     for _ in range(dice.randint(1, 3)):
         name = dice.choice(names)
-        kind, shape = kinds[header[name]["dtype"]], tuple(header[name]["shape"])
+        kind, shape = kinds[stated[name]["dtype"]], tuple(stated[name]["shape"])
         values = np.frombuffer(tensors[name], dtype=kind).reshape(shape).copy()
         match dice.choice((0, 0, 0, 1, 1, 1, 2, 3, 4)):
             case 0 if values.size:
@@ -360,52 +353,48 @@ def _with_changed_tensor(data: bytes, dice: random.Random) -> bytes:
                     values = values.astype(dice.choice(list(kinds.values())))
             case _:
                 values = values[..., : dice.randrange(values.shape[-1] + 1)] if values.ndim else values
-        named = {np.dtype(own): text for text, own in kinds.items()}
-        tensors[name], header[name] = values.tobytes(), {"dtype": named[values.dtype], "shape": list(values.shape)}
+        named = {np.dtype(type_): text for text, type_ in kinds.items()}
+        tensors[name], stated[name] = values.tobytes(), {"dtype": named[values.dtype], "shape": list(values.shape)}
     place, rest = 0, b""
     for name in names:
-        header[name]["data_offsets"] = [place, place + len(tensors[name])]
+        stated[name]["data_offsets"] = [place, place + len(tensors[name])]
         place, rest = place + len(tensors[name]), rest + tensors[name]
-    return _joined(header, rest)
+    return _joined(stated, rest)
 
 
 def _header_of(data: bytes) -> dict:
-    found: dict = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return found
+    stated: dict = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return stated
 
 
-def _joined(header: dict, rest: bytes) -> bytes:
-    text = json.dumps(header).encode()
+def _joined(stated: dict, rest: bytes) -> bytes:
+    text = json.dumps(stated).encode()
     return struct.pack("<Q", len(text)) + text + rest
 
 
-_made: dict[str, list[bytes]] = {}
-
-
+@functools.cache
 def _seeds() -> list[bytes]:
     """Files to begin with: golden ones, and one of each tiny prior."""
-    if "files" not in _made:
-        golden = [path.read_bytes() for path in sorted(GOLDEN.glob("*.cmb"))]
-        _made["files"] = golden + [packed_file(prior, 1) for prior in tiny_priors().values()]
-    return _made["files"]
+    golden = [path.read_bytes() for path in sorted(GOLDEN.glob("*.cmb"))]
+    return golden + [packed_file(prior, 1) for prior in tiny_priors().values()]
 
 
+@functools.cache
 def _packed() -> list[bytes]:
     """Metadata that are short, so that a parser is quick to get through them."""
-    if "metadata" not in _made:
-        some = (packed_metadata(random.Random(f"packed {number}")) for number in range(400))
-        _made["metadata"] = [packed for packed in some if len(packed) <= LONGEST_PACKED]
-    return _made["metadata"]
+    some = (packed_metadata(random.Random(f"packed {number}")) for number in range(400))
+    return [packed for packed in some if len(packed) <= LONGEST_PACKED]
 
 
+@functools.cache
 def _stored_priors() -> list[bytes]:
-    if "priors" not in _made:
-        _made["priors"] = []
+    """The files of the tiny priors."""
+    stored = []
+    with tempfile.TemporaryDirectory() as folder:
         for prior in tiny_priors().values():
-            with tempfile.NamedTemporaryFile(suffix=library.SUFFIX) as file:
-                library.save(prior, Path(file.name))
-                _made["priors"].append(Path(file.name).read_bytes())
-    return _made["priors"]
+            store.save(prior, Path(folder) / "prior.safetensors")
+            stored.append((Path(folder) / "prior.safetensors").read_bytes())
+    return stored
 
 
 def _folder() -> str | None:
@@ -425,7 +414,7 @@ def _outcome(run: Callable[[], object]) -> str:
 
 CASES: dict[str, Callable[[int], str]] = {
     "header": header_case,
-    "wrapper": wrapper_case,
+    "described": described_case,
     "file": file_case,
     "metadata": metadata_case,
     "prior": prior_case,
@@ -433,7 +422,7 @@ CASES: dict[str, Callable[[int], str]] = {
 
 
 def prepare() -> None:
-    """Make what all cases begin with, which takes longer than any of them: tiny priors are learned for it."""
+    """Make what all cases begin with, which takes longer than any of them."""
     _seeds()
     _packed()
     _stored_priors()
@@ -509,9 +498,9 @@ def _limit_memory() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--headers", type=int, default=1_000_000)
-    parser.add_argument("--wrappers", type=int, default=1_000_000, help="of metadata")
+    parser.add_argument("--described", type=int, default=1_000_000, help="files with metadata that are parsed")
     parser.add_argument("--files", type=int, default=20_000)
-    parser.add_argument("--metadata", type=int, default=20_000, help="files with metadata")
+    parser.add_argument("--metadata", type=int, default=20_000, help="files with metadata that are decoded")
     parser.add_argument("--priors", type=int, default=20_000)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--state", default=".fuzz.jsonl", help="chunks that are done; none is kept if this is empty")
@@ -523,7 +512,7 @@ def main() -> None:
         return
     asked = {
         "header": arguments.headers,
-        "wrapper": arguments.wrappers,
+        "described": arguments.described,
         "file": arguments.files,
         "metadata": arguments.metadata,
         "prior": arguments.priors,
@@ -552,7 +541,7 @@ def main() -> None:
     print(table)
     if arguments.table:
         arguments.table.write_text(
-            f"# Fuzzing\n\n`python tests/fuzzing.py`, every case at most {SECONDS} s by the clock. "
+            f"# Fuzzing\n\n`make fuzz`, every case at most {SECONDS} s by the clock. "
             f"The longest case is the one that took the processor longest.\n\n{table}"
         )
     sys.exit(any(row["findings"] for row in done.values()))

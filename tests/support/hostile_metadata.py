@@ -1,4 +1,4 @@
-"""Metadata that no encoder would write, and files of version 4 around them."""
+"""Metadata that no encoder would write, and files that hold them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import struct
 import zlib
 
 import msgpack
-from mutations import NUMBERS, mutated
 from PIL import Image, ImageCms
-from test_media import cmyk_profile, gamma_curve, grey_profile, rgb_profile, srgb_curve
 
-from combiner_cli.container import bitstream
+from combiner_cli.container import header
+from combiner_cli.container.file import MAGIC, VERSION, File
 from combiner_cli.container.metadata import TAGS
 
-_WRAPPER = len(bitstream.MAGIC) + 7  # bytes of the longest magic and header of a file of version 4
+from .mutations import NUMBERS, mutated, resealed
+from .profiles import cmyk_profile, gamma_curve, grey_profile, rgb_profile, srgb_curve
+
+_BEGINNING = 24  # bytes of a file up to where the longest length of metadata ends
 # Orientation, descriptions, resolution, places of samples, thumbnail, XMP, profile, and directories of EXIF.
 _EXIF_TAGS = (0, 0x0112, 270, 271, 282, 283, 296, 305, 306, 18246, 33432, 40091, 256, 258, 259, 273, 279, 322, 330)
 _EXIF_TAGS += (0x0201, 0x0202, 700, 34675, 0x8769, 0x8825, 0xA005, 0x927C, 0x9003, 0xFFFF)
@@ -36,46 +38,37 @@ _TEXTS = (
 _XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><d tiff:Orientation='6' dc:title='\xc3\xa9'/></x:xmpmeta>"
 
 
-def wrapped(inner: bytes, packed: bytes, dice: random.Random, outer: bool) -> bytes:
-    """A file of version 4 of which something is changed on the way, or nothing.
+def described(plain: bytes, packed: bytes, dice: random.Random, intact: bool) -> bytes:
+    """A file with metadata, of which something is changed on the way, or nothing.
 
     Args:
-        inner: the file in it.
+        plain: the file without metadata, intact.
         packed: the metadata.
-        dice: what is changed, and whether the checksum of the inner file is made right again.
-        outer: whether that of the whole is.
+        dice: what is changed.
+        intact: whether the checksum is made right in the end.
     """
-    if dice.random() < 0.4:
-        inner = mutated(inner[:-4], dice, near=40) + inner[-4:]
-        inner = resealed(inner) if dice.random() < 0.5 else inner
+    file = File.parse(plain)
     if dice.random() < 0.3:
         packed = mutated(packed, dice)
-    header = _header(len(packed), dice) if dice.random() < 0.3 else msgpack.packb([4, len(packed)])
-    if dice.random() < 0.1:  # metadata around metadata
-        inner = resealed(bitstream.MAGIC + msgpack.packb([4, len(packed)]) + packed + inner + bytes(4))
-    content = bitstream.MAGIC + header + packed + inner
+    body = mutated(bytes(file.body), dice, near=30) if dice.random() < 0.3 else bytes(file.body)
+    length = _length(len(packed), dice) if dice.random() < 0.3 else msgpack.packb(len(packed))
+    common = header.write(header.COMMON, header.common_numbers(file.format, has_metadata=dice.random() < 0.95))
+    content = MAGIC + bytes([VERSION]) + file.prior_id.to_bytes(4, "big") + common + length + packed + body
     if dice.random() < 0.3:
-        content = mutated(content, dice, near=dice.choice((_WRAPPER, None)))
-    return resealed(content + bytes(4)) if outer else content + dice.randbytes(4)
+        content = mutated(content, dice, near=dice.choice((_BEGINNING, None)))
+    return resealed(content + bytes(4)) if intact else content + dice.randbytes(4)
 
 
-def resealed(data: bytes) -> bytes:
-    """Data with the checksum of everything before its last four bytes there."""
-    return data[:-4] + zlib.crc32(data[:-4]).to_bytes(4, "big")
-
-
-def _header(length: int, dice: random.Random) -> bytes:
-    """A header of version 4 that says something odd of metadata of that length."""
-    fields: list[object] = [4, dice.choice((length, length + 1, length - 1, 2 * length, dice.choice(NUMBERS)))]
+def _length(length: int, dice: random.Random) -> bytes:
+    """Something odd in the place where a file says how long its metadata are."""
     odd = (None, True, 1.5, "name", b"bytes", [], [length], {}, {1: 2}, msgpack.ExtType(5, b"x"), msgpack.Timestamp(1))
+    numbers = (length + 1, length - 1, 2 * length, dice.choice(NUMBERS))
+    packed: bytes = msgpack.packb(dice.choice((*odd, *numbers, *numbers, *numbers)))
     match dice.randrange(5):
         case 0:
-            fields[1] = dice.choice(odd)
+            packed += msgpack.packb(dice.choice((*odd, *NUMBERS)))
         case 1:
-            fields += [dice.choice((*odd, *NUMBERS)) for _ in range(dice.choice((1, 1, 4, 12, 20)))]
-        case 2:
-            fields = fields[: dice.randrange(2)]
-    packed: bytes = msgpack.packb(fields)
+            packed = packed[: dice.randrange(len(packed) + 1)]
     return packed
 
 
@@ -178,11 +171,11 @@ def tags(dice: random.Random) -> dict[str, str]:
 
 @functools.cache
 def _camera_exif() -> bytes:
-    found = Image.Exif()
-    found[0x010E], found[0x0112] = "A picture", 6
-    found.get_ifd(0x8769)[0x9003] = "2020:01:02 03:04:05"
-    found.get_ifd(0x8825).update({1: "N", 2: (52.0, 30.0, 3.5)})
-    return found.tobytes().removeprefix(b"Exif\0\0")
+    camera = Image.Exif()
+    camera[0x010E], camera[0x0112] = "A picture", 6
+    camera.get_ifd(0x8769)[0x9003] = "2020:01:02 03:04:05"
+    camera.get_ifd(0x8825).update({1: "N", 2: (52.0, 30.0, 3.5)})
+    return camera.tobytes().removeprefix(b"Exif\0\0")
 
 
 @functools.cache

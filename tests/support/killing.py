@@ -1,7 +1,7 @@
 """Commands that are killed, interrupted, or run out of disk: an output is absent or complete, and an old one untouched.
 
-python tests/killing.py             # fifty moments of each command
-python tests/killing.py --moments 5
+make kill                                                   # fifty moments of each command
+PYTHONPATH=tests python -m support.killing --moments 5
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import smooth_image
 from safetensors import SafetensorError, safe_open
 
 from combiner_cli.media import files as media
+
+from .signals import smooth_image
 
 SEED = 20
 
@@ -78,12 +79,12 @@ def commands(folder: Path) -> list[Command]:
             folder / "mine.safetensors",
         ),
     ]
-    found = []
+    timed = []
     for name, arguments, target in wanted:
         clock = time.perf_counter()
         subprocess.run(program(*arguments), check=True, capture_output=True)
-        found.append(Command(name, tuple(map(str, arguments)), target, time.perf_counter() - clock))
-    return found
+        timed.append(Command(name, tuple(map(str, arguments)), target, time.perf_counter() - clock))
+    return timed
 
 
 def stopped(command: Command, after: float, number: signal.Signals) -> tuple[int, str]:
@@ -113,21 +114,21 @@ def stop_often(command: Command, moments: int, number: signal.Signals, dice: ran
         command.target.unlink(missing_ok=True)
         if old is not None:
             command.target.write_bytes(old)
-        others = names(command.target.parent)
+        before = names(command.target.parent)
         after = dice.uniform(0, 1.1 * command.seconds)
         status, errors = stopped(command, after, number)
-        found = command.target.read_bytes() if command.target.exists() else None
-        left = names(command.target.parent) - others - {command.target.name}
+        content = command.target.read_bytes() if command.target.exists() else None
+        left = names(command.target.parent) - before - {command.target.name}
         left -= {command.target.with_suffix(suffix).name for suffix in (".checkpoint", ".md")}
         tally.left += len(left)
-        if found == right:
+        if content == right:
             tally.complete += 1
-        elif found is None and old is None:
+        elif content is None and old is None:
             tally.absent += 1
-        elif found == old:
+        elif content == old:
             tally.kept += 1
         else:
-            faults.append(f"{command.name} after {after:.2f} s: {len(found or b'')} bytes in the target")
+            faults.append(f"{command.name} after {after:.2f} s: {len(content or b'')} bytes in the target")
         if left and number != signal.SIGKILL:
             faults.append(f"{command.name} after {after:.2f} s left {sorted(left)}")
         if status not in (0, -number) and not _before_the_program(errors):
@@ -245,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for fault in tally.faults:
             print(fault)
     if options.table:
-        notes = "`python tests/killing.py`: signals at random moments of whole commands."
+        notes = "`make kill`: signals at random moments of whole commands."
         options.table.write_text(f"# Commands that are stopped\n\n{notes}\n\n{table}")
     sys.exit(any(tally.faults for *_, tally in rows))
 

@@ -7,8 +7,8 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...errors import InputError
-from ...system import files
+from ..errors import InputError
+from ..system import files
 
 Row = Mapping[str, object]
 Cells = dict[str, str]
