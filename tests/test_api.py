@@ -57,7 +57,7 @@ def test_there_and_back(tmp_path):
     assert combiner_cli.decode(encoded.data, scale=2).shape == (42, 68)
     assert combiner_cli.decode(encoded.data, size=(10, 20)).shape == (10, 20)
     found = combiner_cli.inspect(encoded.data)
-    assert (found.shape, found.bytes) == ((21, 34), 150)
+    assert (found.format.shape, found.bytes) == ((21, 34), 150)
     combiner_cli.write(decoded, tmp_path / "x.png")
     assert (combiner_cli.read(tmp_path / "x.png").samples == decoded.samples).all()
     with pytest.raises(combiner_cli.CombinerError, match="exists"):

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from ....family import Progress, Report
-from ....rec import candidates, search
+from ....rec import candidates, joint, search
 from ....rec.candidates import Chaining
 from ....rec.groups import Partition
 from . import gaussian, newton
@@ -183,8 +183,8 @@ def _search_jointly(
     chosen = np.zeros((task.signals, groups), dtype=np.int64)
     for number in range(task.signals):
         generator = np.random.Generator(np.random.Philox(hash_seed(task.seed, first)))
-        target = search.JointTarget(means[number], factor[number], group, column, groups)
-        chosen[number] = search.search_joint(target, task.key, int(previous[number]), task.method, generator)
+        target = joint.JointTarget(means[number], factor[number], group, column, groups)
+        chosen[number] = joint.search_joint(target, task.key, int(previous[number]), task.method, generator)
     return chosen
 
 
