@@ -10,7 +10,7 @@ import constriction
 import numpy as np
 import pytest
 from conftest import smooth_image
-from test_format import candidate, philox
+from support.plain import candidate, philox
 
 from combiner_cli.codec import pipeline
 from combiner_cli.container import bitstream
