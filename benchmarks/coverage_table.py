@@ -2,7 +2,7 @@
 
 python benchmarks/coverage_table.py                             # the whole suite, and results/coverage.md
 python benchmarks/coverage_table.py --measured coverage.json    # what `coverage json` wrote, and results/coverage.md
-python benchmarks/coverage_table.py tests/test_bitstream.py     # some tests; the table is only printed
+python benchmarks/coverage_table.py tests/container             # some tests; the table is only printed
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from combiner_cli.bench import tables
 ROOT = Path(__file__).parent.parent
 PACKAGE = "combiner_cli"
 OVERALL = "overall"
-FOUNDATIONS = ("sampler", "bitstream", "groups", "coder", "files")
+FOUNDATIONS = ("rec/sampler", "rec/groups", "rec/candidates", "container/header", "container/file", "system/files")
 ENOUGH = 95  # percent; modules under it are named
 Row = dict[str, object]
 
@@ -39,7 +39,7 @@ def main() -> None:
         print(tables.markdown(rows))
         return
     notes = (
-        f"Lines of `{PACKAGE}` that `make test` runs in its own process: overall, of the modules that every file rests "
+        f"Lines of `{PACKAGE}` that all tests run in their own processes: overall, of the modules that every file rests "
         f"on, and of all modules under {ENOUGH} %. What runs only in processes that tests start is not counted."
     )
     write_table("coverage.md", "Lines that the tests run", notes, rows)
@@ -51,10 +51,10 @@ def measured(tests: Sequence[str]) -> Mapping[str, object]:
         report = Path(folder) / "coverage.json"
         environment = {**os.environ, "COVERAGE_FILE": str(Path(folder) / "coverage")}
         kinds = ["--cov", "--cov-fail-under=0", f"--cov-report=json:{report}"]
-        command = [sys.executable, "-m", "pytest", *kinds, *tests]
+        command = [sys.executable, "-m", "pytest", "-n", "logical", *kinds, *tests]
         subprocess.run(command, check=True, cwd=ROOT, env=environment)
-        found: Mapping[str, object] = json.loads(report.read_text())
-    return found
+        content: Mapping[str, object] = json.loads(report.read_text())
+    return content
 
 
 def rows_of(report: Mapping[str, object]) -> list[Row]:
