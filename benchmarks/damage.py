@@ -167,7 +167,7 @@ def by_library(folder: Path) -> Callable[[bytes], bytes | None]:
         asked["cases"] += 1
         if asked["cases"] % ((CHANGES + TRUNCATIONS + 2 * LONGEST) // (3 * THROUGH_THE_COMMAND)) == 0:
             (folder / "damaged.cmb").write_bytes(data)
-            command = [sys.executable, "-m", "combiner_cli", "decode", folder / "damaged.cmb", "-f"]
+            command = [sys.executable, "-m", "combiner_cli", "decode", str(folder / "damaged.cmb"), "-f"]
             done = subprocess.run(command, capture_output=True, check=False)
             if (samples is None, done.returncode) not in ((True, 4), (False, 0)):
                 raise AssertionError(f"exit code {done.returncode}: {done.stderr.decode()}")
@@ -224,13 +224,13 @@ def damaged(data: bytes) -> dict[str, list[bytes]]:
 def tools() -> dict[str, str]:
     """Versions of the programs."""
     commands = {"zstd": "-V", "flac": "-v", "dwebp": "-version", "avifdec": "--version", "djxl": "--version"}
-    found = {}
+    versions = {}
     for name, option in commands.items():
         if shutil.which(name):
             done = subprocess.run([name, option], capture_output=True, text=True, check=False)
             words = (done.stdout + done.stderr).replace("v", " ").replace(",", " ").split()
-            found[name] = next((word for word in words if word[:1].isdigit() and "." in word), "")
-    return decoders
+            versions[name] = next((word for word in words if word[:1].isdigit() and "." in word), "")
+    return versions
 
 
 if __name__ == "__main__":

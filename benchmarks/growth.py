@@ -17,6 +17,8 @@ from common import processor, write_table
 
 from combiner_cli.codec import pipeline
 from combiner_cli.families.siren.network import Siren
+from combiner_cli.families.siren.prior import SirenPrior
+from combiner_cli.family import EncodingOptions
 from combiner_cli.signals.signal import Signal
 
 WIDTHS = (8, 16, 24, 32)
