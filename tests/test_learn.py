@@ -8,8 +8,8 @@ from conftest import image_tiles as tiles
 
 from combiner_cli.errors import DamagedFileError, DatasetError
 from combiner_cli.families.siren import learning as learn
+from combiner_cli.families.siren.fitting.posterior import Descent
 from combiner_cli.families.siren.network import Siren
-from combiner_cli.families.siren.posterior import Descent
 
 PLAN = learn.Plan("tiny", "image", Siren((8, 8), 3, 8, 4.0, 6, 1), 3.0, 1e-4, 6, 5, 16, 1, Descent(points=32))
 

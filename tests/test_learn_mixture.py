@@ -11,6 +11,7 @@ from combiner_cli.errors import DamagedFileError, DatasetError, OutputError, Usa
 from combiner_cli.families.linear import learning as learn_mixture
 from combiner_cli.families.linear import mixtures
 from combiner_cli.families.linear.network import Linear
+from combiner_cli.families.linear.prior import problem
 
 HELD_OUT = [mixture_data("sound", 4, 77)]
 
@@ -96,7 +97,7 @@ def test_the_diagonal_covariance_has_the_axes_as_directions():
     for phase in prior.phases:
         assert (np.count_nonzero(phase.directions, axis=1) == 1).all()
         assert (np.abs(mixtures.unit(phase.directions)).max(axis=1) == 1).all()
-    assert mixtures.problem(prior) is None
+    assert problem(prior) is None
 
 
 def test_learning_again_gives_the_same_prior_and_another_seed_another():
@@ -203,7 +204,7 @@ def test_settings_that_make_no_sense_are_refused():
 def test_signals_of_several_shapes_are_learned_from_together():
     long, short = mixture_data("sound", 20), mixture_data("sound", 40, 200)[:, :, :512]
     prior = _learn(training=[long, short]).prior
-    assert mixtures.problem(prior) is None
+    assert problem(prior) is None
     assert prior.id != tiny_mixture("sound").id
 
 

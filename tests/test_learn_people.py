@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from combiner_cli.learning.curves import Curves
 from conftest import lapped_plan, mixture_plan, recordings_of_tones, smooth_image, tiny_mixture, tone
 from rich.console import Console
 from test_cli import refused, run
@@ -28,7 +29,6 @@ from combiner_cli.families.siren import learning as learn
 from combiner_cli.families.siren.network import Siren
 from combiner_cli.learning import curves as learning_curves
 from combiner_cli.learning import estimate, trainer
-from combiner_cli.learning.curves import Curves
 from combiner_cli.learning.distributed import ALONE, Ranks
 from combiner_cli.learning.trainer import Course, Learner, StepReport, Task, Watcher
 from combiner_cli.media import files as media

@@ -10,9 +10,11 @@ import pytest
 
 from combiner_cli.errors import UsageError
 from combiner_cli.rec import candidates as coder
-from combiner_cli.rec import groups, sampler, search
+from combiner_cli.rec import groups, joint, sampler, search
 from combiner_cli.rec.candidates import Chaining
-from combiner_cli.rec.search import JointTarget, Target
+from combiner_cli.rec.energies import MOST_COLUMNS
+from combiner_cli.rec.joint import JointTarget
+from combiner_cli.rec.search import Target
 
 KEY = 2024
 LONG = Chaining(8, 1, 12)
@@ -141,8 +143,8 @@ def test_a_signal_does_not_depend_on_its_batch_and_repeats(method, chaining):
 
 THREADS = """
 import numpy as np
-from combiner_cli import search
-from combiner_cli.coder import Chaining
+from combiner_cli.rec import search
+from combiner_cli.rec.candidates import Chaining
 generator = np.random.default_rng(1)
 mean, deviation = generator.normal(size=(1, 40, 48)), generator.uniform(0.5, 1, (1, 40, 48))
 target = search.Target(mean, deviation)
@@ -224,11 +226,11 @@ def test_degenerate_targets_are_coded(chaining, method, mean, deviation):
 def test_an_unknown_method_is_refused():
     with pytest.raises(UsageError, match="no search beam"):
         run(random_target(1, 2, 2), Chaining(8), "beam")
-    joint = JointTarget(np.zeros(1), np.eye(1), np.zeros(1, np.int64), np.zeros(1, np.int64))
+    alone = JointTarget(np.zeros(1), np.eye(1), np.zeros(1, np.int64), np.zeros(1, np.int64))
     with pytest.raises(UsageError, match="no search beam"):
-        search.search_joint(joint, KEY, 0, "beam")
+        joint.search_joint(alone, KEY, 0, "beam")
     with pytest.raises(UsageError, match="generator"):
-        search.search_joint(joint, KEY, 0, "astar")
+        joint.search_joint(alone, KEY, 0, "astar")
 
 
 def test_viterbi_comes_close_to_the_rate_distortion_bound():
@@ -267,7 +269,7 @@ def joint_energy(target, indices, previous):
 def test_joint_search_finds_the_best_of_two_groups():
     """The second group's energies depend on the whole path; with two groups the kept paths are all paths."""
     target, previous = joint_target(2, 4), 17
-    indices = search.search_joint(target, KEY, previous, "viterbi")
+    indices = joint.search_joint(target, KEY, previous, "viterbi")
     table = sampler.table(4, KEY).astype(np.float64).reshape(256, 256, 4)
     values = np.empty((256, 256, 8))
     values[..., :4], values[..., 4:] = table[previous][:, None], table
@@ -281,23 +283,20 @@ def test_joint_search_finds_the_best_of_two_groups():
 def test_joint_viterbi_counts_the_true_energy_of_the_full_covariance(count, width, monkeypatch):
     target = joint_target(count, width)
     added = []
-    step = search._joint_step
+    step = joint._step
 
-    def recording(paths, conditional, features):
-        following, previous = step(paths, conditional, features)
-        totals = paths.cost.astype(np.float32) + search._joint_energies(
-            conditional, features[:, 0 : 2 * width : 2], features[:, 1 : 2 * width : 2]
-        )
-        # the squares are counted from their mean, 1
-        added.append(float(totals.min()) - 0.5 * width)
+    def recording(paths, conditional, values):
+        following, previous = step(paths, conditional, values)
+        totals = paths.cost.astype(np.float32) + joint._energies(conditional, values)
+        added.append(float(totals.min()))
         return following, previous
 
-    monkeypatch.setattr(search, "_joint_step", recording)
-    indices = search.search_joint(target, KEY, 5, "viterbi")
+    monkeypatch.setattr(joint, "_step", recording)
+    indices = joint.search_joint(target, KEY, 5, "viterbi")
     energy = joint_energy(target, indices, 5)
     assert sum(added) == pytest.approx(energy, abs=TOLERANCE * count)
     for method in ("best", "astar"):
-        other = search.search_joint(target, KEY, 5, method, np.random.default_rng(1))
+        other = joint.search_joint(target, KEY, 5, method, np.random.default_rng(1))
         assert energy < joint_energy(target, other, 5)
 
 
@@ -307,16 +306,16 @@ def test_joint_search_without_covariances_is_the_search_of_each(method):
     deviation = np.diag(target.factor)
     alone = Target(target.mean.reshape(1, 20, 6), deviation.reshape(1, 20, 6))
     expected = run(alone, Chaining(8), method, np.full((1, 1), 99))
-    assert np.array_equal(search.search_joint(target, KEY, 99, method), expected[0])
+    assert np.array_equal(joint.search_joint(target, KEY, 99, method), expected[0])
 
 
 def test_joint_search_repeats_and_knows_groups_without_latents():
     target = joint_target(5, 4)
     holes = JointTarget(target.mean, target.factor, target.group + (target.group > 1), target.column, 7)
-    first, second = (search.search_joint(holes, KEY, 0, "viterbi") for _ in range(2))
+    first, second = (joint.search_joint(holes, KEY, 0, "viterbi") for _ in range(2))
     assert np.array_equal(first, second)
     assert first.shape == (7,)
-    assert joint_energy(holes, first, 0) <= joint_energy(holes, search.search_joint(holes, KEY, 0, "best"), 0)
+    assert joint_energy(holes, first, 0) <= joint_energy(holes, joint.search_joint(holes, KEY, 0, "best"), 0)
 
 
 @pytest.mark.parametrize("method", search.METHODS)
@@ -325,7 +324,7 @@ def test_degenerate_joint_targets_are_coded(method):
     target = joint_target(20, 4)
     for mean, scale in ((1e30, 1e-12), (0.0, 0.0), (3.0, 1e3)):
         extreme = JointTarget(target.mean + mean, target.factor * scale, target.group, target.column)
-        indices = search.search_joint(extreme, KEY, 0, method, np.random.default_rng(1))
+        indices = joint.search_joint(extreme, KEY, 0, method, np.random.default_rng(1))
         assert indices.min() >= 0
         assert indices.max() < 256
 
@@ -339,7 +338,7 @@ def test_the_table_by_blocks_is_the_table():
 def long_tables_of(target):
     """Exact energies of every candidate of at most eight columns, by the lower bits of the index before the previous
     one, the previous and the current index: ``(groups, 16, 256, 256)``."""
-    columns = sampler.row_columns(0, np.arange(1 << 20), KEY).astype(np.float64)
+    columns = sampler.normal_quantiles()[sampler.row_lanes(0, np.arange(1 << 20), KEY)].astype(np.float64)
     posteriors = zip(target.mean[0], target.deviation[0], strict=True)
     tables = [
         sum(energies(*one) for one in zip(mean, deviation, columns, strict=False)) for mean, deviation in posteriors
@@ -440,17 +439,12 @@ def test_the_row_with_a_long_memory():
     assert coder.table_rows(indices, LONG).tolist() == [[3, 0x35A, 0x35A07, 0xA07FF]]
 
 
-def test_rows_that_are_made_alone_are_those_of_the_table():
-    first = np.array([[0, 256 * 77]])
-    assert np.array_equal(search._candidates(first, 21, KEY, True), search._candidates(first, 21, KEY, False))
-
-
 def test_of_very_large_groups_not_all_latents_are_looked_at():
     part = groups.partition(np.ones(3000, dtype=np.int16), 2, KEY)
     means = np.arange(3000.0)
     target = search.target(part, means, np.full(3000, 0.5), 2)
-    assert target.mean.shape == (1, 2, search._MOST_COLUMNS)
+    assert target.mean.shape == (1, 2, MOST_COLUMNS)
     for number in range(2):
-        own = part.order[part.group == number][: search._MOST_COLUMNS]
+        own = part.order[part.group == number][:MOST_COLUMNS]
         assert target.mean[0, number].tolist() == means[own].tolist()
     assert (target.deviation == 0.5).all()

@@ -16,6 +16,7 @@ VERSION = 5
 _FIRST_OF_OLD = range(0x90, 0xA0)  # what stands behind the magic in files of versions 1 to 4: an array of msgpack
 _PREFIX = len(MAGIC) + 1 + 4  # bytes: magic, version, id of the prior
 _CHECKSUM_BYTES = 4
+LONGEST_BEGINNING = _PREFIX + header.longest(header.COMMON)  # bytes, within which every file states its format
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,23 @@ class File:
     def metadata_bytes(self) -> int:
         """How many bytes of the file metadata take, with what says how long they are."""
         return metadata_overhead(self.metadata)
+
+
+def stated_format(beginning: bytes) -> Format:
+    """The format of the signal that a file states, which is believed: for what is planned before files are read.
+
+    Args:
+        beginning: of the file, ``LONGEST_BEGINNING`` bytes or all of it.
+
+    Raises:
+        DamagedFileError: it is no ``.cmb`` file, or states no format.
+        UnsupportedVersionError: it has a version that this program does not read.
+    """
+    if beginning[: len(MAGIC)] != MAGIC or len(beginning) < _PREFIX:
+        raise DamagedFileError("this is not a .cmb file: it does not begin with the letters CMB")
+    _check_version(beginning[len(MAGIC)], beginning[len(MAGIC) + 1])
+    numbers, _ = header.read(header.COMMON, memoryview(beginning)[_PREFIX:])
+    return header.format_of(numbers)[0]
 
 
 def pack(prior_id: int, signal_format: Format, fields: Fields, numbers: Numbers, payload: bytes) -> bytes:

@@ -49,6 +49,15 @@ COMMON: Fields = (Field("code", 31), Field("first", least=1), Field("second", le
 METADATA_LENGTH: Fields = (Field("metadata", LARGEST_METADATA, least=1),)
 
 
+def longest(fields: Fields) -> int:
+    """How many bytes the numbers of some fields take at most.
+
+    Args:
+        fields: of a header.
+    """
+    return _LONGEST_NUMBER * sum(field.count for field in fields)
+
+
 def write(fields: Fields, numbers: Numbers) -> bytes:
     """The numbers of some fields as bytes.
 
@@ -79,10 +88,9 @@ def read(fields: Fields, content: memoryview) -> tuple[dict[str, tuple[int, ...]
     Raises:
         DamagedFileError: there are no such numbers.
     """
-    count = sum(field.count for field in fields)
     none = dict.fromkeys(("max_str_len", "max_bin_len", "max_array_len", "max_map_len", "max_ext_len"), 0)
-    unpacker = msgpack.Unpacker(max_buffer_size=count * _LONGEST_NUMBER, **none)
-    unpacker.feed(content[: count * _LONGEST_NUMBER])
+    unpacker = msgpack.Unpacker(max_buffer_size=longest(fields), **none)
+    unpacker.feed(content[: longest(fields)])
     numbers: dict[str, tuple[int, ...]] = {}
     for field in fields:
         try:

@@ -123,13 +123,16 @@ def table_rows(indices: npt.NDArray[np.int64], chaining: Chaining) -> npt.NDArra
         return indices
     rows = _earlier(indices, chaining.chains) * STATES + indices
     if chaining.long:
-        rows += older_part(_earlier(indices, 2))
+        rows += _earlier(indices, 2) % _OLDER * STATES**2
     return rows
 
 
-def older_part(index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """What the index before the previous one adds to a row with a long memory."""
-    return index % _OLDER * STATES**2
+def first_row(indices: npt.NDArray[np.int64], group: int, chaining: Chaining) -> int:
+    """The row of index 0 of a group with 8-bit indices, from the indices of the groups before it: ``(groups,)``."""
+    row = STATES * int(indices[group - chaining.chains]) if group >= chaining.chains else 0
+    if chaining.long and group >= 2:
+        row += int(indices[group - 2]) % _OLDER * STATES**2
+    return row
 
 
 def _earlier(indices: npt.NDArray[np.int64], distance: int) -> npt.NDArray[np.int64]:

@@ -15,6 +15,7 @@ class Traits:
         article: the kind with its indefinite article.
         axes: number of coordinate axes.
         point: name of one coordinate: a pixel or a sample instant.
+        rate_name: of an option that asks for a rate, and of the rate in JSON.
         rate_unit: in which people count the rate of a file, as a short name.
         rate_words: the same in words.
         suffix: of a decoded file where none is asked for; its format holds every signal of the kind exactly.
@@ -25,6 +26,7 @@ class Traits:
     article: str
     axes: int
     point: str
+    rate_name: str
     rate_unit: str
     rate_words: str
     suffix: str
@@ -33,6 +35,6 @@ class Traits:
 
 
 KINDS: dict[Kind, Traits] = {
-    "image": Traits("an image", 2, "pixel", "bpp", "bits per pixel", ".png", 2**26, "--max-pixels"),
-    "sound": Traits("a sound", 1, "sample", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds"),
+    "image": Traits("an image", 2, "pixel", "bpp", "bpp", "bits per pixel", ".png", 2**26, "--max-pixels"),
+    "sound": Traits("a sound", 1, "sample", "kbps", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds"),
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..errors import InputError
-from .signal import INSTANTS_AT_ONCE, FloatArray, Signal
+from .signal import INSTANTS_AT_ONCE, FloatArray, Format, Signal
 
 _GREY, _PEAK = 128, 255  # of a picture of differences
 
@@ -96,6 +96,18 @@ def bits_per_pixel(size: int, shape: tuple[int, ...]) -> float:
 def kilobits_per_second(size: int, frames: int, sample_rate: int) -> float:
     """Rate of a file of ``size`` bytes that holds ``frames`` sample instants at ``sample_rate`` Hz; kilo is 1000."""
     return 8 * size * sample_rate / frames / 1000
+
+
+def rate(size: int, signal_format: Format) -> float:
+    """Rate of a file in the unit in which it is counted for its kind of signal.
+
+    Args:
+        size: of the file, in bytes.
+        signal_format: of the signal in it.
+    """
+    if signal_format.sample_rate is None:
+        return bits_per_pixel(size, signal_format.shape)
+    return kilobits_per_second(size, signal_format.points, signal_format.sample_rate)
 
 
 def _energy(sound: Signal) -> float:
