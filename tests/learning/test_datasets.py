@@ -28,7 +28,7 @@ def test_a_folder_holds_images_or_sounds(tmp_path):
 
 
 def test_what_is_no_data_set_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="neither a folder nor an .npz"):
+    with pytest.raises(DatasetError, match=r"neither a folder nor an \.npz"):
         datasets.open_dataset(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match="neither a folder"):
         datasets.open_dataset(tmp_path / ("n" * 400))

@@ -89,9 +89,8 @@ def test_a_request_becomes_a_plan_that_fits_the_recordings(tmp_path):
     assert made.data.endswith(" at 8000 Hz")
     (held_out,) = made.held_out_signals
     assert np.abs(held_out[1]).max() < 1e-6 < np.abs(held_out[0]).max()
-    card = job.run(LappedLearning(lapped_plan(steps=1), recordings_of_tones(2), recordings_of_tones(1))).card(
-        "x", "5 s"
-    )
+    small = LappedLearning(lapped_plan(steps=1), recordings_of_tones(2), recordings_of_tones(1))
+    card = job.run(small).card("combiner x", "5 s")
     assert "Frames of 32 or 64 samples." in card
     assert "| noise level | rate | kbit/s | PSNR |" in card
     assert "single channels and pairs at 16000 Hz" in card
