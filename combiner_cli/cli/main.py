@@ -76,10 +76,19 @@ def _comes_again(number: int) -> bool:
     specification = getattr(sys.modules.get("torch"), "__spec__", None)
     if not getattr(specification, "_initializing", False):
         return False
-    again = threading.Timer(_PUT_OFF, signal.raise_signal, [number])
+    again = threading.Timer(_PUT_OFF, _send_to_main_thread, [number])
     again.daemon = True
     again.start()
     return True
+
+
+def _send_to_main_thread(number: int) -> None:
+    """Raise a signal where it interrupts what takes long, if threads can be chosen here."""
+    identifier = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and identifier is not None:
+        signal.pthread_kill(identifier, number)
+    else:
+        signal.raise_signal(number)
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)

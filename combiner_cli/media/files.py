@@ -70,8 +70,7 @@ def read_with_metadata(data: bytes, path: Path, note: Callable[[str], None] | No
     image = images.read_image(data, path, note, keep=True)
     if image is not None:
         return image
-    sound, tags = sounds.read_sound(data, path, note)
-    return sound, Metadata(tags=tags)
+    return sounds.read_sound(data, path, note, keep=True)
 
 
 def write_signal(
@@ -117,7 +116,7 @@ def signal_bytes(
     """
     if signal.kind == "image":
         return images.encode_image(signal, suffix, metadata, note, strip)
-    return sounds.encode_sound(signal, suffix, None if strip or not metadata else metadata.tags, note)
+    return sounds.encode_sound(signal, suffix, None if strip else metadata, note)
 
 
 def check_writable_suffix(kind: Kind, path: Path) -> None:

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from support.plain_prior import PlainPrior
 from support.signals import smooth_image, tone
-from support_prior import PlainPrior
 
 from combiner_cli.batch import outputs
 from combiner_cli.batch.requests import Converted, Decoded, Decoding, Encoding, Failure, Input, Job, Places

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from support.plain_prior import PlainPrior
 from support.signals import smooth_image, tone
-from support_prior import PlainPrior
 
 from combiner_cli.batch import work
 from combiner_cli.batch.failures import attempt, failure

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from test_inspect import run
+from support.commands import run
 
 from combiner_cli.cli.main import main
 

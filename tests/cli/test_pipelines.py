@@ -4,55 +4,38 @@ import os
 import pty
 import re
 import shutil
-import subprocess
-import sys
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 import soundfile
-from conftest import smooth_image, tiny_mixture, tone
 from PIL import Image
+from support.commands import environment, in_shell
+from support.signals import smooth_image, tone
 
 from combiner_cli.codec import pipeline
+from combiner_cli.container.file import File
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
 
-ROOT = Path(__file__).parent.parent
-PRIOR = "--prior mixed-image --size 70 -e 1"
+PRIOR = "--prior photo-6 --size 70 -e 1"
+SOUND_PRIOR = "--prior speech-4 --size 125 -e 1"
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
 
 
+@pytest.fixture(scope="module")
+def variables(tmp_path_factory):
+    return environment(tmp_path_factory.mktemp("programs") / "bin")
+
+
 @pytest.fixture
-def shell(tmp_path, prior_folder, monkeypatch):
-    """A function that runs a line in a folder with pictures, a sound, and ``combiner`` on the path."""
-    for kind in ("image", "sound"):
-        library.save(tiny_mixture(kind), prior_folder / f"mixed-{kind}.safetensors")
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    program = programs / "combiner"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m combiner_cli "$@"\n')
-    program.chmod(0o755)
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
+def shell(tmp_path, variables, monkeypatch):
+    """A function that runs a line in a folder with a picture and a sound."""
+    monkeypatch.chdir(tmp_path)
     media.write_signal(smooth_image(11, 13), Path("photo.png"))
     media.write_signal(tone(500), Path("voice.wav"))
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-
-    def run(line, **more):
-        return subprocess.run(
-            ["bash", "-o", "pipefail", "-c", line],
-            env=environment,
-            capture_output=True,
-            timeout=120,
-            check=False,
-            **more,
-        )
-
-    return run
+    return lambda line: in_shell(line, variables)
 
 
 def names():
@@ -88,13 +71,13 @@ def test_to_and_from_files(shell):
 
 
 def test_a_sound_through_pipes(shell):
-    done = shell("combiner encode - --prior mixed-sound --size 125 < voice.wav | combiner decode - | cat")
+    done = shell(f"combiner encode - {SOUND_PRIOR} < voice.wav | combiner decode - | cat")
     assert done.returncode == 0, done.stderr
     assert soundfile.info(BytesIO(done.stdout)).frames == 500
     assert soundfile.info(BytesIO(done.stdout)).format == "WAV"
-    done = shell("combiner encode - --prior mixed-sound --size 125 < voice.wav | combiner decode - --format flac")
+    done = shell(f"combiner encode - {SOUND_PRIOR} < voice.wav | combiner decode - --format flac")
     assert soundfile.info(BytesIO(done.stdout)).format == "FLAC"
-    done = shell("combiner encode - --prior mixed-sound --size 125 < voice.wav | combiner decode - --format png")
+    done = shell(f"combiner encode - {SOUND_PRIOR} < voice.wav | combiner decode - --format png")
     assert (done.returncode, done.stdout) == (7, b"")
     assert b"a sound cannot be written as .png" in done.stderr
 
@@ -189,5 +172,5 @@ def test_decoding_from_a_pipe_gives_what_the_encoder_measured(shell):
     shell(f"combiner encode photo.png {PRIOR}")
     done = shell("combiner decode - < photo.cmb")
     decoded = media.read_signal_bytes(done.stdout, Path("x.png"))
-    expected = pipeline.decode(Path("photo.cmb").read_bytes(), lambda _: tiny_mixture())
+    expected = pipeline.decode(File.parse(Path("photo.cmb").read_bytes()), library.find_id)
     assert (decoded.samples == expected.samples).all()

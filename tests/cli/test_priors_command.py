@@ -3,33 +3,36 @@
 import json
 
 import pytest
-from conftest import tiny_prior
-from test_inspect import run
+from support.commands import run
+from support.priors import tiny_siren
 
-from combiner_cli.priors import library
+from combiner_cli.priors import library, store
 
 
 def test_the_list_has_every_installed_prior():
-    entries = json.loads(run("priors", "--json").stdout)
-    found = {entry["name"]: entry for entry in entries}
-    assert found["photo-6"]["id"] == "cc5c56a9"
-    assert found["photo-5"]["origin"] == "older"
-    assert found["speech-4"]["family"] == "lapped" and found["speech-4"]["kind"] == "sound"
-    for entry in entries:
-        prior = library.find(entry["name"])
+    entries = {entry["name"]: entry for entry in json.loads(run("priors", "--json").stdout)}
+    assert set(entries) == {path.stem for path in library.shipped()}
+    assert entries["photo-6"]["origin"] == "shipped"
+    assert entries["speech-4"]["family"] == "lapped" and entries["speech-4"]["kind"] == "sound"
+    for name, entry in entries.items():
+        prior = library.find(name)
         assert entry["id"] == f"{prior.id:08x}"
         assert entry["rates"][0] <= prior.bits_per_point <= entry["rates"][-1]
     text = run("priors", env={"COLUMNS": "80"}).stdout
     assert all(len(line) <= 80 for line in text.splitlines())
-    assert all(name in text for name in found)
+    assert all(name in text for name in entries)
 
 
 def test_show_and_path():
+    number = f"{library.find('photo-6').id:08x}"
     done = run("priors", "show", "photo-6")
     assert done.exit_code == 0
-    assert done.stdout.startswith("photo-6: pyramid, for images, id cc5c56a9\n  rates  0.07 to 2.87 bits per pixel\n")
-    assert "Learned on from the prior" in done.stdout
-    assert json.loads(run("priors", "show", "photo-6", "--json").stdout)["id"] == "cc5c56a9"
+    assert done.stdout.startswith(f"photo-6: pyramid, for images, id {number}\n  rates  ")
+    assert done.stdout.splitlines()[1].endswith(" bits per pixel")
+    assert "bits per sample" in run("priors", "show", "speech-4").stdout
+    card = library.shipped_folder() / "photo-6.md"
+    assert card.read_text().splitlines()[0].removeprefix("# ") in done.stdout
+    assert json.loads(run("priors", "show", "photo-6", "--json").stdout)["id"] == number
     assert run("priors", "path", "photo-6").stdout == f"{library.shipped_folder() / 'photo-6.safetensors'}\n"
     refused = run("priors", "show", "nobody")
     assert refused.exit_code == 6 and "no prior is called nobody" in refused.stderr
@@ -38,7 +41,7 @@ def test_show_and_path():
 @pytest.fixture
 def mine(tmp_path):
     path = tmp_path / "mine.safetensors"
-    library.save(tiny_prior(name="mine"), path)
+    store.save(tiny_siren(name="mine"), path)
     path.with_suffix(".md").write_text("# mine\n\nA prior of the tests.\n")
     return path
 
@@ -47,12 +50,12 @@ def test_a_prior_is_installed_found_and_removed(mine, user_data):
     done = run("priors", "install", mine)
     assert done.exit_code == 0, done.output
     target = user_data / "combiner" / "priors" / "mine.safetensors"
-    assert done.stdout == f"{mine} -> {target}: mine, id {tiny_prior().id:08x}\n"
+    assert done.stdout == f"{mine} -> {target}: mine, id {tiny_siren().id:08x}\n"
     assert target.read_bytes() == mine.read_bytes()
-    assert library.find("mine").id == library.find_id(tiny_prior().id).id == tiny_prior().id
+    assert library.find("mine").id == library.find_id(tiny_siren().id).id == tiny_siren().id
     assert "A prior of the tests" in run("priors", "show", "mine").stdout
     entry = next(entry for entry in library.entries() if entry.name == "mine")
-    assert (entry.origin, entry.family, entry.rates) == ("user", "siren", (tiny_prior().bits_per_point,))
+    assert (entry.origin, entry.family, entry.rates) == ("user", "siren", (tiny_siren().bits_per_point,))
     refused = run("priors", "install", mine)
     assert refused.exit_code == 7 and "-f" in refused.stderr
     assert run("priors", "install", mine, "-f").exit_code == 0

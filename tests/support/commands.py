@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 from click.testing import CliRunner
-from support_prior import PlainPrior
 
 from combiner_cli.cli.main import main
 from combiner_cli.codec import pipeline
 from combiner_cli.family import EncodingOptions, Target
 from combiner_cli.priors import library
 
+from .plain_prior import PlainPrior
 from .signals import smooth_image
 
 ROOT = Path(__file__).parent.parent.parent

@@ -272,21 +272,93 @@ def test_read_bytes_of_what_is_no_file(tmp_path: Path, monkeypatch: pytest.Monke
         files.read_bytes(tmp_path / "file")
 
 
+def test_the_beginning_of_a_file(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"1234")
+    assert files.read_beginning(source, 3) == b"123"
+    assert files.read_beginning(source, 9) == b"1234"
+    with pytest.raises(InputError, match="does not exist; check the name"):
+        files.read_beginning(tmp_path / "missing", 3)
+
+
 @pytest.mark.parametrize(
-    ("source", "suffix", "output"),
+    ("name", "number"),
     [
-        ("photo.png", ".cmb", "photo.cmb"),
-        ("folder.d/photo", ".cmb", "folder.d/photo.cmb"),
-        ("a/photo.v2.png", ".cmb", "a/photo.v2.cmb"),
-        ("../sound.cmb", ".wav", "../sound.wav"),
-        (".hidden", ".cmb", ".hidden.cmb"),
+        ("/dev/stdin", 0),
+        ("/dev/stdout", 1),
+        ("/dev/stderr", 2),
+        ("/dev/fd/63", 63),
+        ("/proc/self/fd/1", 1),
+        ("/dev/fd/x", None),
+        ("/dev/null", None),
+        ("dev/stdout", None),
+        ("-", None),
+        ("1", None),
     ],
 )
-def test_default_output(source: str, suffix: str, output: str) -> None:
-    assert files.default_output(Path(source), suffix) == Path(output)
+def test_names_of_open_files(name: str, number: int | None) -> None:
+    assert files.descriptor(Path(name)) == number
 
 
-@pytest.mark.parametrize("source", [".", "/", ""])
-def test_a_folder_without_a_name_has_no_default_output(source: str) -> None:
-    with pytest.raises(InputError, match="is a folder; give the name of a file"):
-        files.default_output(Path(source), ".cmb")
+def test_streams_are_pipes_devices_and_open_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("pipe")
+    for stream in (tmp_path / "pipe", tmp_path / "link", Path(os.devnull), Path("/dev/fd/9")):
+        assert files.is_stream(stream)
+        files.check_target(stream, overwrite=False)
+    for other in (tmp_path / "file", tmp_path / "missing", tmp_path):
+        assert not files.is_stream(other)
+
+
+def test_an_output_is_a_file_that_appears_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "photo.cmb"
+    with files.output(target, overwrite=False, modified=1_234_567_890_123_456_789) as file:
+        file.write(b"content")
+        assert not target.exists()
+    assert target.read_bytes() == b"content"
+    assert target.stat().st_mtime_ns == 1_234_567_890_123_456_789
+    with pytest.raises(OutputError, match="exists; use -f"), files.output(target, overwrite=False):
+        pytest.fail("the block must not run")
+    with pytest.raises(ZeroDivisionError), files.output(target, overwrite=True) as file:
+        file.write(b"half")
+        raise ZeroDivisionError
+    assert target.read_bytes() == b"content"
+    assert names(tmp_path) == {"photo.cmb"}
+
+
+def test_an_open_file_is_written_to_where_it_stands_and_stays_open(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb", buffering=0) as log:
+        log.write(b"before ")
+        with files.output(Path(f"/dev/fd/{log.fileno()}"), overwrite=False, modified=1) as file:
+            file.write(b"content")
+        log.write(b" behind")
+    assert (tmp_path / "log").read_bytes() == b"before content behind"
+    assert (tmp_path / "log").stat().st_mtime > 10**9
+
+
+def test_a_stream_that_is_not_open_cannot_be_written(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match="/dev/fd/999 cannot be written: Bad file descriptor"),
+        files.output(Path("/dev/fd/999"), overwrite=True),
+    ):
+        pytest.fail("the block must not run")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_device_that_is_full() -> None:
+    with (
+        pytest.raises(OutputError, match="/dev/full cannot be written: no space left on the device"),
+        files.output(Path("/dev/full"), overwrite=False) as file,
+    ):
+        file.write(b"content")
+
+
+def test_a_pipe_that_nobody_reads_is_no_fault_of_the_output() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        with pytest.raises(BrokenPipeError), files.output(Path(f"/dev/fd/{writing}"), overwrite=False) as file:
+            file.write(b"content")
+    finally:
+        os.close(writing)

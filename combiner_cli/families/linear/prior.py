@@ -19,7 +19,7 @@ from ...rec import candidates
 from ...rec.groups import Stage
 from ...signals.kinds import KINDS
 from ...signals.signal import Format, Kind, Signal, Tiling, tiling
-from ...stages.prior import MultiRatePrior
+from ...stages.prior import RANGES, MultiRatePrior
 from .. import registry
 from ..siren import tiles
 from . import mixtures
@@ -31,12 +31,10 @@ Array = npt.NDArray[Any]
 
 NAME = "linear"
 NOISE = Field("noise", NOISE_CODES - 1)  # code of the noise variance
-RANGES = ("noise_codes", "rates", "errors")  # of a configuration, at the prior's lowest and its highest rate
 
 _LARGEST_EXTENT = 2**16  # samples of a tile along an axis
 _LARGEST_SIZE = 2**32 - 1
 _MOST_LATENTS = 2**13  # of a network
-_LARGEST_VALUE = 64.0  # of a rate or an error
 _RATE_STEP = 1.12  # factor on the rate from a quality to the next
 _USUAL_QUALITY = 5  # that of the prior's own rate
 _MOST_TOGETHER = 32  # signals
@@ -108,18 +106,14 @@ class MixturePrior(MultiRatePrior):
         """Bits per point at a quality from 1 to 10: the prior's own rate at quality 5, and 12 % more with each step."""
         return self.bits_per_point * _RATE_STEP ** (quality - _USUAL_QUALITY)
 
-    def psnr_range(self) -> tuple[float, float]:
-        """PSNR (dB, peak-to-peak 2) at the lowest and the highest rate that it was learned for."""
-        lowest, highest = (10 * math.log10(4 / error) for error in self.errors)
-        return lowest, highest
-
     def points_rendered(self, signal_format: Format, scale: int = 1) -> int:
         """Points of whole tiles."""
         layout = self.tiling(signal_format.shape, signal_format.channels)
         return layout.tiles * math.prod(length * scale for length in layout.extent)
 
-    def signals_together(self, signal_format: Format, options: EncodingOptions) -> int:  # noqa: ARG002
+    def signals_together(self, signal_format: Format, options: EncodingOptions) -> int:
         """How many small signals to encode in one computation, which does not change their bytes."""
+        del options  # whatever they are
         if signal_format.points > _SMALL_SIGNAL:
             return 1
         return min(_MOST_TOGETHER, _POINTS_TOGETHER // signal_format.points)
@@ -302,11 +296,7 @@ def problem(prior: MixturePrior) -> str | None:
         and 0 < prior.size <= _LARGEST_SIZE
         and network.outputs in ((1, 3) if prior.kind == "image" else (1,))
         and network.latents <= _MOST_LATENTS
-        and all(len(getattr(prior, name)) == 2 for name in RANGES)
-        and all(type(code) is int and 0 <= code < NOISE_CODES for code in prior.noise_codes)
-        and all(type(value) is float and 0 < value < _LARGEST_VALUE for value in (*prior.rates, *prior.errors))
-        and prior.noise_codes[0] < prior.noise_codes[1]
-        and prior.rates[0] < prior.rates[1]
+        and prior.ranges_possible(NOISE.largest)
     )
     if not possible:
         return "its configuration is out of range"

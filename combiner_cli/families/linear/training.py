@@ -15,7 +15,7 @@ from ...learning.checkpoint import TrainingState
 from ...learning.report import Measurement, OperatingPoint, ranges_of
 from ...learning.trainer import LearnedPrior, Training
 from ...signals.signal import Tiling
-from . import closed_form, mixtures
+from . import choices, mixtures
 from .fitting.phases import LEVELS_ABOVE, Phases, Round, some_tiles, tile_counts
 from .learning import MixturePlan
 from .mixtures import NOISE_CODES, PhaseMixture
@@ -189,7 +189,7 @@ def _simulated(prior: MixturePrior, batches: Sequence[Array], level: int) -> tup
         values = some_tiles(batch, prior.ring, np.arange(layout.tiles))
         weights = prior.network.weights(values).reshape(len(batch), layout.tiles, -1)
         points = math.prod(layout.shape)
-        for choice in closed_form.choose(prior, layout, weights, [level] * len(batch)):
+        for choice in choices.choose(prior, layout, weights, [level] * len(batch)):
             rates.append((choice.bits + layout.tiles * prior.class_bits) / points)
             errors.append(math.log(max(choice.squared_error, 1e-12) / points / batch.shape[1]))
     return float(np.mean(rates)), math.exp(float(np.mean(errors)))

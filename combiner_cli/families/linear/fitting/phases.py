@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import closed_form, mixtures
+from .. import choices, mixtures
 from ..learning import MixturePlan
 from ..mixtures import Latents, PhaseMixture, noise_level
 from ..neighbourhood import Canvas, Ring, blank, phase_tiles, phases
@@ -137,7 +137,7 @@ class Phases:
         """Finish a phase: what a decoder would have of its tiles becomes the surroundings of the next one."""
         plan, number = self._plan, len(self.finished)
         noise = noise_level(self.noise_level, plan.kind)
-        labels = closed_form.best_classes(phase, weights, surroundings, noise)
+        labels = choices.best_classes(phase, weights, surroundings, noise)
         decoded = _sampled(Latents(phase, labels, noise), weights, surroundings, plan.seed + number)
         values = np.clip(plan.network.forward(decoded), -1, 1)
         first = 0

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import smooth_image, tiny_prior
+from support.priors import tiny_siren
+from support.signals import smooth_image
 
-from combiner_cli.families.siren import posterior
-from combiner_cli.families.siren.posterior import Descent
+from combiner_cli.families.siren.fitting import posterior
+from combiner_cli.families.siren.fitting.posterior import Descent
 from combiner_cli.signals.signal import coordinates, split, to_values
 
 
@@ -32,10 +33,10 @@ def test_kl_against_numerical_integration():
 
 
 def test_error_gradient_against_finite_differences():
-    objective = _objective(smooth_image(8, 8), tiny_prior())
+    objective = _objective(smooth_image(8, 8), tiny_siren())
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(1, objective.network.latents, generator=generator)
-    gradient = posterior._error_gradient(objective, slice(0, 1), z, 64, generator)
+    gradient = posterior._error_gradient(objective, z, 64, generator)
     direction = torch.randn(z.shape, generator=generator)
     step = 1e-3
     ahead, behind = (posterior.squared_error(objective, z + s * step * direction).double() for s in (1, -1))
@@ -44,7 +45,7 @@ def test_error_gradient_against_finite_differences():
 
 
 def test_descent_lowers_the_loss():
-    objective = _objective(smooth_image(8, 16), tiny_prior())
+    objective = _objective(smooth_image(8, 16), tiny_siren())
     fitted = posterior.start(2, objective.network.latents, "cpu")
 
     def loss():
@@ -57,7 +58,7 @@ def test_descent_lowers_the_loss():
 
 
 def test_frozen_latents_do_not_move():
-    objective = _objective(smooth_image(8, 8), tiny_prior())
+    objective = _objective(smooth_image(8, 8), tiny_siren())
     fitted = posterior.start(1, objective.network.latents, "cpu")
     free = torch.ones_like(fitted.mean)
     free[0, ::2] = 0
@@ -67,14 +68,14 @@ def test_frozen_latents_do_not_move():
 
 
 def test_points_outside_the_signal_do_not_count():
-    prior = tiny_prior()
+    prior = tiny_siren()
     image = smooth_image(8, 8)
     inside = np.ones((1, 1, 64))
     inside[..., 32:] = 0
-    other = image.samples.copy()
-    other[4:] = 255 - other[4:]
+    changed = image.samples.copy()
+    changed[4:] = 255 - changed[4:]
     first = _objective(image, prior, inside)
-    second = _objective(type(image)("image", other), prior, inside)
+    second = _objective(type(image)("image", changed), prior, inside)
     z = torch.zeros(1, prior.network.latents)
     assert torch.equal(posterior.squared_error(first, z), posterior.squared_error(second, z))
     results = []
@@ -86,7 +87,7 @@ def test_points_outside_the_signal_do_not_count():
 
 
 def test_steps_do_not_depend_on_how_they_are_divided():
-    objective = _objective(smooth_image(8, 8), tiny_prior())
+    objective = _objective(smooth_image(8, 8), tiny_siren())
     whole = posterior.start(1, objective.network.latents, "cpu")
     posterior.descend(whole, objective, Descent(points=16), 0, [1.0] * 10, 3)
     divided = posterior.start(1, objective.network.latents, "cpu")

@@ -1,20 +1,17 @@
-"""Mixture priors: exact evidences and posteriors, class numbers in files, and hostile prior files."""
+"""Mixtures: exact evidences and posteriors, and class numbers in files."""
 
-import json
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import tiny_mixture
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file, save_file
+from support.learned import tiny_mixture
 
 from combiner_cli.errors import DamagedFileError
 from combiner_cli.families.linear import mixtures
 from combiner_cli.families.linear.mixtures import OCTAVE, Latents, PhaseMixture, class_costs, noise_level, variance_of
-from combiner_cli.priors import library
 
 NOISE = -1000
 LATENTS, DIMENSIONS, CONTEXT, CLASSES = 12, 7, 5, 4
@@ -100,17 +97,17 @@ def test_posteriors_are_those_of_dense_gaussian_conditioning():
     weights, context = _signals(len(classes))
     latents = Latents(phase, classes, NOISE)
     mean, deviation = latents.posterior(weights, context)
-    found = latents.weights(mean, context)
+    updated = latents.weights(mean, context)
     ends = np.cumsum(latents.counts)
     for tile, number in enumerate(classes):
         covariance = _prior_covariance(phase, number, s2)
         prior_mean = _prior_means(phase, context[[tile]], classes[[tile]])[0]
         gain = covariance @ np.linalg.inv(covariance + s2 * np.eye(LATENTS))
-        assert np.allclose(found[tile], prior_mean + gain @ (weights[tile] - prior_mean), atol=1e-10)
-        own = slice(ends[tile] - latents.counts[tile], ends[tile])
+        assert np.allclose(updated[tile], prior_mean + gain @ (weights[tile] - prior_mean), atol=1e-10)
+        of_tile = slice(ends[tile] - latents.counts[tile], ends[tile])
         rows = slice(phase.first[number], phase.first[number] + latents.counts[tile])
         factor = (phase.directions[rows] * np.sqrt(variance_of(phase.levels[rows]) - s2)[:, None]) @ phase.projection.T
-        dense = (factor.T * deviation[own] ** 2) @ factor
+        dense = (factor.T * deviation[of_tile] ** 2) @ factor
         assert np.allclose(dense, covariance - gain @ covariance, atol=1e-10)
 
 
@@ -121,11 +118,11 @@ def test_whitened_values_come_back_from_their_weights():
     _, context = _signals(len(classes))
     latents = Latents(phase, classes, NOISE)
     z = np.random.default_rng(4).normal(size=latents.counts.sum())
-    found = latents.weights(z, context)
+    weights = latents.weights(z, context)
     recovered = []
     for tile, number in enumerate(classes):
         rows = slice(phase.first[number], phase.first[number] + latents.counts[tile])
-        residual = found[tile] - _prior_means(phase, context[[tile]], classes[[tile]])[0]
+        residual = weights[tile] - _prior_means(phase, context[[tile]], classes[[tile]])[0]
         scaled = (residual @ phase.projection) @ phase.directions[rows].T
         recovered.append(scaled / np.sqrt(variance_of(phase.levels[rows]) - s2))
     assert np.allclose(np.concatenate(recovered), z)
@@ -210,11 +207,11 @@ def test_a_class_that_the_prior_does_not_have_is_damage(count, named):
 def test_stored_directions_stay_near_orthonormal(kind):
     for phase in tiny_mixture(kind).phases:
         for number in range(phase.classes):
-            own = mixtures.unit(phase.directions[phase.first[number] : phase.first[number + 1]])
-            products = own @ own.T
-            assert len(own)
+            directions = mixtures.unit(phase.directions[phase.first[number] : phase.first[number + 1]])
+            products = directions @ directions.T
+            assert len(directions)
             assert np.allclose(np.diagonal(products), 1, atol=1e-12)
-            assert np.abs(products - np.eye(len(own))).max() < 0.03
+            assert np.abs(products - np.eye(len(directions))).max() < 0.03
 
 
 def test_quantised_directions_point_where_they_did():
@@ -225,195 +222,3 @@ def test_quantised_directions_point_where_they_did():
     cosine = (mixtures.unit(stored) * vectors).sum(axis=1)
     assert (cosine > 0.9995).all()
     assert mixtures.quantised(np.zeros((0, 5))).shape == (0, 5)
-
-
-@pytest.fixture
-def saved(tmp_path):
-    path = tmp_path / "mixed.safetensors"
-    library.save(tiny_mixture(), path)
-    return path
-
-
-@pytest.mark.parametrize("kind", ["image", "sound"])
-def test_a_saved_mixture_prior_comes_back_with_its_id(tmp_path, kind):
-    prior = tiny_mixture(kind)
-    library.save(prior, tmp_path / "p.safetensors")
-    loaded = library.load(tmp_path / "p.safetensors")
-    assert loaded.digest == prior.digest
-    assert loaded.name == prior.name
-    assert loaded.network == prior.network
-    assert (loaded.noise_codes, loaded.rates, loaded.errors) == (prior.noise_codes, prior.rates, prior.errors)
-    assert all(np.array_equal(loaded.tensors()[name], tensor) for name, tensor in prior.tensors().items())
-
-
-def test_the_id_depends_on_every_tensor_and_setting_and_not_on_the_name():
-    prior = tiny_mixture()
-    assert replace(prior, name="another").id == prior.id
-    assert replace(prior, size=prior.size + 1).id != prior.id
-    assert replace(prior, rates=(prior.rates[0] / 2, prior.rates[1])).id != prior.id
-    for name, tensor in prior.tensors().items():
-        changed = tensor.copy()
-        changed.reshape(-1)[0] += 1
-        assert replace(prior, **{name: changed}).id != prior.id
-
-
-def test_typical_noise_and_error_go_through_the_measured_ends():
-    prior = tiny_mixture()
-    for end in (0, 1):
-        code, error = prior.typical(prior.rates[end])
-        assert code == pytest.approx(prior.noise_codes[end])
-        assert error == pytest.approx(prior.errors[end])
-    middle, _ = prior.typical(prior.bits_per_point)
-    assert middle == pytest.approx(sum(prior.noise_codes) / 2)
-
-
-def _rewrite(path, change_configuration=None, change_tensors=None):
-    configuration, tensors = tiny_mixture().configuration(), load_file(path)
-    if change_configuration:
-        change_configuration(configuration)
-    if change_tensors:
-        change_tensors(tensors)
-    metadata = {"format": library.FORMATS[1], "name": "mixed", "configuration": json.dumps(configuration)}
-    save_file(tensors, path, metadata)
-
-
-NETWORK = {"extent": [8, 8], "outputs": 3}
-
-
-def test_the_hostile_files_of_these_tests_differ_from_a_good_one_in_what_they_say(saved):
-    _rewrite(saved)
-    assert library.load(saved).id == tiny_mixture().id
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("kind", "smell"),
-        ("kind", "sound"),
-        ("kind", []),
-        ("family", "oracle"),
-        ("family", "siren"),
-        ("surprise", 1),
-        ("network", 5),
-        ("network", {"extent": [8, 8]}),
-        ("network", {**NETWORK, "extent": [8]}),
-        ("network", {**NETWORK, "extent": 8}),
-        ("network", {**NETWORK, "extent": [2**40, 2**40]}),
-        ("network", {**NETWORK, "extent": [2**15, 2**15]}),
-        ("network", {**NETWORK, "extent": [-8, -8]}),
-        ("network", {**NETWORK, "extent": [8.0, 8.0]}),
-        ("network", {**NETWORK, "extent": [8, 0]}),
-        ("network", {**NETWORK, "extent": [16, 8]}),
-        ("network", {**NETWORK, "outputs": 2}),
-        ("network", {**NETWORK, "outputs": 0}),
-        ("reach", 9),
-        ("reach", 1),
-        ("reach", 0),
-        ("reach", -1),
-        ("reach", 2**40),
-        ("reach", "far"),
-        ("reach", True),
-        ("size", 0),
-        ("size", 10**10),
-        ("noise_codes", [80, 70]),
-        ("noise_codes", [70, 70]),
-        ("noise_codes", [-1, 70]),
-        ("noise_codes", [70, 128]),
-        ("noise_codes", [70]),
-        ("noise_codes", [1, 2, 3]),
-        ("noise_codes", 70),
-        ("noise_codes", [1.0, 2.0]),
-        ("rates", [2.0, 1.0]),
-        ("rates", [1.0, 1.0]),
-        ("rates", [0.0, 1.0]),
-        ("rates", [-1.0, 1.0]),
-        ("rates", [1.0, float("nan")]),
-        ("rates", [float("nan"), 1.0]),
-        ("rates", [1.0, float("inf")]),
-        ("rates", [1, 2]),
-        ("rates", ["1", "2"]),
-        ("errors", [0.0, 0.1]),
-        ("errors", [float("nan"), 0.1]),
-        ("errors", [0.1]),
-        ("errors", None),
-    ],
-)
-def test_impossible_configurations_are_refused(saved, key, value):
-    _rewrite(saved, lambda configuration: configuration.update({key: value}))
-    with pytest.raises(DamagedFileError, match="not a valid prior"):
-        library.load(saved)
-
-
-@pytest.mark.parametrize("key", ["rates", "reach", "network", "family", "kind", "size"])
-def test_configurations_that_lack_something_are_refused(saved, key):
-    _rewrite(saved, lambda configuration: configuration.pop(key))
-    with pytest.raises(DamagedFileError, match="not a valid prior"):
-        library.load(saved)
-
-
-TENSORS = ("projection", "context_projection", "context_gain", "mean", "counts", "directions", "levels")
-
-
-def _first_changed(tensor, value):
-    changed = tensor.copy()
-    changed.reshape(-1)[0] = value
-    return changed
-
-
-@pytest.mark.parametrize("name", TENSORS)
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda t: t[:-1].copy(),
-        lambda t: np.concatenate([t, t[:1]]),
-        lambda t: t[..., None],
-        lambda t: t.reshape(1, -1),
-        lambda t: t[:0],
-        lambda t: np.zeros((), dtype=t.dtype),
-        lambda t: t.astype(np.float64),
-        lambda t: t.astype(np.int64),
-    ],
-    ids=["shorter", "longer", "deeper", "flat", "empty", "scalar", "float64", "int64"],
-)
-def test_tensors_of_another_shape_or_type_are_refused(saved, name, change):
-    tensors = load_file(saved)
-    other = change(tensors[name])
-    assert (other.shape, other.dtype) != (tensors[name].shape, tensors[name].dtype)
-    _rewrite(saved, change_tensors=lambda tensors: tensors.update({name: other}))
-    with pytest.raises(DamagedFileError, match="not a valid prior"):
-        library.load(saved)
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        *((name, lambda t: _first_changed(t, np.nan)) for name in TENSORS[:4]),
-        *((name, lambda t: _first_changed(t, np.inf)) for name in TENSORS[:4]),
-        ("counts", lambda t: _first_changed(t, -1)),
-        ("counts", lambda t: _first_changed(t, t.reshape(-1)[0] - 1)),
-        ("counts", lambda t: _first_changed(t, 2**31 - 1)),
-        ("counts", lambda t: (t * 0).astype(np.int32)),
-        ("levels", lambda t: _first_changed(t, t.min() - 1)),
-        ("levels", lambda t: t[::-1].copy()),
-    ],
-)
-def test_impossible_values_are_refused(saved, name, change):
-    _rewrite(saved, change_tensors=lambda tensors: tensors.update({name: change(tensors[name])}))
-    with pytest.raises(DamagedFileError, match="not a valid prior"):
-        library.load(saved)
-
-
-def test_counts_that_exceed_the_dimensions_are_refused_even_if_they_add_up(saved):
-    def move(tensors):
-        tensors["counts"].reshape(-1)[:2] += np.array([1, -1], dtype=np.int32)
-
-    _rewrite(saved, change_tensors=move)
-    with pytest.raises(DamagedFileError, match=r"its (counts|levels)"):
-        library.load(saved)
-
-
-@pytest.mark.parametrize("name", TENSORS)
-def test_missing_tensors_are_refused(saved, name):
-    _rewrite(saved, change_tensors=lambda tensors: tensors.pop(name))
-    with pytest.raises(DamagedFileError, match="not a valid prior"):
-        library.load(saved)

@@ -1,62 +1,21 @@
-"""The Gauss-Newton posterior: derivatives against autograd, and the exact posterior where the network is linear."""
+"""The Gauss-Newton posterior: the exact one where the network is linear, within its budget, and always finite."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from combiner_cli.families.siren import gauss_newton
-from combiner_cli.families.siren.gauss_newton import Fit
+from combiner_cli.families.siren.fitting import gaussian, newton
+from combiner_cli.families.siren.fitting.newton import NewtonSettings
+from combiner_cli.families.siren.fitting.posterior import Objective, squared_error, start
 from combiner_cli.families.siren.network import Siren
-from combiner_cli.families.siren.posterior import Objective, squared_error
 from combiner_cli.signals.signal import coordinates
 
 
 def _network(hidden, outputs=3):
     return Siren((8, 8), outputs, 8, 4.0, 5, hidden, 3.0)
-
-
-def _case(hidden, networks=2, points=11, outputs=3):
-    network = _network(hidden, outputs)
-    generator = torch.Generator().manual_seed(hidden)
-    weights = torch.randn(networks, network.latents, generator=generator, dtype=torch.float64) * 0.4
-    features = torch.randn(network.features, points, generator=generator, dtype=torch.float64)
-    return network, weights, features
-
-
-@pytest.mark.parametrize("hidden", [0, 1, 2, 3])
-def test_jacobian_against_autograd(hidden):
-    network, weights, features = _case(hidden)
-    done = gauss_newton.forward(network, weights, features)
-    assert torch.allclose(done.output, network.forward(weights, features))
-    found = gauss_newton.jacobian(network, done, torch.arange(network.latents))
-    for number in range(len(weights)):
-        expected = torch.autograd.functional.jacobian(lambda w: network.forward(w[None], features)[0], weights[number])
-        assert torch.allclose(found[number], expected.permute(2, 0, 1), atol=1e-10)
-
-
-@pytest.mark.parametrize("hidden", [0, 1, 2])
-def test_gradient_and_both_ways_to_the_gram_matrix(hidden):
-    network, weights, features = _case(hidden)
-    inside = torch.ones(2, 1, 11, dtype=torch.float64)
-    inside[0, :, 7:] = 0
-    done = gauss_newton.forward(network, weights, features)
-    columns = torch.randperm(network.latents, generator=torch.Generator().manual_seed(1))[:20]
-    whole = gauss_newton.jacobian(network, done, torch.arange(network.latents), inside)
-    residual = torch.randn(2, 3, 11, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * inside
-    expected = (whole * residual[:, None]).sum(dim=(2, 3))
-    assert torch.allclose(gauss_newton.gradient(network, done, residual), expected)
-    rows = whole.flatten(2)[:, columns]
-    by_pairs = gauss_newton._weight_gram(network, done, columns, inside)
-    assert torch.allclose(by_pairs, rows @ rows.mT)
-    vector = torch.rand(1, network.latents, dtype=torch.float64)
-    scaled = rows * vector[:, columns, None]
-    assert torch.allclose(gauss_newton.gram(network, vector, done, columns, inside), scaled @ scaled.mT)
-    matrix = torch.randn(2, network.latents, 30, dtype=torch.float64)
-    few = columns[columns < 30]
-    mixed = matrix[:, :, few].mT @ whole.flatten(2)
-    assert torch.allclose(gauss_newton.gram(network, matrix, done, few, inside), mixed @ mixed.mT)
 
 
 def _objective(network, target, prior_deviation=0.7, weight=40.0, inside=None):
@@ -68,19 +27,20 @@ def _objective(network, target, prior_deviation=0.7, weight=40.0, inside=None):
 
 def _begun(objective, fit, signals=2, latents=None, spread=0.1):
     rows = torch.arange(objective.network.latents)[None] if latents is None else latents
-    zero = torch.zeros(len(objective.target), objective.network.latents)
-    return gauss_newton.begin(objective, rows, torch.ones(rows.shape), zero, zero + spread, signals, fit, 3)
+    factorised = start(len(objective.target), objective.network.latents, "cpu")
+    factorised.log_deviation.fill_(math.log(spread) if spread else -math.inf)
+    return newton.begin(objective, rows, torch.ones(rows.shape), factorised, signals, fit, 3)
 
 
 def test_without_a_hidden_layer_the_posterior_is_that_of_linear_regression():
     network = _network(0)
     generator = torch.Generator().manual_seed(4)
     objective = _objective(network, torch.randn(2, 3, 64, generator=generator) * 0.5)
-    fit = Fit(points=64, pairs=64, mean_step=1.0, momentum=0.0)
+    fit = NewtonSettings(points=64, pairs=64, mean_step=1.0, momentum=0.0)
     posterior = _begun(objective, fit)
     budget = torch.tensor([30.0, 45.0])
     for _ in range(30):
-        posterior = gauss_newton.step(posterior, objective, fit, budget, 0)
+        posterior = newton.step(posterior, objective, fit, budget, 0)
     features = torch.cat([objective.features, torch.ones(1, 64)]).double()
     precision = torch.block_diag(*[features @ features.T] * 3) * 0.7**2  # outputs have weights of their own
     for number in range(2):
@@ -105,12 +65,12 @@ def test_the_fit_meets_its_budget_and_lowers_the_error(hidden):
     objective = _objective(network, torch.zeros(2, 3, 64))
     truth = objective.weights(torch.randn(2, network.latents, generator=generator) * 0.3)
     objective = replace(objective, target=network.forward(truth, features))
-    fit = Fit(points=32)
+    fit = NewtonSettings(points=32)
     posterior = _begun(objective, fit)
     before = squared_error(objective, posterior.mean)
     budget = torch.tensor([60.0, 90.0])
     for _ in range(40):
-        posterior = gauss_newton.step(posterior, objective, fit, budget, 0)
+        posterior = newton.step(posterior, objective, fit, budget, 0)
     assert torch.allclose(posterior.nats, budget, rtol=0.05)
     assert (squared_error(objective, posterior.mean) < 0.5 * before).all()
 
@@ -121,13 +81,13 @@ def test_decided_latents_condition_the_others_exactly():
     generator = torch.Generator().manual_seed(6)
     objective = _objective(network, torch.randn(3, 3, 64, generator=generator))
     latents = torch.stack([torch.randperm(network.latents, generator=generator)[:20] for _ in range(3)])
-    posterior = _begun(objective, Fit(points=64, warm=2), signals=1, latents=latents)
+    posterior = _begun(objective, NewtonSettings(points=64, warm=2), signals=1, latents=latents)
     moved = posterior.mean.scatter(1, latents, torch.randn(3, 20, generator=generator))
-    posterior = replace(posterior, course=gauss_newton.at_rest(moved, latents))
+    posterior = replace(posterior, motion=gaussian.at_rest(moved, latents))
     decided = torch.zeros(3, 20)
     decided[0, 15:], decided[1, 17:], decided[2, 14:] = 1, 1, 1
     values = torch.randn(3, 20, generator=generator)
-    after = gauss_newton.decide(posterior, values, decided)
+    after = gaussian.decide(posterior, values, decided)
     assert after.latents.shape == (3, 17)
     for number in range(3):
         factor = posterior.factor[number].double().numpy()
@@ -136,9 +96,9 @@ def test_decided_latents_condition_the_others_exactly():
         before = moved[number, latents[number]].double().numpy()
         gain = covariance[np.ix_(left, known)] @ np.linalg.inv(covariance[np.ix_(known, known)])
         mean = before[left] + gain @ (values[number, known].double().numpy() - before[known])
-        found = after.mean[number, latents[number]]
-        assert np.allclose(found[left], mean, atol=1e-4)
-        assert torch.equal(found[known], values[number, known])  # to the last bit: the decoder has these
+        conditioned = after.mean[number, latents[number]]
+        assert np.allclose(conditioned[left], mean, atol=1e-4)
+        assert torch.equal(conditioned[known], values[number, known])  # to the last bit: the decoder has these
         conditional = covariance[np.ix_(left, left)] - gain @ covariance[np.ix_(known, left)]
         rest = after.factor[number, : len(left), : len(left)].double().numpy()
         assert np.allclose(np.linalg.inv(rest @ rest.T), conditional, atol=1e-4)
@@ -147,9 +107,9 @@ def test_decided_latents_condition_the_others_exactly():
 def test_the_marginal_factor_gives_the_covariance_of_the_last_rows():
     generator = torch.Generator().manual_seed(6)
     objective = _objective(_network(1), torch.randn(2, 3, 64, generator=generator))
-    posterior = _begun(objective, Fit(points=64))
+    posterior = _begun(objective, NewtonSettings(points=64))
     factor = posterior.factor.double()
-    inverse = gauss_newton.marginal_factor(posterior, 7)
+    inverse = gaussian.marginal_factor(posterior, 7)
     whole = torch.linalg.inv(factor @ factor.mT)
     assert torch.allclose(inverse.mT @ inverse, whole[:, -7:, -7:], atol=1e-8)
 
@@ -158,7 +118,7 @@ def test_the_marginal_factor_gives_the_covariance_of_the_last_rows():
 def test_a_precision_that_is_not_positive_definite_still_has_a_finite_factor(damage):
     gram = torch.diag(torch.full((6,), damage)).repeat(2, 1, 1)
     gram[1] = torch.eye(6)
-    factor = gauss_newton.cholesky(gram, torch.tensor([0.01, 0.5]), torch.ones(2, 6))
+    factor = gaussian.cholesky(gram, torch.tensor([0.01, 0.5]), torch.ones(2, 6))
     assert factor.isfinite().all()
     assert (factor.diagonal(dim1=1, dim2=2) > 0).all()
     assert torch.allclose(factor[1], torch.eye(6) * 3**0.5)
@@ -171,9 +131,9 @@ def test_degenerate_fits_stay_finite():
     objective = replace(objective, target=network.forward(objective.mean.repeat(2, 1), objective.features))
     for case in (objective, replace(objective, inside=torch.zeros(2, 1, 64))):
         for budget in (0.0, 50.0, 1e6):
-            posterior = _begun(case, Fit(), spread=0.0)
+            posterior = _begun(case, NewtonSettings(), spread=0.0)
             for _ in range(5):
-                posterior = gauss_newton.step(posterior, case, Fit(), torch.full((2,), budget), 0)
+                posterior = newton.step(posterior, case, NewtonSettings(), torch.full((2,), budget), 0)
             assert posterior.factor.isfinite().all()
             assert posterior.mean.isfinite().all()
             assert (posterior.s2 > 0).all()
@@ -182,8 +142,10 @@ def test_degenerate_fits_stay_finite():
 
 def test_steps_repeat_to_the_last_bit_and_leave_what_they_started_from():
     objective = _objective(_network(1), torch.randn(2, 3, 64, generator=torch.Generator().manual_seed(1)))
-    begun = _begun(objective, Fit(points=16))
-    first, second = (gauss_newton.step(begun, objective, Fit(points=16), torch.full((2,), 40.0), 5) for _ in range(2))
+    begun = _begun(objective, NewtonSettings(points=16))
+    first, second = (
+        newton.step(begun, objective, NewtonSettings(points=16), torch.full((2,), 40.0), 5) for _ in range(2)
+    )
     assert torch.equal(first.mean, second.mean)
     assert torch.equal(first.factor, second.factor)
 
@@ -195,8 +157,8 @@ def test_points_outside_the_signal_do_not_count():
     means = []
     for filler in (0.0, 5.0):
         objective = _objective(_network(1), torch.where(inside > 0, target, filler), inside=inside)
-        posterior = _begun(objective, Fit(points=32))
+        posterior = _begun(objective, NewtonSettings(points=32))
         for _ in range(3):
-            posterior = gauss_newton.step(posterior, objective, Fit(points=32), torch.full((2,), 40.0), 0)
+            posterior = newton.step(posterior, objective, NewtonSettings(points=32), torch.full((2,), 40.0), 0)
         means.append(posterior.mean)
     assert torch.equal(*means)
