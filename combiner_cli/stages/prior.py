@@ -111,7 +111,10 @@ class StagewisePrior(MultiRatePrior):
         self, signals: Sequence[Signal], target: Target, options: EncodingOptions, report: Report
     ) -> list[Encoded]:
         """Encode signals, one after another; see :meth:`family.Prior.encode`."""
-        how = self._search_options(options)
+        from .rate_control import SearchOptions
+
+        method = search_method(self, options, self.usual_search(options.effort))
+        how = SearchOptions(options.effort, method, options.seed)
         encoded = []
         for number, signal in enumerate(signals):
             report(Progress("encode", number / len(signals)))
@@ -137,23 +140,6 @@ class StagewisePrior(MultiRatePrior):
             UsageError: the target cannot be met.
         """
 
-    def _search_options(self, options: EncodingOptions) -> SearchOptions:
-        """How candidates are searched for.
-
-        Raises:
-            UsageError: an option is for priors of other families, or there is no such search.
-        """
-        from ..rec import search
-        from .rate_control import SearchOptions
-
-        if options.refinement is not None:
-            raise UsageError(f"prior {self.name} has no use for the refinement {options.refinement}; leave it out")
-        if options.device == "cuda":
-            raise UsageError(f"prior {self.name} encodes on the CPU alone; leave out the device {options.device}")
-        method = options.search or self.usual_search(options.effort)
-        search.check_method(method)
-        return SearchOptions(options.effort, method, options.seed)
-
     def configuration_possible(self) -> bool:
         """Whether what all such priors have can be what it is said to be."""
         return (
@@ -163,6 +149,28 @@ class StagewisePrior(MultiRatePrior):
             and FEWEST_PARTS_FROM <= self.parts_from <= MOST_PARTS_FROM
             and self.ranges_possible(LARGEST_NOISE)
         )
+
+
+def search_method(prior: Prior, options: EncodingOptions, usual: str) -> str:
+    """The search for candidates, once it is clear that the options are for a prior that makes no gradient steps.
+
+    Args:
+        prior: to encode with.
+        options: of the encoder.
+        usual: the method where none is asked for.
+
+    Raises:
+        UsageError: an option is for priors of other families, or there is no such search.
+    """
+    from ..rec import search
+
+    if options.refinement is not None:
+        raise UsageError(f"prior {prior.name} has no use for the refinement {options.refinement}; leave it out")
+    if options.device == "cuda":
+        raise UsageError(f"prior {prior.name} encodes on the CPU alone; leave out the device {options.device}")
+    method = options.search or usual
+    search.check_method(method)
+    return method
 
 
 def arguments_of(
