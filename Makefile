@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check coverage fuzz kill clean
+PYTEST := $(BIN)/python -m pytest -n logical --dist worksteal
+
+.PHONY: demo test test-slow check coverage fuzz kill clean
 
 $(READY): pyproject.toml setup.py constraints.txt combiner_cli/rec/_native.c
 	$(PYTHON) -m venv $(VENV)
@@ -14,16 +16,19 @@ $(READY): pyproject.toml setup.py constraints.txt combiner_cli/rec/_native.c
 demo: $(READY)  ## encode and decode a photograph and a sound
 	$(BIN)/python benchmarks/demo.py --output demo
 
-test: $(READY)  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(READY)  ## the test suite but for its slow part, on all cores
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY)  ## its slow part: much fuzzing, learning, stopped commands
+	$(PYTEST) -m slow
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-coverage: $(READY)  ## the test suite, and which lines it does not run
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+coverage: $(READY)  ## the whole test suite, and which lines it does not run
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 fuzz: $(READY)  ## hostile headers, files, metadata and priors by the million; goes on where it was stopped
 	PYTHONPATH=tests $(BIN)/python -m support.fuzzing

@@ -138,7 +138,7 @@ def empty_names(text: str) -> int:
 def wheel_bytes(root: Path) -> int:
     """Size of the wheel of a checkout."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
         subprocess.run([*command, "--wheel-dir", folder, str(root)], check=True)
         (wheel,) = Path(folder).glob("*.whl")
         return wheel.stat().st_size

@@ -152,7 +152,7 @@ def run() -> None:
         _end_by(code - 128)
     if interrupted or code == _INTERRUPTED:  # before and after the command click has another exit code
         _end_by(signal.SIGINT)
-    if "torch.distributed" in sys.modules and from_environment().count > 1:
+    if "torch.distributed" in sys.modules and from_environment().size > 1:
         _end_at_once(code)
     sys.exit(code)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -94,19 +95,18 @@ def encode_batch(
         raise InputError("signals that are encoded together must have one shape and format")
     limits.check_encoded(signal_format, prior)
 
-    def attempt(some: Sequence[Signal], of_target: Target, verified: bool) -> list[EncodeResult]:
-        return _attempt(some, prior, of_target, options, report or _silence, verified)
-
+    attempt = partial(_attempt, prior=prior, options=options, report=report or _silence)
     if target.unit != "psnr":
         return attempt(signals, target, verify)
-    return [
-        reaching.reach(signal, target.value, prior.name, lambda wanted, own=signal: attempt([own], wanted, True)[0])  # type: ignore[misc]
-        for signal in signals
-    ]
+
+    def attempt_one(signal: Signal, wanted: Target) -> EncodeResult:
+        return attempt([signal], wanted, verify=True)[0]  # or else nobody knows what is reached
+
+    return [reaching.reach(signal, target.value, prior.name, partial(attempt_one, signal)) for signal in signals]
 
 
 def _attempt(
-    signals: Sequence[Signal], prior: Prior, target: Target, options: EncodingOptions, report: Report, verify: bool
+    signals: Sequence[Signal], target: Target, verify: bool, prior: Prior, options: EncodingOptions, report: Report
 ) -> list[EncodeResult]:
     """Files of signals of one format, as near to a target as the prior's family comes by itself."""
     clock = time.perf_counter()

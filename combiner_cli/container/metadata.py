@@ -1,4 +1,4 @@
-"""What a file says of a signal besides its samples: EXIF, colour profile, XMP, and the tags of sounds.
+"""What a file says of a signal besides its samples: EXIF, XMP, IPTC, colours, resolution, texts and pictures.
 
 In a ``.cmb`` file they are one map, compressed; see the section on metadata in FORMAT.md.
 """
@@ -16,20 +16,26 @@ import msgpack
 from ..errors import DamagedFileError, InputError, LimitError
 from . import header
 
-TAGS = (
-    "title",
-    "artist",
-    "album",
-    "date",
-    "comment",
-    "genre",
-    "tracknumber",
-    "copyright",
-    "software",
-    "license",
-)
 LARGEST = 2**24  # bytes of metadata that are not compressed
-_MOST_ENTRIES = 256  # of a map
+MOST_ENTRIES = 256  # of a map
+# Chunks of PNG (third edition) that are kept as they are there, with their lengths in bytes.
+CHUNKS = {"cHRM": 32, "cICP": 4, "cLLI": 8, "gAMA": 4, "mDCV": 24, "pHYs": 9}
+WORDS = {  # for the parts of a file, in messages
+    "exif": "EXIF",
+    "icc": "colour profile",
+    "xmp": "XMP",
+    "iptc": "IPTC",
+    "tags": "tags",
+    "pictures": "pictures",
+    "cICP": "colours (cICP)",
+    "gAMA": "gamma",
+    "cHRM": "primaries",
+    "mDCV": "mastering display",
+    "cLLI": "light levels",
+    "pHYs": "resolution",
+}
+_BINARY = ("exif", "icc", "xmp", "iptc", "pictures")  # parts that are attributes of Metadata
+_PICTURE_NUMBERS = 16  # bytes: width, height, depth and colours of a picture
 _ORIENTATION = 0x0112
 _SHORT = 3  # type of a value in an EXIF directory
 _EXIF_HEADER = 8  # bytes: the byte order, and where the first directory is
@@ -43,10 +49,15 @@ class Metadata:
 
     Attributes:
         exif: of an image, beginning with the byte order; of pixels that stand upright.
-        icc: colour profile that the samples of an image are meant in; without one they are in sRGB.
+        icc: colour profile that the samples of an image are meant in; without one they are in sRGB, unless ``chunks``
+            say otherwise.
         xmp: of an image, a packet in UTF-8.
-        tags: of a sound, by the names in ``TAGS``.
+        tags: texts by their names: of a sound by those of Vorbis comments in small letters, of an image by the keywords
+            of PNG. Several texts of one name have a NUL between them, as in ID3.
         other: what later programs may add, by name; it is kept and not used.
+        iptc: of an image, records of the Information Interchange Model.
+        pictures: of a sound, the content of FLAC's PICTURE blocks (RFC 9639, section 8.8), one behind another.
+        chunks: of an image, the content of those chunks of PNG that are named in ``CHUNKS``: resolution and colours.
     """
 
     exif: bytes = b""
@@ -54,16 +65,54 @@ class Metadata:
     xmp: bytes = b""
     tags: Mapping[str, str] = field(default_factory=dict)
     other: Mapping[str, bytes] = field(default_factory=dict)
+    iptc: bytes = b""
+    pictures: bytes = b""
+    chunks: Mapping[str, bytes] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return any((self.exif, self.icc, self.xmp, self.tags, self.other))
+        return bool(self.parts())
+
+    def parts(self) -> dict[str, bytes | Mapping[str, str]]:
+        """What is there, by its name in a file."""
+        parts: dict[str, bytes | Mapping[str, str]] = {name: getattr(self, name) for name in (*_BINARY, "tags")}
+        return {name: part for name, part in (parts | {**self.chunks, **self.other}).items() if part}
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each part that is there, by its name in a file; tags count their names and values."""
-        tags = sum(len(name.encode()) + len(value.encode()) for name, value in self.tags.items())
-        sizes = {"exif": len(self.exif), "icc": len(self.icc), "tags": tags, "xmp": len(self.xmp)}
-        sizes |= {name: len(value) for name, value in sorted(self.other.items())}
-        return {name: size for name, size in sizes.items() if size}
+        parts = self.parts()
+        known = {name: parts.pop(name) for name in WORDS if name in parts}
+        return {name: _size(part) for name, part in (known | dict(sorted(parts.items()))).items()}
+
+
+def _size(part: bytes | Mapping[str, str]) -> int:
+    if isinstance(part, bytes):
+        return len(part)
+    return sum(len(name.encode()) + len(text.encode()) for name, text in part.items())
+
+
+def pictures(content: bytes) -> list[bytes]:
+    """The single pictures in what :attr:`Metadata.pictures` holds.
+
+    Raises:
+        ValueError: their lengths make no sense.
+    """
+    split, place = [], 0
+    while place < len(content):
+        end = place + 4
+        for number in range(3):  # of the kind of image, of the description, and of the image itself
+            end += _length_at(content, end) + 4
+            end += _PICTURE_NUMBERS if number == 1 else 0
+        if end > len(content):
+            raise ValueError("a picture is beyond the end")
+        split.append(content[place:end])
+        place = end
+    return split
+
+
+def _length_at(content: bytes, place: int) -> int:
+    if place + 4 > len(content):
+        raise ValueError("a picture is cut off")
+    return int.from_bytes(content[place : place + 4], "big")
 
 
 def pack(metadata: Metadata) -> bytes:
@@ -74,10 +123,10 @@ def pack(metadata: Metadata) -> bytes:
     """
     if not metadata:
         return b""
-    parts: dict[str, object] = {**metadata.other}
-    parts |= {"exif": metadata.exif, "icc": metadata.icc, "tags": dict(sorted(metadata.tags.items()))}
-    parts |= {"xmp": metadata.xmp}
-    packed: bytes = msgpack.packb({name: parts[name] for name in sorted(parts) if parts[name]})
+    parts = metadata.parts()
+    if metadata.tags:
+        parts["tags"] = dict(sorted(metadata.tags.items()))
+    packed: bytes = msgpack.packb(dict(sorted(parts.items())))
     compressed = zlib.compress(packed, 9)
     if len(packed) > LARGEST or len(compressed) > header.LARGEST_METADATA:
         raise InputError(
@@ -107,7 +156,7 @@ def unpack(data: bytes) -> Metadata:
             strict_map_key=True,
             max_str_len=LARGEST,
             max_bin_len=LARGEST,
-            max_map_len=_MOST_ENTRIES,
+            max_map_len=MOST_ENTRIES,
             max_array_len=0,
             max_ext_len=0,
         )
@@ -125,8 +174,12 @@ def _metadata(parts: object) -> Metadata:
         raise ValueError("the tags are no map of texts")
     if not all(isinstance(part, bytes) for part in parts.values()):
         raise ValueError("a part of the metadata is not binary")
-    exif, icc, xmp = (parts.pop(name, b"") for name in ("exif", "icc", "xmp"))
-    return Metadata(exif, icc, xmp, tags, parts)
+    binary = {name: parts.pop(name, b"") for name in _BINARY}
+    pictures(binary["pictures"])
+    chunks = {name: parts.pop(name) for name in CHUNKS if name in parts}
+    if any(len(content) != CHUNKS[name] for name, content in chunks.items()):
+        raise ValueError("a chunk of PNG has another length")
+    return Metadata(**binary, tags=tags, chunks=chunks, other=parts)
 
 
 def upright_exif(exif: bytes) -> bytes:

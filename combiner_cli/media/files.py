@@ -70,8 +70,7 @@ def read_with_metadata(data: bytes, path: Path, note: Callable[[str], None] | No
     image = images.read_image(data, path, note, keep=True)
     if image is not None:
         return image
-    sound, tags = sounds.read_sound(data, path, note)
-    return sound, Metadata(tags=tags)
+    return sounds.read_sound(data, path, note, keep=True)
 
 
 def write_signal(
@@ -117,7 +116,7 @@ def signal_bytes(
     """
     if signal.kind == "image":
         return images.encode_image(signal, suffix, metadata, note, strip)
-    return sounds.encode_sound(signal, suffix, None if strip or not metadata else metadata.tags, note)
+    return sounds.encode_sound(signal, suffix, None if strip else metadata, note)
 
 
 def check_writable_suffix(kind: Kind, path: Path) -> None:
@@ -136,3 +135,15 @@ def check_writable_suffix(kind: Kind, path: Path) -> None:
 def default_suffix(kind: Kind) -> str:
     """The suffix of a decoded file where none is asked for; its format holds every signal of the kind exactly."""
     return ".png" if kind == "image" else ".wav"
+
+
+def image_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of the image in a file, as it is stored and without decoding it.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        ``None`` where the beginning of the file does not tell.
+    """
+    return images.size_of(path)

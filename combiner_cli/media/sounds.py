@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..container.metadata import TAGS
+from ..container.metadata import Metadata
 from ..errors import InputError, OutputError
 from ..signals.signal import Signal
+from . import messages, unreadable
+from .sound_containers import headers, id3, ogg, tagging
 
+if TYPE_CHECKING:
+    import soundfile
+
+Note = Callable[[str], None]
 Samples = npt.NDArray[np.generic]
 
-SUFFIXES = frozenset({".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav"})
-
+SUFFIXES = unreadable.SOUND_SUFFIXES | {
+    *(".8svx", ".aif", ".aifc", ".aiff", ".au", ".avr", ".bwf", ".caf", ".flac", ".mp2", ".mp3", ".nist", ".oga"),
+    *(".ogg", ".opus", ".paf", ".pvf", ".rf64", ".sf", ".snd", ".sph", ".voc", ".w64", ".wav", ".wave"),
+}
 
 # Of these a decoder may make samples beyond full scale where there were none before.
 _LOSSY_SOUNDS = frozenset({"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III", "OPUS", "VORBIS"})
 _DEEP_SOUNDS = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALAC_24", "ALAC_32", "DWVW_24"})
-# From here on the sizes in headers are those of writers to a pipe, which do not know them.
-_LENGTH_UNKNOWN = 0x7FFFF000
-_OGG_LAST = 0x04
 # Sounds are read and written in blocks: a header's number of frames is not to be trusted with an allocation, and
 # libsndfile's Vorbis encoder overflows the stack when it is given minutes at once.
 _BLOCK_FRAMES = 2**16
-_SHORT_FRAMES = 2**12
-# A tag that libFLAC takes for no text makes libsndfile 1.2 free memory twice (libsndfile pull request 1132): so do
-# these two characters, and one of several bytes that is cut where the name of a software has room for no more.
-_NO_TEXT = frozenset("\ufffe\uffff")
-_LONGEST_SOFTWARE = 127  # bytes
-
+_NO_SUCH_FILE = "File does not exist"
 
 # Suffix to soundfile's format, and its subtype where that does not follow from the bit depth.
 FORMATS = {
@@ -63,41 +62,104 @@ class _SoundBytes(BytesIO):
             return self.tell()
 
 
-def read_sound(data: bytes, path: Path, note: Callable[[str], None] | None) -> tuple[Signal, dict[str, str]]:
-    """The sound that a file's content is, and its tags; see :func:`combiner_cli.media.files.read_signal`.
+def read_sound(data: bytes, path: Path, note: Note | None = None, keep: bool = False) -> tuple[Signal, Metadata]:
+    """The sound that a file's content is, and its metadata; see :func:`combiner_cli.media.files.read_signal`.
 
     Args:
         data: the content.
         path: of the file, for messages.
-        note: told in one line what was changed; without it such a file is refused.
+        note: told in one line what was changed, and what of the metadata is left out; without it a sound whose samples
+            would be changed is refused.
+        keep: whether metadata are read.
 
     Raises:
         InputError: it is none, is damaged or cut off, or holds what a signal cannot hold without loss.
     """
+    tell = note or _silence
+    # libmpg123 has much to say of tags before the samples, and libsndfile does not look for FLAC behind them.
+    tag, data = data[: id3.size(data)], data[id3.size(data) :]
+    data = headers.whole(data, path, tell)
+    links = ogg.links(data) if data[:4] == ogg.MAGIC else [data]
+    parts = [_read_part(link, path, tell) for link in links]
+    first = parts[0]
+    for part in parts[1:]:
+        if (part.sample_rate, part.channels) != (first.sample_rate, first.channels):
+            raise InputError(
+                f"{path} holds {len(parts)} streams one after another, of {first.sample_rate} Hz and {first.channels} "
+                f"channels and of {part.sample_rate} Hz and {part.channels}; split it into files first"
+            )
+    samples = first.samples if len(parts) == 1 else np.concatenate([part.samples for part in parts])
+    if len(samples) == 0:
+        raise InputError(f"{path} holds no samples; give a sound of at least one")
+    _check_finite(samples, first.sample_rate, path)
+    samples = _within_full_scale(samples, path, note if all(part.is_lossy for part in parts) else None)
+    signal = Signal("sound", samples, first.sample_rate, max(part.bit_depth for part in parts))
+    return signal, tagging.read(tag, data, path, tell) if keep else Metadata()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A stream of samples, which most files have one of.
+
+    Attributes:
+        samples: ``(frames, channels)`` float32, of any size.
+        sample_rate: in Hz.
+        bit_depth: 16 or 24.
+        is_lossy: whether a decoder may have made samples beyond full scale where there were none before.
+    """
+
+    samples: npt.NDArray[np.float32]
+    sample_rate: int
+    bit_depth: int
+    is_lossy: bool
+
+    @property
+    def channels(self) -> int:
+        return int(self.samples.shape[1])
+
+
+def _silence(_: str) -> None:
+    """Tell nobody."""
+
+
+def _read_part(data: bytes, path: Path, note: Note) -> _Part:
+    """The samples of a file, or of one of its streams; what libmpg123 has to say of it is a reason, or a note.
+
+    Raises:
+        InputError: as :func:`read_sound`.
+    """
     import soundfile
 
-    _check_whole(data, path)
+    lines: list[str] = []
     try:
-        sound = soundfile.SoundFile(_SoundBytes(data))
+        with messages.caught(messages.LIBMPG123) as lines, soundfile.SoundFile(_SoundBytes(data)) as sound:
+            if sound.channels > 2:
+                raise InputError(f"{path} has {sound.channels} channels; mix it down to 1 or 2 first, or split it")
+            bit_depth = 24 if sound.subtype in _DEEP_SOUNDS else 16
+            samples, failure = _read_frames(sound)
+            declared = sound.frames
+            part = _Part(samples, sound.samplerate, bit_depth, sound.subtype in _LOSSY_SOUNDS)
     except soundfile.LibsndfileError as error:
-        reason = error.error_string.strip(" .") or "format not recognised"
+        unreadable.refuse_known(data, path)
+        reason = messages.reason(lines) or _reason(error)
         if "SF_INFO struct incomplete" in reason:
             raise InputError(
                 f"{path} has a sample rate of zero, or no channels, by its header; write it from its source again"
             ) from error
         raise InputError(f"{path} is neither an image nor a sound that can be read ({reason}); give one") from error
-    with sound:
-        if sound.channels > 2:
-            raise InputError(f"{path} has {sound.channels} channels; mix it down to 1 or 2 first, or split it")
-        samples = _read_frames(sound, path)
-        bit_depth = 24 if sound.subtype in _DEEP_SOUNDS else 16
-        sample_rate, lossy = sound.samplerate, sound.subtype in _LOSSY_SOUNDS
-        tags = _tags(sound)
-    if len(samples) == 0:
-        raise InputError(f"{path} holds no samples; give a sound of at least one")
-    _check_finite(samples, sample_rate, path)
-    samples = _within_full_scale(samples, path, note if lossy else None)
-    return Signal("sound", samples, sample_rate, bit_depth), tags
+    if failure is not None:
+        reason = messages.reason(lines) or failure
+        raise InputError(f"{path} cannot be decoded to its end ({reason}); restore or re-encode it")
+    if len(samples) < declared:
+        raise InputError(f"{path} ends after {len(samples)} of {declared} frames; restore it from its source")
+    messages.tell(lines, path, note)
+    return part
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    """What libsndfile says of a file; of MPEG audio that cannot be decoded it says that there is no such file."""
+    words: str = error.error_string.strip(" .")
+    return "format not recognised" if not words or words.startswith(_NO_SUCH_FILE) else words
 
 
 def _check_finite(samples: npt.NDArray[np.float32], sample_rate: int, path: Path) -> None:
@@ -125,144 +187,36 @@ def _within_full_scale(
     return samples.clip(-1, 1)
 
 
-def _check_whole(data: bytes, path: Path) -> None:
-    """Refuse a sound file of which the end is missing, where libsndfile takes it for a shorter one."""
-    if data[:4] == b"OggS":
-        if not _ogg_is_whole(data):
-            raise InputError(f"{path} is cut off: its last page is missing; restore it from its source")
-        return
-    end = _declared_end(data)
-    if end is not None and end > len(data):
-        raise InputError(f"{path} is cut off: {len(data):,} of {end:,} bytes are there; restore it from its source")
-
-
-def _declared_end(data: bytes) -> int | None:
-    """Where the samples of a WAV, AIFF, AU or CAF file end by its header, in bytes; ``None`` if it does not say so."""
-    name, kind = data[:4], data[8:12]
-    if name in (b"RIFF", b"RF64") and kind == b"WAVE":
-        return _chunk_end(data, 12, b"data", "little", 4)
-    if name == b"RIFX" and kind == b"WAVE":
-        return _chunk_end(data, 12, b"data", "big", 4)
-    if name == b"FORM" and kind in (b"AIFF", b"AIFC"):
-        return _chunk_end(data, 12, b"SSND", "big", 4)
-    if name == b"caff":
-        return _chunk_end(data, 8, b"data", "big", 8)
-    if name == b".snd":
-        start, size = struct.unpack_from(">II", data.ljust(12, b"\0"), 4)
-        return None if size >= _LENGTH_UNKNOWN else start + size
-    return None
-
-
-def _chunk_end(data: bytes, place: int, wanted: bytes, order: Literal["little", "big"], width: int) -> int | None:
-    """Where a chunk ends by its own size of ``width`` bytes; chunks follow one another from ``place`` on."""
-    while place + 4 + width <= len(data):
-        start = place + 4 + width
-        size = int.from_bytes(data[place + 4 : start], order)
-        if data[place : place + 4] == wanted:
-            if data[:4] == b"RF64" and size == 2**32 - 1:  # the size is in the first chunk, ds64 (EBU Tech 3306)
-                size = int.from_bytes(data[28:36], order)
-            unknown = size >= (_LENGTH_UNKNOWN if width == 4 and data[:4] != b"RF64" else 2**63)
-            return None if unknown else start + size
-        place = start + size + (size % 2 if width == 4 else 0)
-    return None
-
-
-def _ogg_is_whole(data: bytes) -> bool:
-    """Whether the pages of an Ogg file (RFC 3533) are complete and the last one says that it is the last one."""
-    place, last = 0, False
-    while data[place : place + 4] == b"OggS" and place + 27 <= len(data):
-        segments = data[place + 27 : place + 27 + data[place + 26]]
-        last = bool(data[place + 5] & _OGG_LAST)
-        place += 27 + data[place + 26] + sum(segments)
-    return last and place <= len(data)
-
-
-def _read_frames(sound: Any, path: Path) -> npt.NDArray[np.float32]:
-    """All frames of an open soundfile.SoundFile, ``(frames, channels)``."""
+def _read_frames(sound: soundfile.SoundFile) -> tuple[npt.NDArray[np.float32], str | None]:
+    """All frames of a sound, ``(frames, channels)``, and why there are no more if something is wrong with them."""
     import soundfile
 
-    blocks = [np.empty((0, sound.channels), dtype=np.float32)]
+    blocks, failure = [np.empty((0, sound.channels), dtype=np.float32)], None
     try:
         while len(block := sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
             blocks.append(block)
     except soundfile.LibsndfileError as error:
-        reason = error.error_string.strip(" .")
-        raise InputError(f"{path} cannot be decoded to its end ({reason}); restore or re-encode it") from error
-    samples = np.concatenate(blocks)
-    if len(samples) < sound.frames:
-        raise InputError(f"{path} ends after {len(samples)} of {sound.frames} frames; restore it from its source")
-    return samples
+        failure = _reason(error)
+    return np.concatenate(blocks), failure
 
 
-def _tags(sound: Any) -> dict[str, str]:
-    """The tags of an open soundfile.SoundFile that say something."""
-    found: dict[str, str] = sound.copy_metadata()
-    return {name: found[name] for name in TAGS if found.get(name)}
-
-
-def encode_sound(
-    signal: Signal, suffix: str, tags: Mapping[str, str] | None = None, note: Callable[[str], None] | None = None
-) -> bytes:
+def encode_sound(signal: Signal, suffix: str, metadata: Metadata | None = None, note: Note | None = None) -> bytes:
     """The content of a file of a sound.
 
     Args:
         signal: to write.
         suffix: that stands for the format.
-        tags: to write with it, as far as the format holds them.
+        metadata: to write with it, as far as the format holds them.
         note: told in one line which it does not hold.
 
     Raises:
         OutputError: the format cannot hold the sound.
     """
-    known = {name: tags[name] for name in TAGS if name in tags} if tags else {}
-    held = _held(known, signal, suffix)
-    left_out = [name for name in known if name not in held]
-    if left_out and note is not None:
-        which = "tag" if len(left_out) == 1 else "tags"
-        are = "is" if len(left_out) == 1 else "are"
-        note(f"a {suffix} file cannot hold the {which} {', '.join(left_out)} as given, which {are} left out")
-    return _encoded(signal, suffix, held)
+    content = _encoded(signal, suffix)
+    return tagging.written(content, suffix, metadata, note or _silence) if metadata else content
 
 
-def _held(tags: Mapping[str, str], signal: Signal, suffix: str) -> Mapping[str, str]:
-    """Tags that come back from a file as they were given.
-
-    Formats do not say what they refuse, cut off or garble, and long tags may take others with them or make a file that
-    cannot be read: so a short silence is written and read.
-    """
-    import soundfile
-
-    if not tags:
-        return tags
-    silence = replace(signal, samples=np.zeros((_SHORT_FRAMES, signal.channels), dtype=np.float32))
-    remaining = {name: text for name, text in tags.items() if suffix != ".flac" or _is_harmless(name, text)}
-    while remaining:
-        try:
-            with soundfile.SoundFile(_SoundBytes(_encoded(silence, suffix, remaining))) as sound:
-                found = _tags(sound)
-        except (soundfile.LibsndfileError, OutputError):
-            found = {}
-        held = {name for name, text in remaining.items() if _same(found.get(name, ""), text)}
-        if len(held) == len(remaining):
-            break
-        if not held:
-            del remaining[max(remaining, key=lambda name: len(remaining[name]))]
-            continue
-        remaining = {name: text for name, text in remaining.items() if name in held}
-    return remaining
-
-
-def _is_harmless(name: str, text: str) -> bool:
-    """Whether a tag of a FLAC file is still text when libsndfile hands it on."""
-    return _NO_TEXT.isdisjoint(text) and (name != "software" or len(text.encode()) <= _LONGEST_SOFTWARE)
-
-
-def _same(found: str, given: str) -> bool:
-    """Whether a tag came back; libsndfile puts its own name behind that of the software."""
-    return found == given or found.startswith(f"{given} (libsndfile-")
-
-
-def _encoded(signal: Signal, suffix: str, tags: Mapping[str, str]) -> bytes:
+def _encoded(signal: Signal, suffix: str) -> bytes:
     import soundfile
 
     name, subtype = FORMATS[suffix]
@@ -276,8 +230,6 @@ def _encoded(signal: Signal, suffix: str, tags: Mapping[str, str]) -> bytes:
             subtype or f"PCM_{signal.bit_depth}",
             format=name,
         ) as sound:
-            for tag, text in tags.items():
-                setattr(sound, tag, text)
             for start in range(0, signal.points, _BLOCK_FRAMES):
                 sound.write(_integers(signal.samples[start : start + _BLOCK_FRAMES], signal.bit_depth))
     except (soundfile.LibsndfileError, OverflowError) as error:

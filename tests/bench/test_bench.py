@@ -9,9 +9,9 @@ import re
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import smooth_image, tone
 from hypothesis import given
 from hypothesis import strategies as st
+from support.signals import smooth_image, tone
 
 from combiner_cli import __version__
 from combiner_cli.bench import curves, measures, sweep, tables, tasks
@@ -61,7 +61,7 @@ def rows_in(folder):
 
 
 @pytest.fixture
-def pictures(tmp_path, monkeypatch, mixed_priors):
+def pictures(tmp_path, monkeypatch):
     """A folder of two images, one of them with a name that needs care, and options for a quick sweep."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pictures" / "more").mkdir(parents=True)
@@ -70,7 +70,7 @@ def pictures(tmp_path, monkeypatch, mixed_priors):
     return (
         "pictures",
         "--prior",
-        mixed_priors / "image.safetensors",
+        "photo-6",
         *RATES,
         "--efforts",
         1,
@@ -84,13 +84,13 @@ def pictures(tmp_path, monkeypatch, mixed_priors):
 # The whole
 
 
-def test_every_row_is_a_file_that_decodes_to_what_was_measured(pictures, tmp_path, mixed_priors):
+def test_every_row_is_a_file_that_decodes_to_what_was_measured(pictures, tmp_path):
     done = bench(*pictures)
     assert "out/report.html: 2 images, 34 rows measured, 0 known before" in done.stdout
     rows = rows_in(tmp_path / "out")
     # four rates, and every other setting of the two ways of JPEG
     assert len(rows) == 2 * (4 + 7 + 6)
-    prior = library.load(mixed_priors / "image.safetensors")
+    prior = library.find("photo-6")
     coded = {path.stat().st_size: path for path in (tmp_path / "out" / "files").glob("*.cmb")}
     own = [row for row in rows if row["codec"] == "combiner -e 1"]
     assert {row["setting"] for row in own} == {"bpp=0.45", "bpp=0.6", "bpp=0.8", "bpp=1"}
@@ -102,7 +102,7 @@ def test_every_row_is_a_file_that_decodes_to_what_was_measured(pictures, tmp_pat
         assert float(row["psnr"]) == pytest.approx(metrics.psnr(original, decoded), abs=1e-5)
         assert float(row["bpp"]) <= float(row["setting"].removeprefix("bpp="))
         assert row["ms_ssim"] == ""  # the images are too small for it
-        assert (row["program"], row["prior"]) == (f"combiner {__version__}", "mixed-image")
+        assert (row["program"], row["prior"]) == (f"combiner {__version__}", "photo-6")
         assert row["prior_id"] == f"{prior.id:08x}"
         assert float(row["encoding_time"]) > 0 < float(row["decoding_time"])
     for row in rows:
@@ -230,7 +230,7 @@ def test_efforts_are_curves_of_their_own(pictures, tmp_path):
     assert {path.name for path in (tmp_path / "out" / "curves").iterdir()} == {"combiner.json", "combiner-e-1.json"}
 
 
-def test_a_sweep_of_speech(tmp_path, monkeypatch, mixed_priors):
+def test_a_sweep_of_speech(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "speech").mkdir()
     for number in range(2):
@@ -239,7 +239,7 @@ def test_a_sweep_of_speech(tmp_path, monkeypatch, mixed_priors):
         media.write_signal(
             Signal("sound", samples.astype(np.float32), 16000, 16), tmp_path / "speech" / f"{number}.wav"
         )
-    more = ("--prior", mixed_priors / "sound.safetensors", "--qualities", "2,5,8", "--efforts", "1")
+    more = ("--prior", "speech-4", "--qualities", "2,5,8", "--efforts", "1")
     done = bench("speech", *more, "--baselines", "opus, MP3")
     assert "ESTOI" in done.stdout
     assert "speech-bench/report.html: 2 sounds" in done.stdout
@@ -308,10 +308,10 @@ def test_nothing_but_failures_is_still_told(pictures, tmp_path):
     assert "there is no curve" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_a_codec_that_does_not_take_a_sound_is_left_out(tmp_path, monkeypatch, mixed_priors):
+def test_a_codec_that_does_not_take_a_sound_is_left_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     media.write_signal(tone(9600, rate=96000), tmp_path / "high.wav")
-    more = ("--prior", mixed_priors / "sound.safetensors", "--qualities", "5", "--efforts", 1)
+    more = ("--prior", "speech-4", "--qualities", "5", "--efforts", 1)
     done = facts("high.wav", *more, "--baselines", "mp3,vorbis", exit_code=1)
     assert all(" by MP3 " in failure["what"] for failure in done["failures"])
     text = (tmp_path / "high-bench" / "report.html").read_text()
@@ -335,11 +335,11 @@ def test_a_full_disk_stops_it(pictures, monkeypatch):
     refused(run("bench", *pictures), 7, "no space left")
 
 
-def test_deep_and_transparent_images_alone(tmp_path, monkeypatch, mixed_priors):
+def test_deep_and_transparent_images_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     deep = smooth_image(24, 24, channels=4, depth=16)
     media.write_signal(deep, tmp_path / "deep.png")
-    command = ("deep.png", "--prior", mixed_priors / "image.safetensors", "--rates", "1.5", "--efforts", 1)
+    command = ("deep.png", "--prior", "photo-6", "--rates", "1.5", "--efforts", 1)
     assert facts(*command, "--baselines", "none")["rows"] == 1
     (tmp_path / "deep-bench" / "results.csv").unlink()
     refused(run("bench", *command), 10, "more than 8 bits or transparency")
@@ -390,8 +390,8 @@ def test_mistakes(pictures, tmp_path, arguments, exit_code, message):
     refused(run("bench", *pictures, *arguments), exit_code, message)
 
 
-def test_a_prior_for_sounds_is_refused_for_images(pictures, mixed_priors):
-    refused(run("bench", *pictures, "--prior", mixed_priors / "sound.safetensors"), 6, "is for sounds")
+def test_a_prior_for_sounds_is_refused_for_images(pictures):
+    refused(run("bench", *pictures, "--prior", "speech-4"), 6, "is for sounds")
 
 
 def test_results_of_something_else_are_left_alone(pictures, tmp_path):

@@ -5,9 +5,9 @@ import io
 import numpy as np
 import pytest
 import soundfile
-from conftest import tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.signals import tone
 
 from combiner_cli.bench import measures
 from combiner_cli.bench.codecs import sounds

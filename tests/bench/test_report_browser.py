@@ -11,8 +11,8 @@ import subprocess
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import smooth_image, tone
 from PIL import Image
+from support.signals import smooth_image, tone
 
 from combiner_cli.cli.main import main
 from combiner_cli.media import files as media
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; 
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory, mixed_priors):
+def reports(tmp_path_factory):
     """Reports on images and on sounds."""
     folder = tmp_path_factory.mktemp("reports")
     for name in ("pictures", "speech"):
@@ -43,11 +43,11 @@ def reports(tmp_path_factory, mixed_priors):
     media.write_signal(tone(12000), folder / "speech" / "0.wav")
     (folder / "published.json").write_text(json.dumps({"Peer": {"any": [[0.3, 15], [0.6, 20], [1.2, 25]]}}))
     published = ("--published", folder / "published.json", "--published-name", "any")
-    for name, kind, *options in (
-        ("pictures", "image", "--rates", "0.45,0.6,0.8,1", "--baselines", "jpeg,webp", *published),
-        ("speech", "sound", "--qualities", "2,5,8", "--baselines", "opus"),
+    for name, prior, *options in (
+        ("pictures", "photo-6", "--rates", "0.45,0.6,0.8,1", "--baselines", "jpeg,webp", *published),
+        ("speech", "speech-4", "--qualities", "2,5,8", "--baselines", "opus"),
     ):
-        more = ("--prior", mixed_priors / f"{kind}.safetensors", "--efforts", 1, "-o", folder / f"{name}-out", *options)
+        more = ("--prior", prior, "--efforts", 1, "-o", folder / f"{name}-out", *options)
         done = CliRunner().invoke(main, [str(word) for word in ("bench", folder / name, *more)])
         assert done.exit_code == 0, done.output
     return {name: folder / f"{name}-out" / "report.html" for name in ("pictures", "speech")}

@@ -1,8 +1,8 @@
 """Nothing is rendered, and nothing allocated, beyond what the caller allows."""
 
 import pytest
-from support.signals import smooth_image, tone
 from support.plain_prior import PlainPrior
+from support.signals import smooth_image, tone
 
 from combiner_cli.codec import limits, pipeline
 from combiner_cli.container.file import File, pack

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.signals import smooth_image, tone
 from support.plain_prior import PlainPrior
+from support.signals import smooth_image, tone
 
 from combiner_cli.codec import inspection, pipeline
 from combiner_cli.container import metadata

@@ -189,7 +189,7 @@ def hostile_files() -> Iterator[Hostile]:
 
 def hostile_priors() -> Iterator[tuple[str, Prior]]:
     """Priors that the fuzzer found harm in, by the names of their files."""
-    prior = random_pyramid(parts_from=0)
+    prior = random_pyramid(parts_from=8)
     stored = {name: tensor.astype(np.float32) for name, tensor in prior.stored.items() if name.endswith("first")}
     yield "weights-that-are-no-integers", replace(prior, stored=prior.stored | stored)
 

@@ -35,11 +35,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from combiner_cli.batch import work
+from combiner_cli.batch.requests import Decoding, Job
 from combiner_cli.cli.commands import info
 from combiner_cli.codec import inspection, pipeline
 from combiner_cli.container import header, metadata
 from combiner_cli.container.file import MAGIC, VERSION, File, pack, with_metadata
-from combiner_cli.errors import CombinerError, InputError, PriorError
+from combiner_cli.errors import CombinerError, InputError, PriorError, one_line
 from combiner_cli.family import Prior, View
 from combiner_cli.media import files as media
 from combiner_cli.media import images, sounds
@@ -50,6 +51,7 @@ from .mutations import NUMBERS, mutated, resealed
 from .priors import packed_file, random_file, tiny_priors
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+WRITABLE = {"image": images.FORMATS, "sound": sounds.FORMATS}  # suffixes, by the kind of signal
 # Cases that are counted, and written down, together.
 CHUNK = {"header": 20000, "described": 20000, "file": 200, "metadata": 200, "prior": 200}
 SECONDS = 20  # that a case may take, by the clock; a usual one takes milliseconds
@@ -182,39 +184,35 @@ def metadata_case(number: int) -> str:
     """The outcome of the command decode on a file with metadata; ``info`` has to show it before, or to refuse it."""
     dice = random.Random(f"metadata {number}")
     prior = dice.choice(list(tiny_priors().values()))
-    header, payload = random_file(prior, dice)
+    signal_format, numbers, payload = random_file(prior, dice)
     if prior.kind == "image" and dice.random() < 0.7:
-        header = replace(header, bit_depth=8)  # few formats hold more
-    data, packed = bitstream.pack(header, payload), packed_metadata(dice)
+        signal_format = replace(signal_format, bit_depth=8)  # few formats hold more
+    plain, packed = pack(prior.id, signal_format, prior.fields, numbers, payload), packed_metadata(dice)
     if dice.random() < 0.8:
-        data = bitstream.with_metadata(data, packed)
+        data = with_metadata(File.parse(plain), packed)
     else:
-        data = wrapped(data, packed, dice, outer=dice.random() < 0.9)
-    formats = images.FORMATS if prior.kind == "image" else sounds.FORMATS
-    request = work.Decoding(
+        data = described(plain, packed, dice, intact=dice.random() < 0.9)
+    request = Decoding(
         scale=dice.choice((1, 1, 1, 2)),
         rate=dice.choice((None, None, 8000, 44100)) if prior.kind == "sound" else None,
-        most_points=MOST_POINTS,
+        max_pixels=MOST_POINTS,
         ignore_checksum=dice.random() < 0.2,
         strip=dice.random() < 0.2,
     )
-    suffix = dice.choice(sorted(formats))
-    return _outcome(lambda: shown_and_written(data, prior, work.Job(Path("x.cmb"), Path(f"x{suffix}")), request))
+    suffix = dice.choice(sorted(WRITABLE[prior.kind]))
+    return _outcome(lambda: shown_and_written(data, prior, suffix, request))
 
 
-def shown_and_written(data: bytes, prior, job: work.Job, request: work.Decoding) -> None:
+def shown_and_written(data: bytes, prior: Prior, suffix: str, request: Decoding) -> None:
     """What ``info`` and ``decode`` do with a file, and whether what they say and write can be read."""
-
-    def find(prior_id: int):
-        if prior_id != prior.id:
-            raise PriorError("another prior")
-        return prior
-
-    with suppress(CombinerError):
-        found = inspection.inspect(data, find)
-        _check_line(*info._text(job.source, found).split("\n"))
-        json.loads(json.dumps(info._facts(job.source, found)))
-    done = work.decode_one(job, data, request, work.Library(lambda _: prior, find))
+    file, find = File.parse(data, request.ignore_checksum), _finder(prior)
+    job = Job(Path("x.cmb"), Path(f"x{suffix}"), suffix)
+    if file.intact:
+        with suppress(CombinerError):
+            inspected = inspection.inspect(file, find)
+            _check_line(*info._text(job.source, inspected).split("\n"))
+            json.loads(json.dumps(info._facts(job.source, inspected)))
+    done = work.decode_one(job, file, request, work.Library(lambda _: prior, find))
     _check_line(*done.notes)
     notes: list[str] = []
     try:
@@ -225,14 +223,14 @@ def shown_and_written(data: bytes, prior, job: work.Job, request: work.Decoding)
             raise AssertionError(f"what was written cannot be read: {error}") from error
         return
     _check_line(*notes)
-    if job.target.suffix not in _OF_ANOTHER_LENGTH and again.shape != done.facts.shape:
-        raise AssertionError(f"{again.shape} was written instead of {done.facts.shape}")
+    if suffix not in _OF_ANOTHER_LENGTH and again.shape != done.facts.format.shape:
+        raise AssertionError(f"{again.shape} was written instead of {done.facts.format.shape}")
 
 
 def _check_line(*lines: str) -> None:
     """Make sure that lines can be shown on a terminal as they are."""
     for line in lines:
-        if not (line and line.isprintable()):
+        if not line or line != one_line(line):
             raise AssertionError(f"this is to be one line of text: {line!r}")
 
 

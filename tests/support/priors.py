@@ -125,7 +125,7 @@ def tiny_priors() -> dict[str, Prior]:
             "siren-16": tiny_siren("image", 16),
             "siren-8": tiny_siren("image", 8),
             "siren-sound": tiny_siren("sound", 16),
-            "pyramid": random_pyramid(parts_from=0),
+            "pyramid": random_pyramid(parts_from=8),
             "pyramid-parts": random_pyramid(parts_from=4),
             "lapped": random_lapped(channels=2),
             "lapped-mono": random_lapped(channels=1),

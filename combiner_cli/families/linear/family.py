@@ -9,8 +9,9 @@ from ...errors import DamagedFileError
 from ...family import Configuration, Family, Tensors
 from ...signals.kinds import KINDS
 from ...signals.signal import Format
+from ...stages.prior import RANGES, arguments_of
 from .network import Linear
-from .prior import NAME, RANGES, MixturePrior, problem
+from .prior import NAME, MixturePrior, problem
 
 if TYPE_CHECKING:
     from ...learning.job import Learning, LearningOption, LearningRequest
@@ -30,14 +31,11 @@ class LinearFamily(Family):
         Raises:
             DamagedFileError: such a prior cannot work.
         """
-        settings: dict[str, Any] = {**configuration}
-        if settings.pop("family") != NAME:
-            raise DamagedFileError("it belongs to another family")
-        network = dict(settings.pop("network"))
+        arguments = arguments_of(self, configuration, ("kind", "network", "reach", "size"), RANGES)
+        network = dict(arguments.pop("network"))
         network["extent"] = tuple(network["extent"])
-        settings |= {field: tuple(settings[field]) for field in RANGES}
         stored: dict[str, Any] = {**tensors}
-        prior = MixturePrior(name=name, network=Linear(**network), **stored, **settings)
+        prior = MixturePrior(name=name, network=Linear(**network), **stored, **arguments)
         reason = problem(prior)
         if reason:
             raise DamagedFileError(reason)

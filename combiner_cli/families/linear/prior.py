@@ -19,24 +19,22 @@ from ...rec import candidates
 from ...rec.groups import Stage
 from ...signals.kinds import KINDS
 from ...signals.signal import Format, Kind, Signal, Tiling, tiling
-from ...stages.prior import MultiRatePrior
+from ...stages.prior import RANGES, MultiRatePrior
 from .. import registry
 from ..siren import tiles
 from . import mixtures
-from .mixtures import NOISE_CODES, Latents, PhaseMixture, noise_level
+from .mixtures import NOISE_LEVELS, Latents, PhaseMixture, variance_level
 from .neighbourhood import Canvas, Ring, blank, phase_tiles, phases
 from .network import Linear
 
 Array = npt.NDArray[Any]
 
 NAME = "linear"
-NOISE = Field("noise", NOISE_CODES - 1)  # code of the noise variance
-RANGES = ("noise_codes", "rates", "errors")  # of a configuration, at the prior's lowest and its highest rate
+NOISE = Field("noise", NOISE_LEVELS - 1)
 
 _LARGEST_EXTENT = 2**16  # samples of a tile along an axis
 _LARGEST_SIZE = 2**32 - 1
 _MOST_LATENTS = 2**13  # of a network
-_LARGEST_VALUE = 64.0  # of a rate or an error
 _RATE_STEP = 1.12  # factor on the rate from a quality to the next
 _USUAL_QUALITY = 5  # that of the prior's own rate
 _MOST_TOGETHER = 32  # signals
@@ -53,9 +51,9 @@ class MixturePrior(MultiRatePrior):
         kind: of the signals it was learned from.
         network: shape of the network.
         reach: width in samples of the surroundings that a tile's mean depends on.
-        noise_codes: codes of the lowest and the highest rate that it was learned for.
-        rates: bits over points at these codes, average of the signals of learning.
-        errors: mean squared error at these codes on values in [-1, 1], geometric average of the signals of learning.
+        noise_codes: noise levels of the lowest and the highest rate that it was learned for.
+        rates: bits over points at these levels, average of the signals of learning.
+        errors: mean squared error at these levels on values in [-1, 1], geometric average of the signals of learning.
         size: longer side of a typical signal of learning, in samples.
         projection: ``(phases, latents, dimensions)`` float16.
         context_projection: ``(phases, context, kept)`` float16.
@@ -90,7 +88,7 @@ class MixturePrior(MultiRatePrior):
 
     @property
     def fields(self) -> Fields:
-        """The code of the noise variance."""
+        """The noise level."""
         return (NOISE,)
 
     def configuration(self) -> dict[str, Any]:
@@ -108,18 +106,14 @@ class MixturePrior(MultiRatePrior):
         """Bits per point at a quality from 1 to 10: the prior's own rate at quality 5, and 12 % more with each step."""
         return self.bits_per_point * _RATE_STEP ** (quality - _USUAL_QUALITY)
 
-    def psnr_range(self) -> tuple[float, float]:
-        """PSNR (dB, peak-to-peak 2) at the lowest and the highest rate that it was learned for."""
-        lowest, highest = (10 * math.log10(4 / error) for error in self.errors)
-        return lowest, highest
-
     def points_rendered(self, signal_format: Format, scale: int = 1) -> int:
         """Points of whole tiles."""
         layout = self.tiling(signal_format.shape, signal_format.channels)
         return layout.tiles * math.prod(length * scale for length in layout.extent)
 
-    def signals_together(self, signal_format: Format, options: EncodingOptions) -> int:  # noqa: ARG002
+    def signals_together(self, signal_format: Format, options: EncodingOptions) -> int:
         """How many small signals to encode in one computation, which does not change their bytes."""
+        del options  # whatever they are
         if signal_format.points > _SMALL_SIGNAL:
             return 1
         return min(_MOST_TOGETHER, _POINTS_TOGETHER // signal_format.points)
@@ -143,8 +137,8 @@ class MixturePrior(MultiRatePrior):
         length = mixtures.class_bytes(layout.tiles, self.class_bits)
         classes = self._classes(bytes(payload[:length]), layout, file.intact)
         indices = tiles.unpack_indices(payload[length:])
-        (code,) = numbers[NOISE.name]
-        noise = noise_level(code, self.kind)
+        (level,) = numbers[NOISE.name]
+        noise = variance_level(level, self.kind)
         chaining = candidates.chaining_of(len(indices), long=True)
         counts, latents = tiles.look_up(self.stages(layout, classes, noise), indices, chaining, self.key)
 
@@ -153,7 +147,7 @@ class MixturePrior(MultiRatePrior):
             return self.network.forward(weights, view.scale)
 
         values = tiles.RenderedTiles(layout, file.format.channels, view.scale, render)
-        decoded = Decoded(tiles.format_shown(file.format, view), values, counts, length, code)
+        decoded = Decoded(tiles.format_shown(file.format, view), values, counts, length, level)
         return replace(decoded, latents=np.concatenate(latents)) if view.keep_latents else decoded
 
     def _classes(self, data: bytes, layout: Tiling, intact: bool) -> npt.NDArray[np.int64]:
@@ -302,11 +296,7 @@ def problem(prior: MixturePrior) -> str | None:
         and 0 < prior.size <= _LARGEST_SIZE
         and network.outputs in ((1, 3) if prior.kind == "image" else (1,))
         and network.latents <= _MOST_LATENTS
-        and all(len(getattr(prior, name)) == 2 for name in RANGES)
-        and all(type(code) is int and 0 <= code < NOISE_CODES for code in prior.noise_codes)
-        and all(type(value) is float and 0 < value < _LARGEST_VALUE for value in (*prior.rates, *prior.errors))
-        and prior.noise_codes[0] < prior.noise_codes[1]
-        and prior.rates[0] < prior.rates[1]
+        and prior.ranges_possible(NOISE.largest)
     )
     if not possible:
         return "its configuration is out of range"

@@ -55,7 +55,7 @@ def encode(
     Raises:
         UsageError: the target cannot be met, or an option is out of range.
     """
-    device, method = choose_device(options.device), tiles.search_method(options)
+    device, method = choose_device(options.device), options.search or tiles.usual_search(options.effort)
     refinement_name = options.refinement or CLOSED_FORM
     if refinement_name not in REFINEMENTS:
         raise UsageError(f"there is no refinement {refinement_name}; choose {' or '.join(REFINEMENTS)}")

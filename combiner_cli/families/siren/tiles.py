@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DamagedFileError
-from ...family import EncodingOptions, View
+from ...family import View
 from ...rec import candidates, groups
 from ...rec.candidates import Chaining
 from ...rec.groups import Stage
@@ -21,13 +21,13 @@ Array = npt.NDArray[np.floating]
 _FAST = 2  # efforts up to this one follow one path
 
 
-def search_method(options: EncodingOptions) -> str:
-    """The search that the options ask for, or the one that goes with their effort.
+def usual_search(effort: int) -> str:
+    """The search for candidates where none is asked for.
 
     Args:
-        options: of the encoder.
+        effort: of the encoder, 1 to 9.
     """
-    return options.search or ("best" if options.effort <= _FAST else "viterbi")
+    return "best" if effort <= _FAST else "viterbi"
 
 
 def pack_indices(indices: npt.NDArray[np.int64], index_bytes: int = 1) -> bytes:

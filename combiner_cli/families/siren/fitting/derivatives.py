@@ -179,7 +179,7 @@ def pair_counts(network: Siren) -> list[tuple[int, int]]:
 @lru_cache(maxsize=4)
 def _product_places(network: Siren, device: torch.device) -> torch.Tensor:
     """Where among the products of all pairs of layers an element of J'J is, ``(weights, weights)`` int64."""
-    layer, unit, number = (one.cpu() for one in _weight_places(network, device))
+    layer, unit, number = (places.cpu() for places in _weight_places(network, device))
     units = unit - torch.tensor([sum(u for u, _ in network.layers[:n]) for n in range(network.hidden + 1)])[layer]
     widths = torch.tensor([width + 1 for _, width in network.layers])
     inputs = number - (widths.cumsum(0) - widths)[layer]
@@ -194,7 +194,7 @@ def _product_places(network: Siren, device: torch.device) -> torch.Tensor:
         first, second = values[:, None], values[None]
         return torch.where(swap, second, first), torch.where(swap, first, second)
 
-    (below, above), (low_unit, high_unit), (low_input, high_input) = (ordered(one) for one in (layer, units, inputs))
+    (below, above), (low_unit, high_unit), (low_input, high_input) = map(ordered, (layer, units, inputs))
     same = below == above
     unit_pair = torch.where(same, _triangular(low_unit, high_unit), low_unit * heights[above] + high_unit)
     input_pair = torch.where(same, _triangular(low_input, high_input), low_input * widths[above] + high_input)
@@ -231,8 +231,8 @@ def _weight_places(network: Siren, device: torch.device) -> tuple[torch.Tensor, 
         units.append(first_unit + place // (width + 1))
         inputs.append(first_input + place % (width + 1))
         first_unit, first_input = first_unit + outputs, first_input + width + 1
-    whole = [torch.cat(one).to(device) for one in (layers, units, inputs)]
-    return whole[0], whole[1], whole[2]
+    places = [torch.cat(of_layers).to(device) for of_layers in (layers, units, inputs)]
+    return places[0], places[1], places[2]
 
 
 def _seeds(done: Pass, inside: torch.Tensor | None) -> torch.Tensor:

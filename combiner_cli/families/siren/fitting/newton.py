@@ -149,9 +149,9 @@ def _moved(
     pairs = torch.cat([spread, -spread], dim=1)  # (networks, samples, rows)
     pull, error = torch.zeros_like(motion.velocity), torch.zeros_like(motion.error)
     total, points = objective.target.shape[2], here.stop - here.start
-    for part in _networks_at_once(objective, pairs.shape[1], points):
-        expected = _expected_error(posterior, objective, pairs[part], part, here)
-        pull[part], error[part] = (of_points * (total / points) for of_points in expected)
+    for networks in _networks_at_once(objective, pairs.shape[1], points):
+        expected = _expected_error(posterior, objective, pairs[networks], networks, here)
+        pull[networks], error[networks] = (of_points * (total / points) for of_points in expected)
     before, now = (
         value / (2 * posterior.noise) + 0.5 * (z * z).sum(dim=1)
         for value, z in ((motion.error, motion.good), (error, motion.mean))
@@ -171,19 +171,18 @@ def _moved(
 
 
 def _expected_error(
-    posterior: Gaussian, objective: Objective, pairs: torch.Tensor, part: slice, here: slice
+    posterior: Gaussian, objective: Objective, pairs: torch.Tensor, networks: slice, here: slice
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """J'(target - output) ``(networks, rows)`` and squared error ``(networks,)`` at some points, means over samples."""
-    count = pairs.shape[1]
-    places = posterior.places[part]
-    z = posterior.mean[part, None].expand(-1, count, -1)  # (networks, samples, latents)
+    count, part = pairs.shape[1], objective.part(networks)
+    places = posterior.places[networks]
+    z = posterior.mean[networks, None].expand(-1, count, -1)  # (networks, samples, latents)
     z = z.scatter_add(2, places[:, None].expand(-1, count, -1), pairs).flatten(0, 1)
-    done = derivatives.forward(objective.network, objective.weights(z), objective.features[:, here])
-    residual = objective.target[part][:, :, here].repeat_interleave(count, 0) - done.output
-    if objective.inside is not None:
-        residual = residual * objective.inside[part][:, :, here].repeat_interleave(count, 0)
-    # (networks · samples, latents)
-    pulled = objective.deviation * derivatives.gradient(objective.network, done, residual)
+    done = derivatives.forward(part.network, part.weights(z), part.features[:, here])
+    residual = part.target[:, :, here].repeat_interleave(count, 0) - done.output
+    if part.inside is not None:
+        residual = residual * part.inside[:, :, here].repeat_interleave(count, 0)
+    pulled = part.deviation * derivatives.gradient(part.network, done, residual)  # (networks · samples, latents)
     error = (residual * residual).sum(dim=(1, 2)).reshape(-1, count).mean(dim=1)
     return pulled.reshape(len(places), count, -1).mean(dim=1).gather(1, places), error
 
@@ -202,10 +201,11 @@ def _sampled_gram(
     columns = posterior.latents[0] if same else torch.unique(posterior.latents)
     scale = objective.deviation * (total / points) ** 0.5
     sampled = torch.empty(len(z), len(columns), len(columns), device=z.device)
-    for part in _networks_at_once(objective, 1, points):
-        inside = None if objective.inside is None else objective.inside[part][:, :, here]
-        done = derivatives.forward(objective.network, objective.weights(z[part]), objective.features[:, here])
-        sampled[part] = derivatives.gram(objective.network, scale, done, columns, inside)
+    for networks in _networks_at_once(objective, 1, points):
+        part = objective.part(networks)
+        inside = None if part.inside is None else part.inside[:, :, here]
+        done = derivatives.forward(part.network, part.weights(z[networks]), part.features[:, here])
+        sampled[networks] = derivatives.gram(part.network, scale, done, columns, inside)
     sampled.nan_to_num_(0.0, 0.0, 0.0)  # an average would never forget what is not a number
     return sampled if same else _rearranged(sampled, torch.searchsorted(columns, posterior.places))
 

@@ -11,7 +11,7 @@ latent is the standard normal and one step size suits all layers.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +73,15 @@ class Objective:
         """
         return self.mean + self.deviation * z
 
+    def part(self, networks: slice) -> Objective:
+        """The same for some of the networks; nothing is copied.
+
+        Args:
+            networks: which.
+        """
+        inside = None if self.inside is None else self.inside[networks]
+        return replace(self, target=self.target[networks], inside=inside)
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -100,7 +109,17 @@ def objective(
     beta: float,
     device: str,
 ) -> Objective:
-    """Shuffle the points and move everything that a fit needs to the device, in float32."""
+    """Shuffle the points and move everything that a fit needs to the device, in float32.
+
+    Args:
+        network: shape of the networks.
+        features: Fourier features of all points of a tile, ``(features, points)``.
+        target: values to approximate, ``(networks, outputs, points)``.
+        inside: 1 for points that count and 0 for padding, ``(networks, 1, points)``, or ``None`` if all count.
+        moments: mean and standard deviation of the prior of the weights, each ``(latents,)``.
+        beta: loss = mean squared error + beta · KL in nats.
+        device: of torch.
+    """
     order = np.random.Generator(np.random.Philox(_SHUFFLE_SEED)).permutation(target.shape[2])
 
     def place(array: npt.NDArray[np.floating]) -> torch.Tensor:
@@ -109,35 +128,51 @@ def objective(
     samples = target.shape[1] * target.shape[2]
     mask = None if inside is None else place(inside[:, :, order])
     mean, deviation = (place(moment) for moment in moments)
-    features_of, target_at = place(features[:, order]), place(target[:, :, order])
-    return Objective(network, features_of, target_at, mask, mean, deviation, 1 / (samples * beta))
+    shuffled_features, shuffled_target = place(features[:, order]), place(target[:, :, order])
+    return Objective(network, shuffled_features, shuffled_target, mask, mean, deviation, 1 / (samples * beta))
 
 
 def start(networks: int, latents: int, device: str) -> Posterior:
-    """Posteriors at the prior's mean with a small deviation."""
+    """Posteriors at the prior's mean with a small deviation.
+
+    Args:
+        networks: number of them.
+        latents: of each network.
+        device: of torch.
+    """
     zeros = [torch.zeros(networks, latents, device=device) for _ in range(5)]
     log_deviation = torch.full((networks, latents), _INITIAL_LOG_DEVIATION, device=device)
     return Posterior(zeros[0], log_deviation, (zeros[1], zeros[2], zeros[3], zeros[4]))
 
 
 def kl(mean: torch.Tensor, log_deviation: torch.Tensor) -> torch.Tensor:
-    """KL(posterior, standard normal) of every latent in nats, same shape."""
+    """KL(posterior, standard normal) of every latent in nats, same shape.
+
+    Args:
+        mean: of the posteriors.
+        log_deviation: logarithms of their standard deviations.
+    """
     return 0.5 * (torch.exp(2 * log_deviation) + mean * mean - 1) - log_deviation
 
 
 def squared_error(objective: Objective, z: torch.Tensor) -> torch.Tensor:
-    """Sum of squared errors of each network at all its points, ``(networks,)``."""
+    """Sum of squared errors of each network at all its points, ``(networks,)``.
+
+    Args:
+        objective: what the networks are to approximate.
+        z: their whitened latents, ``(networks, latents)``.
+    """
     errors = []
-    for part in parts(objective, objective.target.shape[2]):
-        output = objective.network.forward(objective.weights(z[part]), objective.features)
-        difference = output - objective.target[part]
-        if objective.inside is not None:
-            difference = difference * objective.inside[part]
+    for networks in _networks_at_once(objective, objective.target.shape[2]):
+        part = objective.part(networks)
+        difference = part.network.forward(part.weights(z[networks]), part.features) - part.target
+        if part.inside is not None:
+            difference = difference * part.inside
         errors.append((difference * difference).sum(dim=(1, 2)))
     return torch.cat(errors)
 
 
-def parts(objective: Objective, points: int) -> list[slice]:
+def _networks_at_once(objective: Objective, points: int) -> list[slice]:
     """Slices of networks that are computed together: few on the CPU for its caches' sake, all of them on a GPU."""
     networks = len(objective.target)
     size = max(1, _POINTS_AT_ONCE // points) if objective.target.device.type == "cpu" else max(1, 2**24 // points)
@@ -170,26 +205,21 @@ def descend(
     """
     points = min(settings.points, objective.target.shape[2])
     generator = torch.Generator(device=objective.target.device)
-    for number, part in enumerate(parts(objective, points)):
-        chunk = _chunk(posterior, part)
+    for number, networks in enumerate(_networks_at_once(objective, points)):
+        chunk, part = _chunk(posterior, networks), objective.part(networks)
+        penalty_here = None if penalty is None else penalty[networks]
+        free_here = None if free is None else free[networks]
         for step, factor in enumerate(rates, start=first_step):
             generator.manual_seed(hash_seed(seed, step, number))
-            _step(
-                chunk,
-                objective,
-                part,
-                settings,
-                points,
-                step + 1,
-                factor,
-                generator,
-                None if penalty is None else penalty[part],
-                None if free is None else free[part],
-            )
+            _step(chunk, part, settings, step + 1, factor, generator, penalty_here, free_here)
 
 
 def hash_seed(*numbers: int) -> int:
-    """One seed from several numbers, so that every step and part draws its own random numbers whenever it runs."""
+    """One seed from several numbers, so that every step and part draws the same random numbers whenever it runs.
+
+    Args:
+        numbers: that tell one use from all others.
+    """
     mixed = 0x9E3779B97F4A7C15
     for number in numbers:
         mixed = ((mixed ^ number) * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63
@@ -198,7 +228,13 @@ def hash_seed(*numbers: int) -> int:
 
 
 def cosine(steps: int, start: float = 1.0, end: float = 0.1) -> list[float]:
-    """Factors on the step size that fall from ``start`` to ``end`` along half a cosine."""
+    """Factors on the step size that fall along half a cosine.
+
+    Args:
+        steps: number of factors.
+        start: the first of them.
+        end: that they fall to.
+    """
     return [end + (start - end) * 0.5 * (1 + math.cos(math.pi * step / max(1, steps))) for step in range(steps)]
 
 
@@ -210,9 +246,7 @@ def _chunk(posterior: Posterior, part: slice) -> Posterior:
 def _step(
     chunk: Posterior,
     objective: Objective,
-    part: slice,
     settings: Descent,
-    points: int,
     count: int,
     factor: float,
     generator: torch.Generator,
@@ -225,7 +259,7 @@ def _step(
     if free is not None:
         spread = spread * free
     deflection = spread * noise  # (networks, latents)
-    error_gradient = _error_gradient(objective, part, chunk.mean + deflection, points, generator)
+    error_gradient = _error_gradient(objective, chunk.mean + deflection, settings.points, generator)
     mean_pull = chunk.mean
     spread_pull = spread * spread - 1
     if penalty is not None:
@@ -245,19 +279,16 @@ def _step(
         variable.add_(update, alpha=-scale)
 
 
-def _error_gradient(
-    objective: Objective, part: slice, z: torch.Tensor, points: int, generator: torch.Generator
-) -> torch.Tensor:
-    """Gradient of the weighted squared error with respect to whitened latents, estimated at some points."""
+def _error_gradient(objective: Objective, z: torch.Tensor, points: int, generator: torch.Generator) -> torch.Tensor:
+    """Gradient of the weighted squared error with respect to whitened latents, estimated at about so many points."""
     total = objective.target.shape[2]
-    samples = total // points  # disjoint parts of the shuffled points, of about the same size; one is drawn
+    samples = max(1, total // points)  # disjoint parts of the shuffled points, of about the same size; one is drawn
     drawn = int(torch.randint(samples, (1,), generator=generator, device=z.device)) if samples > 1 else 0
     here = slice(drawn * total // samples, (drawn + 1) * total // samples)
-    features, target = objective.features[:, here], objective.target[part][:, :, here]
     weights = objective.weights(z).requires_grad_()
-    difference = objective.network.forward(weights, features) - target
+    difference = objective.network.forward(weights, objective.features[:, here]) - objective.target[:, :, here]
     if objective.inside is not None:
-        difference = difference * objective.inside[part][:, :, here]
+        difference = difference * objective.inside[:, :, here]
     loss = (difference * difference).sum() * (objective.weight * samples)
     (gradient,) = torch.autograd.grad(loss, weights)
     return gradient * objective.deviation
