@@ -64,9 +64,9 @@ def widened(kept: Array, magnitude: float) -> Array:
 def _as_type(values: Array, kind: np.dtype[Any]) -> Array:
     if values.dtype == kind:
         return values
-    found = fresh(values.shape, kind)
-    found[...] = values
-    return found
+    narrow = fresh(values.shape, kind)
+    narrow[...] = values
+    return narrow
 
 
 class Compact:
