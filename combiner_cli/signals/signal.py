@@ -154,7 +154,7 @@ def from_values(
     """
     sample = sample_type(kind, bit_depth)
     reused = kind == "sound" and in_place and isinstance(values, np.ndarray) and values.dtype == sample
-    samples = values if reused else arrays.fresh(values.shape, sample)
+    samples = values if reused else arrays.mapped_zeros(values.shape, sample)
     assert isinstance(samples, np.ndarray)
     step = INSTANTS_AT_ONCE
     if kind == "image":

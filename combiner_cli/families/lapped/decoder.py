@@ -1,8 +1,8 @@
-"""What a file of a recording with a lapped prior holds, and how it sounds."""
+"""From files with a lapped prior to sounds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,56 +13,38 @@ from ...container.file import File
 from ...errors import DamagedFileError
 from ...family import Decoded, View
 from ...signals.resampling import length_at, resampled
-from ...stages import allocation
-from ...stages.allocation import FileSource
-from ...stages.moments import UNIT, Moments, StageName
+from ...stages.decoder import FileLatents, open_payload
+from ...stages.moments import UNIT, Moments, StageId
 from . import transform
-from .prior import (
-    DIGITS,
-    LappedPrior,
-    descend,
-    last_stage,
-    noise_deviation,
-    number_frequencies,
-    rendered,
-    rotation,
-    segments,
-    widen,
-)
-from .transform import CHANNELS, Segment
+from .features import Segment, last_stage
+from .prior import LappedPrior, descend, noise_deviation, segments
+from .transform import CHANNELS
 
 Array = npt.NDArray[Any]
 
 
-@dataclass(eq=False)
-class RecordingSource:
-    """The weights of a recording that a file names.
+@dataclass(frozen=True, eq=False)
+class _FileSource:
+    """The classes and weights that a file names; see :class:`prior.LatentSource`.
 
     Attributes:
-        file: where they are.
+        latents: of the file.
     """
 
-    file: FileSource
-
-    def steer(self) -> None:
-        self.file.share.steer(self._digit())
+    latents: FileLatents
 
     def limit(self) -> int:
-        return self._digit() * DIGITS + self._digit()
+        return self.latents.symbols.exchange_number(0)
 
-    def _digit(self) -> int:
-        return int(self.file.symbols(number_frequencies())[0])
+    def classes(
+        self, segment: Segment, level: int, parity: int, channel: int, frequencies: Array
+    ) -> npt.NDArray[np.int8]:
+        del segment, level, parity, channel  # for an encoder
+        return self.latents.symbols.read(frequencies)
 
-    def activity(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
-        del own, level, parity, channel
-        return self.file.classes_of(frequencies)
-
-    def details(self, name: StageName, own: Segment, moments: Moments) -> Array:
-        del own
-        return self.file.details(name, None, moments, lambda part: widen(part, self._exchange))
-
-    def _exchange(self, _: int, frequencies: Array) -> int:
-        return int(self.file.symbols(frequencies)[0])
+    def weights(self, stage: StageId, segment: Segment, moments: Moments) -> Array:
+        del segment  # for an encoder
+        return self.latents.weights(stage, moments)
 
 
 def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
@@ -77,49 +59,50 @@ def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
         DamagedFileError: the file's numbers and its payload do not fit each other.
     """
     numbers, payload = file.numbers(prior.fields)
-    (code,), (number,), (angle,) = numbers["noise"], numbers["hop"], numbers["angle"]
+    (noise_level,), (number,), (angle,) = numbers["noise"], numbers["hop"], numbers["angle"]
     channels, sample_rate, scale = file.format.channels, file.format.sample_rate, view.scale
     assert sample_rate is not None
     if number >= len(prior.hops):
         raise DamagedFileError("the header's hop is out of range; the file is damaged")
-    source = allocation.file_source(
-        numbers, payload, prior.key, prior.parts_from, view.keep_latents, damaged=not file.intact
+    latents = open_payload(
+        numbers, payload, prior.key, prior.parts_from, outliers=True, keep=view.keep_latents, damaged=not file.intact
     )
     hop, coded_rate = prior.hops[number], prior.coded_rate(sample_rate)
     length = length_at(file.format.points, sample_rate, coded_rate)
-    weights = _segments(RecordingSource(source), prior, transform.frame_count(length, hop), channels, hop, code)
-    values = rendered(weights, channels, length * scale, hop, hop * scale)
+    weights = _segments(prior, latents, transform.frame_count(length, hop), channels, hop, noise_level)
+    values = transform.render(weights, channels, length * scale, hop, hop * scale)
     if channels == CHANNELS:
-        values = values @ rotation(angle).astype(np.float32)
+        values = values @ transform.rotation(angle).astype(np.float32)
     values = resampled(values, coded_rate, sample_rate, file.format.points * scale)
+    decoded = latents.finish()
     return Decoded(
         replace(file.format, shape=values.shape[:1], sample_rate=sample_rate * scale),
         values,
-        named(source.stages, channels),
-        len(payload) - len(source.indices),
-        code,
-        source.all_latents(),
+        _named(decoded.groups, channels),
+        decoded.class_bytes,
+        noise_level,
+        decoded.latents,
     )
 
 
 def _segments(
-    source: RecordingSource, prior: LappedPrior, frames: int, channels: int, hop: int, code: int
+    prior: LappedPrior, latents: FileLatents, frames: int, channels: int, hop: int, noise_level: int
 ) -> Iterator[Array]:
     """Weights ``(channels, frames, bins)`` of one segment after another, on values in [-1, 1]."""
     parts = segments(frames)
     for number, part in enumerate(parts):
         if number:
-            source.steer()
+            latents.adjust_rate()
         if number == len(parts) - 1:
-            source.file.share.final = last_stage(channels)
-        decoded = descend(prior, part.stop - part.start, channels, hop, code, source)
-        yield decoded * (noise_deviation(code) / UNIT)
+            latents.allocator.final_stage = last_stage(channels)
+        steps = descend(prior, part.stop - part.start, channels, hop, noise_level, _FileSource(latents))
+        yield steps * (noise_deviation(noise_level) / UNIT)
 
 
-def named(stages: dict[StageName, int], channels: int) -> dict[str, int]:
-    """Numbers of groups by level and phase, from those of the stages, in coding order; channels together."""
+def _named(groups: Mapping[StageId, int], channels: int) -> dict[str, int]:
+    """Numbers of groups by level and phase in coding order, channels together, from those of the stages."""
     counts: dict[str, int] = {}
-    for stage, count in sorted(stages.items(), key=lambda item: (-item[0].level, item[0].number)):
+    for stage, count in sorted(groups.items(), key=lambda item: (-item[0].level, item[0].number)):
         name = f"level {stage.level} phase {stage.number // channels}"
         counts[name] = counts.get(name, 0) + count
     return counts

@@ -1,24 +1,43 @@
-"""Files with a pyramid prior: what they hold, and the images that are rendered of it."""
+"""From files with a pyramid prior to images that are rendered when they are asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ...container.file import File
 from ...family import Decoded, View
-from ...stages import allocation
-from ...stages.allocation import LAST_STAGE
-from ...stages.moments import StageName
-from .prior import LOWEST_CODE, PyramidPrior, Rendering, descend, planes_of
+from ...stages.decoder import FileLatents, open_payload
+from ...stages.moments import Moments, StageId
+from .levels import CHROMA_STAGES, Level, last_stage
+from .prior import LOWEST_NOISE, PyramidPrior, descend
+from .rendering import LazyRows, planes_of
 
 Array = npt.NDArray[Any]
 
-_HALF_RANGE = 127.5
-_FIRST_CHROMA = 4  # number of the first stage of chroma in a level
+
+@dataclass(frozen=True, eq=False)
+class _FileSource:
+    """The classes and weights that a file names; see :class:`prior.LatentSource`.
+
+    Attributes:
+        latents: of the file.
+    """
+
+    wants_means: ClassVar[bool] = False
+    latents: FileLatents
+
+    def classes(self, level: Level, chroma: bool, frequencies: Array, means: Array) -> npt.NDArray[np.int8]:
+        del level, chroma, means  # for an encoder
+        return self.latents.symbols.read(frequencies)
+
+    def weights(self, stage: StageId, level: Level | None, moments: Moments) -> Array:
+        del level  # for an encoder
+        return self.latents.weights(stage, moments)
 
 
 def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
@@ -34,59 +53,30 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
     """
     numbers, payload = file.numbers(prior.fields)
     (number,), (height, width) = numbers["noise"], file.format.shape
-    source = allocation.file_source(
-        numbers, payload, prior.key, prior.parts_from, view.keep_latents, damaged=not file.intact
+    latents = open_payload(
+        numbers, payload, prior.key, prior.parts_from, outliers=False, keep=view.keep_latents, damaged=not file.intact
     )
     planes = []
     for channels in planes_of(file.format.channels):
-        colours = len(channels)
         if 0 in channels:  # the last plane
-            source.share.final = LAST_STAGE[colours] if max(height, width) > 4 else StageName(0, 0)
-        planes.append(Plane(channels, descend(prior, (height, width), colours, number + LOWEST_CODE, source)))
-    size = view.size or (height * view.scale, width * view.scale)
+            latents.allocator.final_stage = last_stage((height, width), len(channels))
+        plane = descend(prior, (height, width), len(channels), number + LOWEST_NOISE, _FileSource(latents))
+        planes.append((channels, plane))
+    decoded = latents.finish()
     return Decoded(
-        replace(file.format, shape=size),
-        Rendered((height, width, file.format.channels), tuple(planes)),
-        named(source.stages),
-        len(payload) - len(source.indices),
+        replace(file.format, shape=view.size or (height * view.scale, width * view.scale)),
+        LazyRows((height, width, file.format.channels), tuple(planes)),
+        _named(decoded.groups),
+        decoded.class_bytes,
         number,
-        source.all_latents(),
+        decoded.latents,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Plane:
-    """One plane of an image: which channels it has, and what renders them."""
-
-    channels: tuple[int, ...]
-    rendering: Rendering
-
-
-@dataclass(frozen=True, eq=False)
-class Rendered:
-    """The values of an image in [-1, 1]: rows of them are rendered when they are asked for.
-
-    Attributes:
-        shape: height, width and channels.
-        planes: of the image.
-    """
-
-    shape: tuple[int, ...]
-    planes: tuple[Plane, ...]
-
-    def __getitem__(self, rows: slice, /) -> npt.NDArray[np.float32]:
-        first, last, _ = rows.indices(self.shape[0])
-        found = np.empty((last - first, *self.shape[1:]), dtype=np.float32)
-        for plane in self.planes:
-            found[:, :, plane.channels] = plane.rendering.rows(slice(first, last))
-        found /= _HALF_RANGE
-        return found
-
-
-def named(stages: dict[StageName, int]) -> dict[str, int]:
-    """Numbers of groups by level, luma and chroma apart, from those of the stages, the coarsest first."""
+def _named(groups: Mapping[StageId, int]) -> dict[str, int]:
+    """Numbers of groups by level, luma and chroma apart, the coarsest first, from those of the stages."""
     counts: dict[str, int] = {}
-    for stage, count in sorted(stages.items(), key=lambda item: (-item[0].level, item[0].number)):
-        name = f"level {stage.level} {'luma' if stage.number < _FIRST_CHROMA else 'chroma'}"
+    for stage, count in sorted(groups.items(), key=lambda item: (-item[0].level, item[0].number)):
+        name = f"level {stage.level} {'chroma' if stage.number in CHROMA_STAGES else 'luma'}"
         counts[name] = counts.get(name, 0) + count
     return counts
