@@ -74,6 +74,26 @@ class MultiRatePrior(Prior):
         noise_level = self.noise_codes[0] + place * (self.noise_codes[1] - self.noise_codes[0])
         return noise_level, self.errors[0] * (self.errors[1] / self.errors[0]) ** place
 
+    def search_method(self, options: EncodingOptions, usual: str) -> str:
+        """The search for candidates, once it is clear that the options are for such a prior.
+
+        Args:
+            options: of the encoder.
+            usual: the search where none is asked for.
+
+        Raises:
+            UsageError: an option is for priors of other families, or there is no such search.
+        """
+        from ..rec import search
+
+        if options.refinement is not None:
+            raise UsageError(f"prior {self.name} has no use for the refinement {options.refinement}; leave it out")
+        if options.device == "cuda":
+            raise UsageError(f"prior {self.name} encodes on the CPU alone; leave out the device {options.device}")
+        method = options.search or usual
+        search.check_method(method)
+        return method
+
     def ranges_possible(self, highest_noise_level: int) -> bool:
         """Whether noise levels, rates and errors can be what they are said to be."""
         return (
@@ -143,15 +163,9 @@ class StagewisePrior(MultiRatePrior):
         Raises:
             UsageError: an option is for priors of other families, or there is no such search.
         """
-        from ..rec import search
         from .rate_control import SearchOptions
 
-        if options.refinement is not None:
-            raise UsageError(f"prior {self.name} has no use for the refinement {options.refinement}; leave it out")
-        if options.device == "cuda":
-            raise UsageError(f"prior {self.name} encodes on the CPU alone; leave out the device {options.device}")
-        method = options.search or self.usual_search(options.effort)
-        search.check_method(method)
+        method = self.search_method(options, self.usual_search(options.effort))
         return SearchOptions(options.effort, method, options.seed)
 
     def configuration_possible(self) -> bool:
