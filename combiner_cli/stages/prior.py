@@ -74,6 +74,26 @@ class MultiRatePrior(Prior):
         noise_level = self.noise_codes[0] + place * (self.noise_codes[1] - self.noise_codes[0])
         return noise_level, self.errors[0] * (self.errors[1] / self.errors[0]) ** place
 
+    def search_method(self, options: EncodingOptions, usual: str) -> str:
+        """The search for candidates, once it is clear that the options are for such a prior.
+
+        Args:
+            options: of the encoder.
+            usual: the search where none is asked for.
+
+        Raises:
+            UsageError: an option is for priors of other families, or there is no such search.
+        """
+        from ..rec import search
+
+        if options.refinement is not None:
+            raise UsageError(f"prior {self.name} has no use for the refinement {options.refinement}; leave it out")
+        if options.device == "cuda":
+            raise UsageError(f"prior {self.name} encodes on the CPU alone; leave out the device {options.device}")
+        method = options.search or usual
+        search.check_method(method)
+        return method
+
     def ranges_possible(self, highest_noise_level: int) -> bool:
         """Whether noise levels, rates and errors can be what they are said to be."""
         return (
@@ -113,7 +133,7 @@ class StagewisePrior(MultiRatePrior):
         """Encode signals, one after another; see :meth:`family.Prior.encode`."""
         from .rate_control import SearchOptions
 
-        method = search_method(self, options, self.usual_search(options.effort))
+        method = self.search_method(options, self.usual_search(options.effort))
         how = SearchOptions(options.effort, method, options.seed)
         encoded = []
         for number, signal in enumerate(signals):
@@ -149,28 +169,6 @@ class StagewisePrior(MultiRatePrior):
             and FEWEST_PARTS_FROM <= self.parts_from <= MOST_PARTS_FROM
             and self.ranges_possible(LARGEST_NOISE)
         )
-
-
-def search_method(prior: Prior, options: EncodingOptions, usual: str) -> str:
-    """The search for candidates, once it is clear that the options are for a prior that makes no gradient steps.
-
-    Args:
-        prior: to encode with.
-        options: of the encoder.
-        usual: the method where none is asked for.
-
-    Raises:
-        UsageError: an option is for priors of other families, or there is no such search.
-    """
-    from ..rec import search
-
-    if options.refinement is not None:
-        raise UsageError(f"prior {prior.name} has no use for the refinement {options.refinement}; leave it out")
-    if options.device == "cuda":
-        raise UsageError(f"prior {prior.name} encodes on the CPU alone; leave out the device {options.device}")
-    method = options.search or usual
-    search.check_method(method)
-    return method
 
 
 def arguments_of(

@@ -21,7 +21,6 @@ from ...rec import candidates, groups, search
 from ...rec.candidates import Chaining
 from ...rec.groups import Partition
 from ...signals.signal import Format, Signal, Tiling, split, to_values
-from ...stages.prior import search_method
 from ..siren import tiles
 from . import choices, mixtures
 from .choices import Choice
@@ -75,7 +74,7 @@ def encode(
     Raises:
         UsageError: the target cannot be met, or an option goes with another family.
     """
-    method = search_method(prior, options, tiles.usual_search(options.effort))
+    method = prior.search_method(options, tiles.usual_search(options.effort))
     signal_format = signals[0].format
     layout = prior.tiling(signal_format.shape, signal_format.channels)
     values = np.concatenate([split(to_values(signal), layout) for signal in signals])
