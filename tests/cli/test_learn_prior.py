@@ -23,7 +23,7 @@ PYRAMID = ("--crop", "32", "--crops", "2", "--held-out", "20", "--device", "cpu"
 LAPPED = ("--hop", "64", "--sample-rate", "1000", "--held-out", "20", "--device", "cpu")
 SIREN = ("--family", "siren", "--tile", "8", "--features", "8", "--width", "6", "--layers", "1", "--rounds", "4")
 SIREN += ("--steps", "4", "--held-out", "20", "--device", "cpu")
-LINEAR = ("--family", "linear", "--tile", "8", "--components", "1", "--dimensions", "24", "--context", "6")
+LINEAR = ("--family", "linear", "--tile", "4", "--components", "1", "--dimensions", "24", "--context", "6")
 LINEAR += ("--rounds", "1", "--held-out", "20")
 
 

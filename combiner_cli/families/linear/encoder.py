@@ -74,7 +74,7 @@ def encode(
     Raises:
         UsageError: the target cannot be met, or an option goes with another family.
     """
-    method = _search_method(prior, options)
+    method = prior.search_method(options, tiles.usual_search(options.effort))
     signal_format = signals[0].format
     layout = prior.tiling(signal_format.shape, signal_format.channels)
     values = np.concatenate([split(to_values(signal), layout) for signal in signals])
@@ -91,21 +91,6 @@ def encode(
         report(Progress("search", number / len(signals)))
     seconds["search"] = time.perf_counter() - clock
     return [_encoded(prior, result, seconds) for result in coded]
-
-
-def _search_method(prior: MixturePrior, options: EncodingOptions) -> str:
-    """The search for candidates, once it is clear that the options are for such a prior.
-
-    Raises:
-        UsageError: an option is for priors of other families, or there is no such search.
-    """
-    if options.refinement is not None:
-        raise UsageError(f"prior {prior.name} has no use for the refinement {options.refinement}; leave it out")
-    if options.device == "cuda":
-        raise UsageError(f"prior {prior.name} encodes on the CPU alone; leave out the device {options.device}")
-    method = options.search or tiles.usual_search(options.effort)
-    search.check_method(method)
-    return method
 
 
 def _number_of_groups(prior: MixturePrior, signal_format: Format, layout: Tiling, target: Target) -> int:
