@@ -154,13 +154,13 @@ def _shuffled(information: Information, latents: int, key: int) -> Iterator[npt.
     """
     coded = sum(int(np.count_nonzero(information(some))) for some in _chunks(latents))
     bits = min((coded // _ORDERED_AT_ONCE).bit_length(), _MOST_LEADING_BITS)
-    leading, counts = arrays.fresh((coded,), np.uint8), np.zeros(1 << bits, dtype=np.int64)
+    leading, counts = arrays.mapped_zeros((coded,), np.uint8), np.zeros(1 << bits, dtype=np.int64)
     for some in _chunks(coded if bits else 0):
         words = sampler.permutation_words(np.arange(some.start, some.stop), coded, key)
         leading[some] = words >> (_WORD_BITS - bits)
         counts += np.bincount(leading[some], minlength=1 << bits)
     for value, count in enumerate(counts.tolist() if bits else [coded]):
-        keys = arrays.fresh((count,), np.int64)
+        keys = arrays.mapped_zeros((count,), np.int64)
         number, filled = 0, 0
         for some in _chunks(latents):
             which = np.flatnonzero(information(some))

@@ -44,7 +44,7 @@ _AT_ONCE = 4096  # columns whose activations stay in a core's cache
 
 
 @dataclass(frozen=True, eq=False)
-class WholeNetwork:
+class IntegerNetwork:
     """Two hidden layers with clipped linear activations, and a linear path around them; whole numbers of any type.
 
     Attributes:
@@ -66,16 +66,24 @@ class WholeNetwork:
     linear: Array
 
     @staticmethod
-    def among(stored: dict[str, Array], begin: str) -> WholeNetwork:
-        """The network whose tensors have names that begin like this."""
-        return WholeNetwork(**{part: stored[begin + part] for part in TENSORS})
-
-    def __call__(self, features: Array, scratch: Scratch | None = None) -> Array:
-        """Results ``(results, columns)`` in units of 2^-22 of features ``(features, columns)`` in units of 2^-7.
+    def among(stored: dict[str, Array], prefix: str) -> IntegerNetwork:
+        """One of the networks of a prior.
 
         Args:
-            features: whole numbers in float64.
+            stored: tensors of all its networks by name.
+            prefix: with which the names of the network's tensors begin.
+        """
+        return IntegerNetwork(**{part: stored[prefix + part] for part in TENSORS})
+
+    def __call__(self, features: Array, scratch: Scratch | None = None) -> Array:
+        """The network's results for every column of features.
+
+        Args:
+            features: whole numbers in float64, in units of 2^-7, ``(features, columns)``.
             scratch: where activations are kept meanwhile.
+
+        Returns:
+            Whole numbers in units of 2^-22, ``(results, columns)``.
         """
         ready, scratch = self._ready, scratch or Scratch()
         results = np.empty((len(ready.third), features.shape[1]))
@@ -92,14 +100,15 @@ class WholeNetwork:
         return results
 
     @cached_property
-    def _ready(self) -> WholeNetwork:
+    def _ready(self) -> IntegerNetwork:
         """The network in float64, matrix and bias of both hidden layers times the power of two that their sums are
         scaled by: exact.
         """
         first, second = 2.0 ** (HIDDEN_BITS - FEATURE_BITS - WEIGHT_BITS), 2.0**-WEIGHT_BITS
         scales = {"first": first, "first_bias": first, "second": second, "second_bias": second}
-        found = {name: getattr(self, name).astype(np.float64) * scales.get(name, 1.0) for name in TENSORS}
-        return WholeNetwork(**{name: own[:, None] if name.endswith("_bias") else own for name, own in found.items()})
+        scaled = {name: getattr(self, name).astype(np.float64) * scales.get(name, 1.0) for name in TENSORS}
+        columns = {name: tensor[:, None] for name, tensor in scaled.items() if name.endswith("_bias")}
+        return IntegerNetwork(**{**scaled, **columns})
 
 
 def _activated(name: str, matrix: Array, bias: Array, values: Array, scratch: Scratch) -> Array:
@@ -115,25 +124,32 @@ def _activated(name: str, matrix: Array, bias: Array, values: Array, scratch: Sc
 def octaves(values: Array) -> Array:
     """A logarithm to base 2 that is straight between powers of two, so that it is exact."""
     fraction, exponent = np.frexp(values)
-    found: Array = exponent + 2 * fraction - 2
-    return found
+    logarithm: Array = exponent + 2 * fraction - 2
+    return logarithm
 
 
 def quantised(tensors: dict[str, Array]) -> dict[str, Array]:
-    """Float tensors of a network of the same shape as they are stored: int16 weights and int32 biases."""
-    found = {}
+    """Tensors of a network as they are stored.
+
+    Args:
+        tensors: in floating point, by the names in ``TENSORS``.
+
+    Returns:
+        int16 weights and int32 biases by the same names.
+    """
+    stored = {}
     for name, tensor in tensors.items():
         kind = np.int32 if name.endswith("bias") else np.int16
         limits = np.iinfo(kind)
         scaled = np.rint(tensor.astype(np.float64) * 2.0 ** _BITS[name])
-        found[name] = np.clip(scaled, -limits.max, limits.max).astype(kind)
-    return found
+        stored[name] = np.clip(scaled, -limits.max, limits.max).astype(kind)
+    return stored
 
 
 def dequantised(name: str, tensor: Array) -> Array:
-    """The inverse of :func:`quantised` for one tensor."""
-    found: Array = tensor.astype(np.float64) * 2.0 ** -_BITS[name]
-    return found
+    """The inverse of :func:`quantised` for one tensor of a name in ``TENSORS``."""
+    values: Array = tensor.astype(np.float64) * 2.0 ** -_BITS[name]
+    return values
 
 
 def fits(tensors: dict[str, Array | None], features: int, results: int, outputs: int, relative: int) -> bool:

@@ -53,7 +53,7 @@ class Scratch:
         kept: npt.NDArray[np.float64] | None = getattr(self._of_thread, name, None)
         size = math.prod(shape)
         if kept is None or kept.size < size:
-            kept = arrays.fresh((size,), np.float64)
+            kept = arrays.mapped_zeros((size,), np.float64)
             setattr(self._of_thread, name, kept)
         return kept[:size].reshape(shape)
 
@@ -100,8 +100,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 def _alone() -> AbstractContextManager[object]:
     """Where the matrix products have one thread each."""
-    found: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
-    return found
+    limited: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
+    return limited
 
 
 @lru_cache(maxsize=1)
