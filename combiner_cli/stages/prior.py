@@ -131,7 +131,10 @@ class StagewisePrior(MultiRatePrior):
         self, signals: Sequence[Signal], target: Target, options: EncodingOptions, report: Report
     ) -> list[Encoded]:
         """Encode signals, one after another; see :meth:`family.Prior.encode`."""
-        how = self._search_options(options)
+        from .rate_control import SearchOptions
+
+        method = self.search_method(options, self.usual_search(options.effort))
+        how = SearchOptions(options.effort, method, options.seed)
         encoded = []
         for number, signal in enumerate(signals):
             report(Progress("encode", number / len(signals)))
@@ -156,17 +159,6 @@ class StagewisePrior(MultiRatePrior):
         Raises:
             UsageError: the target cannot be met.
         """
-
-    def _search_options(self, options: EncodingOptions) -> SearchOptions:
-        """How candidates are searched for.
-
-        Raises:
-            UsageError: an option is for priors of other families, or there is no such search.
-        """
-        from .rate_control import SearchOptions
-
-        method = self.search_method(options, self.usual_search(options.effort))
-        return SearchOptions(options.effort, method, options.seed)
 
     def configuration_possible(self) -> bool:
         """Whether what all such priors have can be what it is said to be."""

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,11 @@ from ...stages.rate_control import SearchOptions
 from ...stages.simulation import REACH, Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from ...system import threads
 from . import haar, levels
-from .levels import Level
-from .prior import HIGHEST_NOISE, LOWEST_NOISE, PyramidPrior, descend
-from .rendering import HALF_RANGE, PlaneRendering, noise_deviation, planes_of
+from .decoder import PlaneRendering, descend
+from .levels import HALF_RANGE, HIGHEST_NOISE, LOWEST_NOISE, Level, noise_deviation, planes_of
+
+if TYPE_CHECKING:
+    from .prior import PyramidPrior
 
 Array = npt.NDArray[Any]
 
@@ -79,7 +81,7 @@ def analyse(values: Array, channels: tuple[int, ...]) -> Plane:
 
 @dataclass(frozen=True, eq=False)
 class _EncoderSource:
-    """The true weights of a plane, as a coder makes them; see :class:`prior.LatentSource`.
+    """The true weights of a plane, as a coder makes them; see :class:`decoder.LatentSource`.
 
     Attributes:
         prior: of the weights.
@@ -185,7 +187,8 @@ class ImageSimulation(Simulation):
 
     def _descended(self, plane: Plane, noise_level: int, coder: Coder) -> PlaneRendering:
         source = _EncoderSource(self.prior, plane, noise_level, coder)
-        return descend(self.prior, plane.shape, plane.colours, noise_level, source)
+        picture = descend(self.prior, plane.shape, plane.colours, noise_level, source)
+        return PlaneRendering(picture, plane.shape, plane.colours, noise_level)
 
     def _error(self, plane: Plane, rendering: PlaneRendering) -> float:
         """Squared error of what a decoder will have, on values in [-1, 1]."""
