@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth_image
+from support.signals import smooth_image
 from PIL import Image, UnidentifiedImageError
 
 import combiner_cli
