@@ -37,7 +37,7 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Of several processes, one gets the tests of a file, for what they share; the cases of the fuzzer share nothing."""
+    """Of several processes, one gets the tests of a file, for what they share; cases of the fuzzer share nothing."""
     for item in items:
         if item.path.stem != "test_fuzzing":
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
