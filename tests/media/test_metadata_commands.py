@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from camera_files import ICC, XMP, bomb, camera_file, described
 from conftest import smooth_image, tiny_mixture
 from PIL import Image
+from support.camera_files import ICC, XMP, bomb, camera_file, described
 from support.commands import left_in, refused, run
-from test_sound_tags import tagged
+from support.media_files import tagged
 
 from combiner_cli.container import bitstream, metadata
 from combiner_cli.media import files as media
