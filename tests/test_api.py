@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth_image, tone
+from support.signals import smooth_image, tone
 
 import combiner_cli
 from combiner_cli import api

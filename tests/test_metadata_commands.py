@@ -105,7 +105,7 @@ def test_metadata_of_many_files(camera):
     assert [sorted(size) for size in sizes] == [["exif", "xmp"], ["exif", "icc", "xmp"], ["exif", "icc", "xmp"], []]
     done = run("decode", *(f"out/{name}.cmb" for name in ("0", "1", "2", "plain")), "-d", "back", "--format", "bmp")
     assert done.exit_code == 0, done.output
-    assert done.stderr.count("a .bmp file cannot hold a colour profile") == 2
+    assert done.stderr.count("a .bmp file cannot hold the colours of this image") == 2
 
 
 def test_more_metadata_than_a_file_can_hold_are_refused_by_name(camera, monkeypatch):
