@@ -1,17 +1,10 @@
 """The inner loops of the search for candidates: in C where the package was built with a compiler, else in numpy.
 
-The results are the same, bit for bit; C takes a tenth of the time. A compiler is asked for once, when the package is
-built, and is not needed: without one there is no extension module, and :mod:`.portable` does its work. (Numba would
-have to be there wherever the program runs: two hundred megabytes, most of a second to import, and seconds to compile in
-every process that encodes.)
-
-The variable ``COMBINER_NATIVE`` of the environment says otherwise: ``0`` takes numpy, ``plain`` takes C without the
-vectors of AVX2, for tests and for looking for faults.
+See :mod:`combiner_cli.system.native` for which, and why so.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -19,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..system import native
 from . import energies, portable
 from .candidates import Chaining
 from .energies import Block, Energies
@@ -28,7 +22,6 @@ try:
 except ImportError:  # no compiler was at hand
     _native = None  # type: ignore[assignment]
 
-VARIABLE = "COMBINER_NATIVE"
 SLOWER = (
     "this was installed without a C compiler and searches in numpy, several times slower; with one, install it again"
 )
@@ -118,8 +111,7 @@ def is_built() -> bool:
 
 def kernel() -> Kernel:
     """The inner loops to use, as the environment says; the same object each time."""
-    wish = os.environ.get(VARIABLE, "")
-    return _in_c(wish != "plain") if is_built() and wish != "0" else portable
+    return _in_c(native.vectors_wanted()) if is_built() and native.wanted() else portable
 
 
 _in_c = lru_cache(Native)

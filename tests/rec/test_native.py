@@ -15,8 +15,9 @@ import combiner_cli
 from combiner_cli.rec import energies, native, portable, search
 from combiner_cli.rec.candidates import Chaining
 from combiner_cli.rec.energies import LONG_PLANES, energies_of
-from combiner_cli.rec.native import VARIABLE, Native
+from combiner_cli.rec.native import Native
 from combiner_cli.rec.search import Target
+from combiner_cli.system.native import VARIABLE
 
 KEY = 2**63 + 77
 LONG = Chaining(8, 1, 12)
