@@ -8,7 +8,7 @@ from support.training import Recorded, StoppedError
 
 from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
 from combiner_cli.families.pyramid import learning, training
-from combiner_cli.families.pyramid.encoder import forecast
+from combiner_cli.families.pyramid.encoder import ImageSimulation
 from combiner_cli.families.pyramid.learning import PyramidLearning
 from combiner_cli.learning import datasets, gradients, job, networks
 from combiner_cli.learning.checkpoint import CheckpointFile
@@ -81,8 +81,8 @@ def test_parts_have_random_numbers_of_their_own():
 @pytest.mark.usefixtures("quick")
 def test_learning_pays_and_goes_on_from_a_prior():
     untrained, start = learned(steps=1).prior, learned(steps=40).prior
-    values = pictures(1, 60)[0].astype(float) - 127.5
-    few, many = (forecast(prior, values, 40) for prior in (start, untrained))
+    picture = smooth_image(36, 40, seed=60)
+    few, many = (ImageSimulation(prior, picture).cost(40) for prior in (start, untrained))
     assert few.bits + few.class_bits < 0.8 * (many.bits + many.class_bits)
     unchanged = training.new_networks(pyramid_plan())
     networks.load_networks(unchanged, start.tensors(), start.name)
