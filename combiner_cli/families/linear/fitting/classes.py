@@ -7,14 +7,16 @@ is hard expectation maximisation with the rate-distortion cost of a tile in the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ....system import threads
-from ..learning import FEWEST_TILES, MixturePlan
-from ..mixtures import OCTAVE, PhaseMixture, class_costs
+from ..mixtures import FEWEST_TILES, OCTAVE, PhaseMixture, class_costs
+
+if TYPE_CHECKING:
+    from ..learning import MixturePlan
 
 Array = npt.NDArray[Any]
 
