@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -162,6 +163,9 @@ def _image_errors(path: Path) -> Iterator[None]:
 def _open_image(data: bytes) -> ImageFile.ImageFile | None:
     from PIL import Image, UnidentifiedImageError
 
+    logger = logging.getLogger("PIL")
+    if not logger.hasHandlers():
+        logger.addHandler(logging.NullHandler())  # what it logs is in what it raises too, and would go to stderr
     try:
         return Image.open(BytesIO(data), formats=_READABLE_FORMATS)
     except UnidentifiedImageError:
@@ -200,8 +204,8 @@ def _read_image(
     signal = Signal("image", np.ascontiguousarray(_upright(samples, orientation)), bit_depth=bit_depth)
     if not keep:
         return signal, Metadata()
-    found = reading.read(image, data, png, orientation in _TURNED, path, note)
-    return signal, replace(found, icc=described.icc, chunks={**found.chunks, **described.chunks})
+    parts = reading.read(image, data, png, orientation in _TURNED, path, note)
+    return signal, replace(parts, icc=described.icc, chunks={**parts.chunks, **described.chunks})
 
 
 def _refuse_others_than_one(image: ImageFile.ImageFile, path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +34,8 @@ def caught(pattern: re.Pattern[bytes]) -> Iterator[list[str]]:
     Yields:
         A list that has these lines when the block is over, also if it raises.
     """
+    import tempfile
+
     lines: list[str] = []
     with _TURN:
         try:

@@ -185,7 +185,7 @@ def test_efforts_and_searches_give_files_that_decode(mixed):
 
 def test_what_a_family_has_no_use_for_is_refused(mixed):
     done = run("encode", "photo.png", "--prior", "mixed-image", "--size", "90", "--refine", "gradient")
-    refused(done, 2, "--refine")
+    refused(done, 2, "prior mixed-image has no use for the refinement gradient; leave it out")
     assert "photo.cmb" not in left_in(mixed)
 
 

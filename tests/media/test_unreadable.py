@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from media_files import from_bytes, noise, saved, smooth, sound_file, tiff
 from PIL import Image
+from support.media_files import from_bytes, noise, saved, smooth, sound_file, tiff
 
 from combiner_cli.errors import InputError
 from combiner_cli.media import files as media
@@ -156,6 +157,19 @@ def test_what_libtiff_prints_is_the_reason(compression: str, words: str, capfd: 
         media.read_signal_bytes(damaged_tiff(compression), Path("input"))
     assert str(caught.value).startswith(f"input is damaged or unsupported ({words}")
     assert capfd.readouterr().err == ""
+
+
+def test_what_pillow_logs_is_not_printed() -> None:
+    """In a process of its own, since pytest has handlers for what is logged."""
+    content = tiff(PREVIEW, 2).replace(struct.pack("<HHII", 277, 3, 1, 3), struct.pack("<HHII", 277, 3, 1, 255))
+    program = (
+        "import pathlib, sys; from combiner_cli.media import files\n"
+        "try: files.read_signal_bytes(sys.stdin.buffer.read(), pathlib.Path('input'))\n"
+        "except Exception as error: print(error)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], input=content, capture_output=True, check=True)
+    assert result.stdout.startswith(b"input is ")
+    assert result.stderr == b""
 
 
 def test_what_libmpg123_prints_is_the_reason_or_a_note(capfd: pytest.CaptureFixture[str]) -> None:
