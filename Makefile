@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check coverage fuzz kill clean
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadgroup
 
-$(READY): pyproject.toml constraints.txt
+.PHONY: demo test test-slow check coverage fuzz kill clean
+
+$(READY): pyproject.toml setup.py constraints.txt combiner_cli/rec/_native.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
@@ -14,22 +16,25 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## encode and decode a photograph and a sound
 	$(BIN)/python benchmarks/demo.py --output demo
 
-test: $(READY)  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(READY)  ## the test suite but for its slow part, on all cores
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY)  ## its slow part: much fuzzing, learning, stopped commands
+	$(PYTEST) -m slow
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-coverage: $(READY)  ## the test suite, and which lines it does not run
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+coverage: $(READY)  ## the whole test suite, and which lines it does not run
+	$(PYTEST) --cov --cov-report=term-missing:skip-covered
 
 fuzz: $(READY)  ## hostile headers, files, metadata and priors by the million; goes on where it was stopped
-	$(BIN)/python tests/fuzzing.py
+	PYTHONPATH=tests $(BIN)/python -m support.fuzzing
 
 kill: $(READY)  ## commands that are stopped at fifty moments each
-	$(BIN)/python tests/killing.py
+	PYTHONPATH=tests $(BIN)/python -m support.killing
 
 clean:
-	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .fuzz.jsonl
+	rm -rf $(VENV) demo dist build *.egg-info combiner_cli/rec/_native.*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .fuzz.jsonl

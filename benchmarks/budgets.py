@@ -13,8 +13,8 @@ from common import write_table
 
 from combiner_cli.bench.curves import Curve
 from combiner_cli.codec import goals, pipeline
-from combiner_cli.codec.goals import Goal
-from combiner_cli.priors import library
+from combiner_cli.family import Target
+from combiner_cli.priors import selection
 from combiner_cli.signals import metrics
 from combiner_cli.signals.signal import Signal
 
@@ -28,22 +28,24 @@ def main() -> None:
     arguments = parser.parse_args()
     with np.load(arguments.data) as content:
         signals = [Signal("image", image) for image in content["test"][: arguments.images]]
-    suitable = library.suitable_priors("image", signals[0].shape)
+    suitable = selection.suitable_priors(signals[0].format)
     chosen, measured = {}, {}
     for budget in BUDGETS:
-        prior, settings = goals.plan(signals[0], Goal(bits_per_pixel=budget), None)
-        chosen[budget] = prior.name
-        for other in suitable:
-            results = pipeline.encode_batch(signals, other, settings)
-            assert all(len(result.data) == settings.size for result in results)
-            values = [metrics.psnr(signal, result.decoded) for signal, result in zip(signals, results, strict=True)]
-            measured[budget, other.name] = float(np.mean(values))
-            print(budget, other.name, measured[budget, other.name], flush=True)
+        planned, target = goals.plan(signals[0], Target("bits_per_pixel", budget), None)
+        chosen[budget] = planned.name
+        for prior in suitable:
+            results = pipeline.encode_batch(signals, prior, target)
+            assert all(len(result.data) == target.value for result in results)
+            pairs = zip(signals, results, strict=True)
+            values = [metrics.psnr(signal, result.decoded) for signal, result in pairs if result.decoded]
+            measured[budget, prior.name] = float(np.mean(values))
+            print(budget, prior.name, measured[budget, prior.name], flush=True)
     envelope = hull([(rate, psnr) for (rate, _), psnr in measured.items()])
     table = []
     for budget in BUDGETS:
         mine = measured[budget, chosen[budget]]
-        best = float(np.interp(budget, *zip(*envelope, strict=True)))
+        rates, psnrs = zip(*envelope, strict=True)
+        best = float(np.interp(budget, rates, psnrs))
         row = {"bits per pixel": budget, "bytes": int(budget * 128), "prior": chosen[budget], "PSNR dB": f"{mine:.2f}"}
         table.append({**row, "below the hull, dB": f"{best - mine:.2f}"})
     notes = (
@@ -55,14 +57,14 @@ def main() -> None:
 
 def hull(points: Curve) -> Curve:
     """The upper concave hull of (rate, PSNR)."""
-    found: list[tuple[float, float]] = []
+    kept: list[tuple[float, float]] = []
     for rate, psnr in sorted(points):
-        while found and found[-1][0] == rate:
-            found.pop()
-        while len(found) > 1 and _turns_up(found[-2], found[-1], (rate, psnr)):
-            found.pop()
-        found.append((rate, psnr))
-    return found
+        while kept and kept[-1][0] == rate:
+            kept.pop()
+        while len(kept) > 1 and _turns_up(kept[-2], kept[-1], (rate, psnr)):
+            kept.pop()
+        kept.append((rate, psnr))
+    return kept
 
 
 def _turns_up(first: tuple[float, float], second: tuple[float, float], third: tuple[float, float]) -> bool:

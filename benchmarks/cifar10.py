@@ -14,10 +14,12 @@ import numpy as np
 from common import published, write_csv, write_table
 
 from combiner_cli.bench.curves import at_rate
-from combiner_cli.bench.report.tables import text
+from combiner_cli.bench.tables import text
 from combiner_cli.codec import pipeline
+from combiner_cli.container.file import File
+from combiner_cli.family import EncodingOptions, Prior, Target
 from combiner_cli.media import files as media
-from combiner_cli.priors import library
+from combiner_cli.priors import selection
 from combiner_cli.signals import metrics
 from combiner_cli.signals.signal import Signal
 
@@ -35,10 +37,10 @@ def main() -> None:
     arguments = parser.parse_args()
     with np.load(arguments.data) as content:
         signals = [Signal("image", image) for image in content["test"][: arguments.images]]
-    suitable = library.suitable_priors("image", signals[0].shape)
+    suitable = selection.suitable_priors(signals[0].format)
     measured, table = [], []
     for effort, rate in [(effort, rate) for effort, rates in EFFORTS.items() for rate in rates]:
-        prior = library.nearest_prior(suitable, rate)
+        prior = selection.nearest(suitable, rate)
         clock = time.perf_counter()
         rows = measure(signals, prior, rate, effort)
         seconds = (time.perf_counter() - clock) / len(signals)
@@ -68,18 +70,18 @@ def main() -> None:
     )
 
 
-def measure(signals: list[Signal], prior: library.AnyPrior, rate: float, effort: int) -> list[dict[str, object]]:
+def measure(signals: list[Signal], prior: Prior, rate: float, effort: int) -> list[dict[str, object]]:
     """Write, decode and measure a file of every image."""
-    settings = pipeline.Settings(rate=rate / prior.bits_per_point, effort=effort, device="cpu")
+    target, options = Target("rate", rate), EncodingOptions(effort=effort, device="cpu")
     results = []
     for first in range(0, len(signals), BATCH):
-        results += pipeline.encode_batch(signals[first : first + BATCH], prior, settings)
+        results += pipeline.encode_batch(signals[first : first + BATCH], prior, target, options)
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as folder:
         for number, (image, result) in enumerate(zip(signals, results, strict=True)):
             coded, decoded = Path(folder) / f"{number}.cmb", Path(folder) / f"{number}.png"
             coded.write_bytes(result.data)
-            media.write_signal(pipeline.decode(coded.read_bytes(), lambda _: prior), decoded)
+            media.write_signal(pipeline.decode(File.parse(coded.read_bytes()), lambda _: prior), decoded)
             rows.append(
                 {
                     "prior": prior.name,

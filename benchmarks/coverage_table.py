@@ -2,7 +2,7 @@
 
 python benchmarks/coverage_table.py                             # the whole suite, and results/coverage.md
 python benchmarks/coverage_table.py --measured coverage.json    # what `coverage json` wrote, and results/coverage.md
-python benchmarks/coverage_table.py tests/test_bitstream.py     # some tests; the table is only printed
+python benchmarks/coverage_table.py tests/container             # some tests; the table is only printed
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from common import write_table
 
-from combiner_cli.bench.report import tables
+from combiner_cli.bench import tables
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "combiner_cli"
 OVERALL = "overall"
-FOUNDATIONS = ("sampler", "bitstream", "groups", "coder", "files")
+FOUNDATIONS = ("rec/sampler", "rec/groups", "rec/candidates", "container/header", "container/file", "system/files")
 ENOUGH = 95  # percent; modules under it are named
 Row = dict[str, object]
 
@@ -39,27 +40,27 @@ def main() -> None:
         print(tables.markdown(rows))
         return
     notes = (
-        f"Lines of `{PACKAGE}` that `make test` runs in its own process: overall, of the modules that every file rests "
-        f"on, and of all modules under {ENOUGH} %. What runs only in processes that tests start is not counted."
+        f"Lines of `{PACKAGE}` that the tests run in their own processes: overall, of the modules that every file "
+        f"rests on, and of all modules under {ENOUGH} %. What runs only in processes that tests start is not counted."
     )
     write_table("coverage.md", "Lines that the tests run", notes, rows)
 
 
-def measured(tests: Sequence[str]) -> Mapping[str, object]:
+def measured(tests: Sequence[str]) -> Mapping[str, Any]:
     """The report of coverage of some tests, or of all."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "coverage.json"
         environment = {**os.environ, "COVERAGE_FILE": str(Path(folder) / "coverage")}
         kinds = ["--cov", "--cov-fail-under=0", f"--cov-report=json:{report}"]
-        command = [sys.executable, "-m", "pytest", *kinds, *tests]
+        command = [sys.executable, "-m", "pytest", "-n", "logical", *kinds, *tests]
         subprocess.run(command, check=True, cwd=ROOT, env=environment)
-        found: Mapping[str, object] = json.loads(report.read_text())
-    return found
+        content: Mapping[str, Any] = json.loads(report.read_text())
+    return content
 
 
-def rows_of(report: Mapping[str, object]) -> list[Row]:
+def rows_of(report: Mapping[str, Any]) -> list[Row]:
     """The rows of the table, of a report as JSON."""
-    counts = {name: counted(file["summary"]) for name, file in report["files"].items()}  # type: ignore[attr-defined]
+    counts = {name: counted(file["summary"]) for name, file in report["files"].items()}
     named = [f"{PACKAGE}/{name}.py" for name in FOUNDATIONS]
     rows = [row(OVERALL, *counted(report["totals"])), *(row(name, *counts[name]) for name in named)]
     least = sorted((run / lines, name) for name, (lines, run) in counts.items() if 100 * run < ENOUGH * lines)

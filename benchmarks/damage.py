@@ -23,6 +23,7 @@ import numpy as np
 from common import write_table
 
 from combiner_cli.codec import pipeline
+from combiner_cli.container.file import File
 from combiner_cli.errors import CombinerError
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
@@ -64,7 +65,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         image, sound = inputs(arguments.photograph, arguments.recording, folder)
-        decoders = [*others(image, sound, folder), *own(image, sound, folder)]
+        decoders = [*other_programs(image, sound, folder), *combiner_files(image, sound, folder)]
         rows = [
             row
             for decoder in decoders
@@ -94,7 +95,7 @@ def inputs(photograph: Path, recording: Path, folder: Path) -> tuple[Path, Path]
     return folder / "x.png", folder / "x.wav"
 
 
-def others(image: Path, sound: Path, folder: Path) -> list[Decoder]:
+def other_programs(image: Path, sound: Path, folder: Path) -> list[Decoder]:
     """The programs of this machine, those that are there."""
     wanted = {
         "zstd (of a PPM)": ("zstd -q -f {source} -o {coded}", "zstd -q -d -f {coded} -o {out}", "zst", "out"),
@@ -103,7 +104,7 @@ def others(image: Path, sound: Path, folder: Path) -> list[Decoder]:
         "AVIF": ("avifenc -s 6 {source} {coded}", "avifdec {coded} {out}", "avif", "png"),
         "JPEG XL": ("cjxl --quiet {source} {coded}", "djxl --quiet {coded} {out}", "jxl", "ppm"),
     }
-    found = []
+    decoders = []
     for name, (encode, decode, suffix, output) in wanted.items():
         if any(shutil.which(command.split()[0]) is None for command in (encode, decode)):
             continue
@@ -113,10 +114,10 @@ def others(image: Path, sound: Path, folder: Path) -> list[Decoder]:
             media.write_signal(media.read_signal(image), source)
         coded = folder / f"whole.{suffix}"
         subprocess.run(_filled(encode, source=source, coded=coded), check=True, capture_output=True)
-        found.append(
+        decoders.append(
             Decoder(name, coded.read_bytes(), by_program(decode, folder / f"x.{suffix}", folder / f"y.{output}"))
         )
-    return found
+    return decoders
 
 
 def by_program(command: str, coded: Path, out: Path) -> Callable[[bytes], bytes | None]:
@@ -143,16 +144,16 @@ def by_program(command: str, coded: Path, out: Path) -> Callable[[bytes], bytes 
     return decode
 
 
-def own(image: Path, sound: Path, folder: Path) -> list[Decoder]:
+def combiner_files(image: Path, sound: Path, folder: Path) -> list[Decoder]:
     """combiner, with a photograph and with a sound."""
-    found = []
+    decoders = []
     for title, source in (("combiner (image)", image), ("combiner (sound)", sound)):
         coded = folder / "whole.cmb"
         subprocess.run(
             [sys.executable, "-m", "combiner_cli", "encode", source, "-o", coded, "-f"], check=True, capture_output=True
         )
-        found.append(Decoder(title, coded.read_bytes(), by_library(folder)))
-    return found
+        decoders.append(Decoder(title, coded.read_bytes(), by_library(folder)))
+    return decoders
 
 
 def by_library(folder: Path) -> Callable[[bytes], bytes | None]:
@@ -160,13 +161,13 @@ def by_library(folder: Path) -> Callable[[bytes], bytes | None]:
 
     def decode(data: bytes) -> bytes | None:
         try:
-            samples: bytes | None = pipeline.decode(data, library.find_id).samples.tobytes()
+            samples: bytes | None = pipeline.decode(File.parse(data), library.find_id).samples.tobytes()
         except CombinerError:
             samples = None
         asked["cases"] += 1
         if asked["cases"] % ((CHANGES + TRUNCATIONS + 2 * LONGEST) // (3 * THROUGH_THE_COMMAND)) == 0:
             (folder / "damaged.cmb").write_bytes(data)
-            command = [sys.executable, "-m", "combiner_cli", "decode", folder / "damaged.cmb", "-f"]
+            command = [sys.executable, "-m", "combiner_cli", "decode", str(folder / "damaged.cmb"), "-f"]
             done = subprocess.run(command, capture_output=True, check=False)
             if (samples is None, done.returncode) not in ((True, 4), (False, 0)):
                 raise AssertionError(f"exit code {done.returncode}: {done.stderr.decode()}")
@@ -223,13 +224,13 @@ def damaged(data: bytes) -> dict[str, list[bytes]]:
 def tools() -> dict[str, str]:
     """Versions of the programs."""
     commands = {"zstd": "-V", "flac": "-v", "dwebp": "-version", "avifdec": "--version", "djxl": "--version"}
-    found = {}
+    versions = {}
     for name, option in commands.items():
         if shutil.which(name):
             done = subprocess.run([name, option], capture_output=True, text=True, check=False)
             words = (done.stdout + done.stderr).replace("v", " ").replace(",", " ").split()
-            found[name] = next((word for word in words if word[:1].isdigit() and "." in word), "")
-    return found
+            versions[name] = next((word for word in words if word[:1].isdigit() and "." in word), "")
+    return versions
 
 
 if __name__ == "__main__":

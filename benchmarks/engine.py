@@ -8,48 +8,46 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from common import read_csv, write_csv, write_table
 
+from combiner_cli.bench.tables import Row
 from combiner_cli.codec import pipeline
+from combiner_cli.family import EncodingOptions, Target
 from combiner_cli.priors import library
-from combiner_cli.rec import groups
 from combiner_cli.signals import metrics
 from combiner_cli.signals.signal import Signal
 
 BATCH = 32  # images that are encoded together
 
 
+PRIOR = "cifar10-2"
+
+
 @dataclass(frozen=True)
-class Row:
+class Encoder:
     """One encoder.
 
     Attributes:
-        posterior: for the table: what it fits and how it refines.
+        words: for the table: what posterior it fits and how it refines.
         group_bits: bits of a group.
-        settings: how it encodes; its rate is overruled by the number of bits.
-        prior: name of the prior.
+        options: how it encodes.
     """
 
-    posterior: str
+    words: str
     group_bits: int
-    settings: pipeline.Settings
-    prior: str = "cifar10-2"
+    options: EncodingOptions
 
 
-def rows() -> list[Row]:
-    """The encoders of the table; the first is how COMBINER does it, and every other one adds to the one before."""
-    steps = pipeline.Settings(device="cpu", refine="gradient")
-    closed = pipeline.Settings(device="cpu", search="viterbi")
-    return [
-        Row("factorised, gradient steps", 16, replace(steps, search="astar", group_bits=16)),
-        Row("factorised, gradient steps", 8, replace(steps, search="viterbi")),
-        Row("full covariance, closed form", 8, closed),
-        Row("mixture, no hidden layer, closed form", 8, closed, "cifar10-5"),
-    ]
+# the first is how COMBINER does it, and each of the others adds to the one before
+ENCODERS = (
+    Encoder("factorised, gradient steps", 16, EncodingOptions(device="cpu", search="astar", refinement="gradient")),
+    Encoder("factorised, gradient steps", 8, EncodingOptions(device="cpu", search="viterbi", refinement="gradient")),
+    Encoder("full covariance, closed form", 8, EncodingOptions(device="cpu", search="viterbi")),
+)
 
 
 def main() -> None:
@@ -60,17 +58,20 @@ def main() -> None:
     arguments = parser.parse_args()
     with np.load(arguments.data) as content:
         signals = [Signal("image", image) for image in content["test"][: arguments.images]]
-    table = []
-    known = read_csv("engine.csv")
-    for row in rows():
-        key = {"images": str(len(signals)), "prior id": f"{library.find(row.prior).id:08x}", "row": row.posterior}
-        key["group bits"] = str(row.group_bits)
-        found = [old for old in known if all(old[name] == value for name, value in key.items())]
-        measured = {name: found[0][name] for name in found[0] if name not in key} if found else None
-        table.append(measured or measure(row, signals, arguments.alone))
-        known += [] if found else [{**key, **table[-1]}]
+    table: list[Row] = []
+    known: list[dict[str, object]] = [{**row} for row in read_csv("engine.csv")]
+    for encoder in ENCODERS:
+        key = {"images": str(len(signals)), "prior id": f"{library.find(PRIOR).id:08x}", "row": encoder.words}
+        key["group bits"] = str(encoder.group_bits)
+        old = [row for row in known if all(row[name] == value for name, value in key.items())]
+        if old:
+            row = {name: value for name, value in old[0].items() if name not in key}
+        else:
+            row = measure(encoder, signals, arguments.alone)
+            known.append({**key, **row})
+        table.append(row)
         write_csv("engine.csv", known)
-        print(table[-1], flush=True)
+        print(row, flush=True)
     notes = (
         f"The first {len(signals)} CIFAR-10 test images, in batches of {BATCH} and the first {arguments.alone} one at "
         "a time, on the CPU; as many bits in every row as the prior expects, but for the rounding to whole groups. "
@@ -79,29 +80,29 @@ def main() -> None:
     write_table("engine.md", "Posterior, refinement, groups and search", notes, table)
 
 
-def measure(row: Row, signals: Sequence[Signal], alone: int) -> dict[str, object]:
+def measure(encoder: Encoder, signals: Sequence[Signal], alone: int) -> dict[str, object]:
     """Encode images with one encoder: bits, quality and times."""
-    published, prior = library.find("cifar10-2"), library.find(row.prior)
-    layout = published.tiling(signals[0].shape, signals[0].channels)
-    # the number of groups that the factorised prior's own rate gives, whatever the size of a group
-    count = groups.expected_groups(published.stages(layout)[0].information, 16)
-    first = pipeline.encode(signals[0], prior, row.settings)  # tables of candidates are made once
-    settings = replace(row.settings, size=len(first.data) - first.payload_bytes + count * 2)
+    prior = library.find(PRIOR)
+    published = pipeline.encode(signals[0], prior, options=ENCODERS[0].options)
+    first = pipeline.encode(signals[0], prior, options=encoder.options)  # tables of candidates are made once
+    # as many bits as the published way takes at the prior's own rate, whatever the size of a group
+    target = Target("size", len(first.data) - first.payload_bytes + published.payload_bytes)
     clock = time.perf_counter()
     results = []
-    for first in range(0, len(signals), BATCH):
-        results += pipeline.encode_batch(signals[first : first + BATCH], prior, settings)
+    for begin in range(0, len(signals), BATCH):
+        results += pipeline.encode_batch(signals[begin : begin + BATCH], prior, target, encoder.options)
     batched = (time.perf_counter() - clock) / len(signals)
     clock = time.perf_counter()
     for signal in signals[:alone]:
-        pipeline.encode(signal, prior, settings)
+        pipeline.encode(signal, prior, target, encoder.options)
     single = (time.perf_counter() - clock) / max(1, min(alone, len(signals)))
-    psnr = np.mean([metrics.psnr(signal, one.decoded) for signal, one in zip(signals, results, strict=True)])
+    pairs = zip(signals, results, strict=True)
+    psnr = np.mean([metrics.psnr(signal, result.decoded) for signal, result in pairs if result.decoded])
     return {
-        "posterior and refinement": row.posterior,
-        "prior": row.prior,
-        "bits of a group": row.group_bits,
-        "search": row.settings.search,
+        "posterior and refinement": encoder.words,
+        "prior": prior.name,
+        "bits of a group": encoder.group_bits,
+        "search": encoder.options.search,
         "payload bits": 8 * results[0].payload_bytes,
         "PSNR dB": f"{psnr:.2f}",
         "s per image, batched": f"{batched:.2f}",

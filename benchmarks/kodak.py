@@ -11,32 +11,44 @@ the tables and the plot are written after every rate. The other codecs are measu
 from __future__ import annotations
 
 import argparse
-import functools
-import itertools
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from common import RESULTS, at_once, processor, published, read_csv, timed, write_csv, write_table
+from common import (
+    COMBINER,
+    RESULTS,
+    Beside,
+    Sweep,
+    at_once,
+    draw_curves,
+    mean_of_rows,
+    measured_settings,
+    number,
+    processor,
+    published,
+    save_figure,
+    there_and_back,
+    write_deltas,
+    write_table,
+)
 from matplotlib import pyplot
 from matplotlib.ticker import MultipleLocator
 from PIL import Image, ImageDraw, ImageFont
 
 from combiner_cli.bench import measures
-from combiner_cli.bench.codecs import images as baselines_images
-from combiner_cli.bench.codecs.baselines import Options, curve_of, nearest, setting_text
-from combiner_cli.bench.curves import LEAST_OVERLAP, LEAST_POINTS, Curve, at_rate, bd_rate, decibels
-from combiner_cli.bench.report.summary import span
-from combiner_cli.bench.report.tables import signed, text
-from combiner_cli.codec import goals
+from combiner_cli.bench.codecs import images as codecs_of_images
+from combiner_cli.bench.codecs.baselines import Options, curve_of, nearest
+from combiner_cli.bench.curves import Curve, at_rate, decibels
+from combiner_cli.bench.tables import Row, text
 from combiner_cli.media import files as media
 from combiner_cli.signals import metrics
 from combiner_cli.signals.signal import Signal
@@ -45,11 +57,8 @@ from combiner_cli.signals.signal import Signal
 RATES = (0.316, 0.13, 0.972, 0.05, 0.488, 0.18, 1.567, 0.075, 0.75)
 CROP_RATES = (0.1, 0.3, 0.6)
 
-Rows = dict[tuple[str, str, str], dict[str, object]]
-
-CODECS = baselines_images.codecs()
 # what the tables show: at every rate the best of a codec's ways
-FAMILIES = {codec.title: codec for codec in CODECS.values()}
+CODECS = {codec.title: codec for codec in codecs_of_images.codecs().values()}
 SIMILARITY = replace(measures.MS_SSIM, column="msssim")
 PEERS = {
     "COIN": "COIN",
@@ -86,96 +95,40 @@ def main() -> None:
         wanted = [crop_of(word, images) for word in arguments.crop_images]
         crops(arguments.crops, wanted, arguments.crop_size, arguments.crop_rates, arguments.crop_codecs)
         return
-    baselines = measure_baselines(images, f"{arguments.name}_baselines.csv", arguments.jobs)
+    others = measured_baselines(images, f"{arguments.name}_baselines.csv", arguments.jobs)
     if arguments.baselines:
         return
     peers = published_curves(arguments.published, arguments.name) if arguments.published else {}
-    rows = known_rows(arguments.name)
-    failures = 0
-    for rate in RATES:
-        missing = [image for image in images if key(image, rate) not in rows]
-        failures += measure_rate(missing, rate, arguments.name, rows, arguments.jobs)
-        if missing or rate == RATES[-1]:
-            report(images, arguments.name, rows, baselines, peers)
-    if failures:
-        raise SystemExit(f"{failures} of the commands failed; run again for what is missing")
+    paths = {path.stem: path for path in images}
+    threads = 1 if arguments.jobs > 1 else None
+    sweep = Sweep(
+        name=arguments.name,
+        item="image",
+        unit="bits_per_pixel",
+        rates=RATES,
+        formats={name: media.read_signal(path).format for name, path in paths.items()},
+        measure=lambda name, rate: measure(paths[name], rate, threads),
+        jobs=arguments.jobs,
+    )
+    sweep.run(("jobs",), lambda: report(sweep, others, peers))
 
 
 # Measuring
 
 
-def known_rows(name: str) -> Rows:
-    """What was measured before; a file of another layout counts for nothing."""
-    return {(row["image"], row["rate"], row["prior_id"]): dict(row) for row in read_csv(f"{name}.csv") if "jobs" in row}
-
-
-def measure_rate(images: Sequence[Path], rate: float, name: str, rows: Rows, jobs: int) -> int:
-    """Measure images at a rate, keep every row at once, and count the commands that failed."""
-    failures = 0
-    with ThreadPoolExecutor(jobs) as pool:
-        tasks = {pool.submit(measure, image, rate, jobs): image for image in images}
-        for task in as_completed(tasks):
-            image = tasks[task]
-            try:
-                row = task.result()
-            except subprocess.CalledProcessError as error:
-                failures += 1
-                print(f"{image.stem} at {rate} bpp: {error.stderr.strip()}", file=sys.stderr, flush=True)
-                continue
-            rows[key(image, rate)] = row
-            write_csv(f"{name}.csv", [rows[known] for known in sorted(rows, key=by_image_and_rate)])
-            print(row, flush=True)
-    return failures
-
-
-@functools.cache
-def planned_prior(shape: tuple[int, ...], rate: float) -> tuple[str, str]:
-    """Name and id of the prior that the command takes for images of a shape at a rate."""
-    blank = Signal("image", np.zeros((*shape, 3), np.uint8))
-    prior, _ = goals.plan(blank, goals.Goal(bits_per_pixel=rate), None)
-    return prior.name, f"{prior.id:08x}"
-
-
-@functools.cache
-def shape_of(image: Path) -> tuple[int, ...]:
-    return media.read_signal(image).shape
-
-
-def key(image: Path, rate: float) -> tuple[str, str, str]:
-    return image.stem, str(rate), planned_prior(shape_of(image), rate)[1]
-
-
-def by_image_and_rate(known: tuple[str, str, str]) -> tuple[str, str, float]:
-    image, rate, prior_id = known
-    return prior_id, image, float(rate)
-
-
-def measure(image: Path, rate: float, jobs: int) -> dict[str, object]:
+def measure(image: Path, rate: float, threads: int | None) -> Row:
     """Encode and decode with the command line and measure the files."""
-    prior, prior_id = planned_prior(shape_of(image), rate)
     with tempfile.TemporaryDirectory() as folder:
-        coded, decoded = Path(folder) / "x.cmb", Path(folder) / "x.png"
-        threads = 1 if jobs > 1 else None
-        facts, encode_seconds = encode(image, coded, rate, threads)
-        if facts["prior"] != prior:
-            raise RuntimeError(f"the command took {facts['prior']} where {prior} was planned")
-        _, decode_seconds = timed("decode", coded, "-o", decoded, threads=threads)
+        decoded = Path(folder) / "x.png"
+        facts, encode_seconds, decode_seconds = there_and_back(image, ("--bpp", rate), decoded, threads)
+        size = int(str(facts["bytes"]))
         return {
-            "image": image.stem,
-            "rate": rate,
-            "prior": prior,
-            "prior_id": prior_id,
-            "bytes": coded.stat().st_size,
-            **measured(media.read_signal(image), media.read_signal(decoded), coded.stat().st_size),
+            "prior": facts["prior"],
+            "bytes": size,
+            **measured(media.read_signal(image), media.read_signal(decoded), size),
             "encode_s": round(encode_seconds, 2),
             "decode_s": round(decode_seconds, 2),
-            "jobs": jobs,
         }
-
-
-def encode(image: Path, coded: Path, rate: float, threads: int | None) -> tuple[dict[str, object], float]:
-    limit = [] if threads is None else ["--threads", threads]
-    return timed("encode", image, "-o", coded, "--bpp", rate, "--device", "cpu", *limit, threads=threads)
 
 
 def measured(original: Signal, decoded: Signal, size: int) -> dict[str, float]:
@@ -183,30 +136,20 @@ def measured(original: Signal, decoded: Signal, size: int) -> dict[str, float]:
     return {
         "bpp": round(metrics.bits_per_pixel(size, original.shape), 5),
         "psnr": round(metrics.psnr(original, decoded), 4),
-        SIMILARITY.column: round(SIMILARITY.of(original, decoded), 6),
+        SIMILARITY.column: round(measures.multiscale_similarity(original, decoded) or 0.0, 6),
     }
 
 
 # Other codecs
 
 
-def measure_baselines(images: Sequence[Path], name: str, jobs: int) -> list[dict[str, object]]:
+def measured_baselines(images: Sequence[Path], name: str, jobs: int) -> list[Row]:
     """Means over the images for every setting of the other codecs; what the file holds is not measured again."""
-    ways = [way for codec in CODECS.values() for way in codec.ways.items()]
-    wanted = {(title, setting_text(options)): options for title, settings in ways for options in settings}
-    rows: dict[tuple[str, str], dict[str, object]] = {
-        (row["codec"], row["setting"]): dict(row)
-        for row in read_csv(name)
-        if "setting" in row and row["images"] == str(len(images))
-    }
-    for (title, setting), options in wanted.items():
-        if (title, setting) in rows:
-            continue
-        row = {"codec": title, "setting": setting, "images": len(images), **mean_of_setting(images, options, jobs)}
-        rows[title, setting] = row
-        write_csv(name, [rows[known] for known in wanted if known in rows])
-        print(row, flush=True)
-    return [rows[known] for known in wanted]
+
+    def mean(options: Options) -> Row:
+        return mean_of_setting(images, options, jobs)
+
+    return measured_settings(name, CODECS.values(), ("images", len(images)), ("setting",), mean)
 
 
 def mean_of_setting(images: Sequence[Path], options: Options, jobs: int) -> dict[str, float]:
@@ -214,18 +157,17 @@ def mean_of_setting(images: Sequence[Path], options: Options, jobs: int) -> dict
 
     def one(path: Path) -> dict[str, float]:
         original = media.read_signal(path)
-        coded = baselines_images.code(original, options)
+        coded = codecs_of_images.code(original, options)
         return measured(original, coded.decoded, len(coded.data))
 
     with ThreadPoolExecutor(jobs) as pool:
-        results = list(pool.map(one, images))
-    return {column: round(float(np.mean([result[column] for result in results])), 6) for column in results[0]}
+        return mean_of_rows(list(pool.map(one, images)))
 
 
-def family(baselines: Sequence[dict[str, object]], title: str, column: str) -> Curve:
+def curve_of_codec(baselines: Sequence[Row], title: str, column: str) -> Curve:
     """The curve of a codec: at every rate the best of its ways; MS-SSIM in dB."""
     measure = {"psnr": measures.PSNR, "msssim": SIMILARITY}[column]
-    return curve_of(baselines, FAMILIES[title].ways, measure, "bpp", scaled=True)
+    return curve_of(baselines, CODECS[title].ways, measure, "bpp", scaled=True)
 
 
 def published_curves(path: Path, name: str) -> dict[str, Curve]:
@@ -265,48 +207,53 @@ class Point:
     decode: float
 
 
-def point(rate: float, rows: Sequence[dict[str, object]]) -> Point:
+def point(rate: float, rows: Sequence[Row]) -> Point:
     def column(name: str, middle: Callable[[list[float]], np.floating] = np.mean) -> float:
-        return float(middle([float(row[name]) for row in rows]))
+        return float(middle([number(row, name) for row in rows]))
 
     seconds = column("encode_s", np.median), column("decode_s", np.median)
     return Point(rate, len(rows), column("bpp"), column("psnr"), column("msssim"), *seconds)
 
 
-def report(
-    images: Sequence[Path],
-    name: str,
-    rows: Rows,
-    baselines: Sequence[dict[str, object]],
-    peers: dict[str, Curve],
-) -> None:
+def report(sweep: Sweep, baselines: Sequence[Row], peers: dict[str, Curve]) -> None:
     """Write the tables and the plot of what has been measured so far."""
-    used, points = [], []
-    for rate in sorted(RATES):
-        current = [rows[known] for image in images if (known := key(image, rate)) in rows]
-        if current:
-            used += current
-            points.append(point(rate, current))
-    if not used:
+    by_rate = {rate: rows for rate in sorted(sweep.rates) if (rows := sweep.at(rate))}
+    if not by_rate:
         return
-    others = {title: family(baselines, title, "psnr") for title in FAMILIES} | peers
-    write_rates(name, points, others, used, bool(peers))
+    points = [point(rate, rows) for rate, rows in by_rate.items()]
+    others = {title: curve_of_codec(baselines, title, "psnr") for title in CODECS} | peers
+    write_rates(sweep.name, points, others, [row for rows in by_rate.values() for row in rows], bool(peers))
     # a mean over some of the images is no point of a curve over all
-    whole = [point for point in points if point.images == len(images)]
-    similar = {title: family(baselines, title, "msssim") for title in FAMILIES}
-    write_deltas(name, whole, others, similar)
-    plot(RESULTS / f"{name}.png", name, [(point.bpp, point.psnr) for point in whole], others, peers)
+    whole = [point for point in points if point.images == len(sweep.formats)]
+    psnrs = [(point.bpp, point.psnr) for point in whole]
+    similarities = [(point.bpp, decibels(point.msssim)) for point in whole]
+    comparisons = [
+        Beside(
+            COMBINER,
+            title,
+            (curve, psnrs),
+            (curve_of_codec(baselines, title, "msssim"), similarities) if title in CODECS else None,
+        )
+        for title, curve in others.items()
+    ]
+    write_deltas(sweep.name, "MS-SSIM", comparisons, "MS-SSIM is in dB, −10 log10(1 − MS-SSIM).")
+    plot(RESULTS / f"{sweep.name}.png", sweep.name, psnrs, others, peers)
 
 
-def write_rates(
-    name: str, points: Sequence[Point], others: dict[str, Curve], used: Sequence[dict[str, object]], peers: bool
-) -> None:
-    table = []
-    for own in points:
-        row = {"rate": own.rate, "images": own.images, "bpp": f"{own.bpp:.4f}", "PSNR dB": f"{own.psnr:.2f}"}
-        row |= {"MS-SSIM": f"{own.msssim:.4f}", "encode s": f"{own.encode:.1f}", "decode s": f"{own.decode:.1f}"}
-        row |= {title: text(at_rate(curve, own.bpp)) for title, curve in others.items()}
-        table.append(row)
+def write_rates(name: str, points: Sequence[Point], others: dict[str, Curve], used: Sequence[Row], peers: bool) -> None:
+    table = [
+        {
+            "rate": point.rate,
+            "images": point.images,
+            "bpp": f"{point.bpp:.4f}",
+            "PSNR dB": f"{point.psnr:.2f}",
+            "MS-SSIM": f"{point.msssim:.4f}",
+            "encode s": f"{point.encode:.1f}",
+            "decode s": f"{point.decode:.1f}",
+            **{title: text(at_rate(curve, point.bpp)) for title, curve in others.items()},
+        }
+        for point in points
+    ]
     chosen = ", ".join(sorted({f"{row['prior']} ({row['prior_id']})" for row in used}))
     notes = (
         "Every image is encoded to the rate (`combiner encode --bpp`) and decoded by the command line. Weighed are "
@@ -315,7 +262,7 @@ def write_rates(
         f"{at_once(used)}, on {os.cpu_count()} cores of {processor()}, no GPU. The other columns are the PSNR of other "
         "codecs at the same weighed rate, linear in the logarithm of the rate between their points (mean rate and mean "
         "PSNR over images for a fixed setting); – is outside their range. JPEG (optimised tables), JPEG 2000, WebP "
-        f"(method 6) and AVIF (4:4:4, speed {baselines_images.AVIF_SPEED}) were run here through Pillow, whole files; "
+        f"(method 6) and AVIF (4:4:4, speed {codecs_of_images.AVIF_SPEED}) were run here through Pillow, whole files; "
         "JPEG is the better of 4:2:0 and 4:4:4 at each rate, AVIF the better of the tunings iq and psnr. The same rate "
         "for every image, as here and with JPEG 2000, gives a higher mean PSNR at a mean rate than the same quality "
         "setting for every image does, as with JPEG, WebP and AVIF: some tenths of a dB are in favour of the former. "
@@ -324,74 +271,36 @@ def write_rates(
     write_table(f"{name}.md", name.capitalize(), notes.strip(), table)
 
 
-def write_deltas(name: str, own: Sequence[Point], others: dict[str, Curve], similar: dict[str, Curve]) -> None:
-    """Write the BD-rates, by PSNR and where it is known by MS-SSIM."""
-    psnrs = [(point.bpp, point.psnr) for point in own]
-    similarities = [(point.bpp, decibels(point.msssim)) for point in own]
-    table = []
-    for title, curve in others.items():
-        delta = bd_rate(curve, psnrs)
-        by_similarity = bd_rate(similar[title], similarities).percent if title in similar else None
-        row = {"beside": title, "BD-rate by PSNR %": signed(delta.percent), "range dB": span(delta)}
-        table.append({**row, "BD-rate by MS-SSIM %": signed(by_similarity)})
-    write_table(
-        f"{name}_bd.md",
-        f"{name.capitalize()}: BD-rates",
-        "How much more (+) or less (−) rate combiner takes than each other codec for the same quality, on average over "
-        "the range of quality that both cover: Akima interpolation (package bjontegaard) through the points of "
-        f"{name}.md and those of the other codec; MS-SSIM in dB, −10 log10(1 − MS-SSIM). – is where they share less "
-        f"than {LEAST_OVERLAP:g} dB or have fewer than {LEAST_POINTS} points, or where no MS-SSIM is published.",
-        table,
-    )
-
-
 # Pictures
 
 
-def plot(path: Path, name: str, own: Curve, others: dict[str, Curve], peers: dict[str, Curve]) -> None:
+def plot(path: Path, name: str, combiner: Curve, others: dict[str, Curve], peers: dict[str, Curve]) -> None:
     """PSNR over the rate; published curves are dashed."""
     pyplot.switch_backend("agg")  # a benchmark needs no screen
     figure, axes = pyplot.subplots(figsize=(10, 7), dpi=100)
-    colours = [*pyplot.get_cmap("tab10").colors, "navy", "deeppink", "darkgreen"]
-    low, high = min(RATES) * 0.9, max(RATES) * 1.15
-    seen = [psnr for curve in (own, *others.values()) for rate, psnr in curve if low <= rate <= high]
-    for colour, (title, curve) in zip(itertools.cycle(colours), others.items(), strict=False):
-        style = "--" if title in peers else "-"
-        axes.plot(*zip(*curve, strict=True), style, color=colour, linewidth=1.6, label=title)
-    if own:
-        axes.plot(*zip(*own, strict=True), "o-", color="black", linewidth=3, markersize=7, label="combiner", zorder=5)
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    axes.set_ylim(min(seen) - 0.5, max(seen) + 0.5)
-    ticks = (0.05, 0.1, 0.2, 0.3, 0.5, 1, 1.5)
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=12)
-    axes.set_xticks([], minor=True)
+    draw_curves(axes, others, combiner, peers, (min(RATES), max(RATES)), (0.05, 0.1, 0.2, 0.3, 0.5, 1, 1.5))
     axes.yaxis.set_major_locator(MultipleLocator(2))
     axes.tick_params("y", labelsize=12)
     axes.set_xlabel("bits per pixel", fontsize=13)
     axes.set_ylabel("PSNR, dB", fontsize=13)
     axes.set_title(f"{name.capitalize()}: whole files; published curves dashed" if peers else name.capitalize())
-    axes.grid(alpha=0.3)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="upper left", fontsize=11)
     figure.tight_layout()
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
+    save_figure(figure, path, 96)
     pyplot.close(figure)
-    # few colours, so a palette holds them and the file is a third
-    Image.open(buffer).convert("RGB").quantize(96).save(path, optimize=True)
 
 
 def crop_of(word: str, images: Sequence[Path]) -> tuple[Path, tuple[int, int] | None]:
     """An image by its name, and the corner of the crop if it is given."""
     name, _, corner = word.partition("@")
-    found = [image for image in images if image.stem == name]
-    if not found:
+    paths = {image.stem: image for image in images}
+    if name not in paths:
         raise SystemExit(f"there is no image called {name}")
     if not corner:
-        return found[0], None
-    left, top = (int(number) for number in corner.split(","))
-    return found[0], (left, top)
+        return paths[name], None
+    left, top = (int(word) for word in corner.split(","))
+    return paths[name], (left, top)
 
 
 def crops(
@@ -420,7 +329,7 @@ def crops(
 
 def crop_rows(
     image: Path, corner: tuple[int, int] | None, side: int, rates: Sequence[float], codecs: Sequence[str]
-) -> list[list[tuple[str, np.ndarray]]]:
+) -> list[list[tuple[str, npt.NDArray[Any]]]]:
     """Labelled crops of one image at all rates."""
     original = media.read_signal(image)
     height, width = original.shape
@@ -428,19 +337,19 @@ def crop_rows(
     if not (0 <= left <= width - side and 0 <= top <= height - side):
         raise SystemExit(f"a crop of {side} pixels at {left},{top} is not inside {image.name}, {width} × {height}")
 
-    def labelled(title: str, size: int, decoded: Signal) -> tuple[str, np.ndarray]:
+    def labelled(title: str, size: int, decoded: Signal) -> tuple[str, npt.NDArray[Any]]:
         facts = f"{metrics.bits_per_pixel(size, original.shape):.3f} bpp"
         facts += f", {metrics.psnr(original, decoded):.2f} dB"
         return f"{title}\n{facts}", cut(decoded)
 
-    def cut(signal: Signal) -> np.ndarray:
+    def cut(signal: Signal) -> npt.NDArray[Any]:
         return np.ascontiguousarray(signal.samples[top : top + side, left : left + side])
 
     rows = []
     for rate in rates:
         row = [(f"{image.stem}\noriginal", cut(original))]
         for title in codecs:
-            coded = nearest(FAMILIES[title], original, round(rate * original.points / 8))
+            coded = nearest(CODECS[title], original, round(rate * original.points / 8))
             row.append(labelled(title, len(coded.data), coded.decoded))
         rows.append([*row, labelled("combiner", *combiner_file(image, rate))])
     return rows
@@ -448,10 +357,9 @@ def crop_rows(
 
 def combiner_file(image: Path, rate: float) -> tuple[int, Signal]:
     with tempfile.TemporaryDirectory() as folder:
-        coded, decoded = Path(folder) / "x.cmb", Path(folder) / "x.png"
-        encode(image, coded, rate, 1)
-        timed("decode", coded, "-o", decoded, threads=1)
-        return coded.stat().st_size, media.read_signal(decoded)
+        decoded = Path(folder) / "x.png"
+        facts, _, _ = there_and_back(image, ("--bpp", rate), decoded, threads=1)
+        return int(str(facts["bytes"])), media.read_signal(decoded)
 
 
 if __name__ == "__main__":

@@ -131,8 +131,8 @@ def memory_of(number: int) -> float:
         children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return 0.0
-    own = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return own * KIBI / 1e6 + sum(memory_of(int(child)) for child in children)
+    kibibytes = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return kibibytes * KIBI / 1e6 + sum(memory_of(int(child)) for child in children)
 
 
 if __name__ == "__main__":

@@ -47,15 +47,15 @@ def main() -> None:
 
 def joined(folder: Path, seconds: int) -> Signal:
     """Recordings one after another, so many seconds of them."""
-    parts, found = [], 0
+    parts, frames = [], 0
     for path in itertools.cycle(sorted(folder.rglob("*.flac"))):
-        own = media.read_signal(path)
-        assert own.sample_rate is not None
-        parts.append(own.samples[:, :1])
-        found += own.points
-        if found >= seconds * own.sample_rate:
-            samples = np.concatenate(parts)[: seconds * own.sample_rate]
-            return Signal("sound", samples, own.sample_rate, own.bit_depth)
+        recording = media.read_signal(path)
+        assert recording.sample_rate is not None
+        parts.append(recording.samples[:, :1])
+        frames += recording.points
+        if frames >= seconds * recording.sample_rate:
+            samples = np.concatenate(parts)[: seconds * recording.sample_rate]
+            return Signal("sound", samples, recording.sample_rate, recording.bit_depth)
     raise SystemExit(f"{folder} holds no recordings")
 
 

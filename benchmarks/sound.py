@@ -8,42 +8,48 @@ libsndfile has them.
 from __future__ import annotations
 
 import argparse
-import functools
-import itertools
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
-from common import RESULTS, at_once, processor, published, read_csv, timed, write_csv, write_table
+from common import (
+    COMBINER,
+    RESULTS,
+    Beside,
+    Sweep,
+    at_once,
+    draw_curves,
+    mean_of_rows,
+    measured_settings,
+    number,
+    processor,
+    published,
+    save_figure,
+    there_and_back,
+    write_deltas,
+    write_table,
+)
 from matplotlib import pyplot
-from PIL import Image
 
 from combiner_cli.bench import measures
-from combiner_cli.bench.codecs import sounds as baselines_sounds
-from combiner_cli.bench.codecs.baselines import Options, curve_of, nearest, setting_text
-from combiner_cli.bench.curves import LEAST_OVERLAP, LEAST_POINTS, Curve, at_rate, bd_rate
+from combiner_cli.bench.codecs import sounds as codecs_of_sounds
+from combiner_cli.bench.codecs.baselines import Options, curve_of, nearest
+from combiner_cli.bench.curves import Curve, at_rate
 from combiner_cli.bench.measures import Measure
 from combiner_cli.bench.report.examples import power_levels
-from combiner_cli.bench.report.summary import span
-from combiner_cli.bench.report.tables import Row, signed, text
-from combiner_cli.codec import goals
+from combiner_cli.bench.tables import Row, text
 from combiner_cli.media import files as media
-from combiner_cli.priors import library
 from combiner_cli.signals import metrics
 from combiner_cli.signals.signal import Signal
 
-Rows = dict[tuple[str, str, str], Row]
-
 # what the tables show: at every rate the best of a codec's ways
-FAMILIES = {codec.title: codec for codec in baselines_sounds.codecs().values()}
+CODECS = {codec.title: codec for codec in codecs_of_sounds.codecs().values()}
 
 
 @dataclass(frozen=True)
@@ -94,43 +100,26 @@ def run(study: Study, description: str | None) -> None:
     if arguments.first:
         chosen = np.linspace(0, len(clips) - 1, min(arguments.first, len(clips))).round()
         clips = dict(list(clips.items())[int(place)] for place in chosen)
-    bench = Bench(study, arguments.results, clips, arguments.prior, arguments.jobs)
-    baselines = measure_baselines(bench)
+    baselines = measured_baselines(study, arguments.results, clips, arguments.jobs)
     if arguments.baselines:
         return
     peers = published_curves(study, arguments.published) if arguments.published else {}
-    rows = known_rows(bench)
-    failures = 0
-    for rate in study.rates:
-        missing = [name for name in clips if key(bench, name, rate) not in rows]
-        failures += measure_rate(bench, missing, rate, rows)
-        if missing or rate == study.rates[-1]:
-            report(bench, rows, baselines, peers)
-    if failures:
-        raise SystemExit(f"{failures} of the commands failed; run again for what is missing")
-
-
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """A study on certain clips.
-
-    Attributes:
-        study: of the kind of sound.
-        results: name of the results.
-        clips: names and originals.
-        prior: to encode with, ``None`` for the usual choice.
-        jobs: clips at once.
-    """
-
-    study: Study
-    results: str
-    clips: dict[str, Signal]
-    prior: str | None
-    jobs: int
+    threads = 1 if arguments.jobs > 1 else None
+    sweep = Sweep(
+        name=arguments.results,
+        item="clip",
+        unit="kilobits_per_second",
+        rates=study.rates,
+        formats={name: clip.format for name, clip in clips.items()},
+        measure=lambda name, rate: measure_clip(study, clips[name], rate, threads, arguments.prior),
+        jobs=arguments.jobs,
+        prior=arguments.prior,
+    )
+    sweep.run((study.measure.column,), lambda: report(study, sweep, baselines, peers))
 
 
 def named(clips: Mapping[str, Signal], name: str | None) -> tuple[str, Signal]:
-    if name not in clips:
+    if name is None or name not in clips:
         raise SystemExit(f"there is no clip called {name}; name one with --clip, for example {next(iter(clips))}")
     return name, clips[name]
 
@@ -145,37 +134,22 @@ def beginning(signal: Signal, seconds: float) -> Signal:
 # Other codecs
 
 
-def measure_baselines(bench: Bench) -> list[Row]:
+def measured_baselines(study: Study, name: str, clips: Mapping[str, Signal], jobs: int) -> list[Row]:
     """Means over the clips for every setting, those that are known from before and those that are not."""
-    name = f"{bench.results}_baselines.csv"
-    ways = [way for codec in FAMILIES.values() for way in codec.ways.items()]
-    wanted = {(title, setting_text(options)): options for title, settings in ways for options in settings}
-    known = {
-        (row["codec"], row["setting"]): dict(row)
-        for row in read_csv(name)
-        if row["clips"] == str(len(bench.clips)) and bench.study.measure.column in row
-    }
-    rows: dict[tuple[str, str], Row] = {setting: known[setting] for setting in wanted if setting in known}
-    with ProcessPoolExecutor(bench.jobs) as pool:
-        for (title, setting), options in wanted.items():
-            if (title, setting) in rows:
-                continue
-            tasks = [pool.submit(measure_baseline, bench.study.measure, clip, options) for clip in bench.clips.values()]
-            row = {"codec": title, "setting": setting, "clips": len(tasks), **means([task.result() for task in tasks])}
-            rows[title, setting] = row
-            write_csv(name, [rows[known] for known in wanted if known in rows])
-            print(row, flush=True)
-    return [rows[setting] for setting in wanted]
+    with ProcessPoolExecutor(jobs) as pool:
 
+        def mean(options: Options) -> Row:
+            tasks = [pool.submit(measure_baseline, study.measure, clip, options) for clip in clips.values()]
+            return mean_of_rows([task.result() for task in tasks])
 
-def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {column: round(float(np.mean([row[column] for row in rows])), 6) for column in rows[0]}
+        counts = ("clips", len(clips))
+        return measured_settings(f"{name}_baselines.csv", CODECS.values(), counts, (study.measure.column,), mean)
 
 
 def measure_baseline(measure: Measure, original: Signal, options: Options) -> dict[str, float]:
     """Rate, quality and speed of one file by one of libsndfile's encoders."""
-    coded = baselines_sounds.code(original, options)
-    packets = baselines_sounds.packet_bytes(coded.data, options)
+    coded = codecs_of_sounds.code(original, options)
+    packets = codecs_of_sounds.packet_bytes(coded.data, options)
     duration = original.points / (original.sample_rate or 1)
     return {
         "kbps": metrics.kilobits_per_second(len(coded.data), original.points, original.sample_rate or 1),
@@ -190,13 +164,13 @@ def measured(measure: Measure, original: Signal, decoded: Signal) -> dict[str, f
     return {
         "psnr": round(metrics.psnr(original, decoded), 4),
         "snr": round(metrics.signal_to_noise(original, decoded), 4),
-        measure.column: round(measure.of(original, decoded), 6),
+        measure.column: round(measure.of(original, decoded) or 0.0, 6),
     }
 
 
-def family(baselines: Sequence[Row], title: str, measure: Measure = measures.PSNR, rate: str = "kbps") -> Curve:
+def curve_of_codec(baselines: Sequence[Row], title: str, measure: Measure = measures.PSNR, rate: str = "kbps") -> Curve:
     """The curve of a codec in the measure's own numbers: the best that its ways reach with each rate or less."""
-    return curve_of(baselines, FAMILIES[title].ways, measure, rate)
+    return curve_of(baselines, CODECS[title].ways, measure, rate)
 
 
 def published_curves(study: Study, path: Path) -> dict[str, Curve]:
@@ -206,94 +180,31 @@ def published_curves(study: Study, path: Path) -> dict[str, Curve]:
 # The command line
 
 
-def known_rows(bench: Bench) -> Rows:
-    column = bench.study.measure.column
-    return {
-        (row["clip"], row["rate"], row["prior_id"]): row for row in read_csv(f"{bench.results}.csv") if column in row
-    }
-
-
-def measure_rate(bench: Bench, names: Sequence[str], rate: float, rows: Rows) -> int:
-    """Measure clips at a rate, keep every row at once, and count the commands that failed."""
-    failures = 0
-    with ThreadPoolExecutor(bench.jobs) as pool:
-        tasks = {pool.submit(measure_clip, bench, name, rate): name for name in names}
-        for task in as_completed(tasks):
-            name = tasks[task]
-            try:
-                row = task.result()
-            except subprocess.CalledProcessError as error:
-                failures += 1
-                print(f"{name} at {rate} kbit/s: {error.stderr.strip()}", file=sys.stderr, flush=True)
-                continue
-            rows[key(bench, name, rate)] = row
-            write_csv(f"{bench.results}.csv", [rows[known] for known in sorted(rows, key=by_clip_and_rate)])
-            print(dict(row), flush=True)
-    return failures
-
-
-@functools.cache
-def planned_prior(frames: int, channels: int, sample_rate: int, rate: float, name: str | None) -> tuple[str, str]:
-    """Name and id of the prior that the command takes for a sound of that size at a rate."""
-    blank = Signal("sound", np.zeros((frames, channels), np.float32), sample_rate, 16)
-    prior, _ = goals.plan(blank, goals.Goal(kilobits_per_second=rate), library.find(name) if name else None)
-    return prior.name, f"{prior.id:08x}"
-
-
-def prior_of(bench: Bench, name: str, rate: float) -> tuple[str, str]:
-    clip = bench.clips[name]
-    return planned_prior(clip.points, clip.channels, clip.sample_rate or 1, rate, bench.prior)
-
-
-def key(bench: Bench, name: str, rate: float) -> tuple[str, str, str]:
-    return name, str(rate), prior_of(bench, name, rate)[1]
-
-
-def by_clip_and_rate(known: tuple[str, str, str]) -> tuple[str, str, float]:
-    name, rate, prior_id = known
-    return prior_id, name, float(rate)
-
-
-def measure_clip(bench: Bench, name: str, rate: float) -> Row:
+def measure_clip(study: Study, clip: Signal, rate: float, threads: int | None, prior: str | None) -> Row:
     """Encode and decode with the command line and measure the files."""
-    clip, threads = bench.clips[name], 1 if bench.jobs > 1 else None
-    prior, prior_id = prior_of(bench, name, rate)
-    with tempfile.TemporaryDirectory() as folder:
-        facts, decoded, encode_seconds, decode_seconds = there_and_back(clip, rate, Path(folder), threads, bench.prior)
-    if facts["prior"] != prior:
-        raise RuntimeError(f"the command took {facts['prior']} where {prior} was planned")
+    facts, decoded, encode_seconds, decode_seconds = clip_there_and_back(clip, rate, threads, prior)
     duration = clip.points / (clip.sample_rate or 1)
     return {
-        "clip": name,
-        "rate": rate,
-        "prior": prior,
-        "prior_id": prior_id,
+        "prior": facts["prior"],
         "seconds": round(duration, 4),
         "bytes": facts["bytes"],
         "kbps": facts["kbps"],
         "payload_kbps": round(8 * int(str(facts["payload_bytes"])) / duration / 1000, 4),
-        **measured(bench.study.measure, clip, decoded),
+        **measured(study.measure, clip, decoded),
         "encode_s": round(encode_seconds, 3),
         "decode_s": round(decode_seconds, 3),
-        "jobs": bench.jobs,
     }
 
 
-def there_and_back(
-    clip: Signal, rate: float, folder: Path, threads: int | None, prior: str | None
+def clip_there_and_back(
+    clip: Signal, rate: float, threads: int | None, prior: str | None
 ) -> tuple[dict[str, object], Signal, float, float]:
-    """What the encoding command says of a clip at a rate, the decoded file, and the seconds of both commands."""
-    source, coded, back = folder / "clip.wav", folder / "clip.cmb", folder / "back.wav"
-    media.write_signal(clip, source)
-    limit = [] if threads is None else ["--threads", threads]
-    chosen = [] if prior is None else ["--prior", prior]
-    facts, encode_seconds = timed(
-        "encode", source, "-o", coded, "--kbps", rate, "--device", "cpu", *limit, *chosen, threads=threads
-    )
-    if facts["bytes"] != coded.stat().st_size:
-        raise RuntimeError(f"the command says {facts['bytes']} bytes of a file of {coded.stat().st_size}")
-    _, decode_seconds = timed("decode", coded, "-o", back, *chosen, threads=threads)
-    return facts, media.read_signal(back), encode_seconds, decode_seconds
+    """What the encoding command says of a clip at a rate, the decoded sound, and the seconds of both commands."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, decoded = Path(folder) / "clip.wav", Path(folder) / "back.wav"
+        media.write_signal(clip, source)
+        facts, encode_seconds, decode_seconds = there_and_back(source, ("--kbps", rate), decoded, threads, prior)
+        return facts, media.read_signal(decoded), encode_seconds, decode_seconds
 
 
 # Tables
@@ -331,8 +242,8 @@ class Point:
 
 
 def point(rate: float, rows: Sequence[Row], measure: Measure) -> Point:
-    def column(name: str) -> np.ndarray:
-        return np.array([float(str(row[name])) for row in rows])
+    def column(name: str) -> npt.NDArray[np.float64]:
+        return np.array([number(row, name) for row in rows])
 
     middle = [float(column(name).mean()) for name in ("kbps", "payload_kbps", "psnr", "snr", measure.column)]
     seconds = [float(np.median(column(name))) for name in ("encode_s", "decode_s")]
@@ -340,38 +251,45 @@ def point(rate: float, rows: Sequence[Row], measure: Measure) -> Point:
     return Point(rate, len(rows), *middle, *seconds, *speeds)
 
 
-def report(bench: Bench, rows: Rows, baselines: Sequence[Row], peers: Mapping[str, Curve]) -> None:
+def report(study: Study, sweep: Sweep, baselines: Sequence[Row], peers: Mapping[str, Curve]) -> None:
     """Write the tables and the plot of what has been measured so far."""
-    study = bench.study
-    used, points = [], []
-    for rate in sorted(study.rates):
-        current = [rows[known] for name in bench.clips if (known := key(bench, name, rate)) in rows]
-        if current:
-            used += current
-            points.append(point(rate, current, study.measure))
-    if not used:
+    by_rate = {rate: rows for rate in sorted(sweep.rates) if (rows := sweep.at(rate))}
+    if not by_rate:
         return
+    points = [point(rate, rows, study.measure) for rate, rows in by_rate.items()]
     # a mean over some of the clips is no point of a curve over all
-    whole = [point for point in points if point.clips == len(bench.clips)]
-    write_rates(bench, points, baselines, peers, used)
-    write_quality(bench, points, baselines)
-    write_deltas(bench, whole, baselines, peers)
-    plot(bench, whole, baselines, peers)
+    whole = [point for point in points if point.clips == len(sweep.formats)]
+    write_rates(study, sweep.name, points, baselines, peers, [row for rows in by_rate.values() for row in rows])
+    write_quality(study, sweep.name, points, baselines)
+    write_comparisons(study, sweep.name, whole, baselines, peers)
+    plot(study, sweep.name, whole, baselines, peers)
 
 
 def write_rates(
-    bench: Bench, points: Sequence[Point], baselines: Sequence[Row], peers: Mapping[str, Curve], used: Sequence[Row]
+    study: Study,
+    name: str,
+    points: Sequence[Point],
+    baselines: Sequence[Row],
+    peers: Mapping[str, Curve],
+    used: Sequence[Row],
 ) -> None:
-    study = bench.study
-    others = {title: family(baselines, title) for title in FAMILIES} | dict(peers)
-    table = []
-    for own in points:
-        row = {"rate": f"{own.rate:g}", "clips": own.clips, "kbit/s": text(own.kbps), "payload": text(own.payload)}
-        row |= {"PSNR dB": text(own.psnr), "SNR dB": text(own.snr)}
-        row |= {"encode s": text(own.encode), "decode s": text(own.decode)}
-        row |= {"encode ×": text(own.encode_speed, 1), "decode ×": text(own.decode_speed, 1)}
-        row |= {f"{title} PSNR": text(at_rate(curve, own.kbps)) for title, curve in others.items()}
-        table.append(row)
+    others = {title: curve_of_codec(baselines, title) for title in CODECS} | dict(peers)
+    table = [
+        {
+            "rate": f"{point.rate:g}",
+            "clips": point.clips,
+            "kbit/s": text(point.kbps),
+            "payload": text(point.payload),
+            "PSNR dB": text(point.psnr),
+            "SNR dB": text(point.snr),
+            "encode s": text(point.encode),
+            "decode s": text(point.decode),
+            "encode ×": text(point.encode_speed, 1),
+            "decode ×": text(point.decode_speed, 1),
+            **{f"{title} PSNR": text(at_rate(curve, point.kbps)) for title, curve in others.items()},
+        }
+        for point in points
+    ]
     chosen = ", ".join(sorted({f"{row['prior']} ({row['prior_id']})" for row in used}))
     notes = (
         f"{study.about} Every clip is encoded to the rate (`combiner encode --kbps`) and decoded by the command line. "
@@ -385,21 +303,19 @@ def write_rates(
         f"the others. {words_of_baselines(baselines)}"
     )
     notes += " The columns after Opus are published curves, of other recordings (test-clean)." if peers else ""
-    write_table(f"{bench.results}.md", bench.results.capitalize(), notes, table)
+    write_table(f"{name}.md", name.capitalize(), notes, table)
 
 
 def words_of_baselines(baselines: Sequence[Row]) -> str:
     def speed(title: str, column: str) -> str:
-        rows = [row for row in baselines if row["codec"] in FAMILIES[title].ways]
-        return f"{float(np.median([float(str(row[column])) for row in rows])):.0f}"
+        rows = [row for row in baselines if row["codec"] in CODECS[title].ways]
+        return f"{float(np.median([number(row, column) for row in rows])):.0f}"
 
     def around(title: str) -> str:
-        rows = [row for row in baselines if row["codec"] in FAMILIES[title].ways]
-        return f"{float(np.mean([float(str(row['kbps'])) - float(str(row['packets_kbps'])) for row in rows])):.1f}"
+        rows = [row for row in baselines if row["codec"] in CODECS[title].ways]
+        return f"{float(np.mean([number(row, 'kbps') - number(row, 'packets_kbps') for row in rows])):.1f}"
 
-    speeds = ", ".join(
-        f"{title} {speed(title, 'encode_speed')} and {speed(title, 'decode_speed')}" for title in FAMILIES
-    )
+    speeds = ", ".join(f"{title} {speed(title, 'encode_speed')} and {speed(title, 'decode_speed')}" for title in CODECS)
     return (
         "MP3 (LAME; the best of constant, average and variable bit rate), Vorbis and Opus were run here through "
         f"libsndfile {soundfile.__libsndfile_version__} over the whole range of its settings, with its other settings "
@@ -412,116 +328,86 @@ def words_of_baselines(baselines: Sequence[Row]) -> str:
     )
 
 
-def write_quality(bench: Bench, points: Sequence[Point], baselines: Sequence[Row]) -> None:
+def write_quality(study: Study, name: str, points: Sequence[Point], baselines: Sequence[Row]) -> None:
     """The study's own measure, of all codecs at the same rates."""
-    measure = bench.study.measure
-    others = {title: family(baselines, title, measure) for title in FAMILIES}
-    table = []
-    for own in points:
-        row = {"kbit/s": text(own.kbps), "combiner": text(own.quality, 3)}
-        for title, curve in others.items():
-            value = at_rate(curve, own.kbps)
-            row[title] = text(value, 3)
-        table.append(row)
+    measure = study.measure
+    others = {title: curve_of_codec(baselines, title, measure) for title in CODECS}
+    table = [
+        {
+            "kbit/s": text(point.kbps),
+            COMBINER: text(point.quality, 3),
+            **{title: text(at_rate(curve, point.kbps), 3) for title, curve in others.items()},
+        }
+        for point in points
+    ]
     write_table(
-        f"{bench.results}_{measure.column}.md",
-        f"{bench.results.capitalize()}: {measure.title}",
-        f"{measure.words} Means over the clips of {bench.results}.md, at the same rates of whole files.",
+        f"{name}_{measure.column}.md",
+        f"{name.capitalize()}: {measure.title}",
+        f"{measure.words} Means over the clips of {name}.md, at the same rates of whole files.",
         table,
     )
 
 
-def write_deltas(bench: Bench, own: Sequence[Point], baselines: Sequence[Row], peers: Mapping[str, Curve]) -> None:
+def write_comparisons(
+    study: Study, name: str, points: Sequence[Point], baselines: Sequence[Row], peers: Mapping[str, Curve]
+) -> None:
     """Write the BD-rates, by PSNR and by the study's own measure."""
-    measure = bench.study.measure
-    psnrs = [(point.kbps, point.psnr) for point in own]
-    qualities = [(point.kbps, measure.scale(point.quality)) for point in own]
-    table = []
-
-    def add(name: str, beside: str, curve: Curve, other: Curve, scaled: Curve | None) -> None:
-        delta = bd_rate(curve, other)
-        quality = None if scaled is None else bd_rate(scaled, qualities).percent
-        row = {"codec": name, "beside": beside, "BD-rate by PSNR %": signed(delta.percent), "range dB": span(delta)}
-        table.append({**row, f"BD-rate by {measure.title} %": signed(quality)})
-
-    for title in FAMILIES:
+    measure = study.measure
+    psnrs = [(point.kbps, point.psnr) for point in points]
+    qualities = [(point.kbps, measure.scale(point.quality)) for point in points]
+    comparisons = []
+    for title in CODECS:
         for rate, suffix in (("kbps", ""), ("packets_kbps", ", packets alone")):
             if rate == "packets_kbps" and title == "MP3":
                 continue  # a file of frames, which are headers and sound in one
-            scaled = [(at, measure.scale(value)) for at, value in family(baselines, title, measure, rate)]
-            add("combiner", f"{title}{suffix}", family(baselines, title, measures.PSNR, rate), psnrs, scaled)
-    for title, curve in peers.items():
-        add("combiner", title, curve, psnrs, None)
-    for title, anchor in bench.study.anchors.items():
+            by_measure = curve_of_codec(baselines, title, measure, rate)
+            scaled = [(at, measure.scale(value)) for at, value in by_measure]
+            by_psnr = curve_of_codec(baselines, title, measures.PSNR, rate)
+            comparisons.append(Beside(COMBINER, f"{title}{suffix}", (by_psnr, psnrs), (scaled, qualities)))
+    comparisons += [Beside(COMBINER, title, (curve, psnrs), None) for title, curve in peers.items()]
+    for title, anchor in study.anchors.items():
         if title in peers and anchor in peers:
-            add(title, anchor, peers[anchor], peers[title], None)
-    write_table(
-        f"{bench.results}_bd.md",
-        f"{bench.results.capitalize()}: BD-rates",
-        "How much more (+) or less (−) rate a codec takes than the one beside it for the same quality, on average over "
-        "the range of quality that both cover: Akima interpolation (package bjontegaard) through the points of "
-        f"{bench.results}.md and those of the other codec. By SNR they are the same as by PSNR, since the two differ "
-        "by a constant for each clip. Packets alone are files of Ogg without its headers and pages, whereas the whole "
-        f"file counts for combiner. – is where they share less than {LEAST_OVERLAP:g} dB or have fewer than "
-        f"{LEAST_POINTS} points, or where nothing is known."
-        + (" Published curves are of other recordings; the last rows compare them among themselves." if peers else ""),
-        table,
+            comparisons.append(Beside(title, anchor, (peers[anchor], peers[title]), None))
+    remarks = (
+        "By SNR they are the same as by PSNR, since the two differ by a constant for each clip. Packets alone are "
+        "files of Ogg without its headers and pages, whereas the whole file counts for combiner."
     )
+    remarks += (
+        " Published curves are of other recordings; the last rows compare them among themselves." if peers else ""
+    )
+    write_deltas(name, measure.title, comparisons, remarks)
 
 
 # Pictures
 
 
-def plot(bench: Bench, own: Sequence[Point], baselines: Sequence[Row], peers: Mapping[str, Curve]) -> None:
+def plot(
+    study: Study, name: str, points: Sequence[Point], baselines: Sequence[Row], peers: Mapping[str, Curve]
+) -> None:
     """PSNR and the study's own measure over the rate; published curves are dashed."""
     pyplot.switch_backend("agg")  # a benchmark needs no screen
-    study = bench.study
     figure, panels = pyplot.subplots(1, 2, figsize=(14, 6.5), dpi=90)
-    curves = {title: family(baselines, title) for title in FAMILIES} | dict(peers)
-    qualities = {title: family(baselines, title, study.measure) for title in FAMILIES}
-    draw(panels[0], study, curves, [(point.kbps, point.psnr) for point in own], peers)
-    draw(panels[1], study, qualities, [(point.kbps, point.quality) for point in own], {})
-    panels[0].set_ylabel("PSNR, dB", fontsize=12)
-    panels[1].set_ylabel(study.measure.title, fontsize=12)
-    panels[0].set_title(f"{bench.results.capitalize()}: whole files" + ("; published curves dashed" if peers else ""))
+    curves = {title: curve_of_codec(baselines, title) for title in CODECS} | dict(peers)
+    qualities = {title: curve_of_codec(baselines, title, study.measure) for title in CODECS}
+    spanned = (min(study.rates), max(study.rates))
+    draw_curves(panels[0], curves, [(point.kbps, point.psnr) for point in points], peers, spanned, study.ticks)
+    draw_curves(panels[1], qualities, [(point.kbps, point.quality) for point in points], (), spanned, study.ticks)
+    for axes, title in zip(panels, ("PSNR, dB", study.measure.title), strict=True):
+        axes.set_xlabel("kbit/s", fontsize=12)
+        axes.set_ylabel(title, fontsize=12)
+    panels[0].set_title(f"{name.capitalize()}: whole files" + ("; published curves dashed" if peers else ""))
     panels[0].legend(loc="upper left", fontsize=11)
     figure.tight_layout()
-    save(figure, RESULTS / f"{bench.results}.png", 96)
-
-
-def draw(axes: pyplot.Axes, study: Study, curves: Mapping[str, Curve], own: Curve, dashed: Mapping[str, Curve]) -> None:
-    low, high = min(study.rates) * 0.9, max(study.rates) * 1.15
-    seen = [value for curve in (own, *curves.values()) for rate, value in curve if low <= rate <= high]
-    margin = 0.03 * (max(seen) - min(seen))
-    if own:
-        axes.plot(*zip(*own, strict=True), "o-", color="black", linewidth=3, markersize=7, label="combiner", zorder=5)
-    for colour, (title, curve) in zip(itertools.cycle(pyplot.get_cmap("tab10").colors), curves.items(), strict=False):
-        style = "--" if title in dashed else "-"
-        axes.plot(*zip(*curve, strict=True), style, color=colour, linewidth=1.6, label=title)
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    axes.set_ylim(min(seen) - margin, max(seen) + margin)
-    axes.set_xticks(study.ticks, [f"{tick:g}" for tick in study.ticks], fontsize=11)
-    axes.set_xticks([], minor=True)
-    axes.set_xlabel("kbit/s", fontsize=12)
-    axes.grid(alpha=0.3)
-
-
-def save(figure: pyplot.Figure, path: Path, colours: int) -> None:
-    """Write a picture with a palette of so many colours, which makes the file a third."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
+    save_figure(figure, RESULTS / f"{name}.png", 96)
     pyplot.close(figure)
-    Image.open(buffer).convert("RGB").quantize(colours).save(path, optimize=True)
 
 
 def spectrograms(path: Path, name: str, clip: Signal, rate: float, prior: str | None) -> None:
     """Draw the spectrograms of an original and of what codecs make of it at about the same rate."""
-    with tempfile.TemporaryDirectory() as folder:
-        facts, decoded, _, _ = there_and_back(clip, rate, Path(folder), None, prior)
-    sounds = [(f"{name}, original", clip), labelled("combiner", clip, int(str(facts["bytes"])), decoded)]
+    facts, decoded, _, _ = clip_there_and_back(clip, rate, None, prior)
+    sounds = [(f"{name}, original", clip), labelled(COMBINER, clip, int(str(facts["bytes"])), decoded)]
     for title in ("MP3", "Opus"):
-        coded = nearest(FAMILIES[title], clip, round(rate * 1000 / 8 * clip.points / (clip.sample_rate or 1)))
+        coded = nearest(CODECS[title], clip, round(rate * 1000 / 8 * clip.points / (clip.sample_rate or 1)))
         sounds.append(labelled(title, clip, len(coded.data), coded.decoded))
     pyplot.switch_backend("agg")
     figure, panels = pyplot.subplots(2, 2, figsize=(13, 8), dpi=90, sharex=True, sharey=True, layout="constrained")
@@ -536,7 +422,7 @@ def spectrograms(path: Path, name: str, clip: Signal, rate: float, prior: str | 
     for axes in panels[:, 0]:
         axes.set_ylabel("kHz")
     figure.colorbar(drawn, ax=panels, label="dB")
-    save(figure, path, 256)
+    save_figure(figure, path, 256)
     print(path)
 
 

@@ -35,8 +35,8 @@ def first_seconds(path: Path) -> Signal | None:
 
 def clips(folder: Path) -> dict[str, Signal]:
     """Every recording of three seconds or more."""
-    found = {path.stem: first_seconds(path) for path in sorted(folder.rglob("*.flac"))}
-    return {name: clip for name, clip in found.items() if clip is not None}
+    by_name = {path.stem: first_seconds(path) for path in sorted(folder.rglob("*.flac"))}
+    return {name: clip for name, clip in by_name.items() if clip is not None}
 
 
 STUDY = sound.Study(

@@ -27,15 +27,16 @@ from common import RESULTS, processor, write_table
 from coverage_table import FOUNDATIONS, OVERALL, PACKAGE
 
 from combiner_cli.codec import pipeline
-from combiner_cli.container import bitstream
+from combiner_cli.container.file import File, pack
 from combiner_cli.errors import CombinerError
+from combiner_cli.family import View
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
-from combiner_cli.signals.signal import Signal
+from combiner_cli.signals.signal import Format, Signal
 
 TESTS = Path(__file__).parent.parent / "tests"
 GOLDEN = TESTS / "golden"
-FILES = ("chained", "cifar10-4", "photo-6-grey")  # small ones, of versions 1, 2 and 3
+FILES = ("chained", "cifar10-1", "photo-6-grey", "sound-tags")  # small ones, one of them with metadata
 APPENDED = 64
 SIDE = (128, 192)
 TITLE = "What can be relied on"
@@ -43,7 +44,7 @@ MEASURED, GOLDEN_TEST = "python benchmarks/trust.py", "pytest tests/test_golden.
 # Cases of the fuzzer, in words.
 FUZZED = {
     "header": "headers through the parser",
-    "wrapper": "files with metadata through the parser",
+    "described": "files with metadata through the parser",
     "file": "files decoded",
     "metadata": "files with metadata shown, decoded and written",
     "prior": "priors loaded and used",
@@ -79,13 +80,13 @@ def main() -> None:
 def renew() -> None:
     """Keep what was measured, and take the figures of other pages as they are now."""
     notes = (RESULTS / "trust.md").read_text().splitlines()[2]
-    own = {f"`{command}`" for command in (MEASURED, GOLDEN_TEST)}
-    measured: list[Row] = [{**cells} for cells in table_of("trust.md") if cells["command"] in own]
+    measured_here = {f"`{command}`" for command in (MEASURED, GOLDEN_TEST)}
+    measured: list[Row] = [{**cells} for cells in table_of("trust.md") if cells["command"] in measured_here]
     write_table("trust.md", TITLE, notes, measured + from_results())
 
 
-def row(what: str, found: str, command: str = MEASURED) -> Row:
-    return {"what": what, "found": found, "command": f"`{command}`"}
+def row(what: str, outcome: str, command: str = MEASURED) -> Row:
+    return {"what": what, "found": outcome, "command": f"`{command}`"}
 
 
 def damage() -> list[Row]:
@@ -104,7 +105,7 @@ def damage() -> list[Row]:
                 counts["extensions"] += 1
                 counts["extensions refused"] += refused(data + more)
     titles = {
-        "changes": f"every other value of every byte of {len(FILES)} files, of versions 1, 2 and 3",
+        "changes": f"every other value of every byte of {len(FILES)} files",
         "truncations": "every truncation of them",
         "extensions": f"1 to {APPENDED} bytes added to them",
     }
@@ -114,7 +115,7 @@ def damage() -> list[Row]:
 def refused(data: bytes) -> bool:
     """Whether a file is refused as damaged, which the command line turns into exit code 4."""
     try:
-        pipeline.decode(data, library.find_id)
+        pipeline.decode(File.parse(data), library.find_id)
     except CombinerError as error:
         return error.exit_code == 4
     return False
@@ -122,8 +123,9 @@ def refused(data: bytes) -> bool:
 
 def limits() -> list[Row]:
     """A small file that declares a gigantic image."""
-    header = bitstream.Header(library.find("photo-6").id, "image", (2**32 - 1, 2**32 - 1), 3, 8, None, noise=20)
-    data = bitstream.pack(header, bytes(2))
+    prior = library.find("photo-6")
+    numbers = {field.name: (field.least,) * field.count for field in prior.fields}
+    data = pack(prior.id, Format("image", (2**32 - 1, 2**32 - 1), 3, 8, None), prior.fields, numbers, bytes(2))
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / "x.cmb"
         source.write_bytes(data)
@@ -139,8 +141,8 @@ def limits() -> list[Row]:
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             times.append(time.perf_counter() - clock)
         code, memory = map(int, done.stdout.split())
-    found = f"exit code {code} in {min(times):.2f} s, {memory / 1024:.0f} MB, start-up included, best of {len(times)}"
-    return [row(f"{len(data)} bytes that declare 4294967295x4294967295 pixels", found)]
+    outcome = f"exit code {code} in {min(times):.2f} s, {memory / 1024:.0f} MB, start-up included, best of {len(times)}"
+    return [row(f"{len(data)} bytes that declare 4294967295x4294967295 pixels", outcome)]
 
 
 def determinism(folder: Path) -> list[Row]:
@@ -166,8 +168,8 @@ def combiner(*arguments: object, threads: int = 1) -> dict[str, object]:
     command = [sys.executable, "-m", "combiner_cli", *map(str, arguments), "--json"]
     environment = {**os.environ, **({} if "encode" in arguments else limit)}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    found: dict[str, object] = json.loads(done.stdout)
-    return found
+    facts: dict[str, object] = json.loads(done.stdout)
+    return facts
 
 
 def golden() -> list[Row]:
@@ -177,13 +179,12 @@ def golden() -> list[Row]:
     samples = json.loads((GOLDEN / "digests.json").read_text())
     counts = Counter[str]()
     for name, expected in latents.items():
-        data = (GOLDEN / f"{name}.cmb").read_bytes()
-        prior = library.find_id(bitstream.unpack(data)[0].prior_id)
-        found = np.concatenate(pipeline.read(data, prior).z).astype("<f4")
-        counts["latents"] += hashlib.sha256(found.tobytes()).hexdigest() == expected
+        file = File.parse((GOLDEN / f"{name}.cmb").read_bytes())
+        decoded = library.find_id(file.prior_id).decode(file, View(keep_latents=True))
+        counts["latents"] += hashlib.sha256(decoded.latents.astype("<f4").tobytes()).hexdigest() == expected
         if name in samples:
-            decoded = pipeline.decode(data, library.find_id).samples
-            little = decoded.astype(decoded.dtype.newbyteorder("<"))
+            values = decoded.signal().samples
+            little = values.astype(values.dtype.newbyteorder("<"))
             counts["samples"] += hashlib.sha256(little.tobytes()).hexdigest() == samples[name]["sha256"]
     text = f"latents of {counts['latents']} of {len(latents)}, samples of {counts['samples']} of {len(samples)}"
     return [row("golden files that decode as on the day they were written", text, GOLDEN_TEST)]
@@ -199,17 +200,17 @@ def from_results() -> list[Row]:
             row("lines that the tests run", f"{run[OVERALL]} %; {parts}", "python benchmarks/coverage_table.py")
         )
     for cells in table_of("fuzz.md"):
-        found = (
+        outcome = (
             f"{cells.get('FINDING', '0')} errors of another type, longest {cells['longest, CPU s']} s of the processor"
         )
-        rows.append(row(f"{cells['cases']} mutated {FUZZED[cells['case']]}", found, "make fuzz"))
+        rows.append(row(f"{cells['cases']} mutated {FUZZED[cells['case']]}", outcome, "make fuzz"))
     for cells in table_of("stopped.md"):
         complete, absent, kept = (cells[name] for name in ("target complete", "absent", "old one untouched"))
-        found = f"{complete} complete, {absent} absent, {kept} untouched, {cells['faults']} faults"
-        rows.append(row(f"{cells['command']}, {cells['times']} times {cells['stopped by']}", found, "make kill"))
+        outcome = f"{complete} complete, {absent} absent, {kept} untouched, {cells['faults']} faults"
+        rows.append(row(f"{cells['command']}, {cells['times']} times {cells['stopped by']}", outcome, "make kill"))
     for cells in table_of("load.md"):
-        found = f"{cells['peak MB']} MB, bound {cells['bound MB']} MB"
-        rows.append(row(f"peak memory: {cells['what']}", found, "python benchmarks/load.py"))
+        outcome = f"{cells['peak MB']} MB, bound {cells['bound MB']} MB"
+        rows.append(row(f"peak memory: {cells['what']}", outcome, "python benchmarks/load.py"))
     return rows
 
 

@@ -8,26 +8,35 @@ Example:
     decoded = combiner.decode(encoded.data)
     combiner.write(decoded, "decoded.png")
     print(len(encoded.data), combiner.psnr(signal, decoded))
+
+A prior of one's own (see ``combiner learn-prior -h`` for what each family takes besides):
+
+    learned = combiner.learn("photographs/", steps=2000)
+    combiner.encode(signal, prior=learned.prior)
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .codec import goals, pipeline
 from .codec import inspection as _inspection
-from .codec.goals import Goal
 from .codec.inspection import Inspection
 from .codec.pipeline import EncodeResult
+from .container.file import File
 from .errors import CombinerError, UsageError
+from .family import EncodingOptions, Prior, View
 from .media import files as media
 from .priors import library
-from .priors.library import AnyPrior
 from .signals.metrics import psnr, signal_to_noise
 from .signals.signal import Signal
 from .system import files
+
+if TYPE_CHECKING:
+    from .learning.job import LearningResult
+    from .learning.trainer import ProgressListener
 
 __all__ = [
     "CombinerError",
@@ -38,6 +47,7 @@ __all__ = [
     "encode",
     "find_prior",
     "inspect",
+    "learn",
     "list_priors",
     "psnr",
     "read",
@@ -76,7 +86,7 @@ def encode(
     psnr: float | None = None,
     snr: float | None = None,
     effort: int = 5,
-    prior: str | AnyPrior | None = None,
+    prior: str | Prior | None = None,
     device: str = "auto",
     seed: int = 0,
 ) -> EncodeResult:
@@ -101,14 +111,19 @@ def encode(
     Raises:
         CombinerError: the request makes no sense, or cannot be met.
     """
-    if quality is not None and not 1 <= quality <= 10:
-        raise UsageError(f"a quality is from 1 to 10, not {quality}")
     if not 1 <= effort <= 9:
         raise UsageError(f"an effort is from 1 to 9, not {effort}")
-    goal = Goal(quality, size, bits_per_pixel, kilobits_per_second, psnr, snr)
+    target = goals.target_of(
+        quality=quality,
+        size=size,
+        bits_per_pixel=bits_per_pixel,
+        kilobits_per_second=kilobits_per_second,
+        psnr=psnr,
+        snr=snr,
+    )
     named = library.find(prior) if isinstance(prior, str) else prior
-    chosen, settings = goals.plan(signal, goal, named)
-    return pipeline.encode(signal, chosen, replace(settings, effort=effort, device=device, seed=seed))
+    chosen, settled = goals.plan(signal, target, named)
+    return pipeline.encode(signal, chosen, settled, EncodingOptions(effort=effort, seed=seed, device=device))
 
 
 def decode(
@@ -116,7 +131,7 @@ def decode(
     *,
     scale: int = 1,
     size: tuple[int, int] | None = None,
-    prior: str | AnyPrior | None = None,
+    prior: str | Prior | None = None,
     most_points: int | None = None,
 ) -> Signal:
     """Decode a file.
@@ -132,7 +147,8 @@ def decode(
         CombinerError: the file is damaged, of an unknown version or over the limit, or its prior is missing.
     """
     named = library.find(prior) if isinstance(prior, str) else prior
-    return pipeline.decode(data, lambda prior_id: named or library.find_id(prior_id), scale, most_points, size)
+    view = View(scale=scale, size=size)
+    return pipeline.decode(File.parse(data), lambda prior_id: named or library.find_id(prior_id), view, most_points)
 
 
 def inspect(data: bytes) -> Inspection:
@@ -141,10 +157,70 @@ def inspect(data: bytes) -> Inspection:
     Raises:
         CombinerError: the file is damaged, or of an unknown version.
     """
-    return _inspection.inspect(data, library.find_id)
+    return _inspection.inspect(File.parse(data), library.find_id)
 
 
-def find_prior(name_or_file: str) -> AnyPrior:
+def learn(
+    dataset: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    family: str | None = None,
+    held_out: int = 5,
+    seed: int = 0,
+    description: str | None = None,
+    device: str = "auto",
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 60.0,
+    listener: ProgressListener | None = None,
+    **options: Any,
+) -> LearningResult:
+    """Learn a prior, as ``combiner learn-prior`` does.
+
+    Args:
+        dataset: folder of images or sounds, or an ``.npz`` file with an array of images.
+        name: of the prior; ``None`` for that of the folder.
+        family: name of the family; ``None`` for that of ``start``, where it is among the options, or else the usual
+            one for what the folder holds: ``"pyramid"`` for images, ``"lapped"`` for sounds.
+        held_out: percent of the signals that nothing is learned from, 1 to 50.
+        seed: of all random numbers.
+        description: of the data, for the card; ``None`` for the name of their folder.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        checkpoint: file to go on from, and to keep up to date; ``None`` for none.
+        checkpoint_seconds: time between two states in it.
+        listener: is told how it goes.
+        options: of the family, by the names of the command's options with underscores (``steps=2000``); ``start`` is a
+            name, a file, or what :func:`find_prior` gave.
+
+    Returns:
+        The prior in ``prior``, which :func:`encode` takes as it is, what was measured, and the text of its card.
+
+    Raises:
+        CombinerError: nothing can be learned from that, an option goes with another family, or the checkpoint is of
+            another learning or cannot be written.
+    """
+    from .families import registry
+    from .learning import datasets, job
+    from .learning.checkpoint import CheckpointFile
+    from .learning.distributed import Device
+
+    if isinstance(options.get("start"), str):
+        options["start"] = library.find(options["start"])
+    source = datasets.open_dataset(Path(dataset))
+    request = job.LearningRequest(
+        name=name or Path(dataset).resolve().stem,
+        dataset=source,
+        held_out=held_out,
+        seed=seed,
+        description=description,
+        device=Device(device),
+        options=options,
+    )
+    learning = job.begin(registry.to_learn(family, source.kind, options.get("start")), request)
+    kept = None if checkpoint is None else CheckpointFile(Path(checkpoint), checkpoint_seconds)
+    return job.run(learning, listener, kept)
+
+
+def find_prior(name_or_file: str) -> Prior:
     """A prior, by the name it is installed by or by its file.
 
     Raises:

@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 OUT_OF_MEMORY = "not enough memory for this; use a smaller input or another machine"
+
+
+_UNSHOWN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, undecodable bytes, ends of lines and paragraphs
+_TURNS_AROUND = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # text behind it runs the other way
+_UNDECODABLE = range(0xDC80, 0xDD00)  # what stands for the bytes 0x80 to 0xff where a name is not in UTF-8
+
+
+def one_line(words: str) -> str:
+    """Words as they can be shown: what would break or garble a line, as names of files may have it, is escaped.
+
+    Args:
+        words: a message, or the name of a file.
+    """
+    if words.isprintable():
+        return words
+    return "".join(_escaped(character) if _is_unshown(character) else character for character in words)
+
+
+def _is_unshown(character: str) -> bool:
+    return unicodedata.category(character) in _UNSHOWN_CATEGORIES or character in _TURNS_AROUND
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    if number in _UNDECODABLE:
+        return f"\\x{number & 0xFF:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 class CombinerError(Exception):
@@ -13,6 +42,9 @@ class CombinerError(Exception):
     """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class UsageError(CombinerError):

@@ -1,36 +1,190 @@
-"""The identity of a prior: a digest of everything that decides how a file decodes."""
+"""What a way of coding is: the interface between the families and everything else.
+
+A *family* is a way of coding signals; a *prior* of a family is learned from a data set and shared by encoder and
+decoder. ``codec``, ``batch``, ``priors`` and ``cli`` hold priors and families by these two classes only, and never ask
+which they have.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from .container.file import File, pack
+from .container.header import Fields, Numbers
+from .signals.resizing import Resized
+from .signals.signal import Format, Kind, Rows, Signal, from_values
 
-def digest(configuration: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """SHA-256 of a configuration as sorted JSON and of the tensors' bytes, little-endian, ordered by name."""
-    content = hashlib.sha256(json.dumps(configuration, sort_keys=True).encode())
-    for _, tensor in sorted(tensors.items()):
-        content.update(np.ascontiguousarray(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False)).data)
-    return content.digest()
+if TYPE_CHECKING:
+    from .learning.job import Learning, LearningOption, LearningRequest
+
+Array = npt.NDArray[Any]
+Configuration = Mapping[str, Any]
+Tensors = Mapping[str, Array]
 
 
-class Identified(ABC):
-    """A prior, as what is the same in all families."""
+Unit = Literal["quality", "rate", "size", "bits_per_pixel", "kilobits_per_second", "psnr", "snr"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a file is to be: one number in one unit.
+
+    ``codec.goals`` settles what only makes sense for a signal or with a prior; encoders get a rate, a size or a PSNR.
+
+    Attributes:
+        unit: ``"quality"``: 1 (smallest) to 10 (best). ``"rate"``: bits per point that a typical signal takes at the
+            quality that is meant; other signals take what that quality takes of them. ``"size"``: bytes of the whole
+            file, exactly. ``"bits_per_pixel"`` of an image and ``"kilobits_per_second"`` of a sound: of the whole file,
+            at most. ``"psnr"``: dB that the decoded signal is to reach; ``"snr"``: likewise, of a sound.
+        value: in that unit.
+    """
+
+    unit: Unit
+    value: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of a long computation, for display.
+
+    Attributes:
+        phase: what is being done.
+        done: fraction of the phase, 0 to 1.
+        squared_error: mean squared error so far on values in [-1, 1], or ``None``.
+    """
+
+    phase: str
+    done: float
+    squared_error: float | None = None
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class EncodingOptions:
+    """How to encode, whatever the file is to be.
+
+    A family refuses what it has no use for; with ``None`` and ``"auto"`` it chooses by itself.
+
+    Attributes:
+        effort: 1 (fastest) to 9 (best).
+        seed: of the encoder's own random numbers.
+        search: one of ``rec.search.METHODS``, or ``None``.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``: where gradient steps are made.
+        refinement: how the weights still uncoded are adapted to the coded ones, by a name of the family, or ``None``.
+    """
+
+    effort: int = 5
+    seed: int = 0
+    search: str | None = None
+    device: str = "auto"
+    refinement: str | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """How a file is looked at.
+
+    Attributes:
+        scale: samples per native sample and axis.
+        size: height and width in pixels that an image is rendered at, instead of a scale.
+        keep_latents: whether latents are kept, which takes more memory.
+    """
+
+    scale: int = 1
+    size: tuple[int, int] | None = None
+    keep_latents: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """What an encoder has made of a signal.
+
+    Attributes:
+        numbers: of the fields that the prior declares.
+        payload: of the file.
+        latents: whitened latents of all stages, one after another, as the decoder is to find them, ``(latents,)``.
+        seconds: wall time by phase, of all signals that were encoded together.
+    """
+
+    numbers: Numbers
+    payload: bytes
+    latents: npt.NDArray[np.floating]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What a decoder has made of a file.
+
+    Attributes:
+        format: of the signal as it is to be rendered.
+        values: of the signal in [-1, 1], ``(*shape, channels)``, rendered when rows are asked for. An image may come at
+            another size than that of the format, and is then interpolated.
+        groups: number of groups of each stage by its name, in coding order.
+        class_bytes: bytes of the payload that are not group indices.
+        noise_level: the number of the file that stands for the noise variance; ``None`` where the prior has one only.
+        latents: whitened latents of all stages, one after another, ``(latents,)``; empty where they are not kept.
+    """
+
+    format: Format
+    values: Rows
+    groups: Mapping[str, int]
+    class_bytes: int
+    noise_level: int | None = None
+    latents: npt.NDArray[np.floating] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+
+    def signal(self) -> Signal:
+        """The signal, with samples rounded to the steps of its bit depth.
+
+        Raises:
+            InputError: a value is not finite.
+        """
+        wanted = self.format
+        if wanted.kind == "image" and self.values.shape[:2] != wanted.shape:
+            height, width = wanted.shape
+            resized = Resized(self.values, (height, width))
+            return from_values(resized, wanted.kind, None, wanted.bit_depth, multiple=resized.multiple)
+        return from_values(self.values, wanted.kind, wanted.sample_rate, wanted.bit_depth, in_place=True)
+
+
+class Prior(ABC):
+    """A learned prior.
+
+    Attributes:
+        name: for people; the id does not depend on it.
+        kind: of the signals that it is for.
+    """
+
+    name: str
+    kind: Kind
+
+    @property
+    @abstractmethod
+    def family(self) -> Family:
+        """The way of coding that it belongs to."""
+
+    @property
+    @abstractmethod
+    def fields(self) -> Fields:
+        """The numbers that the header of its files has besides those of all files, in their order."""
 
     @abstractmethod
     def configuration(self) -> dict[str, Any]:
         """Everything but the tensors that decides how a file decodes, as JSON has it."""
 
     @abstractmethod
-    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+    def tensors(self) -> dict[str, Array]:
         """The stored tensors by name."""
 
     @cached_property
@@ -48,30 +202,134 @@ class Identified(ABC):
         """The 64-bit key of the shared sampler."""
         return int.from_bytes(self.digest[:8], "big")
 
+    @property
+    @abstractmethod
+    def bits_per_point(self) -> float:
+        """The prior's own rate, where nothing else is asked for."""
 
-class ForManyRates(Identified):
-    """A prior that serves a range of rates.
+    def suits(self, signal_format: Format) -> float | None:
+        """How far a signal is from those that the prior was learned from; see :meth:`Family.suits`."""
+        return self.family.suits(self.configuration(), signal_format)
+
+    @abstractmethod
+    def rate_at(self, quality: int) -> float:
+        """Bits per point of a typical signal at a quality from 1 to 10."""
+
+    @abstractmethod
+    def psnr_range(self) -> tuple[float, float] | None:
+        """Lowest and highest PSNR (dB, peak-to-peak 2) that it was learned for; ``None`` where that is not known."""
+
+    @abstractmethod
+    def points_rendered(self, signal_format: Format, scale: int = 1) -> int:
+        """How many points are rendered for a signal, by what it takes in time and memory; for limits.
+
+        Args:
+            signal_format: of the file.
+            scale: samples per native sample and axis.
+        """
+
+    def signals_together(self, signal_format: Format, options: EncodingOptions) -> int:
+        """How many signals of a format to encode in one computation; 1 where that gains nothing or changes the bytes.
+
+        Args:
+            signal_format: of each signal.
+            options: of the encoder.
+        """
+        del signal_format, options  # as a rule
+        return 1
+
+    @abstractmethod
+    def encode(
+        self, signals: Sequence[Signal], target: Target, options: EncodingOptions, report: Report
+    ) -> list[Encoded]:
+        """Encode signals of one format in one computation; each becomes a file of its own.
+
+        Args:
+            signals: one or more.
+            target: of each file. A size is met exactly, a PSNR as well as can be predicted.
+            options: how.
+            report: called as the work proceeds.
+
+        Raises:
+            UsageError: the target cannot be met, or an option goes with another family.
+        """
+
+    @abstractmethod
+    def decode(self, file: File, view: View) -> Decoded:
+        """Decode a file that was made with this prior.
+
+        Args:
+            file: whose prior id is this prior's. One that is not intact is decoded as far as it goes.
+            view: how it is looked at.
+
+        Raises:
+            DamagedFileError: the file's numbers and its payload do not fit each other.
+        """
+
+    def pack(self, signal_format: Format, encoded: Encoded) -> bytes:
+        """All bytes of a file without metadata.
+
+        Args:
+            signal_format: of the signal.
+            encoded: what the encoder has made of it.
+        """
+        return pack(self.id, signal_format, self.fields, encoded.numbers, encoded.payload)
+
+
+class Family(ABC):
+    """A way of coding.
 
     Attributes:
-        noise_codes: codes of the lowest and the highest rate that it was learned for.
-        rates: bits per point at these codes, average of the signals of learning.
-        errors: mean squared error at these codes on values in [-1, 1], geometric average of the signals of learning.
+        name: by which priors say that they belong to it.
+        kinds: of signals that it can code.
     """
 
-    noise_codes: tuple[int, int]
-    rates: tuple[float, float]
-    errors: tuple[float, float]
+    name: str
+    kinds: tuple[Kind, ...]
 
-    @property
-    def bits_per_point(self) -> float:
-        """The prior's own rate, in the middle of those that it was learned for."""
-        return math.sqrt(self.rates[0] * self.rates[1])
+    @abstractmethod
+    def load(self, name: str, configuration: Configuration, tensors: Tensors) -> Prior:
+        """A prior from what is stored of it.
 
-    def typical(self, bits_per_point: float) -> tuple[float, float]:
-        """Code of the noise variance at which a typical signal takes a rate, and its mean squared error there.
+        Args:
+            name: of the prior.
+            configuration: what :meth:`Prior.configuration` gave, or any JSON object at all.
+            tensors: what :meth:`Prior.tensors` gave, or any tensors at all.
 
-        The rate, the noise variance and the error are about exponential in each other.
+        Raises:
+            DamagedFileError: such a prior cannot work. (ArithmeticError, AttributeError, LookupError, TypeError and
+                ValueError mean the same to the caller.)
         """
-        place = math.log(bits_per_point / self.rates[0]) / math.log(self.rates[1] / self.rates[0])
-        code = self.noise_codes[0] + place * (self.noise_codes[1] - self.noise_codes[0])
-        return code, self.errors[0] * (self.errors[1] / self.errors[0]) ** place
+
+    @abstractmethod
+    def suits(self, configuration: Configuration, signal_format: Format) -> float | None:
+        """How far a signal is from those that a prior was learned from, to choose among priors of all families.
+
+        Args:
+            configuration: of the prior, without its tensors.
+            signal_format: of the signal.
+
+        Returns:
+            Octaves in size or sample rate, plus what one family is behind another; ``None`` where it does not do.
+        """
+
+    @abstractmethod
+    def options(self) -> tuple[LearningOption, ...]:
+        """The options of learning that only this family has."""
+
+    @abstractmethod
+    def learning(self, request: LearningRequest) -> Learning:
+        """A learning that is ready to begin.
+
+        Raises:
+            UsageError: an option is out of range, or two of them do not go together.
+            DatasetError: nothing can be learned from the data set with these options.
+        """
+
+
+def digest(configuration: Configuration, tensors: Tensors) -> bytes:
+    """SHA-256 of a configuration as sorted JSON and of the tensors' bytes, little-endian, ordered by name."""
+    content = hashlib.sha256(json.dumps(configuration, sort_keys=True).encode())
+    for _, tensor in sorted(tensors.items()):
+        content.update(np.ascontiguousarray(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False)).data)
+    return content.digest()

@@ -1,11 +1,11 @@
 """Pillow opens and saves ``.cmb`` images once this module is imported.
 
-    Example:
+Example:
     import combiner_cli.pillow_plugin
-        from PIL import Image
+    from PIL import Image
 
-        image = Image.open("photo.cmb")
-        image.save("again.cmb", bits_per_pixel=0.5)
+    image = Image.open("photo.cmb")
+    image.save("again.cmb", bits_per_pixel=0.5)
 
 Opening reads the header alone; the image is decoded when its pixels are asked for. ``save`` takes the arguments of
 :func:`combiner_cli.api.encode` by the same names, and ``keep_metadata=True`` for Exif and colour profile.
@@ -21,10 +21,13 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from . import api
-from .container import bitstream, metadata
+from .codec import pipeline
+from .container import file as container
+from .container import metadata
 from .container.metadata import Metadata
 from .errors import CombinerError
 from .media import files as media
+from .priors import library
 from .signals.signal import Signal
 
 FORMAT = "CMB"
@@ -40,20 +43,20 @@ class CombinerImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         assert self.fp is not None
-        self._data: bytes | None = self.fp.read()
+        content = self.fp.read()
         try:
-            inner, packed = bitstream.split_metadata(self._data)
-            header, _ = bitstream.unpack(inner)
-            found = metadata.unpack(packed)
+            self._file: container.File | None = container.File.parse(content)
+            described = metadata.unpack(self._file.metadata)
         except CombinerError as error:
             raise SyntaxError(str(error)) from error
-        if header.kind != "image":
+        signal_format = self._file.format
+        if signal_format.kind != "image":
             raise SyntaxError("the file holds a sound")
         # of colours of 16 bits Pillow has no mode: they come with 8
-        self._mode = _MODES.get((header.channels, header.bit_depth)) or _MODES[header.channels, 8]
-        self._size = header.shape[1], header.shape[0]
-        self.info["prior_id"] = f"{header.prior_id:08x}"
-        parts = {"exif": found.exif, "icc_profile": found.icc, "xmp": found.xmp}
+        self._mode = _MODES.get((signal_format.channels, signal_format.bit_depth)) or _MODES[signal_format.channels, 8]
+        self._size = signal_format.shape[1], signal_format.shape[0]
+        self.info["prior_id"] = f"{self._file.prior_id:08x}"
+        parts = {"exif": described.exif, "icc_profile": described.icc, "xmp": described.xmp}
         self.info |= {name: part for name, part in parts.items() if part}
 
     def load(self) -> Any:
@@ -62,13 +65,13 @@ class CombinerImageFile(ImageFile.ImageFile):
         Raises:
             OSError: its prior is missing, it does not decode, or has more pixels than are rendered.
         """
-        if self._data is not None:
+        if self._file is not None:
             try:
-                decoded = api.decode(self._data)
+                decoded = pipeline.decode(self._file, library.find_id)
             except CombinerError as error:
                 raise OSError(str(error)) from error
             self.im = _picture(decoded).im
-            self._data = None
+            self._file = None
             self.tile = []
             if self._exclusive_fp and self.fp is not None:
                 self.fp.close()
@@ -84,7 +87,7 @@ def _picture(decoded: Signal) -> Image.Image:
 
 
 def _accept(prefix: bytes) -> bool:
-    return prefix.startswith(bitstream.MAGIC)
+    return prefix.startswith(container.MAGIC)
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
@@ -93,8 +96,10 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     given = dict(image.encoderinfo)
     options = {name: given[name] for name in _OPTIONS if name in given}
     try:
-        signal, found = _signal(image, given.get("exif") or image.getexif(), bool(given.get("keep_metadata")))
-        file.write(metadata.wrapped(api.encode(signal, **options).data, metadata.pack(found)))
+        exif, keep = given.get("exif") or image.getexif(), bool(given.get("keep_metadata"))
+        signal, described = _signal(image, exif, keep)
+        encoded = api.encode(signal, **options).file
+        file.write(container.with_metadata(encoded, metadata.pack(described)))
     except CombinerError as error:
         raise OSError(str(error)) from error
 

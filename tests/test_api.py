@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth_image, tone
+from support.signals import smooth_image, tone
 
 import combiner_cli
 from combiner_cli import api
@@ -30,19 +30,17 @@ def test_importing_the_package_loads_nothing_heavy():
     assert done.stdout == "[]\n"
 
 
-def examples():
-    """The example of the library's documentation, and those of the README."""
-    yield "\n".join(line[4:] for line in api.__doc__.splitlines() if line.startswith("    "))
-    readme = (ROOT / "README.md").read_text()
-    yield from (block.split("```")[0] for block in readme.split("```python\n")[1:])
-
-
-@pytest.mark.parametrize("code", list(examples()))
-def test_examples_run(code, tmp_path, monkeypatch, capsys):
+def test_the_example_runs(tmp_path, monkeypatch, capsys):
+    """Those of the README have a test of their own."""
+    code = "\n".join(line[4:] for line in api.__doc__.splitlines() if line.startswith("    "))
     monkeypatch.chdir(tmp_path)
     combiner_cli.write(smooth_image(40, 33), "photo.png")
     combiner_cli.write(tone(1600), "talk.wav")
+    (tmp_path / "photographs").mkdir()
+    for number in range(12):
+        combiner_cli.write(smooth_image(32, 32, seed=number), f"photographs/{number}.png")
     ast.parse(code)
+    code = code.replace("steps=2000", "steps=2, crops=2")  # or else it takes half an hour
     exec(compile(code, "example", "exec"), {})
     assert capsys.readouterr().out
 
@@ -57,7 +55,7 @@ def test_there_and_back(tmp_path):
     assert combiner_cli.decode(encoded.data, scale=2).shape == (42, 68)
     assert combiner_cli.decode(encoded.data, size=(10, 20)).shape == (10, 20)
     found = combiner_cli.inspect(encoded.data)
-    assert (found.shape, found.bytes) == ((21, 34), 150)
+    assert (found.format.shape, found.bytes) == ((21, 34), 150)
     combiner_cli.write(decoded, tmp_path / "x.png")
     assert (combiner_cli.read(tmp_path / "x.png").samples == decoded.samples).all()
     with pytest.raises(combiner_cli.CombinerError, match="exists"):
@@ -81,3 +79,17 @@ def test_priors_by_name_and_as_objects():
 def test_requests_that_make_no_sense(request_):
     with pytest.raises(combiner_cli.CombinerError):
         combiner_cli.encode(smooth_image(8, 8), **request_)
+
+
+def test_a_prior_is_learned_and_used(tmp_path):
+    for number in range(12):
+        combiner_cli.write(smooth_image(32, 32, seed=number), tmp_path / f"{number}.png")
+    learned = combiner_cli.learn(tmp_path, name="mine", steps=2, crops=2, held_out=20)
+    assert (learned.prior.name, learned.prior.family.name, learned.prior.kind) == ("mine", "pyramid", "image")
+    encoded = combiner_cli.encode(smooth_image(40, 40), quality=2, prior=learned.prior)
+    assert encoded.decoded.shape == (40, 40)
+    assert learned.card("command", "no time").startswith("# mine\n")
+    with pytest.raises(combiner_cli.CombinerError, match="--hop does not go with --family pyramid"):
+        combiner_cli.learn(tmp_path, hop=(64,))
+    with pytest.raises(combiner_cli.CombinerError, match="there is no family oracle"):
+        combiner_cli.learn(tmp_path, family="oracle")

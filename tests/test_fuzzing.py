@@ -6,50 +6,54 @@ import os
 import random
 from pathlib import Path
 
-import families
-import fuzzing
-import hostile_metadata
 import msgpack
 import pytest
+from support import fuzzing, hostile_metadata, priors
 
-from combiner_cli.batch import work
+from combiner_cli.batch.requests import Decoding
 from combiner_cli.codec import pipeline
-from combiner_cli.container import bitstream
+from combiner_cli.container.file import MAGIC, VERSION, File, pack
 from combiner_cli.errors import CombinerError, DamagedFileError
-from combiner_cli.media import images, sounds
-from combiner_cli.priors import library
+from combiner_cli.priors import library, store
 
 HOSTILE = Path(__file__).parent / "hostile"
 HOSTILE_METADATA = sorted(HOSTILE.glob("*.cmb"))
 FIRST = 1_000_000  # make fuzz tries the cases before
-PART = {"header": 500_000, "wrapper": 500_000, "file": 14_000, "metadata": 8_000, "prior": 14_000}
+PART = {"header": 10_000, "described": 10_000, "file": 300, "metadata": 200, "prior": 300}
+LARGE_PART = {"header": 500_000, "described": 500_000, "file": 14_000, "metadata": 8_000, "prior": 14_000}
+
+
+def nothing_escapes(kind, first, count):
+    counts, findings, _ = fuzzing.run_chunk(kind, first, first + count)
+    assert not findings, "\n".join(words for _, words in findings)
+    assert sum(counts.values()) == count
+    assert counts["accepted"] > 0.05 * count  # what is refused at the door tests the door alone
+    assert counts["DamagedFileError"] > 0.1 * count
 
 
 @pytest.mark.parametrize("kind", PART)
 def test_nothing_but_a_combiner_error_escapes(kind):
-    counts, findings, _ = fuzzing.run_chunk(kind, FIRST, FIRST + PART[kind])
-    assert not findings, "\n".join(words for _, words in findings)
-    assert sum(counts.values()) == PART[kind]
-    assert counts["accepted"] > 0.05 * PART[kind]  # what is refused at the door tests the door alone
-    assert counts["DamagedFileError"] > 0.1 * PART[kind]
+    nothing_escapes(kind, FIRST, PART[kind])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LARGE_PART)
+def test_nothing_but_a_combiner_error_escapes_from_many_more(kind):
+    nothing_escapes(kind, FIRST + PART[kind], LARGE_PART[kind])
 
 
 @pytest.mark.parametrize("path", sorted(HOSTILE.glob("*.safetensors")), ids=lambda path: path.name)
 def test_priors_that_were_found_stay_refused(path):
     with pytest.raises(CombinerError):
-        library.load(path)
+        store.load(path)
 
 
 @pytest.mark.parametrize("path", HOSTILE_METADATA, ids=lambda path: path.name)
 def test_metadata_that_were_found_do_no_harm(path, monkeypatch):
     monkeypatch.setenv(library.SEARCH_VARIABLE, str(fuzzing.GOLDEN))
-    data = path.read_bytes()
-    header = bitstream.unpack(data)[0]
-    prior = library.find_id(header.prior_id)
-    formats = images.FORMATS if header.kind == "image" else sounds.FORMATS
-    for suffix in formats:
-        job = work.Job(path, Path(f"x{suffix}"))
-        fuzzing.shown_and_written(data, prior, job, work.Decoding())
+    prior = library.find_id(File.parse(path.read_bytes()).prior_id)
+    for suffix in fuzzing.WRITABLE[prior.kind]:
+        fuzzing.shown_and_written(path.read_bytes(), prior, suffix, Decoding())
 
 
 def test_the_fuzzer_finds_faults(monkeypatch):
@@ -65,17 +69,17 @@ def test_the_fuzzer_finds_faults(monkeypatch):
         while True:
             pass
 
-    def says(words):
-        def case(_):
-            def refuse():
-                raise DamagedFileError(words)
+    def says_nothing(_):
+        def refuse():
+            raise DamagedFileError("")
 
-            return fuzzing._outcome(refuse)
+        return fuzzing._outcome(refuse)
 
-        return case
+    def shows(words):
+        return lambda _: fuzzing._check_line(words) or "accepted"
 
     monkeypatch.setattr(fuzzing, "SECONDS", 0.05)
-    for case in (lambda _: [][1], warns, says("one\ntwo"), says("\x1b[31mred"), says(""), endless):
+    for case in (lambda _: [][1], warns, shows("one\ntwo"), shows("\x1b[31mred"), says_nothing, endless):
         monkeypatch.setitem(fuzzing.CASES, "header", case)
         counts, findings, _ = fuzzing.run_chunk("header", 3, 4)
         assert counts == {"FINDING": 1}
@@ -84,13 +88,13 @@ def test_the_fuzzer_finds_faults(monkeypatch):
 
 def test_a_case_that_ends_its_process_is_found(monkeypatch):
     monkeypatch.setitem(fuzzing.CASES, "header", lambda number: os._exit(1) if number == 5 else "accepted")
-    found = dict(fuzzing.results([("header", 0, 4), ("header", 4, 9), ("header", 9, 12)], 1))
-    assert {chunk: counts for chunk, (counts, *_) in found.items()} == {
+    by_chunk = dict(fuzzing.results([("header", 0, 4), ("header", 4, 9), ("header", 9, 12)], 1))
+    assert {chunk: counts for chunk, (counts, *_) in by_chunk.items()} == {
         ("header", 0, 4): {"accepted": 4},
         ("header", 4, 9): {"FINDING": 1},
         ("header", 9, 12): {"accepted": 3},
     }
-    assert found["header", 4, 9][1] == [(5, "the process ended")]
+    assert by_chunk["header", 4, 9][1] == [(5, "the process ended")]
 
 
 def test_the_longest_case_is_the_one_that_works_the_longest(monkeypatch):
@@ -110,21 +114,20 @@ def test_the_longest_case_is_the_one_that_works_the_longest(monkeypatch):
     assert 0.05 <= longest.seconds < 0.15
 
 
-@pytest.mark.parametrize("outer", [False, True])
-def test_wrappers_are_sound_and_unsound_in_all_their_parts(outer):
+@pytest.mark.parametrize("intact", [False, True])
+def test_files_with_metadata_are_sound_and_unsound_in_all_their_parts(intact):
     """A fuzzer of which all files are refused at the door tests the door alone."""
     dice = random.Random(1)
-    inner = families.packed_file(families.tiny_priors()["siren-8"], 1)
-    seen = set()
+    plain = priors.packed_file(priors.tiny_priors()["siren-8"], 1)
+    body, seen = File.parse(plain).body, set()
     for _ in range(300):
-        data = hostile_metadata.wrapped(inner, b"metadata", dice, outer)
+        data = hostile_metadata.described(plain, b"metadata", dice, intact)
         try:
-            found, packed = bitstream.split_metadata(data, ignore_checksum=True)
-            seen.add((bitstream.is_intact(data), bitstream.is_intact(found), found == inner, packed == b"metadata"))
+            file = File.parse(data, ignore_checksum=True)
+            seen.add((file.intact, file.body == body, file.metadata == b"metadata"))
         except CombinerError as error:
             seen.add(type(error))
-    assert {DamagedFileError, *((outer, True, same, True) for same in (False, True))} <= seen
-    assert (outer, False, False, True) in seen
+    assert {DamagedFileError, (intact, True, True), (intact, False, True), (intact, True, False)} <= seen
 
 
 def test_cases_can_be_made_again():
@@ -134,10 +137,21 @@ def test_cases_can_be_made_again():
 
 
 def test_lengths_in_a_header_are_limited():
-    for value in ("text", b"bytes", {1: 2}, msgpack.ExtType(5, b"x"), msgpack.Timestamp(1), list(range(17))):
-        content = bitstream.MAGIC + msgpack.packb([1, value, 2, 3, 5, 4])
-        with pytest.raises(DamagedFileError, match="header cannot be read"):
-            bitstream.unpack(content + b"\0\0\0\0", ignore_checksum=True)
+    for value in (
+        "text",
+        b"bytes",
+        {1: 2},
+        [1],
+        msgpack.ExtType(5, b"x"),
+        msgpack.Timestamp(1),
+        1.5,
+        None,
+        True,
+        2**32,
+    ):
+        content = MAGIC + bytes([VERSION]) + bytes(4) + msgpack.packb(2) + msgpack.packb(value) + msgpack.packb(5)
+        with pytest.raises(DamagedFileError, match="header"):
+            File.parse(content + b"\0\0\0\0", ignore_checksum=True)
 
 
 def test_a_hostile_wide_network_is_rendered_in_little_memory(monkeypatch):
@@ -153,23 +167,22 @@ def test_a_hostile_wide_network_is_rendered_in_little_memory(monkeypatch):
     seen = []
     forward = siren.Siren.forward
     monkeypatch.setattr(siren, "_ACTIVATIONS_AT_ONCE", 500)
-    monkeypatch.setattr(siren.Siren, "forward", lambda own, w, f: seen.append(f.shape[1]) or forward(own, w, f))
+    monkeypatch.setattr(siren.Siren, "forward", lambda self, w, f: seen.append(f.shape[1]) or forward(self, w, f))
     assert np.allclose(network.render(weights), usual, rtol=0, atol=1e-12)
     assert max(seen) == 10
     assert coordinates((8, 8)).shape == (2, 64)
 
 
 def test_many_weights_for_few_samples_count():
-    from conftest import tiny_prior
-
     from combiner_cli.errors import LimitError
+    from combiner_cli.signals.signal import Format
 
-    prior = tiny_prior(extent=(1, 1))
-    header = bitstream.Header(prior.id, "image", (64, 64), 3, 8, None, noise=0)
-    data = bitstream.pack(header, random.Random(1).randbytes(4000))
-    assert pipeline.decode(data, lambda _: prior).shape == (64, 64)
+    prior = priors.tiny_siren(extent=(1, 1))
+    numbers, payload = {"index_bytes": (1,)}, random.Random(1).randbytes(4000)
+    file = File.parse(pack(prior.id, Format("image", (64, 64), 3, 8, None), prior.fields, numbers, payload))
+    assert pipeline.decode(file, lambda _: prior).shape == (64, 64)
     with pytest.raises(LimitError):
-        pipeline.decode(data, lambda _: prior, most_points=64 * 64)
+        pipeline.decode(file, lambda _: prior, most_points=64 * 64)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +192,8 @@ def test_many_weights_for_few_samples_count():
 def test_a_name_that_cannot_be_shown_is_replaced_by_that_of_the_file(name, shown, tmp_path):
     from dataclasses import replace
 
-    library.save(replace(families.tiny_priors()["siren-8"], name=name), tmp_path / "x.safetensors")
-    assert library.load(tmp_path / "x.safetensors").name == shown
+    store.save(replace(priors.tiny_priors()["siren-8"], name=name), tmp_path / "x.safetensors")
+    assert store.load(tmp_path / "x.safetensors").name == shown
 
 
 def test_what_a_prior_says_is_shown_without_control_characters(tmp_path):
@@ -189,12 +202,12 @@ def test_what_a_prior_says_is_shown_without_control_characters(tmp_path):
     for version in ("combiner-prior-\x1b[31m\n9", "\x1b"):
         save_file({}, tmp_path / "x.safetensors", {"format": version, "configuration": "{}"})
         with pytest.raises(CombinerError) as caught:
-            library.load(tmp_path / "x.safetensors")
+            store.load(tmp_path / "x.safetensors")
         assert str(caught.value).isprintable()
     configuration = '{"family": "siren", "network": {"\x1b[31m": 1, "extent": [8]}}'.replace("\x1b", "\\u001b")
-    save_file({}, tmp_path / "x.safetensors", {"format": "combiner-prior-1", "configuration": configuration})
+    save_file({}, tmp_path / "x.safetensors", {"format": store.FORMAT, "configuration": configuration})
     with pytest.raises(DamagedFileError) as caught:
-        library.load(tmp_path / "x.safetensors")
+        store.load(tmp_path / "x.safetensors")
     assert str(caught.value).isprintable()
 
 
@@ -203,6 +216,6 @@ def test_a_prior_with_a_gigantic_header_is_refused_before_it_is_read(tmp_path, p
     for length in (2**21, 2**63, 2**64 - 1):
         path.write_bytes(length.to_bytes(8, "little") + b"{" * 100)
         with pytest.raises(DamagedFileError, match="too large"):
-            library.load(path)
+            store.load(path)
     (prior_folder / "a.safetensors").write_bytes(path.read_bytes())  # nor does it keep the others from being found
     assert library.find_id(library.find("tiny-image").id).name == "tiny-image"

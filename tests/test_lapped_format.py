@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soxr
+from combiner_cli.container.bitstream import Header
 from conftest import tiny_lapped, tiny_lapped_mono, tone
 from test_pyramid_format import StageDecoder, clipped, frequencies, logarithm, random_network, results
 
 from combiner_cli.codec import pipeline
 from combiner_cli.container import bitstream
-from combiner_cli.container.bitstream import Header
 from combiner_cli.errors import DamagedFileError
 from combiner_cli.families.lapped import prior as recordings
 from combiner_cli.families.lapped import transform as lapped

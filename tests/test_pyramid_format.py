@@ -9,12 +9,12 @@ import zlib
 import constriction
 import numpy as np
 import pytest
+from combiner_cli.container.bitstream import Header
 from conftest import smooth_image
-from test_format import candidate, philox
+from support.plain import candidate, philox
 
 from combiner_cli.codec import pipeline
 from combiner_cli.container import bitstream
-from combiner_cli.container.bitstream import Header
 from combiner_cli.errors import DamagedFileError
 from combiner_cli.families.pyramid import prior as hierarchy
 from combiner_cli.families.pyramid.prior import PyramidPrior

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..container import bitstream
+from ..container.file import File
 from ..errors import ClusterError, CombinerError, PriorError
-from ..priors import library
-from ..priors.library import AnyPrior
+from ..family import Prior
+from ..priors import library, store
 from . import work
-from .work import Converted, Decoding, Failure, Job, Library, Request
+from .failures import attempt, failure
+from .requests import Converted, Decoding, Failure, Job, Request
+from .work import Library
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -169,7 +171,7 @@ class _Sender:
                 retries=_RETRIES,
             )
 
-    def _prior_for(self, contents: Mapping[Job, bytes]) -> AnyPrior | None:
+    def _prior_for(self, contents: Mapping[Job, bytes]) -> Prior | None:
         """The prior that files take, where that is known here; each worker chooses the others from those it has."""
         if self.request.prior is not None:
             return self._known.named(self.request.prior)
@@ -177,11 +179,11 @@ class _Sender:
             return None
         (content,) = contents.values()
         try:
-            return self._known.with_id(bitstream.unpack(content)[0].prior_id)
+            return self._known.with_id(File.parse(content, self.request.ignore_checksum).prior_id)
         except CombinerError:
             return None  # a worker may have it, or else says what is wrong
 
-    def _file_for(self, prior: AnyPrior) -> Future[bytes] | None:
+    def _file_for(self, prior: Prior) -> Future[bytes] | None:
         """The content of a prior's file, on all workers; ``None`` where they have it from the beginning."""
         if prior.id not in self._sent:
             shipped = library.is_shipped(prior)
@@ -189,10 +191,10 @@ class _Sender:
         return self._sent[prior.id]
 
 
-def _content(prior: AnyPrior) -> bytes:
+def _content(prior: Prior) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, f"prior{library.SUFFIX}")
-        library.save(prior, path)
+        path = Path(folder, f"prior{store.SUFFIX}")
+        store.save(prior, path)
         return path.read_bytes()
 
 
@@ -230,7 +232,7 @@ def _read(task: _Task, request: Request) -> Generator[tuple[Job, Result], None, 
     """Contents of the inputs of a task, but those that cannot be read."""
     contents: dict[Job, bytes] = {}
     for job in task.jobs:
-        content = work.attempt(partial(work.read_source, job.source, request))
+        content = attempt(partial(work.read_source, job.source, request))
         if isinstance(content, Failure):
             yield job, content
         else:
@@ -250,7 +252,7 @@ def _results(task: _Task, future: Future[list[Result]]) -> list[Result]:
     elif isinstance(error, KilledWorker):
         reason = Failure("workers died of it; perhaps there is too little memory for it", ClusterError.exit_code)
     else:
-        reason = work.failure(error)
+        reason = failure(error)
     return [reason] * len(task.jobs)
 
 
@@ -280,21 +282,22 @@ def convert_contents(
     """
     if version != __version__:
         raise ClusterError(f"a worker has combiner {__version__}, and here is {version}; install the same everywhere")
-    known = _own_library()
+    known = _library_of_worker()
     if prior_id is not None:
         prior = _received(Shipment(prior_id, prior_content))
-        known = Library(lambda _: prior, lambda number: prior if number == prior_id else _own_library().with_id(number))
+        with_id = known.with_id
+        known = Library(lambda _: prior, lambda number: prior if number == prior_id else with_id(number))
     results = dict(work.convert(jobs, request, known, dict(zip(jobs, contents, strict=True)).__getitem__))
     return [results[job] for job in jobs]
 
 
 @lru_cache(maxsize=1)
-def _own_library() -> Library:
+def _library_of_worker() -> Library:
     return work.library()
 
 
 @lru_cache(maxsize=4)
-def _received(shipment: Shipment) -> AnyPrior:
+def _received(shipment: Shipment) -> Prior:
     """The prior of that id, from this machine or from what was sent."""
     try:
         return library.find_id(shipment.id)
@@ -302,6 +305,6 @@ def _received(shipment: Shipment) -> AnyPrior:
         if shipment.content is None:
             raise
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, f"prior{library.SUFFIX}")
+        path = Path(folder, f"prior{store.SUFFIX}")
         path.write_bytes(shipment.content)
-        return library.load(path)
+        return store.load(path)

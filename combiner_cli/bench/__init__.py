@@ -1,3 +1,3 @@
 """Data-set sweeps, measures, peers and reports."""
 
-__all__ = ["curves", "machine", "measures", "sources", "study", "sweep"]
+__all__ = ["curves", "machine", "measures", "report", "study", "tables"]

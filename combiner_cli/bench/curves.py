@@ -70,20 +70,20 @@ def decibels(similarity: float) -> float:
     return -10 * math.log10(max(1 - similarity, 1e-6))
 
 
-def bd_rate(anchor: Curve, own: Curve) -> Delta:
+def bd_rate(anchor: Curve, curve: Curve) -> Delta:
     """How much more or less rate a curve takes than another one at equal quality.
 
     Akima interpolation, over the range of quality that both cover.
     """
-    anchor, own = rising(anchor), rising(own)
-    if min(len(anchor), len(own)) < LEAST_POINTS:
+    anchor, curve = rising(anchor), rising(curve)
+    if min(len(anchor), len(curve)) < LEAST_POINTS:
         return Delta(None, 0, 0)
-    low, high = max(anchor[0][1], own[0][1]), min(anchor[-1][1], own[-1][1])
+    low, high = max(anchor[0][1], curve[0][1]), min(anchor[-1][1], curve[-1][1])
     if high - low < LEAST_OVERLAP:
         return Delta(None, low, high)
     import bjontegaard
 
-    columns = [*zip(*anchor, strict=True), *zip(*own, strict=True)]
+    columns = [*zip(*anchor, strict=True), *zip(*curve, strict=True)]
     delta = bjontegaard.bd_rate(*columns, method="akima", require_matching_points=False, min_overlap=0)
     return Delta(float(delta), low, high)
 
@@ -106,14 +106,14 @@ def published(path: Path, dataset: str) -> dict[str, Curve]:
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}; restore it") from error
     try:
-        found = _of_one_codec(content) if "results" in content else _of_methods(content, dataset)
+        named = _of_one_codec(content) if "results" in content else _of_methods(content, dataset)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise InputError(
             f"{path} holds no curves; it takes method, data set, list of [rate, PSNR], or CompressAI's results"
         ) from error
-    if not found:
+    if not named:
         raise InputError(f"{path} holds no curve on a data set called {dataset}; name another with --published-name")
-    return found
+    return named
 
 
 def _of_one_codec(content: Mapping[str, object]) -> dict[str, Curve]:

@@ -26,5 +26,5 @@ def description() -> str:
 def versions() -> dict[str, str]:
     """Of this program, of Python, and of the packages that figures depend on."""
     packages = ("numpy", "torch", "pillow", "soundfile", "pytorch-msssim", "pystoi", "bjontegaard")
-    found = {"combiner": __version__, "Python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in packages}
+    known = {"combiner": __version__, "Python": platform.python_version()}
+    return known | {name: importlib.metadata.version(name) for name in packages}

@@ -17,6 +17,7 @@ from .curves import decibels
 
 SMALLEST_SIDE = 161  # of an image with MS-SSIM: five scales of a window of eleven pixels
 SPEECH_RATE = 16000  # Hz
+RATE_COLUMN: dict[Kind, str] = {"image": "bpp", "sound": "kbps"}  # of tables
 
 _FLOOR = 1e-6  # of the power of the loudest place of the original
 _SILENCE = np.finfo(np.float64).tiny
@@ -70,7 +71,7 @@ def intelligibility(original: Signal, decoded: Signal) -> float | None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # too little sound is a warning and a number that means nothing
         try:
-            return float(np.mean([pystoi.stoi(one, other, rate, extended=True) for one, other in pairs]))
+            return float(np.mean([pystoi.stoi(*pair, rate, extended=True) for pair in pairs]))
         except (RuntimeWarning, ValueError):
             return None
 

@@ -13,7 +13,7 @@ from ..errors import CombinerError, DatasetError
 from ..learning import datasets
 from ..media import files as media
 from ..signals import metrics
-from ..signals.signal import Kind, Signal
+from ..signals.signal import Format, Signal
 from ..system import files
 
 
@@ -25,32 +25,24 @@ class Source:
         path: of the file.
         name: within the data set.
         digest: SHA-256 of the file, in hexadecimal.
-        kind: of the signal.
-        shape: of the signal.
-        channels: of the signal.
-        sample_rate: of a sound, in Hz.
-        bit_depth: of the signal.
+        format: of the signal.
     """
 
     path: Path
     name: str
     digest: str
-    kind: Kind
-    shape: tuple[int, ...]
-    channels: int
-    sample_rate: int | None
-    bit_depth: int
+    format: Format
 
     def rate(self, size: int) -> float:
         """Bits per pixel, or kbit/s, of a file of ``size`` bytes."""
-        if self.sample_rate is None:
-            return metrics.bits_per_pixel(size, self.shape)
-        return metrics.kilobits_per_second(size, self.shape[0], self.sample_rate)
+        if self.format.sample_rate is None:
+            return metrics.bits_per_pixel(size, self.format.shape)
+        return metrics.kilobits_per_second(size, self.format.points, self.format.sample_rate)
 
     @property
     def seconds(self) -> float | None:
         """Of a sound."""
-        return None if self.sample_rate is None else self.shape[0] / self.sample_rate
+        return None if self.format.sample_rate is None else self.format.points / self.format.sample_rate
 
 
 @dataclass(frozen=True)
@@ -87,7 +79,7 @@ def gather(
     listed = [(path, name) for path, name in _listed(places) if not path.resolve().is_relative_to(results.resolve())]
     if limit is not None and limit < len(listed):
         listed = [listed[int(place)] for place in np.linspace(0, len(listed) - 1, limit).round()]
-    found: dict[str, Source] = {}
+    by_digest: dict[str, Source] = {}
     failures = []
     for path, name in listed:
         try:
@@ -98,16 +90,16 @@ def gather(
             failures.append(Failure(name, str(error)))
             continue
         source = _source(path, name, signal)
-        if source.digest in found:
-            note(f"{name} has the same content as {found[source.digest].name} and is left out")
+        if source.digest in by_digest:
+            note(f"{name} has the same content as {by_digest[source.digest].name} and is left out")
             continue
-        found[source.digest] = source
-    kinds = {source.kind: source.name for source in found.values()}
+        by_digest[source.digest] = source
+    kinds = {source.format.kind: source.name for source in by_digest.values()}
     if len(kinds) > 1:
         raise DatasetError(f"{' and '.join(kinds.values())} are an image and a sound; measure them apart")
-    if not found:
+    if not by_digest:
         raise DatasetError(f"{failures[0].what}: {failures[0].why}" if failures else f"{places[0]} holds only results")
-    return list(found.values()), failures
+    return list(by_digest.values()), failures
 
 
 def _listed(places: Iterable[Path]) -> Iterator[tuple[Path, str]]:
@@ -121,4 +113,4 @@ def _listed(places: Iterable[Path]) -> Iterator[tuple[Path, str]]:
 
 def _source(path: Path, name: str, signal: Signal) -> Source:
     digest = hashlib.sha256(files.read_bytes(path)).hexdigest()
-    return Source(path, name, digest, signal.kind, signal.shape, signal.channels, signal.sample_rate, signal.bit_depth)
+    return Source(path, name, digest, signal.format)

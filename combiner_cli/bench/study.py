@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..codec.goals import Goal
 from ..errors import OutputError, UsageError
+from ..family import Target, Unit
 from ..signals.signal import Kind
 from . import curves, measures, sources, sweep
 from .codecs.baselines import Codec
@@ -19,7 +19,7 @@ from .curves import Curve
 from .report import examples, page, summary
 from .report.summary import Summary
 from .sources import Failure, Source
-from .sweep import Own, Task
+from .tasks import CombinerWay, Task, check_codable, codecs_of, tasks_of
 
 # work in words and its number of steps -> called after each of them
 ProgressBar = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
@@ -95,39 +95,40 @@ def run(request: Request, note: Callable[[str], None], progress: ProgressBar) ->
     """Measure a data set and write results.csv, the curves, the BD-rates and the report.
 
     Raises:
-        UsageError: there is no such codec or published curve, or the goals do not go with the data set.
+        UsageError: there is no such codec or published curve, or the targets do not go with the data set.
         DatasetError, InputError: the data set or published curves cannot be read.
         PriorError: there is no such prior, or it is for another kind of signal.
         OutputError: the folder cannot be written.
     """
-    check = sweep.check_codable if request.baselines != NONE else None
-    found, failures = sources.gather(request.places, request.folder, request.limit, note, check)
-    kind = found[0].kind
-    others = _others(request.baselines, kind)
+    check = check_codable if request.baselines != NONE else None
+    dataset, failures = sources.gather(request.places, request.folder, request.limit, note, check)
+    kind = dataset[0].format.kind
+    codecs = _codecs(request.baselines, kind)
     published = _published(request)
-    own = _own(request, found)
-    tasks = sweep.tasks_of(found, own, list(others))
-    store = sweep.Store(request.folder, kind, measures.second_measure(kind, {source.sample_rate for source in found}))
+    ways = _ways(request, dataset)
+    tasks = tasks_of(dataset, ways, list(codecs))
+    measure = measures.second_measure(kind, {source.format.sample_rate for source in dataset})
+    store = sweep.Store(request.folder, kind, measure)
     _make_folder(request.folder / sweep.FILES)
     with progress("measuring", len(tasks)) as advance:
         swept = sweep.run(tasks, store, request.jobs, advance)
-    titles = list(dict.fromkeys(how.title for how in own))
+    titles = list(dict.fromkeys(how.title for how in ways))
     rows = swept.rows.values()
-    result = summary.summarise(kind, rows, len(found), store.measures, titles, list(others.values()), published)
-    summary.write(result, request.folder, {task.title: _description(task, others) for task in tasks})
+    result = summary.summarise(kind, rows, len(dataset), store.measures, titles, list(codecs.values()), published)
+    summary.write(result, request.folder, {task.title: _description(task, codecs) for task in tasks})
     shown = []
     chosen = [task for task in examples.chosen(tasks) if task.key in swept.rows]
     with progress("examples", len(chosen)) as advance:
         for task in chosen:
-            shown.append(examples.make(task, store, others))
+            shown.append(examples.make(task, store, codecs))
             advance()
     failures = [*failures, *swept.failures]
     circumstances = page.Circumstances(
         title=request.name,
         when=time.strftime("%Y-%m-%d"),
-        settings=_settings(request, own, others),
+        settings=_settings(request, ways, codecs),
         jobs=sorted({int(str(row["jobs"])) for row in rows}),
-        size=_mean_size(found),
+        size=_mean_size(dataset),
     )
     page.write(request.folder / page.NAME, result, shown, failures, circumstances)
     return Outcome(result, len(swept.rows), swept.measured, failures)
@@ -142,9 +143,9 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _others(wanted: str, kind: Kind) -> dict[str, Codec]:
+def _codecs(wanted: str, kind: Kind) -> dict[str, Codec]:
     """The codecs that are meant."""
-    available = sweep.other_codecs(kind)
+    available = codecs_of(kind)
     if wanted == ALL:
         return dict(available)
     names = [] if wanted == NONE else list(dict.fromkeys(word.strip().lower() for word in wanted.split(",")))
@@ -155,58 +156,63 @@ def _others(wanted: str, kind: Kind) -> dict[str, Codec]:
     return {name: available[name] for name in names}
 
 
-def _own(request: Request, found: Sequence[Source]) -> list[Own]:
+def _ways(request: Request, dataset: Sequence[Source]) -> list[CombinerWay]:
     """What combiner is asked for, effort after effort."""
     if request.qualities:
-        goals = [Goal(quality=quality) for quality in sorted(request.qualities)]
-    elif found[0].kind == "image":
-        goals = [Goal(bits_per_pixel=rate) for rate in sorted(request.rates or _usual_rates(found))]
+        targets = [Target("quality", quality) for quality in sorted(request.qualities)]
     else:
-        goals = [Goal(kilobits_per_second=rate) for rate in sorted(request.rates or _usual_rates(found))]
-    return [Own(goal, effort, request.prior, request.device) for effort in request.efforts for goal in goals]
+        unit: Unit = "bits_per_pixel" if dataset[0].format.kind == "image" else "kilobits_per_second"
+        targets = [Target(unit, rate) for rate in sorted(request.rates or _usual_rates(dataset))]
+    return [
+        CombinerWay(target, effort, request.prior, request.device) for effort in request.efforts for target in targets
+    ]
 
 
-def _usual_rates(found: Sequence[Source]) -> Sequence[float]:
+def _usual_rates(dataset: Sequence[Source]) -> Sequence[float]:
     """Rates at which the curves of a data set are of interest."""
-    if found[0].kind == "image":
-        return _SMALL_IMAGE_RATES if np.median([np.prod(own.shape) for own in found]) < _SMALL_IMAGE else _IMAGE_RATES
-    rates = [own.sample_rate or 0 for own in found]
+    if dataset[0].format.kind == "image":
+        return (
+            _SMALL_IMAGE_RATES
+            if np.median([source.format.points for source in dataset]) < _SMALL_IMAGE
+            else _IMAGE_RATES
+        )
+    rates = [source.format.sample_rate or 0 for source in dataset]
     return _SPEECH_RATES if np.median(rates) <= _HIGHEST_OF_SPEECH else _MUSIC_RATES
 
 
 def _published(request: Request) -> dict[str, Curve]:
-    found: dict[str, Curve] = {}
+    named: dict[str, Curve] = {}
     for path in request.published:
-        found |= curves.published(path, request.published_name or request.name)
+        named |= curves.published(path, request.published_name or request.name)
     if request.published_methods is None:
-        return found
+        return named
     wanted = [word.strip() for word in request.published_methods.split(",")]
     for name in wanted:
-        if name not in found:
-            known = ", ".join(found) or "none, for there is no --published"
+        if name not in named:
+            known = ", ".join(named) or "none, for there is no --published"
             raise UsageError(f"there is no published curve called {name!r}; known: {known}")
-    return {name: found[name] for name in wanted}
+    return {name: named[name] for name in wanted}
 
 
-def _description(task: Task, others: Mapping[str, Codec]) -> str:
+def _description(task: Task, codecs: Mapping[str, Codec]) -> str:
     """Of a codec, for its curve."""
-    if isinstance(task.how, Own):
+    if isinstance(task.how, CombinerWay):
         return f"{task.program}, effort {task.how.effort}"
-    return f"{task.program}; {others[task.how.name].about}"
+    return f"{task.program}; {codecs[task.how.name].about}"
 
 
-def _settings(request: Request, own: Sequence[Own], others: Mapping[str, Codec]) -> list[tuple[str, str]]:
+def _settings(request: Request, ways: Sequence[CombinerWay], codecs: Mapping[str, Codec]) -> list[tuple[str, str]]:
     """What was set, in words."""
-    goals = ", ".join(dict.fromkeys(how.setting for how in own))
+    targets = ", ".join(dict.fromkeys(how.setting for how in ways))
     words = [("data set", ", ".join(str(place) for place in request.places))]
-    words += [("settings", goals), ("efforts", ", ".join(str(effort) for effort in request.efforts))]
-    words += [("prior", request.prior or "the usual choice"), ("other codecs", ", ".join(others) or NONE)]
+    words += [("settings", targets), ("efforts", ", ".join(str(effort) for effort in request.efforts))]
+    words += [("prior", request.prior or "the usual choice"), ("other codecs", ", ".join(codecs) or NONE)]
     if request.published:
         name = request.published_name or request.name
         words.append(("published", f"{', '.join(path.name for path in request.published)}, data set {name}"))
     return words
 
 
-def _mean_size(found: Sequence[Source]) -> float:
+def _mean_size(dataset: Sequence[Source]) -> float:
     """Pixels of an image, or seconds of a sound."""
-    return float(np.mean([np.prod(own.shape) if own.seconds is None else own.seconds for own in found]))
+    return float(np.mean([source.format.points if source.seconds is None else source.seconds for source in dataset]))

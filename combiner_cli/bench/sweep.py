@@ -1,205 +1,41 @@
-"""Measuring: every file of a data set by every codec with every setting, a row for each, nothing twice."""
+"""Measuring: every task of a data set, a row for each, nothing twice."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import re
 import signal as signals_of_the_system
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
-from .. import __version__
-from ..codec import goals, pipeline
-from ..codec.goals import Goal
+from ..codec import pipeline
 from ..errors import CombinerError, InputError, LimitError, OutputError
+from ..family import EncodingOptions
 from ..media import files as media
-from ..priors import library
-from ..priors.library import AnyPrior
-from ..signals.signal import Kind, Signal, sample_type
+from ..signals.signal import Kind, Signal
 from ..system import files
-from . import measures
-from .codecs import baselines, images, sounds
-from .codecs.baselines import Codec, Options
+from . import measures, tables
+from .codecs.baselines import Coded
 from .measures import Measure
-from .report import tables
-from .report.tables import Cells, Row
-from .sources import Failure, Source
+from .sources import Failure
+from .tables import Cells, Row
+from .tasks import CodecWay, CombinerWay, Key, Task, codecs_of, planned
 
 RESULTS = "results.csv"
 FILES = "files"  # folder of coded files
-USUAL_EFFORT = 5
 
 # what combiner, and what Pillow and libsndfile raise for signals that a codec does not take
 REFUSALS = (CombinerError, OSError, ValueError, RuntimeError)
 
-_EVERY = 2  # of the settings that the other codecs have
 _COLUMNS = ("file", "sha256", "codec", "setting", "program", "prior", "prior_id", "seconds", "bytes")
 _TIMES = ("encoding_time", "decoding_time", "jobs")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-Key = tuple[str, str, str, str, str]
-
-
-@dataclass(frozen=True)
-class Own:
-    """How combiner codes a file.
-
-    Attributes:
-        goal: rate or quality.
-        effort: 1 to 9.
-        prior: name or file, ``None`` for the usual choice.
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-    """
-
-    goal: Goal
-    effort: int
-    prior: str | None = None
-    device: str = "auto"
-
-    @property
-    def title(self) -> str:
-        """Of the codec in tables."""
-        return "combiner" if self.effort == USUAL_EFFORT else f"combiner -e {self.effort}"
-
-    @property
-    def setting(self) -> str:
-        """As it is written in tables."""
-        name, value = self._asked
-        return f"{name}={value:g}" if self.device == "auto" else f"{name}={value:g} device={self.device}"
-
-    @property
-    def words(self) -> str:
-        """The rate or the quality, for people."""
-        name, value = self._asked
-        return {"bpp": f"{value:g} bpp", "kbps": f"{value:g} kbit/s", "quality": f"quality {value:g}"}[name]
-
-    @property
-    def _asked(self) -> tuple[str, float]:
-        goal = self.goal
-        asked = {"bpp": goal.bits_per_pixel, "kbps": goal.kilobits_per_second, "quality": goal.quality}
-        ((name, value),) = ((name, value) for name, value in asked.items() if value is not None)
-        return name, value
-
-
-@dataclass(frozen=True)
-class Other:
-    """How another codec codes a file.
-
-    Attributes:
-        name: of the codec, see :func:`other_codecs`.
-        way: of using it.
-        options: its settings.
-    """
-
-    name: str
-    way: str
-    options: Options
-
-
-@dataclass(frozen=True)
-class Task:
-    """A file to be coded.
-
-    Attributes:
-        source: of the signal.
-        how: it is coded.
-        title: of the codec.
-        setting: in words.
-        program: with its version.
-        prior: name of the prior, empty for other codecs.
-        prior_id: its id, likewise.
-    """
-
-    source: Source
-    how: Own | Other
-    title: str
-    setting: str
-    program: str
-    prior: str = ""
-    prior_id: str = ""
-
-    @property
-    def key(self) -> Key:
-        """What a row is known by."""
-        return self.source.digest, self.title, self.setting, self.program, self.prior_id
-
-    @property
-    def coded_name(self) -> str:
-        """Of the file that combiner writes, in the folder of coded files."""
-        words = re.sub(r"[^\w.=]+", "-", f"{self.title}-{self.setting}")
-        return f"{self.source.digest[:16]}-{words}-{self.prior_id}.cmb"
-
-
-def other_codecs(kind: Kind) -> Mapping[str, Codec]:
-    """The other codecs of a kind of signal that run here, by their names for the command line."""
-    return images.codecs() if kind == "image" else sounds.codecs()
-
-
-def check_codable(signal: Signal) -> None:
-    """Refuse what not all codecs of its kind hold.
-
-    Raises:
-        InputError: an image of more than 8 bits, or with transparency.
-    """
-    if signal.kind == "image":
-        images.check_codable(signal)
-
-
-def tasks_of(sources: Sequence[Source], own: Sequence[Own], others: Sequence[str]) -> list[Task]:
-    """Everything that is to be measured, file after file.
-
-    Args:
-        sources: the data set.
-        own: ways of combiner.
-        others: names of other codecs.
-
-    Raises:
-        PriorError: there is no prior for the data set, or the one that was named is for another kind.
-    """
-    available = other_codecs(sources[0].kind)
-    tasks = []
-    for source in sources:
-        for how in own:
-            prior, _ = planned(source, how)
-            facts = (how.title, how.setting, f"combiner {__version__}", prior.name, f"{prior.id:08x}")
-            tasks.append(Task(source, how, *facts))
-        for name in others:
-            other = available[name]
-            for way, settings in other.ways.items():
-                for options in settings[::_EVERY]:
-                    setting = baselines.setting_text(options)
-                    tasks.append(Task(source, Other(name, way, options), way, setting, other.program))
-    return tasks
-
-
-def planned(source: Source, how: Own) -> tuple[AnyPrior, pipeline.Settings]:
-    """The prior and the settings that a file is coded with."""
-    facts = (source.kind, source.shape, source.channels, source.sample_rate, source.bit_depth)
-    prior, settings = _planned(facts, how.goal, how.prior)
-    return prior, replace(settings, effort=how.effort, device=how.device)
-
-
-@lru_cache(maxsize=256)
-def _planned(
-    facts: tuple[Kind, tuple[int, ...], int, int | None, int], goal: Goal, prior: str | None
-) -> tuple[AnyPrior, pipeline.Settings]:
-    kind, shape, channels, sample_rate, bit_depth = facts
-    blank = np.broadcast_to(np.zeros((), sample_type(kind, bit_depth)), (*shape, channels))
-    return goals.plan(Signal(kind, blank, sample_rate, bit_depth), goal, _found(prior) if prior else None)
-
-
-@lru_cache(maxsize=4)
-def _found(prior: str) -> AnyPrior:
-    return library.find(prior)
 
 
 @lru_cache(maxsize=1)
@@ -224,7 +60,7 @@ class Store:
     @property
     def rate_column(self) -> str:
         """Bits per pixel or kbit/s."""
-        return "bpp" if self.kind == "image" else "kbps"
+        return measures.RATE_COLUMN[self.kind]
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -254,12 +90,12 @@ class Store:
         tables.write_csv(self.folder / RESULTS, ordered, self.columns)
 
     def coded(self, task: Task) -> Path:
-        """Where the file of a task of combiner's own is kept."""
+        """Where the file that combiner makes for a task is kept."""
         return self.folder / FILES / task.coded_name
 
     def has(self, task: Task, row: Row | None) -> bool:
         """Whether a task was done before; a figure without its file is none."""
-        if row is None or isinstance(task.how, Other):
+        if row is None or isinstance(task.how, CodecWay):
             return row is not None
         path = self.coded(task)
         return path.is_file() and path.stat().st_size == int(str(row["bytes"]))
@@ -378,12 +214,10 @@ def attempt(task: Task, store: Store, jobs: int) -> Row | Failure:
 def _measure(task: Task, store: Store, jobs: int) -> Row:
     """Code a file, decode it, and weigh and measure both."""
     original = _original(task.source.path)
-    if isinstance(task.how, Own):
-        size, decoded, encode_seconds, decode_seconds = _code_own(original, task, task.how, store)
+    if isinstance(task.how, CombinerWay):
+        coded = _code_with_combiner(original, task, task.how, store)
     else:
-        coded = other_codecs(task.source.kind)[task.how.name].encode(original, task.how.options)
-        size, decoded = len(coded.data), coded.decoded
-        encode_seconds, decode_seconds = coded.encode_seconds, coded.decode_seconds
+        coded = codecs_of(task.source.format.kind)[task.how.name].encode(original, task.how.options)
     seconds = task.source.seconds
     return {
         "file": task.source.name,
@@ -394,11 +228,11 @@ def _measure(task: Task, store: Store, jobs: int) -> Row:
         "prior": task.prior,
         "prior_id": task.prior_id,
         "seconds": "" if seconds is None else round(seconds, 4),
-        "bytes": size,
-        store.rate_column: round(task.source.rate(size), 6),
-        **{measure.column: _number(measure.of(original, decoded)) for measure in store.measures},
-        "encoding_time": round(encode_seconds, 5),
-        "decoding_time": round(decode_seconds, 5),
+        "bytes": len(coded.data),
+        store.rate_column: round(task.source.rate(len(coded.data)), 6),
+        **{measure.column: _number(measure.of(original, coded.decoded)) for measure in store.measures},
+        "encoding_time": round(coded.encode_seconds, 5),
+        "decoding_time": round(coded.decode_seconds, 5),
         "jobs": jobs,
     }
 
@@ -407,13 +241,14 @@ def _number(value: float | None) -> float | str:
     return "" if value is None else round(value, 6)
 
 
-def _code_own(original: Signal, task: Task, how: Own, store: Store) -> tuple[int, Signal, float, float]:
-    prior, settings = planned(task.source, how)
+def _code_with_combiner(original: Signal, task: Task, how: CombinerWay, store: Store) -> Coded:
+    prior, target = planned(task.source, how)
+    options = EncodingOptions(effort=how.effort, device=how.device)
     clock = time.perf_counter()
-    data = pipeline.encode(original, prior, settings).data
+    result = pipeline.encode(original, prior, target, options)
     encoded = time.perf_counter()
-    decoded = pipeline.decode(data, lambda _: prior)
+    decoded = pipeline.decode(result.file, lambda _: prior)
     seconds = time.perf_counter() - encoded
     with files.atomic_output(store.coded(task), overwrite=True) as partial:
-        partial.write_bytes(data)
-    return len(data), decoded, encoded - clock, seconds
+        partial.write_bytes(result.data)
+    return Coded(result.data, decoded, encoded - clock, seconds)

@@ -12,25 +12,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from ..batch.work import Decoded, Encoded, Outcome
-    from ..container.metadata import Metadata
-    from ..errors import CombinerError
-    from ..families.siren.refinement import Progress
-    from ..priors.library import Entry
+from ..errors import CombinerError, one_line
 
+if TYPE_CHECKING:
+    from ..batch.requests import Decoded, Encoded, Outcome
+    from ..container.metadata import Metadata
+    from ..family import Progress
+    from ..priors.library import Entry
+    from ..signals.signal import Format, Kind
 
 _BYTES_ON_TOP = 2**16  # of an input's size that take as long as what every file takes
 
 
 def note(words: str) -> None:
     """Tell what was changed without having been asked for, beside the result and not in it."""
-    click.echo(f"combiner: note: {words}", err=True)
+    click.echo(f"combiner: note: {one_line(words)}", err=True)
 
 
 def warn(words: str) -> None:
     """Tell what is wrong with a result that was asked for all the same."""
-    click.echo(f"combiner: warning: {words}", err=True)
+    click.echo(f"combiner: warning: {one_line(words)}", err=True)
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def progress_bar(quiet: bool = False) -> Iterator[Callable[[Progress], None] | N
 
 def report_encoded(source: Path, target: Path, facts: Encoded, as_json: bool, err: bool = False) -> None:
     """Print the line, or the JSON, of a finished file; the PSNR is that of the decoded signal, if it was decoded."""
-    rate_name, rate = rate_of(facts.bytes, facts.kind, facts.shape, facts.sample_rate)
+    rate_name, rate = rate_of(facts.bytes, facts.format)
     qualities = {name: value for name, value in (("psnr", facts.psnr), ("snr", facts.snr)) if value is not None}
     if as_json:
         told: dict[str, object] = {
@@ -76,31 +77,30 @@ def report_encoded(source: Path, target: Path, facts: Encoded, as_json: bool, er
         }
         told |= {"payload_bytes": facts.payload_bytes, "metadata_bytes": facts.metadata_bytes, rate_name: rate}
         told |= {name: finite(value) for name, value in qualities.items()}
-        if facts.kind == "sound":
-            told |= {"times_real_time": round(times_real_time(facts), 3)}
+        told |= _speed(facts)
         phases = {phase: round(value, 3) for phase, value in facts.phases.items()}
         click.echo(json.dumps({**told, "seconds": round(facts.seconds, 3), "phases": phases}), err=err)
         return
     decibels = "".join(f"{name.upper()} {value:.2f} dB, " for name, value in qualities.items()) or "not verified, "
     of_which = f" ({facts.metadata_bytes:,} of them metadata)" if facts.metadata_bytes else ""
-    click.echo(
+    words = (
         f"{source} -> {target}: {facts.input_bytes:,} -> {facts.bytes:,} bytes{of_which}, "
-        f"{rate_text(rate_name, rate)}, {decibels}{facts.seconds:.1f} s{_speed_text(facts)}",
-        err=err,
+        f"{rate_text(facts.bytes, facts.format)}, {decibels}{facts.seconds:.1f} s{_speed_text(facts)}"
     )
+    click.echo(one_line(words), err=err)
 
 
 def report_decoded(source: Path, target: Path, facts: Decoded, as_json: bool, err: bool = False) -> None:
     """Print the line, or the JSON, of a file that was decoded."""
     if as_json:
-        told: dict[str, object] = {"input": str(source), "output": str(target), "kind": facts.kind}
-        told |= {"shape": list(facts.shape), "channels": facts.channels}
-        if facts.kind == "sound":
-            told |= {"sample_rate": facts.sample_rate, "times_real_time": round(times_real_time(facts), 3)}
+        told: dict[str, object] = {"input": str(source), "output": str(target), "kind": facts.format.kind}
+        told |= {"shape": list(facts.format.shape), "channels": facts.format.channels}
+        if facts.format.sample_rate is not None:
+            told |= {"sample_rate": facts.format.sample_rate, **_speed(facts)}
         click.echo(json.dumps({**told, "seconds": round(facts.seconds, 3)}), err=err)
         return
-    shape = shape_text(facts.kind, facts.shape, facts.channels, facts.sample_rate)
-    click.echo(f"{source} -> {target}: {shape}, {facts.seconds:.2f} s{_speed_text(facts)}", err=err)
+    words = f"{source} -> {target}: {shape_text(facts.format)}, {facts.seconds:.2f} s{_speed_text(facts)}"
+    click.echo(one_line(words), err=err)
 
 
 def report_outcome(outcome: Outcome, as_json: bool, err: bool = False) -> None:
@@ -108,7 +108,7 @@ def report_outcome(outcome: Outcome, as_json: bool, err: bool = False) -> None:
 
     As JSON there is a line for every file, those that were left out included.
     """
-    from ..batch.work import Encoded
+    from ..batch.requests import Encoded
 
     if outcome.facts is not None and outcome.target is not None:
         if isinstance(outcome.facts, Encoded):
@@ -134,9 +134,26 @@ def summary(done: str, facts: Sequence[Encoded | Decoded], skipped: int, seconds
     click.echo(f"{files} {done}{left_out}: {before:,} -> {after:,} bytes, {seconds:.1f} s", err=True)
 
 
+def others_text(count: int) -> str:
+    """What is said of files in folders that are neither media nor ``.cmb`` files.
+
+    Args:
+        count: number of them.
+    """
+    if count == 1:
+        return "1 file in the folders is no image or sound by its name, and is left alone"
+    return f"{count:,} files in the folders are no images or sounds by their names, and are left alone"
+
+
 def with_name(source: Path, message: str) -> str:
-    """A message that says which file it is about."""
-    return message if message.startswith((f"{source} ", f"{source}: ")) else f"{source}: {message}"
+    """A message that says which file it is about.
+
+    Args:
+        source: the file.
+        message: that may say so already.
+    """
+    name = one_line(str(source))
+    return message if message.startswith((f"{name} ", f"{name}: ")) else f"{name}: {message}"
 
 
 @contextmanager
@@ -185,14 +202,20 @@ def files_bar(files: int, total_bytes: int, quiet: bool) -> Iterator[Callable[[i
         yield advance
 
 
-def times_real_time(facts: Encoded | Decoded) -> float:
-    """Seconds of a sound over the seconds that it took."""
-    assert facts.sample_rate is not None
-    return facts.shape[0] / facts.sample_rate / facts.seconds
+def _times_real_time(facts: Encoded | Decoded) -> float | None:
+    """Seconds of a sound over the seconds that it took; ``None`` for an image."""
+    sample_rate = facts.format.sample_rate
+    return None if sample_rate is None else facts.format.points / sample_rate / facts.seconds
+
+
+def _speed(facts: Encoded | Decoded) -> dict[str, float]:
+    times = _times_real_time(facts)
+    return {} if times is None else {"times_real_time": round(times, 3)}
 
 
 def _speed_text(facts: Encoded | Decoded) -> str:
-    return f", {times_real_time(facts):.2f} times real time" if facts.kind == "sound" else ""
+    times = _times_real_time(facts)
+    return "" if times is None else f", {times:.2f} times real time"
 
 
 def finite(value: float | None) -> float | None:
@@ -212,33 +235,54 @@ def failure_teller(as_json: bool) -> Callable[[Path, CombinerError], None]:
     return tell
 
 
-def rate_of(size: int, kind: str, shape: tuple[int, ...], sample_rate: int | None) -> tuple[str, float]:
-    """Name and value of the rate of a file of ``size`` bytes: bits per pixel or kbit/s."""
+def rate_of(size: int, signal_format: Format) -> tuple[str, float]:
+    """The rate of a file as JSON has it: its name, and its value in bits per pixel or kbit/s.
+
+    Args:
+        size: of the file, in bytes.
+        signal_format: of the signal in it.
+    """
     from ..signals import metrics
+    from ..signals.kinds import KINDS
 
-    if kind == "image":
-        return "bpp", round(metrics.bits_per_pixel(size, shape), 5)
-    assert sample_rate is not None
-    return "kbps", round(metrics.kilobits_per_second(size, shape[0], sample_rate), 4)
+    return KINDS[signal_format.kind].rate_name, round(metrics.rate(size, signal_format), 5)
 
 
-def rate_text(name: str, rate: float) -> str:
-    """A rate from :func:`rate_of` in words."""
-    return f"{rate:.3f} bpp" if name == "bpp" else f"{rate:.2f} kbit/s"
+def rate_text(size: int, signal_format: Format) -> str:
+    """The rate of a file in words.
+
+    Args:
+        size, signal_format: as for :func:`rate_of`.
+    """
+    from ..signals import metrics
+    from ..signals.kinds import KINDS
+
+    return f"{metrics.rate(size, signal_format):.3f} {KINDS[signal_format.kind].rate_unit}"
 
 
-def shape_text(kind: str, shape: tuple[int, ...], channels: int, sample_rate: int | None) -> str:
-    """Size and channels of a signal in words."""
-    if kind == "image":
-        return f"{shape[1]}x{shape[0]} {('grey', 'grey + alpha', 'RGB', 'RGB + alpha')[channels - 1]}"
-    assert sample_rate is not None
-    return f"{shape[0] / sample_rate:.2f} s {('mono', 'stereo')[channels - 1]} at {sample_rate} Hz"
+def shape_text(signal_format: Format) -> str:
+    """Size and channels of a signal in words.
+
+    Args:
+        signal_format: of the signal.
+    """
+    if signal_format.sample_rate is None:
+        height, width = signal_format.shape
+        return f"{width}x{height} {('grey', 'grey + alpha', 'RGB', 'RGB + alpha')[signal_format.channels - 1]}"
+    seconds = signal_format.points / signal_format.sample_rate
+    return f"{seconds:.2f} s {('mono', 'stereo')[signal_format.channels - 1]} at {signal_format.sample_rate} Hz"
 
 
-def rates_text(entry: Entry) -> str:
-    """The rates that a prior is meant for."""
-    rates = " to ".join(f"{rate:.2f}" for rate in entry.rates)
-    return f"{rates} bits per {'pixel' if entry.kind == 'image' else 'sample'}"
+def rates_text(rates: Sequence[float], kind: Kind) -> str:
+    """The rates that a prior is meant for.
+
+    Args:
+        rates: lowest and highest bits per point, or the one rate.
+        kind: of the signals.
+    """
+    from ..signals.kinds import KINDS
+
+    return f"{' to '.join(f'{rate:.2f}' for rate in rates)} bits per {KINDS[kind].point}"
 
 
 def prior_table(entries: Sequence[Entry]) -> None:
@@ -266,10 +310,14 @@ def markdown(text: str) -> None:
     Console().print(Markdown(text))
 
 
-def metadata_parts(found: Metadata) -> list[str]:
-    """What metadata hold, in words, with the bytes of each part as they are outside of a file."""
+def metadata_parts(metadata: Metadata) -> list[str]:
+    """What metadata hold, in words, with the bytes of each part as they are outside of a file.
+
+    Args:
+        metadata: of a file.
+    """
     names = {"exif": "EXIF", "icc": "colour profile", "xmp": "XMP", "tags": "tags"}
-    sizes = found.sizes()
+    sizes = metadata.sizes()
     parts = [f"{words} {sizes[name]:,}" for name, words in names.items() if name in sizes]
     unknown = sum(size for name, size in sizes.items() if name not in names)
     return [*parts, f"unknown {unknown:,}"] if unknown else parts

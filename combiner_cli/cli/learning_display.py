@@ -2,95 +2,56 @@
 
 from __future__ import annotations
 
-import math
 import re
-import resource
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from ..learning import curves as learning_curves
-from ..learning.curves import Curves
-from ..learning.estimate import about_size, about_time
+from ..learning import report
+from ..learning.estimate import Pace, ResourceEstimate, about_size, about_time, memory_used
+from ..learning.report import Measurement, ReportStyle
+from ..learning.trainer import ProgressListener
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from ..families.linear.learning import MixtureReport
-    from ..families.siren.learning import RoundReport
-    from ..learning.trainer import StepReport
-
-Report = TypeVar("Report")
-
 _WIDTH, _HEIGHT = 78, 10  # of the plot, in characters
 _FRAMES = 2  # per second
-_FEWEST_STEPS, _FEWEST_SECONDS = 10, 5.0  # before a forecast of the time; the first step is left out, it takes longer
-_LINES = 20  # of rounds, where there are many
+_LONG_END = 5.0  # seconds of measuring the prior, of which is told where there is no terminal
 
 
 @dataclass(frozen=True)
-class Manner(Generic[Report]):
-    """How a family's reports are told.
+class Shown:
+    """A learning that is shown.
 
     Attributes:
         name: of the prior.
-        total: steps or rounds of all.
-        curves: what there is to plot of reports.
-        line: a report in words, or ``None`` for one that is passed over.
-        word: of what is counted, ``"step"`` or ``"round"``.
+        style: how its measurements are told.
+        estimate: of what it takes.
+        done: number of steps before a resumption.
+        measurements: after these.
     """
 
     name: str
-    total: int
-    curves: Callable[[Sequence[Report]], Curves]
-    line: Callable[[Report], str | None]
-    word: str
-
-
-def of_steps(name: str, steps: int, kind: str) -> Manner[StepReport]:
-    """Of families that are learned by gradient steps."""
-
-    def line(own: StepReport) -> str:
-        held_out = "" if own.held_out is None else f", held out {own.held_out:.4f}"
-        return f"{name}: step {own.number}/{own.steps}, cost {own.cost:.4f} bits{held_out}"
-
-    return Manner(name, steps, lambda reports: learning_curves.of_steps(reports, kind), line, "step")
-
-
-def of_mixture(name: str, rounds: int) -> Manner[MixtureReport]:
-    """Of mixtures in closed form."""
-
-    def line(own: MixtureReport) -> str:
-        return (
-            f"{name}: phase {own.phase}/{own.phases}, round {own.number}/{own.rounds}, "
-            f"cost {own.cost:.4f} bits per point, {100 * own.changed:.1f} % changed class"
-        )
-
-    return Manner(name, rounds, learning_curves.of_mixture, line, "round")
-
-
-def of_rounds(name: str, rounds: int) -> Manner[RoundReport]:
-    """Of networks with hidden layers."""
-
-    def line(own: RoundReport) -> str | None:
-        if own.number % max(1, own.rounds // _LINES) and own.number != own.rounds:
-            return None
-        return (
-            f"{name}: round {own.number}/{own.rounds}, {own.bits_per_point:.4f} bits per point, "
-            f"{own.psnr:.2f} dB; held out {own.held_out_bits_per_point:.4f}, {own.held_out_psnr:.2f} dB"
-        )
-
-    return Manner(name, rounds, learning_curves.of_rounds, line, "round")
+    style: ReportStyle
+    estimate: ResourceEstimate
+    done: int = 0
+    measurements: tuple[Measurement, ...] = ()
 
 
 def print_plan(name: str, rows: Sequence[tuple[str, str]]) -> None:
-    """Print what will be done on stderr, folded to 80 columns."""
+    """Print what will be done on stderr, folded to 80 columns.
+
+    Args:
+        name: of the prior.
+        rows: labelled words.
+    """
     width = max(len(label) for label, _ in rows)
     click.echo(f"{name}: what will be learned", err=True)
     for label, text in rows:
@@ -99,76 +60,81 @@ def print_plan(name: str, rows: Sequence[tuple[str, str]]) -> None:
         click.echo(front + ("\n" + " " * len(front)).join(folded), err=True)
 
 
-class Pace:
-    """How fast a learning goes; steps before a resumption and the first one after it do not count."""
+class _Watching(ProgressListener):
+    """What is common to those who show a learning.
 
-    def __init__(self, done: int, total: int) -> None:
-        self.done, self.total = done, total
-        self._from, self._since = math.inf, 0.0
+    Attributes:
+        saved_steps: steps that are saved in the checkpoint; ``None`` before there is one.
+    """
 
-    def went_on(self, done: int) -> None:
-        """So many steps are done."""
-        if self._from == math.inf:
-            self._from, self._since = done, time.monotonic()
-        self.done = done
-
-    def seconds_per_step(self) -> float | None:
-        """On average, as soon as there is one."""
-        steps = self.done - self._from
-        return (time.monotonic() - self._since) / steps if steps > 0 else None
-
-    def seconds_left(self) -> float | None:
-        """About, as soon as it can be told."""
-        pace = self.seconds_per_step()
-        return None if pace is None else pace * (self.total - self.done)
-
-    def known(self) -> bool:
-        """Whether enough steps were taken for a forecast."""
-        return self.done - self._from >= _FEWEST_STEPS and time.monotonic() - self._since >= _FEWEST_SECONDS
-
-
-class Lines(Generic[Report]):
-    """A line for a report on stderr, and one about the time as soon as that is known."""
-
-    def __init__(self, manner: Manner[Report], done: int) -> None:
-        self._manner, self._pace, self._told = manner, Pace(done, manner.total), False
+    def __init__(self, shown: Shown) -> None:
+        self.saved_steps: int | None = None
+        self._shown, self._pace = shown, Pace(shown.estimate, shown.done)
+        self._finishing: tuple[float, float] | None = None  # share of it, and when it began
 
     def step(self, done: int) -> None:
-        """So many steps or rounds are done."""
         self._pace.went_on(done)
+
+    def saved(self, done: int) -> None:
+        self.saved_steps = done
+
+    def finishing(self, share: float) -> None:
+        began = time.monotonic() if self._finishing is None else self._finishing[1]
+        self._finishing = share, began
+
+
+class Lines(_Watching):
+    """A line for a measurement on stderr, and one about the time as soon as that is known."""
+
+    def __init__(self, shown: Shown) -> None:
+        """Begin.
+
+        Args:
+            shown: the learning.
+        """
+        super().__init__(shown)
+        self._told = False
+
+    def step(self, done: int) -> None:
+        super().step(done)
         if not self._told and self._pace.known():
             self._told = True
-            pace, left = self._pace.seconds_per_step(), self._pace.seconds_left()
-            if pace is not None and left is not None:
-                click.echo(
-                    f"{self._manner.name}: {pace:.2f} s a {self._manner.word}, about {about_time(left)} left, "
-                    f"{about_size(memory_used())} of memory so far",
-                    err=True,
-                )
+            click.echo(
+                f"{self._shown.name}: {self._pace.seconds_per_step():.2f} s a {self._shown.style.step}, about "
+                f"{about_time(self._pace.seconds_left())} left, {about_size(memory_used())} of memory so far",
+                err=True,
+            )
 
-    def report(self, own: Report) -> None:
-        """Print it."""
-        line = self._manner.line(own)
-        if line is not None:
-            click.echo(line, err=True)
+    def measured(self, measurement: Measurement) -> None:
+        line = self._shown.style.line(measurement, self._shown.estimate.steps)
+        click.echo(f"{self._shown.name}: {line}", err=True)
+
+    def finishing(self, share: float) -> None:
+        first = self._finishing is None
+        super().finishing(share)
+        left = self._pace.seconds_left()
+        if first and left > _LONG_END:
+            click.echo(f"{self._shown.name}: the prior is measured, which takes about {about_time(left)}", err=True)
 
 
-class Live(Generic[Report]):
+class Live(_Watching):
     """A table of the state and a plot of the curves, drawn anew in place."""
 
-    def __init__(self, manner: Manner[Report], done: int, reports: Sequence[Report], console: Console) -> None:
-        self._manner, self._pace, self._reports = manner, Pace(done, manner.total), list(reports)
+    def __init__(self, shown: Shown, console: Console) -> None:
+        """Begin.
+
+        Args:
+            shown: the learning.
+            console: to draw on.
+        """
+        super().__init__(shown)
+        self._measurements = list(shown.measurements)
         self._unicode = not console.options.ascii_only
-        self._curves = manner.curves(self._reports)
+        self._curves = report.curves_of(shown.style, self._measurements)
 
-    def step(self, done: int) -> None:
-        """So many steps or rounds are done."""
-        self._pace.went_on(done)
-
-    def report(self, own: Report) -> None:
-        """Add it to the curves."""
-        self._reports.append(own)
-        self._curves = self._manner.curves(self._reports)
+    def measured(self, measurement: Measurement) -> None:
+        self._measurements.append(measurement)
+        self._curves = report.curves_of(self._shown.style, self._measurements)
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
@@ -179,33 +145,42 @@ class Live(Generic[Report]):
         from rich import box
         from rich.table import Table
 
-        curves, pace = self._curves, self._pace
+        curves, pace, word = self._curves, self._pace, self._shown.style.step
         table = Table(box=box.SIMPLE_HEAD if self._unicode else box.ASCII2, width=_WIDTH, pad_edge=False)
-        for name in (self._manner.word, "training", "held out", "best held out", f"s a {self._manner.word}", "left"):
+        for name in (word, "training", "held out", "best held out", f"s a {word}", "left"):
             table.add_column(name, justify="right", no_wrap=True)
-        best, seconds, left = curves.best(), pace.seconds_per_step(), pace.seconds_left()
-        over = pace.done >= pace.total
+        best, seconds = curves.best(), pace.seconds_per_step()
         table.add_row(
-            f"{pace.done:,} of {pace.total:,}",
+            f"{pace.done:,} of {self._shown.estimate.steps:,}" if self._finishing is None else "measuring",
             f"{curves.training[-1]:.4f}" if curves.training else "–",
             "–" if not curves.held_out or curves.held_out[-1] is None else f"{curves.held_out[-1]:.4f}",
             "–" if best is None else f"{best[1]:.4f} at {best[0]:,}",
             "–" if seconds is None else f"{seconds:.2f}",
-            "0 s" if over else "–" if left is None else f"about {about_time(left)}",
+            self._left(),
         )
         return table
+
+    def _left(self) -> str:
+        """The time that is left, in words."""
+        if self._finishing is None:
+            return f"about {about_time(self._pace.seconds_left())}"
+        share, began = self._finishing
+        if not share:
+            return f"about {about_time(self._pace.seconds_left())}"
+        left = (time.monotonic() - began) * (1 - share) / share
+        return f"about {about_time(left)}" if left >= 1 else "0 s"
 
     def _plot(self) -> RenderableType:
         from rich.text import Text
 
-        lines = learning_curves.drawn(self._curves, _WIDTH, _HEIGHT, self._unicode)
+        lines = report.drawn(self._curves, _WIDTH, _HEIGHT, self._unicode)
         if not lines:
             return Text("curves begin with the first measurement", style="dim")
-        thin, thick = learning_curves.marks(self._unicode)
-        text = Text(learning_curves.legend(self._curves, self._unicode))
+        thin, thick = report.marks(self._unicode)
+        text = Text(report.legend(self._curves, self._unicode))
         text.highlight_regex(f"{re.escape(thin[0] * 2)} training", "cyan")
         text.highlight_regex(f"{re.escape(thick[0] * 2)} held out", "yellow")
-        front = learning_curves.FRONT
+        front = report.FRONT
         for line in lines[:-2]:
             text.append("\n" + line[:front])
             for mark in line[front:]:
@@ -215,29 +190,22 @@ class Live(Generic[Report]):
 
 
 @contextmanager
-def view(manner: Manner[Report], done: int, reports: Sequence[Report]) -> Iterator[Lines[Report] | Live[Report]]:
+def view(shown: Shown) -> Iterator[Lines | Live]:
     """A table with a plot on a terminal, lines elsewhere, both on stderr.
 
     Args:
-        manner: of the family.
-        done: steps or rounds before a resumption.
-        reports: of these.
+        shown: the learning.
     """
     if not sys.stderr.isatty():
-        yield Lines(manner, done)
+        yield Lines(shown)
         return
     from rich.console import Console
     from rich.live import Live as Redrawn
 
     console = Console(stderr=True)
     if console.is_dumb_terminal:
-        yield Lines(manner, done)
+        yield Lines(shown)
         return
-    shown = Live(manner, done, reports, console)
-    with Redrawn(shown, console=console, refresh_per_second=_FRAMES):
-        yield shown
-
-
-def memory_used() -> float:
-    """The most memory that this process has held, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
+    live = Live(shown, console)
+    with Redrawn(live, console=console, refresh_per_second=_FRAMES):
+        yield live

@@ -14,9 +14,9 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..errors import OUT_OF_MEMORY, CombinerError, LimitError, is_out_of_memory
+from ..errors import OUT_OF_MEMORY, CombinerError, LimitError, OutputError, is_out_of_memory
 from ..learning.distributed import from_environment
-from . import options
+from . import options, streams
 from .commands.bench import bench
 from .commands.compare import compare
 from .commands.completion import completion
@@ -76,10 +76,19 @@ def _comes_again(number: int) -> bool:
     specification = getattr(sys.modules.get("torch"), "__spec__", None)
     if not getattr(specification, "_initializing", False):
         return False
-    again = threading.Timer(_PUT_OFF, signal.raise_signal, [number])
+    again = threading.Timer(_PUT_OFF, _send_to_main_thread, [number])
     again.daemon = True
     again.start()
     return True
+
+
+def _send_to_main_thread(number: int) -> None:
+    """Raise a signal where it interrupts what takes long, if threads can be chosen here."""
+    identifier = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and identifier is not None:
+        signal.pthread_kill(identifier, number)
+    else:
+        signal.raise_signal(number)
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)
@@ -137,28 +146,43 @@ def run() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
+    # before torch is loaded: its threads sleep while they wait for each other, or else they keep the cores of a busy
+    # machine from those that they wait for
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    streams.attach()
+    code = _status()
+    if code in (_BROKEN_PIPE, _TERMINATED):
+        _end_by(code - 128)
+    if interrupted or code == _INTERRUPTED:  # before and after the command click has another exit code
+        _end_by(signal.SIGINT)
+    if "torch.distributed" in sys.modules and from_environment().size > 1:
+        _end_at_once(code)
+    sys.exit(code)
+
+
+def _status() -> int:
+    """Run the command line; the exit code, once all of its output is where it belongs."""
     try:
-        main(prog_name="combiner")
-    except SystemExit as end:
-        if end.code == _BROKEN_PIPE:  # nothing that is left is to be written at the end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if end.code in (_BROKEN_PIPE, _TERMINATED):
-            _end_by(end.code - 128)
-        if interrupted or end.code == _INTERRUPTED:  # before and after the command click has another exit code
-            _end_by(signal.SIGINT)
-        if "torch.distributed" in sys.modules and from_environment().count > 1:
-            _end_at_once(end.code if isinstance(end.code, int) else 0)
-        raise
+        try:
+            main(prog_name="combiner")
+        except SystemExit as end:
+            code = end.code
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except streams.OutputLost as lost:
+        streams.detach_output()
+        if lost.unread:
+            return _BROKEN_PIPE
+        click.echo(f"combiner: {lost}", err=True)
+        return OutputError.exit_code
 
 
 def _end_at_once(code: int) -> None:
     """Leave without a goodbye: threads of torch.distributed may abort a process that ends when all is written."""
-    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
 def _end_by(number: int) -> None:
-    sys.stdout.flush()
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)

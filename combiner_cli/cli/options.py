@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 VERBOSE = "combiner.verbose"
 INTERRUPTED = "combiner.interrupt"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Values = TypeVar("Values", bound="DataclassInstance")
+
+
+def taken(kind: type[Values], given: dict[str, Any], **more: object) -> Values:
+    """An object of a dataclass whose fields are options, which are taken out of those that are given.
+
+    So an option is declared once, by the name of the field that it fills.
+
+    Args:
+        kind: the dataclass.
+        given: values of options by their names, of which some are for other dataclasses.
+        more: values of fields that are no options.
+    """
+    names = [field.name for field in dataclasses.fields(kind) if field.name in given]
+    return kind(**{name: given.pop(name) for name in names}, **more)
 
 
 def _remember_verbose(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
     ctx.meta[VERBOSE] = value
 
 
-force = click.option("-f", "--force", is_flag=True, help="Replace an existing output.")
+_FORCE: dict[str, Any] = {"is_flag": True, "help": "Replace an existing output."}
+force = click.option("-f", "--force", **_FORCE)
 json = click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
 verbose = click.option(
     "-v",
@@ -73,27 +93,11 @@ class PriorType(click.ParamType[str]):
         from ..priors import library
 
         names = sorted({path.stem for path in library.available()})
-        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-        return found or [CompletionItem(incomplete, type="file")]
+        fitting = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return fitting or [CompletionItem(incomplete, type="file")]
 
 
 PRIOR = PriorType()
-max_pixels = click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    help="Refuse to render more pixels (or sample instants). [default: 64 Mi pixels, 256 Mi instants]",
-)
-max_seconds = click.option(
-    "--max-seconds",
-    type=click.FloatRange(0, min_open=True),
-    help="Refuse to render a sound that lasts longer. [default: no limit but that of sample instants]",
-)
-ignore_checksum = click.option(
-    "--ignore-checksum", is_flag=True, help="Decode what can be decoded of a damaged file, with a warning."
-)
-no_verify = click.option(
-    "--no-verify", is_flag=True, help="Do not decode the file to check it and to tell its PSNR. It saves some time."
-)
 
 
 def _limit_threads(_ctx: click.Context, _option: click.Parameter, value: int | None) -> None:
@@ -112,17 +116,20 @@ threads = click.option(
     help="Threads of the CPU to use. [default: all]",
 )
 
+# the names of these are those of fields of ``Places``, ``Running`` and ``Showing``
 _BATCH = (
     click.option("-d", "--directory", type=click.Path(path_type=Path), help="Folder for the outputs."),
     click.option("-r", "--recursive", is_flag=True, help="Take the files in folders; with -d, their tree is mirrored."),
     click.option(
         "--jobs", type=click.IntRange(1, 1024), default=1, show_default=True, help="Files to work on at the same time."
     ),
+    threads,
     click.option("--dask", metavar="ADDRESS", help="Let the Dask cluster with this scheduler do the work."),
-    force,
+    click.option("-f", "--force", "overwrite", **_FORCE),
     click.option("--skip-existing", is_flag=True, help="Leave out inputs whose output exists."),
     click.option(
         "--preserve-times/--no-preserve-times",
+        "keep_times",
         default=True,
         help="Whether outputs have the modification time of their input. [default: they do]",
     ),
@@ -133,7 +140,7 @@ _BATCH = (
 
 
 def batch(command: Command) -> Command:
-    """The options of commands that make files of many files."""
+    """The options of commands that make files of many files; :func:`converting.convert` takes them."""
     for option in reversed(_BATCH):
         command = option(command)
     return command

@@ -1,3 +1,3 @@
 """The pipeline: signals to files and back."""
 
-__all__ = ["goals", "inspection", "pipeline"]
+__all__ = ["goals", "inspection", "limits", "pipeline"]

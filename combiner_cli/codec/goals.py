@@ -1,116 +1,108 @@
-"""What a user asks a file to be, and which prior and settings go with it."""
+"""From what a user asks of a file to a prior and to a target that an encoder understands."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
 
 from ..errors import UsageError
-from ..priors import library
-from ..priors.library import AnyPrior, check_kind
+from ..family import Prior, Target, Unit
+from ..priors import selection
 from ..signals import metrics
-from ..signals.signal import Signal
-from .pipeline import Settings
+from ..signals.kinds import KINDS
+from ..signals.signal import Kind, Signal
 
-_USUAL_QUALITY = 5
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a user asks a file to be; at most one of them.
-
-    Attributes:
-        quality: 1 to 10.
-        size: bytes of the file.
-        bits_per_pixel: of an image, at most.
-        kilobits_per_second: of a sound, at most.
-        psnr: dB to reach.
-        snr: dB to reach, of a sound.
-    """
-
-    quality: int | None = None
-    size: int | None = None
-    bits_per_pixel: float | None = None
-    kilobits_per_second: float | None = None
-    psnr: float | None = None
-    snr: float | None = None
+USUAL_QUALITY = 5
+QUALITIES = range(1, 11)
+# how the command line names the units, in the order in which they are looked at
+OPTIONS: dict[Unit, str] = {
+    "quality": "-q",
+    "size": "--size",
+    "bits_per_pixel": "--bpp",
+    "kilobits_per_second": "--kbps",
+    "psnr": "--psnr",
+    "snr": "--snr",
+}
+_KIND_OF_UNIT: dict[Unit, Kind] = {"bits_per_pixel": "image", "kilobits_per_second": "sound", "snr": "sound"}
+_INSTEAD: dict[Unit, str] = {"bits_per_pixel": "--kbps", "kilobits_per_second": "--bpp", "snr": "--psnr"}
 
 
-def check(goal: Goal) -> None:
-    """Make sure that a goal is one that some signal can have.
+def target_of(**wishes: float | None) -> Target:
+    """The one target among some wishes, of which at most one is not ``None``; the usual quality where all are.
+
+    Args:
+        wishes: numbers by the units in ``OPTIONS``.
 
     Raises:
-        UsageError: it is several that exclude each other, or not a finite number.
+        UsageError: there are several, which exclude each other, or a number is out of range.
     """
-    names = ("-q", "--size", "--bpp", "--kbps", "--psnr", "--snr")
-    given = [name for name, value in zip(names, astuple(goal), strict=True) if value is not None]
+    given = [(unit, value) for unit in OPTIONS if (value := wishes.get(unit)) is not None]
     if len(given) > 1:
-        raise UsageError(f"{given[0]} and {given[1]} exclude each other; give one of them")
-    if not all(math.isfinite(value) for value in astuple(goal) if value is not None):
-        raise UsageError(f"{given[0]} takes a finite number")
+        first, second = (OPTIONS[unit] for unit, _ in given[:2])
+        raise UsageError(f"{first} and {second} exclude each other; give one of them")
+    usual: tuple[Unit, float] = ("quality", USUAL_QUALITY)
+    unit, value = given[0] if given else usual
+    if not math.isfinite(value):
+        raise UsageError(f"{OPTIONS[unit]} takes a finite number")
+    if unit == "quality" and value not in QUALITIES:
+        raise UsageError(f"a quality is from {QUALITIES[0]} to {QUALITIES[-1]}, not {value:g}")
+    if unit not in ("psnr", "snr") and value <= 0:
+        raise UsageError(f"{OPTIONS[unit]} takes a positive number, not {value:g}")
+    return Target(unit, value)
 
 
-def plan(signal: Signal, goal: Goal, prior: AnyPrior | None, around: int = 0) -> tuple[AnyPrior, Settings]:
-    """The prior and the settings for a goal.
+def plan(signal: Signal, target: Target, prior: Prior | None, metadata_bytes: int = 0) -> tuple[Prior, Target]:
+    """The prior for a signal, and a rate, a size or a PSNR as the target of its encoder.
 
     Args:
         signal: to encode.
-        goal: of the file.
-        prior: if the user named one, else the shipped ones are looked at.
-        around: bytes that metadata take of the size that is asked for.
+        target: that the user asked for.
+        prior: that the user named; where it is ``None``, the shipped ones are looked at.
+        metadata_bytes: that metadata take of the file.
 
     Raises:
-        UsageError: goals that exclude each other, or do not go with the kind of signal, or with a silent sound, or
-            leave no room beside the metadata.
+        UsageError: the target does not go with the kind of signal, or with a silent sound, or leaves no room beside
+            the metadata.
         PriorError: the prior is for another kind of signal, or none is shipped.
     """
-    check(goal)
     if prior is not None:
-        check_kind(prior, signal.kind)
-    size = _size(signal, goal)
-    if size is not None:
-        if around and size <= around:
-            raise UsageError(
-                f"the metadata take {around:,} bytes of {size:,}; ask for a larger file, or leave out --keep-metadata"
-            )
-        size -= around
-        chosen = prior or library.nearest_prior(
-            library.suitable_priors(signal.kind, signal.shape, signal.sample_rate), max(size, 1) * 8 / signal.points
+        selection.check_kind(prior, signal.kind)
+    settled = _settled(signal, target, metadata_bytes)
+    if prior is None:
+        return selection.choose(signal.format, settled)
+    if settled.unit == "quality":
+        return prior, Target("rate", prior.rate_at(round(settled.value)))
+    return prior, settled
+
+
+def _settled(signal: Signal, target: Target, metadata_bytes: int) -> Target:
+    """A quality, a rate, a size or a PSNR that means the same for a signal."""
+    kind = _KIND_OF_UNIT.get(target.unit, signal.kind)
+    if kind != signal.kind:
+        instead, article = _INSTEAD[target.unit], KINDS[signal.kind].article
+        raise UsageError(f"{OPTIONS[target.unit]} is for {kind}s; give {instead} for {article}")
+    match target.unit:
+        case "bits_per_pixel":
+            return _beside(math.floor(target.value * signal.points / 8), metadata_bytes)
+        case "kilobits_per_second":
+            assert signal.sample_rate is not None
+            seconds = signal.points / signal.sample_rate
+            return _beside(math.floor(target.value * 1000 * seconds / 8), metadata_bytes)
+        case "size":
+            return _beside(round(target.value), metadata_bytes)
+        case "snr":
+            constant = metrics.peak_over_signal(signal)
+            if math.isinf(constant):
+                raise UsageError("the sound is silent, so that it has no SNR to reach; give -q or --psnr")
+            return Target("psnr", target.value + constant)
+        case _:
+            return target
+
+
+def _beside(size: int, metadata_bytes: int) -> Target:
+    """The size of a file without its metadata."""
+    if metadata_bytes and size <= metadata_bytes:
+        raise UsageError(
+            f"the metadata take {metadata_bytes:,} bytes of {size:,}; "
+            "ask for a larger file, or leave out --keep-metadata"
         )
-        return chosen, Settings(size=size)
-    psnr = _psnr(signal, goal)
-    if psnr is not None:
-        # values span 2 for images, and for sounds, whose PSNR counts from a peak of 1 on samples mapped to [0, 1]
-        chosen = prior or library.prior_for_psnr(
-            library.suitable_priors(signal.kind, signal.shape, signal.sample_rate), psnr
-        )
-        return chosen, Settings(psnr=psnr)
-    if prior is not None:
-        return prior, Settings(rate=library.quality_rate(prior, goal.quality or _USUAL_QUALITY))
-    chosen, rate = library.choose(signal.kind, signal.shape, goal.quality or _USUAL_QUALITY, signal.sample_rate)
-    return chosen, Settings(rate=rate)
-
-
-def _size(signal: Signal, goal: Goal) -> int | None:
-    """Bytes of the file that a goal asks for, if it does."""
-    if goal.bits_per_pixel is not None:
-        if signal.kind != "image":
-            raise UsageError("--bpp is for images; give --kbps for a sound")
-        return math.floor(goal.bits_per_pixel * signal.points / 8)
-    if goal.kilobits_per_second is not None:
-        if signal.sample_rate is None:
-            raise UsageError("--kbps is for sounds; give --bpp for an image")
-        return math.floor(goal.kilobits_per_second * 1000 * signal.points / signal.sample_rate / 8)
-    return goal.size
-
-
-def _psnr(signal: Signal, goal: Goal) -> float | None:
-    """PSNR that a goal asks for, if it does."""
-    if goal.snr is None:
-        return goal.psnr
-    if signal.kind != "sound":
-        raise UsageError("--snr is for sounds; give --psnr for an image")
-    constant = metrics.peak_over_signal(signal)
-    if math.isinf(constant):
-        raise UsageError("the sound is silent, so that it has no SNR to reach; give -q or --psnr")
-    return goal.snr + constant
+    return Target("size", size - metadata_bytes)

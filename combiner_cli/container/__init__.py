@@ -1,3 +1,3 @@
 """The ``.cmb`` file: its header, its payload and its metadata."""
 
-__all__ = ["bitstream", "metadata"]
+__all__ = ["file", "header", "metadata"]

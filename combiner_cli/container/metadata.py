@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgpack
 
 from ..errors import DamagedFileError, InputError, LimitError
-from . import bitstream
+from . import header
 
 LARGEST = 2**24  # bytes of metadata that are not compressed
 MOST_ENTRIES = 256  # of a map
@@ -54,7 +54,7 @@ class Metadata:
         xmp: of an image, a packet in UTF-8.
         tags: texts by their names: of a sound by those of Vorbis comments in small letters, of an image by the keywords
             of PNG. Several texts of one name have a NUL between them, as in ID3.
-        other: what later programs may add, by name; it is kept and not used.
+        unknown: what later programs may add, by name; it is kept and not used.
         iptc: of an image, records of the Information Interchange Model.
         pictures: of a sound, the content of FLAC's PICTURE blocks (RFC 9639, section 8.8), one behind another.
         chunks: of an image, the content of those chunks of PNG that are named in ``CHUNKS``: resolution and colours.
@@ -64,7 +64,7 @@ class Metadata:
     icc: bytes = b""
     xmp: bytes = b""
     tags: Mapping[str, str] = field(default_factory=dict)
-    other: Mapping[str, bytes] = field(default_factory=dict)
+    unknown: Mapping[str, bytes] = field(default_factory=dict)
     iptc: bytes = b""
     pictures: bytes = b""
     chunks: Mapping[str, bytes] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Metadata:
     def parts(self) -> dict[str, bytes | Mapping[str, str]]:
         """What is there, by its name in a file."""
         parts: dict[str, bytes | Mapping[str, str]] = {name: getattr(self, name) for name in (*_BINARY, "tags")}
-        return {name: part for name, part in (parts | {**self.chunks, **self.other}).items() if part}
+        return {name: part for name, part in (parts | {**self.chunks, **self.unknown}).items() if part}
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each part that is there, by its name in a file; tags count their names and values."""
@@ -128,7 +128,7 @@ def pack(metadata: Metadata) -> bytes:
         parts["tags"] = dict(sorted(metadata.tags.items()))
     packed: bytes = msgpack.packb(dict(sorted(parts.items())))
     compressed = zlib.compress(packed, 9)
-    if len(packed) > LARGEST or len(compressed) > bitstream.LARGEST_METADATA:
+    if len(packed) > LARGEST or len(compressed) > header.LARGEST_METADATA:
         raise InputError(
             f"the metadata have {len(packed):,} bytes, over the limit of {LARGEST:,}; leave out --keep-metadata"
         )
@@ -179,30 +179,7 @@ def _metadata(parts: object) -> Metadata:
     chunks = {name: parts.pop(name) for name in CHUNKS if name in parts}
     if any(len(content) != CHUNKS[name] for name, content in chunks.items()):
         raise ValueError("a chunk of PNG has another length")
-    return Metadata(**binary, tags=tags, chunks=chunks, other=parts)
-
-
-def read(data: bytes) -> Metadata:
-    """The metadata of a ``.cmb`` file.
-
-    Args:
-        data: the whole file.
-
-    Raises:
-        DamagedFileError, UnsupportedVersionError, LimitError: as :func:`combiner_cli.container.bitstream.unpack` and
-            :func:`unpack`.
-    """
-    return unpack(bitstream.split_metadata(data)[1])
-
-
-def overhead(packed: bytes) -> int:
-    """Bytes that a file becomes larger by with metadata."""
-    return len(bitstream.with_metadata(b"", packed)) if packed else 0
-
-
-def wrapped(data: bytes, packed: bytes) -> bytes:
-    """A file with metadata that were packed, if there are any."""
-    return bitstream.with_metadata(data, packed) if packed else data
+    return Metadata(**binary, tags=tags, chunks=chunks, unknown=parts)
 
 
 def upright_exif(exif: bytes) -> bytes:

@@ -1,1 +1,3 @@
 """Ways of coding, one folder each. Nobody but the registry names one."""
+
+__all__ = ["registry"]

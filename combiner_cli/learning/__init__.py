@@ -1,3 +1,3 @@
 """Learning priors: data sets, the trainer, curves, cards, estimates."""
 
-__all__ = ["cards", "curves", "datasets", "distributed", "estimate", "trainer"]
+__all__ = ["checkpoint", "datasets", "distributed", "estimate", "gradients", "job", "networks", "report", "trainer"]

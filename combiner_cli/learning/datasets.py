@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CombinerError, DatasetError
-from ..families.lapped.prior import principal_angle, rotation
-from ..families.lapped.transform import CHANNELS
 from ..media import files as media
 from ..signals.resampling import resampled
 from ..signals.signal import Kind, Signal, split, tiling, to_values
 
 _PREFERRED_ARRAY = "train"
+_SMALL_SHARE = 0.1  # of the images that may be too small for the crops of the others
 # what zipfile and numpy raise for damaged archives, and for headers that declare more than there is
 _DAMAGE = (
     OSError,
@@ -206,43 +205,79 @@ class PictureSample:
     size: int
 
 
+def usual_side(dataset: Dataset, most: int, multiple: int) -> int:
+    """The largest side that square crops of nearly all images of a data set can have.
+
+    Args:
+        dataset: of images.
+        most: that it may be, a multiple of that number.
+        multiple: of which it is one.
+
+    Raises:
+        DatasetError: nearly all images are smaller than that multiple.
+    """
+    sides = sorted(_shorter_sides(dataset))
+    side = sides[int(_SMALL_SHARE * len(sides))] if sides else 0
+    side = min(side // multiple * multiple, most)
+    if not side:
+        raise DatasetError(
+            f"most images in {dataset.source} are smaller than {multiple}x{multiple} pixels, the least to learn from; "
+            "take larger ones"
+        )
+    return side
+
+
+def _shorter_sides(dataset: Dataset) -> list[int]:
+    """Of all images whose size can be told without decoding them; others are refused when they are read."""
+    if not dataset.files:
+        images = _images(dataset.source)
+        return [min(images.shape[1:3])] * len(images)
+    sizes = [media.image_size(path) for path in dataset.files]
+    return [min(size) for size in sizes if size is not None]
+
+
 def sample_pictures(dataset: Dataset, side: int, held_out: int, most_bytes: int, seed: int) -> PictureSample:
     """Pictures for crops of a side: all of them, or as many as there is room for, drawn at random while they are read.
 
     Args:
-        dataset: where from.
+        dataset: of images.
         side: of the crops; smaller pictures are left out.
         held_out: percent of the pictures that are held out, 1 to 50.
         most_bytes: of the training pictures.
         seed: of the draw.
 
     Raises:
-        DatasetError: the data set holds sounds, or fewer than two pictures are large enough.
+        DatasetError: fewer than two pictures are large enough.
     """
-    if dataset.kind != "image":
-        raise DatasetError(f"{dataset.source} holds sounds; a pyramid is for images")
     generator = np.random.Generator(np.random.Philox(seed))
-    kept: tuple[list[npt.NDArray[np.uint8]], list[npt.NDArray[np.uint8]]] = ([], [])
+    training: list[npt.NDArray[np.uint8]] = []
+    others: list[npt.NDArray[np.uint8]] = []
     sizes: list[int] = []
+    size = 0  # bytes of the training pictures
     for signal in dataset.signals():
         if min(signal.shape) < side:
             continue
         values = (to_values(signal)[..., : 3 if signal.channels >= 3 else 1] + 1) * 127.5
         picture = np.broadcast_to(np.rint(values), (*signal.shape, 3)).astype(np.uint8)
-        part = kept[_kept_out(len(sizes), held_out)]
+        kept_out = _kept_out(len(sizes), held_out)
         sizes.append(max(signal.shape))
-        if part is kept[0] and sum(own.nbytes for own in part) + picture.nbytes > most_bytes and part:
+        if kept_out:
+            others.append(picture)
+        elif training and size + picture.nbytes > most_bytes:
             # every picture has the same chance to stay, whenever it comes
             place = int(generator.integers(len(sizes)))
-            if place < len(part):
-                part[place] = picture
+            if place < len(training):
+                size += picture.nbytes - training[place].nbytes
+                training[place] = picture
         else:
-            part.append(picture)
-    if not all(kept):
+            training.append(picture)
+            size += picture.nbytes
+    if not training or not others:
         raise DatasetError(
-            f"{dataset.source} holds {len(sizes)} images of at least {side}x{side} samples; it takes two or more"
+            f"{dataset.source} holds {len(sizes)} images of at least {side}x{side} pixels; it takes two or more: give "
+            f"more or larger images, or smaller crops with --crop"
         )
-    return PictureSample(*kept, len(sizes), sorted(sizes)[len(sizes) // 2])
+    return PictureSample(training, others, len(sizes), sorted(sizes)[len(sizes) // 2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,31 +299,36 @@ class RecordingSample:
     sample_rate: int
 
 
-def sample_recordings(dataset: Dataset, sample_rate: int | None, held_out: int, most_bytes: int) -> RecordingSample:
+def sample_recordings(
+    dataset: Dataset,
+    sample_rate: int | None,
+    held_out: int,
+    most_bytes: int,
+    prepare: Callable[[npt.NDArray[np.floating]], npt.NDArray[np.floating]],
+) -> RecordingSample:
     """Recordings at one sample rate, as many as there is room for.
 
     Args:
-        dataset: where from.
+        dataset: of sounds.
         sample_rate: in Hz, that of the first recording where it is left out. Others are resampled.
         held_out: percent of the recordings that are held out, 1 to 50.
         most_bytes: of the recordings.
+        prepare: makes of samples ``(frames, channels)`` what is coded, of the same shape.
 
     Raises:
-        DatasetError: the data set holds images, or fewer than two recordings.
+        DatasetError: there are fewer than two recordings.
     """
-    if dataset.kind != "sound":
-        raise DatasetError(f"{dataset.source} holds images; a lapped prior is for sounds")
     kept: tuple[list[npt.NDArray[np.float32]], list[npt.NDArray[np.float32]]] = ([], [])
     sizes: list[int] = []
+    total = 0  # bytes
     for signal in dataset.signals():
         assert signal.sample_rate is not None
         sample_rate = sample_rate or signal.sample_rate
-        samples = resampled(signal.samples, signal.sample_rate, sample_rate)
-        if signal.channels == CHANNELS:
-            samples = samples @ rotation(principal_angle(samples)).T
+        samples = prepare(resampled(signal.samples, signal.sample_rate, sample_rate))
         kept[_kept_out(len(sizes), held_out)].append(np.ascontiguousarray(samples.T, dtype=np.float32))
         sizes.append(len(samples))
-        if sum(own.nbytes for part in kept for own in part) > most_bytes and all(kept):
+        total += 4 * samples.size
+        if total > most_bytes and all(kept):
             break
     if not all(kept):
         raise DatasetError(f"{dataset.source} holds {len(sizes)} sounds; it takes two or more")

@@ -1,133 +1,104 @@
-"""What a learning will take, told before it begins: sizes exactly where they are known, time and memory about.
+"""What a learning takes: told before it begins, corrected as it goes.
 
-The constants are those of one core of a server, on the data of the priors that come with the program. Other machines
-are slower or faster; what is told is corrected as soon as steps were taken.
+A family counts the operations of a step, and of what is measured at the end. How fast they are depends on the machine
+and on what else it does; so the first steps are timed.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import resource
+import sys
+import time
+from dataclasses import dataclass, replace
 
-if TYPE_CHECKING:
-    from ..families.lapped.learning import LappedPlan
-    from ..families.linear.learning import MixturePlan
-    from ..families.pyramid.learning import PyramidPlan
-    from ..families.siren.learning import Plan
-
-_WITH_TORCH, _WITHOUT = 250e6, 100e6  # bytes of the program itself
-_SECONDS_PER_PIXEL, _SECONDS_PER_SAMPLE = 0.85e-6, 0.6e-6  # of gradient steps
-_SECONDS_PER_PYRAMID_PART, _SECONDS_PER_LAPPED_PART = 0.06, 0.04  # of these, however small they are
-_SECONDS_TO_MEASURE_A_PIXEL, _SECONDS_TO_MEASURE_A_SAMPLE = 14e-6, 5e-6  # of what is held out, at the end
-_BYTES_PER_PIXEL, _BYTES_PER_SAMPLE = 350, 900  # of a step
-_MIXTURE_OPERATIONS, _NETWORK_OPERATIONS = 2e10, 1.6e10  # per second
-_KEPT_DIRECTIONS = 0.8  # of those of a class
-_COPIES_OF_TILES = 4  # tiles, weights, surroundings, projections
-_STATE_OF_A_WEIGHT = 6 * 4  # bytes: mean, deviation, and two moments of each
+WITH_TORCH, WITHOUT_TORCH = 300e6, 150e6  # bytes of the program itself
+_USUAL_SPEED = 2e10  # operations per second of a core of a server
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """What a learning will take.
+class ResourceEstimate:
+    """What a learning takes.
 
     Attributes:
-        family: of the prior.
-        prior_bytes: of the prior's file.
-        at_most: whether it may turn out to be smaller.
-        work: what will be done, in words.
-        seconds: about, on one core.
-        memory: bytes, about.
+        prior_bytes: size of the prior's file.
+        memory: bytes of memory, about, in each process.
+        steps: of the whole learning.
+        step_operations: of a step in each process, counted like multiplications of matrices.
+        last_operations: of what is measured after all steps, likewise.
+        first_operations: of what comes before all steps, likewise.
+        at_most: whether the prior may turn out to be smaller.
+        speed: operations per second.
     """
 
-    family: str
     prior_bytes: int
-    at_most: bool
-    work: str
-    seconds: float
     memory: float
+    steps: int
+    step_operations: float
+    last_operations: float
+    first_operations: float = 0.0
+    at_most: bool = False
+    speed: float = _USUAL_SPEED
+
+    def seconds(self, done: int = 0) -> float:
+        """Time that is left.
+
+        Args:
+            done: number of steps that are done.
+        """
+        first = 0.0 if done else self.first_operations
+        return (first + (self.steps - done) * self.step_operations + self.last_operations) / self.speed
+
+    def at_pace(self, seconds: float) -> ResourceEstimate:
+        """The same on a machine that takes so many seconds for a step."""
+        return replace(self, speed=self.step_operations / max(seconds, 1e-9))
 
 
-def of_pyramid(plan: PyramidPlan, prior_bytes: int, data_bytes: int, measured: int) -> Outlook:
-    """Of a pyramid prior.
+class Pace:
+    """How fast a learning goes. Steps before a resumption and the first one after it, which takes longer, do not count.
 
-    Args:
-        plan: of the learning.
-        prior_bytes: of its networks.
-        data_bytes: of the pictures.
-        measured: pixels that are held out.
+    Attributes:
+        done: number of steps that are done.
     """
-    samples = plan.pictures * plan.crop**2
-    return Outlook(
-        "pyramid",
-        prior_bytes,
-        False,
-        f"{plan.steps:,} steps of {plan.pictures} crops of {plan.crop}x{plan.crop}{_parts(plan.shards)}"
-        f"{_from(plan.start)}",
-        plan.steps * (samples * _SECONDS_PER_PIXEL + plan.shards * _SECONDS_PER_PYRAMID_PART)
-        + measured * _SECONDS_TO_MEASURE_A_PIXEL,
-        _WITH_TORCH + data_bytes + samples / plan.shards * _BYTES_PER_PIXEL,
-    )
+
+    _FEWEST_STEPS, _FEWEST_SECONDS = 10, 5.0  # before the time that is left is known well
+
+    def __init__(self, estimate: ResourceEstimate, done: int) -> None:
+        """Begin.
+
+        Args:
+            estimate: of the learning.
+            done: number of steps before a resumption.
+        """
+        self.done = done
+        self._estimate = estimate
+        self._from, self._since = math.inf, 0.0
+
+    def went_on(self, done: int) -> None:
+        """Take note that so many steps are done."""
+        if self._from == math.inf:
+            self._from, self._since = done, time.monotonic()
+        self.done = done
+
+    def seconds_per_step(self) -> float | None:
+        """On average, as soon as there is one."""
+        steps = self.done - self._from
+        return (time.monotonic() - self._since) / steps if steps > 0 else None
+
+    def seconds_left(self) -> float:
+        """Time until the prior is finished: as estimated, corrected as soon as there is a pace."""
+        pace = self.seconds_per_step()
+        estimate = self._estimate if pace is None else self._estimate.at_pace(pace)
+        return estimate.seconds(self.done)
+
+    def known(self) -> bool:
+        """Whether enough steps were taken to tell the time that is left once more."""
+        return self.done - self._from >= self._FEWEST_STEPS and time.monotonic() - self._since >= self._FEWEST_SECONDS
 
 
-def of_lapped(plan: LappedPlan, prior_bytes: int, data_bytes: int, measured: int) -> Outlook:
-    """Of a lapped prior, as :func:`of_pyramid`."""
-    samples = plan.stretches * plan.length * plan.channels
-    return Outlook(
-        "lapped",
-        prior_bytes,
-        False,
-        f"{plan.steps:,} steps of {plan.stretches} stretches of {plan.length:,} samples{_parts(plan.shards)}"
-        f"{_from(plan.start)}",
-        plan.steps * (samples * _SECONDS_PER_SAMPLE + plan.shards * _SECONDS_PER_LAPPED_PART)
-        + measured * _SECONDS_TO_MEASURE_A_SAMPLE,
-        _WITH_TORCH + data_bytes + samples / plan.shards * _BYTES_PER_SAMPLE,
-    )
-
-
-def of_mixture(plan: MixturePlan, phases: int, data_bytes: int) -> Outlook:
-    """Of a mixture prior in some phases, from float32 values of ``data_bytes``."""
-    classes = plan.components * phases
-    around = min(plan.context, plan.dimensions)
-    halves = plan.network.latents * plan.dimensions * 2 + around * plan.dimensions
-    tiles = data_bytes / 4 / plan.network.latents
-    operations = 2 * tiles * (plan.rounds + 1) * plan.components * _KEPT_DIRECTIONS * plan.dimensions**2
-    return Outlook(
-        "linear",
-        2 * halves * phases + classes * plan.dimensions * (plan.dimensions + 6),
-        True,
-        f"{phases} phases of {plan.rounds} rounds, {plan.components} classes",
-        operations / _MIXTURE_OPERATIONS,
-        _WITHOUT + _COPIES_OF_TILES * data_bytes,
-    )
-
-
-def of_network(plan: Plan, tiles: int, data_bytes: int) -> Outlook:
-    """Of a prior of networks with hidden layers, from a number of tiles, float32 values of ``data_bytes``."""
-    weights = plan.network.latents
-    directions = weights / 2  # about as many carry information
-    points = min(plan.descent.points, math.prod(plan.network.extent))
-    operations = 6.0 * tiles * plan.steps * (plan.rounds + 2) * points * weights
-    # of a turn: products of the Jacobian with itself, factors of matrices
-    operations += plan.turns * tiles * 14 * (600 * directions**2 + directions**3)
-    full = plan.covariance == "full"
-    work = f"{plan.rounds} rounds of {plan.steps} steps on {tiles:,} tiles"
-    return Outlook(
-        "siren",
-        plan.components * weights * (4 + 2 * weights) if full else 12 * weights,
-        full,
-        work + (f", then {plan.turns} turns with full covariances" if full else ""),
-        operations / _NETWORK_OPERATIONS,
-        _WITH_TORCH + data_bytes + tiles * weights * _STATE_OF_A_WEIGHT,
-    )
-
-
-def _parts(shards: int) -> str:
-    return f" in {shards} parts" if shards > 1 else ""
-
-
-def _from(start: int | None) -> str:
-    return "" if start is None else f", on from prior {start:08x}"
+def memory_used() -> float:
+    """The most memory that this process has held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
 
 
 def about_time(seconds: float) -> str:

@@ -1,498 +1,270 @@
-"""What learning networks that foretell moments has in common: the networks, the loss, the steps, the checkpoints.
-
-The prior variance that maximises the evidence N(c; mean, t + s2) of the weights c is the fixed point of the published
-closed-form update (Guo et al. 2023, equation 7) for a network without hidden layers: t = max(data variance − s2, 0).
-Here the data variance depends on what is decoded, and a small network learns it.
-"""
+"""The one trainer: steps, measurements, checkpoints, early ends and interruptions of every learning."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
+import signal
+import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
+from ..errors import UsageError
+from .checkpoint import CheckpointFile, ResumeState, TrainingState
+from .distributed import CPU, Device
+from .report import Measurement, OperatingPoint
 
-from ..errors import DamagedFileError, DatasetError, OutputError, UsageError
-from ..stages import integer_network
-from ..stages.encoder import LEAST_REACH, MOST_REACH, REACH, REACH_PER_BIT
-from ..stages.moments import LOWEST, OCTAVE
-from .distributed import Ranks
+if TYPE_CHECKING:
+    from ..family import Prior
 
-Array = npt.NDArray[Any]
-Curve = tuple[tuple[int, float, float], ...]  # noise codes, bits per point, PSNR (peak-to-peak 2)
-
-_LAST_RATE = 0.02  # of the learning rate, at the end
-_WARM_UP = 100  # steps
-_LEARNING_RATE = 2.5e-3
-_LATER_RATE = 1.5e-3  # of networks that have learned before
-_MOST_GRADIENT = 1.0
-REPORT_STEPS = 100
-HELD_OUT_BATCHES = 3  # of an evaluation, each like that of a step
+_SOON = 0.5  # seconds in which a second signal is taken for the first one: torchrun passes on what a terminal has sent
 
 
 @dataclass(frozen=True)
-class StepReport:
-    """State after some steps.
+class TrainingPlan:
+    """What decides how far a learning goes.
 
     Attributes:
-        number: steps finished.
-        steps: of all.
-        cost: KL + class bits + squared error / (2 · s2) of the steps since the last report, in bits per element of
-            the signals, weighted as in the loss.
-        held_out: the same of parts of the held-out signals, always the same parts with the same random numbers.
-    """
-
-    number: int
-    steps: int
-    cost: float
-    held_out: float | None = None
-
-
-@dataclass(frozen=True)
-class Course:
-    """What decides how networks learn, besides the data.
-
-    Attributes:
-        steps: gradient steps at most.
+        steps: at most.
         seed: of all random numbers.
-        kind: of checkpoint.
         fingerprint: of everything that must not change between a checkpoint and its resumption.
         shards: equal parts of every step's signals whose gradients are computed apart, and summed in their order.
-        patience: evaluations without a better one after which learning ends, with the best state; ``None`` for all
+        patience: measurements without a better one after which learning ends, with the best state; ``None`` for all
             steps and the last state.
     """
 
     steps: int
     seed: int
-    kind: str
     fingerprint: str
     shards: int = 1
     patience: int | None = None
 
 
 @dataclass(frozen=True)
-class Task:
-    """What networks learn from.
+class LearnedPrior:
+    """What comes of a learning.
 
     Attributes:
-        draw: signals of a step ``(signals, ...)`` and their noise codes, drawn from a generator.
-        draw_held_out: the same from what is held out.
-        descend: cost of signals and noise codes with random numbers from a generator, in bits per element; adds up the
-            gradients unless those are switched off.
+        prior: finished.
+        points: rates and PSNR of held-out signals over the range of the prior; empty where it has only one.
     """
 
-    draw: Callable[[np.random.Generator], tuple[Array, Array]]
-    draw_held_out: Callable[[np.random.Generator], tuple[Array, Array]]
-    descend: Callable[[Array, Array, np.random.Generator], float]
+    prior: Prior
+    points: tuple[OperatingPoint, ...] = ()
 
 
-@dataclass(frozen=True)
-class Watcher:
-    """Who is told how learning goes.
+class Training(ABC):
+    """What is trained: it takes steps and measures itself when it is told to, and its state can be kept."""
 
-    Attributes:
-        step: called after every step, with the number of those that are done.
-        report: called now and then.
-    """
+    @abstractmethod
+    def step(self, number: int) -> None:
+        """Take a step.
 
-    step: Callable[[int], None] = lambda _done: None
-    report: Callable[[StepReport], None] = lambda _report: None
+        Args:
+            number: of steps that are done. It decides the random numbers, so that they are the same after a resumption.
+        """
 
+    @abstractmethod
+    def is_measured(self, done: int) -> bool:
+        """Whether to measure after so many steps; after the last one it is always done."""
 
-@dataclass
-class Progress:
-    """What goes on from step to step besides the networks and the optimiser.
+    @abstractmethod
+    def measure(self, done: int) -> Measurement:
+        """Measure after so many steps. What is learned does not depend on when that is done."""
 
-    Attributes:
-        done: steps.
-        reports: of all steps.
-        costs: of the steps since the last report.
-        best: the networks when what is held out cost the least, where that is what counts.
-    """
+    @abstractmethod
+    def state(self) -> TrainingState:
+        """Everything that goes on from step to step."""
 
-    done: int
-    reports: list[StepReport]
-    costs: list[float]
-    best: dict[str, torch.Tensor]
+    @abstractmethod
+    def restore(self, state: TrainingState) -> None:
+        """Go on from a state, or from anything that was in a checkpoint.
 
+        Raises:
+            LookupError, RuntimeError, TypeError, ValueError: it is no state of this training.
+        """
 
-@dataclass(frozen=True)
-class Shape:
-    """Shape of a network to be learned; see :class:`combiner_cli.stages.integer_network.WholeNetwork`.
+    @abstractmethod
+    def finished(self, report: Callable[[float], None]) -> LearnedPrior:
+        """The prior, after all steps.
 
-    Attributes:
-        features: number of them.
-        values: number of results.
-        outputs: of the results, the first ones, to which a linear function of features is added.
-        relative: features of that function, the first ones.
-        hidden: units of the two hidden layers.
-        bias: where the results begin, ``(values,)``.
-    """
-
-    features: int
-    values: int
-    outputs: int
-    relative: int
-    hidden: tuple[int, int]
-    bias: tuple[float, ...]
+        Args:
+            report: is told what share of the work that is left is done, 0 to 1.
+        """
 
 
-class Learner(torch.nn.Module):
-    """A network in floating point; see :class:`combiner_cli.stages.integer_network.WholeNetwork`."""
+class ProgressListener:
+    """Who is told how a learning goes: this one passes over everything, others take up what they have use for."""
 
-    def __init__(self, shape: Shape, generator: torch.Generator) -> None:
-        super().__init__()
+    def step(self, done: int) -> None:
+        """Take note that so many steps are done."""
 
-        def drawn(rows: int, columns: int, gain: float) -> torch.nn.Parameter:
-            scale = gain / math.sqrt(columns)
-            return torch.nn.Parameter(torch.randn(rows, columns, generator=generator) * scale)
+    def measured(self, measurement: Measurement) -> None:
+        """Take note of what was measured."""
 
-        first, second = shape.hidden
-        self.first = drawn(first, shape.features, 1.2)
-        self.first_bias = torch.nn.Parameter(torch.zeros(first, 1))
-        self.second = drawn(second, first, 1.4)
-        self.second_bias = torch.nn.Parameter(torch.zeros(second, 1))
-        self.third = torch.nn.Parameter(torch.zeros(shape.values, second))
-        self.third_bias = torch.nn.Parameter(torch.tensor(shape.bias)[:, None])
-        self.linear = torch.nn.Parameter(torch.zeros(shape.outputs, shape.relative))
+    def saved(self, done: int) -> None:
+        """Take note that the state after so many steps is in the checkpoint."""
 
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Means and the rest, ``(outputs, columns)`` and ``(values - outputs, columns)``."""
-        largest = float(integer_network.LARGEST_ACTIVATION)
-        hidden = torch.addmm(self.first_bias, self.first, features).clamp(0, largest)
-        hidden = torch.addmm(self.second_bias, self.second, hidden).clamp(0, largest)
-        results = torch.addmm(self.third_bias, self.third, hidden)
-        outputs, relative = self.linear.shape
-        return results[:outputs] + self.linear @ features[:relative], results[outputs:]
+    def finishing(self, share: float) -> None:
+        """Take note that all steps are done, and so much, 0 to 1, of what is left: to measure the prior."""
 
 
 def train(
-    learner: torch.nn.ModuleDict,
-    task: Task,
-    plan: Course,
-    start: tuple[dict[str, Array], str] | None,
-    checkpoint: Path | None,
-    checkpoint_seconds: float,
-    watcher: Watcher,
-    ranks: Ranks,
-) -> list[StepReport]:
-    """Take the steps of a learner's networks; the reports of all of them, those before a resumption included.
+    training: Training,
+    plan: TrainingPlan,
+    listener: ProgressListener | None = None,
+    checkpoint: CheckpointFile | None = None,
+    device: Device = CPU,
+) -> tuple[Measurement, ...]:
+    """Take the steps of a training; the measurements of all of them, those before a resumption included.
+
+    SIGINT and SIGTERM wait for the end of a step and until its state is saved; another one does not.
 
     Args:
-        learner: the networks by kind and name.
-        task: what they learn from.
-        plan: of the learning.
-        start: networks to begin with, and the name of their prior.
+        training: what is trained.
+        plan: how far.
+        listener: is told how it goes.
         checkpoint: file to go on from, and to keep up to date.
-        checkpoint_seconds: time between two states in it.
-        watcher: is told how it goes.
-        ranks: the place of this process among those that learn together.
+        device: of this process.
 
     Raises:
-        UsageError: the networks to begin with have other sizes, or the parts cannot be shared by the processes.
+        UsageError: the parts of a step cannot be shared by the processes.
         DatasetError: the checkpoint is of other data or settings.
         DamagedFileError: it cannot be read.
         OutputError: it cannot be written.
+        KeyboardInterrupt: a signal came, to this process or to another one of the group.
     """
-    if plan.shards % ranks.count:
-        raise UsageError(f"{plan.shards} shards cannot be shared by {ranks.count} processes; give a multiple of these")
-    if start is not None:
-        go_on_from(learner, *start)
-    highest_rate = _LEARNING_RATE if start is None else _LATER_RATE
-    optimiser = torch.optim.Adam(learner.parameters(), lr=highest_rate, betas=(0.9, 0.98))
-    progress = _resumed(learner, optimiser, plan, checkpoint, ranks)
-    saved = time.monotonic()
-    while progress.done < plan.steps and not ended_early(plan, progress.reports):
-        number = progress.done
-        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([plan.seed, number])))
-        for group in optimiser.param_groups:
-            group["lr"] = highest_rate * relative_rate(number, plan.steps)
-        optimiser.zero_grad()
-        progress.costs.append(_gradients(learner, task, plan, number, generator, ranks))
-        for network in (part for part in learner.modules() if isinstance(part, Learner)):
-            torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
-        optimiser.step()
-        progress.done += 1
-        watcher.step(progress.done)
-        last = progress.done == plan.steps
-        if progress.done % REPORT_STEPS == 0 or last:
-            _evaluate(learner, task, plan, progress, ranks)
-            watcher.report(progress.reports[-1])
-            last = last or ended_early(plan, progress.reports)
-        if checkpoint is not None and ranks.first and (time.monotonic() - saved > checkpoint_seconds or last):
-            save_checkpoint(checkpoint, plan, learner, optimiser, progress)
-            saved = time.monotonic()
-    if progress.best:
-        learner.load_state_dict(progress.best)
-    return progress.reports
+    listener, processes = listener or ProgressListener(), device.processes
+    if plan.shards % processes.size:
+        raise UsageError(f"{plan.shards} shards cannot be shared by {processes.size} processes; give a multiple")
+    progress = _Progress(training, plan, listener, checkpoint if processes.first else None)
+    state = processes.shared(lambda: None if checkpoint is None else checkpoint.load(plan.fingerprint))
+    if checkpoint is not None and state is not None:
+        progress.resume(state, checkpoint)
+    progress.save(at_once=state is None)  # before long work, see that it can be written
+    with _Interruption() as interruption:
+        while not progress.over:
+            progress.step()
+            interrupted = processes.any(interruption.requested, device.name)
+            progress.save(at_once=interrupted)
+            if interrupted and not progress.over:
+                interruption.obey()
+    return tuple(progress.measurements)
 
 
-def best_report(reports: Sequence[StepReport]) -> StepReport | None:
-    """The first report at which what is held out cost the least."""
-    measured = [own for own in reports if own.held_out is not None and not math.isnan(own.held_out)]
-    return min(measured, key=lambda own: own.held_out or 0.0, default=None)
+class _Progress:
+    """How far a training has come."""
+
+    def __init__(
+        self, training: Training, plan: TrainingPlan, listener: ProgressListener, checkpoint: CheckpointFile | None
+    ) -> None:
+        self._training, self._plan, self._listener, self._checkpoint = training, plan, listener, checkpoint
+        self._saved = time.monotonic()
+        self._done = 0
+        self.measurements: list[Measurement] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether there are no more steps to take."""
+        return self._done >= self._plan.steps or ended_early(self._plan, self.measurements)
+
+    def resume(self, state: ResumeState, checkpoint: CheckpointFile) -> None:
+        """Go on from the state of a checkpoint."""
+        try:
+            self._training.restore(state.training)
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise checkpoint.unreadable(error) from error
+        self._done, self.measurements = state.done, list(state.measurements)
+
+    def step(self) -> None:
+        """Take a step, and measure where it is time to."""
+        self._training.step(self._done)
+        self._done += 1
+        self._listener.step(self._done)
+        if self._training.is_measured(self._done) or self._done == self._plan.steps:
+            self.measurements.append(self._training.measure(self._done))
+            self._listener.measured(self.measurements[-1])
+
+    def save(self, at_once: bool) -> None:
+        """Save the state, if there is a place for it and it is time to."""
+        if self._checkpoint is None:
+            return
+        if at_once or self.over or time.monotonic() - self._saved > self._checkpoint.seconds:
+            state = ResumeState(self._done, tuple(self.measurements), self._training.state())
+            self._checkpoint.save(self._plan.fingerprint, state)
+            self._saved = time.monotonic()
+            self._listener.saved(self._done)
 
 
-def ended_early(plan: Course, reports: Sequence[StepReport]) -> bool:
-    """Whether what is held out has not come to cost less for as many evaluations as the plan has patience."""
+def best_measurement(measurements: Sequence[Measurement]) -> Measurement | None:
+    """The first measurement at which what is held out cost the least; ``None`` where it was not measured."""
+    held_out = [
+        (measurement.held_out, measurement.number, measurement)
+        for measurement in measurements
+        if measurement.held_out is not None and not math.isnan(measurement.held_out)
+    ]
+    return min(held_out)[2] if held_out else None
+
+
+def ended_early(plan: TrainingPlan, measurements: Sequence[Measurement]) -> bool:
+    """Whether what is held out has not come to cost less for as many measurements as the plan has patience."""
     if plan.patience is None:
         return False
-    best = best_report(reports)
-    return sum(1 for own in reports if best is None or own.number > best.number) >= plan.patience
+    best = best_measurement(measurements)
+    after = [measurement for measurement in measurements if best is None or measurement.number > best.number]
+    return len(after) >= plan.patience
 
 
-def _gradients(
-    learner: torch.nn.ModuleDict,
-    task: Task,
-    plan: Course,
-    number: int,
-    generator: np.random.Generator,
-    ranks: Ranks,
-) -> float:
-    """Leave the gradients of a step in the parameters; its cost.
+class _Interruption:
+    """Has SIGINT and SIGTERM wait until they are obeyed, unless one comes again a moment later.
 
-    The parts of a step have random numbers of their own, and the average of their gradients is taken in their order:
-    how many processes share them makes no difference.
+    Only a program's main thread can be interrupted; in any other one nothing changes.
+
+    Attributes:
+        requested: whether a signal waits.
     """
-    signals, codes = task.draw(generator)
-    if plan.shards == 1:
-        return task.descend(signals, codes, generator)
-    if len(codes) % plan.shards:
-        raise UsageError(f"{len(codes)} signals of a step cannot be cut into {plan.shards} equal shards")
-    parameters = list(learner.parameters())
-    share, size = plan.shards // ranks.count, len(codes) // plan.shards
-    found: list[torch.Tensor] = []
-    failure: Exception | None = None
-    try:
-        for part in range(ranks.number * share, (ranks.number + 1) * share):
-            learner.zero_grad()
-            own = slice(part * size, (part + 1) * size)
-            generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([plan.seed, number, part + 1])))
-            found.append(_flat(parameters, task.descend(signals[own], codes[own], generator)))
-    except Exception as error:  # the others wait for this process: they are to hear of it
-        if ranks.count == 1:
-            raise
-        failure = error
-        empty = torch.zeros_like(_flat(parameters, 0.0))
-        found = [empty] * share
-    whole_step = torch.cat(ranks.gathered(torch.stack(found)))
-    if not bool(whole_step[:, -1].all()):
-        with ranks.together():
-            if failure is not None:
-                raise failure
-    return _averaged(parameters, whole_step)
 
+    def __init__(self) -> None:
+        self.requested = False
+        self._number, self._since = signal.SIGINT, 0.0
+        self._handlers: dict[signal.Signals, Any] = {}
 
-def _flat(parameters: Sequence[torch.nn.Parameter], cost: float) -> torch.Tensor:
-    """Gradients one after the other, then whether there is one of each parameter, the cost, and a one."""
-    present = [float(own.grad is not None) for own in parameters]
-    gradients = [(torch.zeros_like(own) if own.grad is None else own.grad).reshape(-1) for own in parameters]
-    facts = torch.tensor([*present, cost, 1.0], device=gradients[0].device)
-    return torch.cat([*gradients, facts])
+    def __enter__(self) -> _Interruption:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._wait)
+        return self
 
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self._leave()
+        if self.requested and error is None:  # it came in the last step: all of them are saved
+            self.requested = False
+            signal.raise_signal(self._number)
 
-def _averaged(parameters: Sequence[torch.nn.Parameter], parts: torch.Tensor) -> float:
-    """Put the averages of the parts' gradients into the parameters; the average cost."""
-    total = torch.zeros_like(parts[0])
-    for own in parts:  # one after the other: the order is what makes sums the same
-        total += own
-    total /= len(parts)
-    *present, cost, _ = total[-len(parameters) - 2 :].tolist()
-    first = 0
-    for own, there in zip(parameters, present, strict=True):
-        own.grad = total[first : first + own.numel()].view_as(own).clone() if there else None
-        first += own.numel()
-    return float(cost)
+    def _wait(self, number: int, _frame: FrameType | None) -> None:
+        if not self.requested:
+            self.requested, self._number, self._since = True, signal.Signals(number), time.monotonic()
+        elif time.monotonic() - self._since > _SOON:
+            self.requested = False
+            self._leave()
+            signal.raise_signal(number)
 
+    def _leave(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._handlers = {}
 
-def _evaluate(learner: torch.nn.ModuleDict, task: Task, plan: Course, progress: Progress, ranks: Ranks) -> None:
-    """Report on the steps since the last report, and keep the networks if they are the best so far."""
+    def obey(self) -> None:
+        """Let the signal take effect now.
 
-    def measured() -> float:
-        costs = []
-        for batch in range(HELD_OUT_BATCHES):
-            seeds = np.random.SeedSequence([plan.seed, batch], spawn_key=(1,))
-            generator = np.random.Generator(np.random.Philox(seeds))
-            with torch.no_grad():
-                costs.append(task.descend(*task.draw_held_out(generator), generator))
-        return float(np.mean(costs))
-
-    held_out = ranks.shared(measured)
-    progress.reports.append(StepReport(progress.done, plan.steps, float(np.mean(progress.costs)), held_out))
-    progress.costs = []
-    if plan.patience is not None and best_report(progress.reports) is progress.reports[-1]:
-        progress.best = {name: own.detach().cpu().clone() for name, own in learner.state_dict().items()}
-
-
-def fingerprint(plan: Any, training: Sequence[npt.NDArray[Any]]) -> str:
-    """Of everything that must not change between a checkpoint and its resumption: a dataclass, and what is learned."""
-    content = hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode())
-    for values in training:
-        content.update(str(values.shape).encode() + np.ascontiguousarray(values).tobytes())
-    return content.hexdigest()
-
-
-def ranges_of(curve: Curve) -> dict[str, Any]:
-    """The fields of a prior for many rates that follow from its curve."""
-    ends = curve[0], curve[-1]
-    return {
-        "noise_codes": tuple(code for code, _, _ in ends),
-        "rates": tuple(rate for _, rate, _ in ends),
-        "errors": tuple(4 * 10 ** (-psnr / 10) for _, _, psnr in ends),
-    }
-
-
-def relative_rate(number: int, steps: int) -> float:
-    """The learning rate of a step of some over the highest one: a short rise, then half a wave down."""
-    falling = 0.5 * (1 + math.cos(math.pi * number / steps))
-    return min(1.0, (number + 1) / _WARM_UP) * (falling * (1 - _LAST_RATE) + _LAST_RATE)
-
-
-def evidence(residual: torch.Tensor, octaves: torch.Tensor, most_beyond: float = math.inf) -> torch.Tensor:
-    """KL + squared error / (2 · s2) of the exact posterior in bits, up to a constant, with noise variance 1.
-
-    What is beyond the reach of the candidates stays as an error; compare :func:`mixtures.class_costs`.
-    How far they reach, and what is lost beyond that, was measured on coded pictures: further, the more bits there are.
-
-    Args:
-        residual: of the weights from their prior means.
-        octaves: of their prior deviations.
-        most_beyond: bits that an error beyond the reach costs at most, where an encoder has a remedy.
-    """
-    whole_variance = torch.exp2(2 * octaves) + 1
-    bits = 0.5 * torch.log2(whole_variance.detach())
-    reach = (LEAST_REACH + REACH_PER_BIT * bits).clamp(max=MOST_REACH)
-    beyond = (residual.abs() - reach * torch.sqrt(whole_variance)).clamp(min=0)
-    stays = (beyond**2 * (1 - 1 / whole_variance)).clamp(max=most_beyond * 2 * math.log(2))
-    nats = torch.log(whole_variance) + residual**2 / whole_variance + stays
-    return nats * (0.5 / math.log(2))
-
-
-def sampled(residual: torch.Tensor, octaves: torch.Tensor, noise: torch.Tensor, most: float = REACH) -> torch.Tensor:
-    """A sample of the posterior of residuals with prior deviations of 2^octaves, as coding would find it.
-
-    The posterior mean is at most so many deviations of the prior from the prior's.
-    """
-    variance = torch.exp2(2 * octaves)
-    variance = torch.where(octaves * OCTAVE < LOWEST, torch.zeros_like(variance), variance)
-    share = variance / (variance + 1)
-    reach = most * torch.sqrt(variance)
-    mean = torch.minimum(torch.maximum(share * residual, -reach), reach)
-    return mean + torch.sqrt(share) * noise
-
-
-def go_on_from(learner: torch.nn.ModuleDict, networks: dict[str, Array], name_of_prior: str) -> None:
-    """Put the networks of a prior into a learner.
-
-    Raises:
-        UsageError: they have other sizes.
-    """
-    state = learner.state_dict()
-    for name, tensor in networks.items():
-        own = torch.from_numpy(integer_network.dequantised(name.rpartition(".")[2], tensor))
-        own = own[:, None] if name.endswith("_bias") else own
-        if name not in state or own.shape != state[name].shape:
-            raise UsageError(f"the networks of {name_of_prior} have other sizes than those to be learned")
-        state[name] = own.float()
-    learner.load_state_dict(state)
-
-
-def stored(learner: torch.nn.ModuleDict) -> dict[str, Array]:
-    """The networks in whole numbers by ``kind.network.tensor``."""
-    found: dict[str, Array] = {}
-    for kind, networks in learner.items():
-        for name, network in networks.items():  # type: ignore[operator]
-            tensors = {part: getattr(network, part).detach().cpu().numpy() for part in integer_network.TENSORS}
-            tensors = {part: own[:, 0] if part.endswith("bias") else own for part, own in tensors.items()}
-            found |= {f"{kind}.{name}.{part}": own for part, own in integer_network.quantised(tensors).items()}
-    return found
-
-
-def save_checkpoint(
-    path: Path,
-    plan: Course,
-    learner: torch.nn.ModuleDict,
-    optimiser: torch.optim.Optimizer,
-    progress: Progress,
-) -> None:
-    """Write a checkpoint, replacing the last one in one step."""
-    from safetensors.torch import save
-
-    tensors = {f"weight.{name}": value.contiguous() for name, value in learner.state_dict().items()}
-    tensors |= {f"best.{name}": value.contiguous() for name, value in progress.best.items()}
-    for number, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"adam.{number}.{name}": value.contiguous() for name, value in state.items()}
-    reports = [asdict(report) for report in progress.reports]
-    facts = json.dumps({"done": progress.done, "reports": reports, "costs": progress.costs})
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(save(tensors, {"format": plan.kind, "fingerprint": plan.fingerprint, "facts": facts}))
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"checkpoint {path} cannot be written ({error}); choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def load_checkpoint(path: Path, plan: Course) -> tuple[Progress, dict[str, torch.Tensor]]:
-    """What goes on from step to step, and all tensors of a checkpoint.
-
-    Raises:
-        DatasetError: it is of other data or settings.
-        DamagedFileError: it cannot be read.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as content:
-            metadata = content.metadata() or {}
-            if metadata.get("format") != plan.kind:
-                raise DamagedFileError(f"{path} is not a checkpoint of this learning; remove it to start anew")
-            if metadata["fingerprint"] != plan.fingerprint:
-                raise DatasetError(f"{path} belongs to other data or settings; remove it to start anew")
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (not a mapping)
-            facts = json.loads(metadata["facts"])
-        reports = [StepReport(**one) for one in facts["reports"]]
-        best = {name.removeprefix("best."): own for name, own in tensors.items() if name.startswith("best.")}
-        return Progress(int(facts["done"]), reports, [float(own) for own in facts["costs"]], best), tensors
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise DamagedFileError(f"checkpoint {path} cannot be read ({error}); remove it to start anew") from error
-
-
-def _resumed(
-    learner: torch.nn.ModuleDict,
-    optimiser: torch.optim.Optimizer,
-    plan: Course,
-    checkpoint: Path | None,
-    ranks: Ranks,
-) -> Progress:
-    """Put a checkpoint's state, if there is one, into the learner and the optimiser."""
-
-    def read() -> tuple[Progress, dict[str, torch.Tensor]] | None:
-        return load_checkpoint(checkpoint, plan) if checkpoint is not None and checkpoint.exists() else None
-
-    found = ranks.shared(read)
-    if found is None:
-        return Progress(0, [], [], {})
-    progress, tensors = found
-    try:
-        learner.load_state_dict(
-            {name.removeprefix("weight."): own for name, own in tensors.items() if name.startswith("weight.")}
-        )
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, own in tensors.items():
-            if name.startswith("adam."):
-                _, number, part = name.split(".")
-                state.setdefault(int(number), {})[part] = own
-        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DamagedFileError(f"checkpoint {checkpoint} cannot be read ({error}); remove it to start anew") from error
-    return progress
+        Raises:
+            KeyboardInterrupt: in any case, also where the signal came to another process.
+        """
+        self._leave()
+        if self.requested:
+            self.requested = False
+            signal.raise_signal(self._number)
+        raise KeyboardInterrupt

@@ -140,3 +140,15 @@ def check_writable_suffix(kind: Kind, path: Path) -> None:
 def default_suffix(kind: Kind) -> str:
     """The suffix of a decoded file where none is asked for; its format holds every signal of the kind exactly."""
     return ".png" if kind == "image" else ".wav"
+
+
+def image_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of the image in a file, as it is stored and without decoding it.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        ``None`` where the beginning of the file does not tell.
+    """
+    return images.size_of(path)

@@ -126,6 +126,23 @@ def read_image(data: bytes, path: Path, note: Note | None = None, keep: bool = F
             return _read_image(image, data, png, path, note or _silence, keep)
 
 
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Height and width of the image in a file, told from its beginning; ``None`` where that does not tell them.
+
+    Args:
+        path: of the file.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=_READABLE_FORMATS) as image:
+                return image.height, image.width
+        except (Image.DecompressionBombError, *DAMAGE):
+            return None
+
+
 @contextmanager
 def _image_errors(path: Path) -> Iterator[None]:
     """Turn what Pillow and pypng raise for damaged images into an InputError of one line."""
@@ -187,8 +204,8 @@ def _read_image(
     signal = Signal("image", np.ascontiguousarray(_upright(samples, orientation)), bit_depth=bit_depth)
     if not keep:
         return signal, Metadata()
-    found = reading.read(image, data, png, orientation in _TURNED, path, note)
-    return signal, replace(found, icc=described.icc, chunks={**found.chunks, **described.chunks})
+    parts = reading.read(image, data, png, orientation in _TURNED, path, note)
+    return signal, replace(parts, icc=described.icc, chunks={**parts.chunks, **described.chunks})
 
 
 def _refuse_others_than_one(image: ImageFile.ImageFile, path: Path) -> None:

@@ -104,13 +104,13 @@ def candidates(
         ``(..., positions)``.
     """
     group, column = partition.group[part], partition.column[part]
-    found = np.empty((*rows.shape[:-1], len(group)), dtype=np.float32)
+    values = np.empty((*rows.shape[:-1], len(group)), dtype=np.float32)
     for begin in range(0, len(group), _POSITIONS_AT_ONCE):
         some = slice(begin, begin + _POSITIONS_AT_ONCE)
         chosen = rows[..., group[some]]
         columns = np.broadcast_to(column[some].astype(np.int64), chosen.shape)
-        found[..., some] = sampler.normals(chosen, columns, key)
-    return found
+        values[..., some] = sampler.normals(chosen, columns, key)
+    return values
 
 
 def table_rows(indices: npt.NDArray[np.int64], chaining: Chaining) -> npt.NDArray[np.int64]:
@@ -123,13 +123,16 @@ def table_rows(indices: npt.NDArray[np.int64], chaining: Chaining) -> npt.NDArra
         return indices
     rows = _earlier(indices, chaining.chains) * STATES + indices
     if chaining.long:
-        rows += older_part(_earlier(indices, 2))
+        rows += _earlier(indices, 2) % _OLDER * STATES**2
     return rows
 
 
-def older_part(index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """What the index before the previous one adds to a row with a long memory."""
-    return index % _OLDER * STATES**2
+def first_row(indices: npt.NDArray[np.int64], group: int, chaining: Chaining) -> int:
+    """The row of index 0 of a group with 8-bit indices, from the indices of the groups before it: ``(groups,)``."""
+    row = STATES * int(indices[group - chaining.chains]) if group >= chaining.chains else 0
+    if chaining.long and group >= 2:
+        row += int(indices[group - 2]) % _OLDER * STATES**2
+    return row
 
 
 def _earlier(indices: npt.NDArray[np.int64], distance: int) -> npt.NDArray[np.int64]:

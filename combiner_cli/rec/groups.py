@@ -134,9 +134,9 @@ def pieces(information: Information, latents: int, groups: int, key: int) -> Ite
     position, before = 0, 0
     last_group, last_first = -1, 0
     for order in _shuffled(information, latents, key):
-        own = information(order).astype(np.int64)
-        behind = before + np.cumsum(own)
-        group = (behind - own) * groups // max(1, total)
+        information_of_piece = information(order).astype(np.int64)
+        behind = before + np.cumsum(information_of_piece)
+        group = (behind - information_of_piece) * groups // max(1, total)
         # the first position of each latent's group: where a group begins, or that of the latent before
         begins = np.diff(group, prepend=last_group) != 0
         positions = np.arange(position, position + len(order))
@@ -154,13 +154,13 @@ def _shuffled(information: Information, latents: int, key: int) -> Iterator[npt.
     """
     coded = sum(int(np.count_nonzero(information(some))) for some in _chunks(latents))
     bits = min((coded // _ORDERED_AT_ONCE).bit_length(), _MOST_LEADING_BITS)
-    leading, counts = arrays.fresh((coded,), np.uint8), np.zeros(1 << bits, dtype=np.int64)
+    leading, counts = arrays.mapped_zeros((coded,), np.uint8), np.zeros(1 << bits, dtype=np.int64)
     for some in _chunks(coded if bits else 0):
         words = sampler.permutation_words(np.arange(some.start, some.stop), coded, key)
         leading[some] = words >> (_WORD_BITS - bits)
         counts += np.bincount(leading[some], minlength=1 << bits)
     for value, count in enumerate(counts.tolist() if bits else [coded]):
-        keys = arrays.fresh((count,), np.int64)
+        keys = arrays.mapped_zeros((count,), np.int64)
         number, filled = 0, 0
         for some in _chunks(latents):
             which = np.flatnonzero(information(some))

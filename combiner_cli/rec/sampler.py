@@ -101,8 +101,8 @@ def normals(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], key: in
     return candidates
 
 
-def row_columns(block: int, rows: npt.NDArray[np.int64], key: int) -> npt.NDArray[np.float32]:
-    """Columns 8 · block to 8 · block + 7 of some rows of the table, which come from the same words.
+def row_lanes(block: int, rows: npt.NDArray[np.int64], key: int) -> npt.NDArray[np.int64]:
+    """The lanes of columns 8 · block to 8 · block + 7 of some rows of the table, which come from the same words.
 
     Args:
         block: of eight columns.
@@ -110,33 +110,26 @@ def row_columns(block: int, rows: npt.NDArray[np.int64], key: int) -> npt.NDArra
         key: the prior's key.
 
     Returns:
-        ``(8,)`` + shape of ``rows``, float32: what :func:`normals` gives there.
+        ``(8,)`` + shape of ``rows``: what :func:`lanes` gives there.
     """
     one = np.ones((1,) * rows.ndim, dtype=np.int64)
     words = philox((one * block, rows, one * TABLE_STREAM, one * 0), split_key(key))
-    quantiles = normal_quantiles()
-    candidates = np.empty((LANES, *rows.shape), dtype=np.float32)
+    halves = np.empty((LANES, *rows.shape), dtype=np.int64)
     for number, word in enumerate(words):
-        candidates[2 * number] = quantiles[word & 0xFFFF]
-        candidates[2 * number + 1] = quantiles[word >> 16]
-    return candidates
+        np.bitwise_and(word, 0xFFFF, out=halves[2 * number])
+        np.right_shift(word, 16, out=halves[2 * number + 1])
+    return halves
 
 
-def table_columns(block: int, key: int) -> npt.NDArray[np.float32]:
-    """Columns 8 · block to 8 · block + 7 of the table's first 65,536 rows: ``(8, 65536)`` float32."""
-    candidates = np.empty((LANES, TABLE_ROWS), dtype=np.float32)
-    for begin in range(0, TABLE_ROWS, _ROWS_AT_ONCE):
-        part = slice(begin, begin + _ROWS_AT_ONCE)
-        candidates[:, part] = row_columns(block, np.arange(part.start, part.stop, dtype=np.int64), key)
-    return candidates
-
-
-@lru_cache(maxsize=2)
 def table(width: int, key: int) -> npt.NDArray[np.float32]:
-    """The whole table of candidates, ``(65536, width)`` float32: what :func:`normals` gives at every place."""
-    blocks = [table_columns(block, key) for block in range(-(-width // LANES))]
-    candidates = np.concatenate(blocks)[:width].T.copy()
-    candidates.setflags(write=False)
+    """The first 65,536 rows of the table, ``(65536, width)`` float32: what :func:`normals` gives at every place."""
+    candidates = np.empty((TABLE_ROWS, width), dtype=np.float32)
+    quantiles = normal_quantiles()
+    for begin in range(0, TABLE_ROWS, _ROWS_AT_ONCE):
+        rows = np.arange(begin, begin + _ROWS_AT_ONCE, dtype=np.int64)
+        for first in range(0, width, LANES):
+            lanes_of = row_lanes(first // LANES, rows, key)[: width - first]
+            candidates[begin : begin + _ROWS_AT_ONCE, first : first + LANES] = quantiles[lanes_of].T
     return candidates
 
 

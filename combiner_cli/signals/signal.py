@@ -36,6 +36,30 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True)
+class Format:
+    """Everything about a signal but its samples.
+
+    Attributes:
+        kind: ``"image"`` or ``"sound"``.
+        shape: ``(height, width)`` in pixels, or ``(frames,)`` in sample instants.
+        channels: 1 to 4 of an image, 1 or 2 of a sound.
+        bit_depth: bits per sample in files: 8 or 16 for an image, 16 or 24 for a sound.
+        sample_rate: samples per second of a sound, ``None`` for an image.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    channels: int
+    bit_depth: int
+    sample_rate: int | None
+
+    @property
+    def points(self) -> int:
+        """Number of coordinates: pixels, or sample instants."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
 class Signal:
     """An image or a sound, as it is read from and written to files.
 
@@ -65,6 +89,11 @@ class Signal:
     def points(self) -> int:
         """Number of coordinates: pixels, or sample instants."""
         return math.prod(self.shape)
+
+    @property
+    def format(self) -> Format:
+        """Everything about it but its samples."""
+        return Format(self.kind, self.shape, self.channels, self.bit_depth, self.sample_rate)
 
     def __post_init__(self) -> None:
         axes, most_channels = (2, 4) if self.kind == "image" else (1, 2)
@@ -125,7 +154,7 @@ def from_values(
     """
     sample = sample_type(kind, bit_depth)
     reused = kind == "sound" and in_place and isinstance(values, np.ndarray) and values.dtype == sample
-    samples = values if reused else arrays.fresh(values.shape, sample)
+    samples = values if reused else arrays.mapped_zeros(values.shape, sample)
     assert isinstance(samples, np.ndarray)
     step = INSTANTS_AT_ONCE
     if kind == "image":
@@ -133,14 +162,14 @@ def from_values(
 
     def part(first: int) -> None:
         some = slice(first, first + step)
-        own = values[some]
-        if not bool(np.isfinite(own).all()):
+        rows = values[some]
+        if not bool(np.isfinite(rows).all()):
             raise InputError("the decoded values are not finite; the prior does not fit this file")
         if kind == "sound":
             steps = 2.0 ** (bit_depth - 1)
-            samples[some] = np.clip(np.rint(own * steps), -steps, steps - 1) / steps
+            samples[some] = np.clip(np.rint(rows * steps), -steps, steps - 1) / steps
         else:
-            samples[some] = np.rint((np.clip(own, -1, 1) + 1) * ((2**bit_depth - 1) / 2))
+            samples[some] = np.rint((np.clip(rows, -1, 1) + 1) * ((2**bit_depth - 1) / 2))
 
     threads.mapped(part, range(0, values.shape[0], step))
     return Signal(kind, samples, sample_rate, bit_depth)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from ..system.threads import Scratch
 Array = npt.NDArray[Any]
 
 FEATURE_BITS = 7  # of a feature's fraction
+FEATURE_UNIT = 1 << FEATURE_BITS  # steps of a feature
+FEATURE_LIMIT = 2047  # largest feature in steps
 WEIGHT_BITS = 12
 HIDDEN_BITS = 10
 LINEAR_BITS = WEIGHT_BITS + HIDDEN_BITS - FEATURE_BITS
@@ -41,7 +44,7 @@ _AT_ONCE = 4096  # columns whose activations stay in a core's cache
 
 
 @dataclass(frozen=True, eq=False)
-class WholeNetwork:
+class IntegerNetwork:
     """Two hidden layers with clipped linear activations, and a linear path around them; whole numbers of any type.
 
     Attributes:
@@ -63,16 +66,24 @@ class WholeNetwork:
     linear: Array
 
     @staticmethod
-    def among(stored: dict[str, Array], begin: str) -> WholeNetwork:
-        """The network whose tensors have names that begin like this."""
-        return WholeNetwork(**{part: stored[begin + part] for part in TENSORS})
-
-    def __call__(self, features: Array, scratch: Scratch | None = None) -> Array:
-        """Results ``(results, columns)`` in units of 2^-22 of features ``(features, columns)`` in units of 2^-7.
+    def among(stored: dict[str, Array], prefix: str) -> IntegerNetwork:
+        """One of the networks of a prior.
 
         Args:
-            features: whole numbers in float64.
+            stored: tensors of all its networks by name.
+            prefix: with which the names of the network's tensors begin.
+        """
+        return IntegerNetwork(**{part: stored[prefix + part] for part in TENSORS})
+
+    def __call__(self, features: Array, scratch: Scratch | None = None) -> Array:
+        """The network's results for every column of features.
+
+        Args:
+            features: whole numbers in float64, in units of 2^-7, ``(features, columns)``.
             scratch: where activations are kept meanwhile.
+
+        Returns:
+            Whole numbers in units of 2^-22, ``(results, columns)``.
         """
         ready, scratch = self._ready, scratch or Scratch()
         results = np.empty((len(ready.third), features.shape[1]))
@@ -89,14 +100,15 @@ class WholeNetwork:
         return results
 
     @cached_property
-    def _ready(self) -> WholeNetwork:
+    def _ready(self) -> IntegerNetwork:
         """The network in float64, matrix and bias of both hidden layers times the power of two that their sums are
         scaled by: exact.
         """
         first, second = 2.0 ** (HIDDEN_BITS - FEATURE_BITS - WEIGHT_BITS), 2.0**-WEIGHT_BITS
         scales = {"first": first, "first_bias": first, "second": second, "second_bias": second}
-        found = {name: getattr(self, name).astype(np.float64) * scales.get(name, 1.0) for name in TENSORS}
-        return WholeNetwork(**{name: own[:, None] if name.endswith("_bias") else own for name, own in found.items()})
+        scaled = {name: getattr(self, name).astype(np.float64) * scales.get(name, 1.0) for name in TENSORS}
+        columns = {name: tensor[:, None] for name, tensor in scaled.items() if name.endswith("_bias")}
+        return IntegerNetwork(**{**scaled, **columns})
 
 
 def _activated(name: str, matrix: Array, bias: Array, values: Array, scratch: Scratch) -> Array:
@@ -109,21 +121,35 @@ def _activated(name: str, matrix: Array, bias: Array, values: Array, scratch: Sc
     return sums
 
 
+def octaves(values: Array) -> Array:
+    """A logarithm to base 2 that is straight between powers of two, so that it is exact."""
+    fraction, exponent = np.frexp(values)
+    logarithm: Array = exponent + 2 * fraction - 2
+    return logarithm
+
+
 def quantised(tensors: dict[str, Array]) -> dict[str, Array]:
-    """Float tensors of a network of the same shape as they are stored: int16 weights and int32 biases."""
-    found = {}
+    """Tensors of a network as they are stored.
+
+    Args:
+        tensors: in floating point, by the names in ``TENSORS``.
+
+    Returns:
+        int16 weights and int32 biases by the same names.
+    """
+    stored = {}
     for name, tensor in tensors.items():
         kind = np.int32 if name.endswith("bias") else np.int16
         limits = np.iinfo(kind)
         scaled = np.rint(tensor.astype(np.float64) * 2.0 ** _BITS[name])
-        found[name] = np.clip(scaled, -limits.max, limits.max).astype(kind)
-    return found
+        stored[name] = np.clip(scaled, -limits.max, limits.max).astype(kind)
+    return stored
 
 
 def dequantised(name: str, tensor: Array) -> Array:
-    """The inverse of :func:`quantised` for one tensor."""
-    found: Array = tensor.astype(np.float64) * 2.0 ** -_BITS[name]
-    return found
+    """The inverse of :func:`quantised` for one tensor of a name in ``TENSORS``."""
+    values: Array = tensor.astype(np.float64) * 2.0 ** -_BITS[name]
+    return values
 
 
 def fits(tensors: dict[str, Array | None], features: int, results: int, outputs: int, relative: int) -> bool:
@@ -149,3 +175,17 @@ def fits(tensors: dict[str, Array | None], features: int, results: int, outputs:
         if tensor is None or tensor.shape != shape or tensor.dtype != kind:
             return False
     return True
+
+
+def wrong_networks(stored: dict[str, Array], shapes: dict[str, tuple[int, int, int, int]]) -> str | None:
+    """Why the tensors of networks cannot work, or ``None``.
+
+    Args:
+        stored: tensors by ``level.network.tensor``.
+        shapes: features, results, outputs and relative features of the networks by ``level.network``.
+    """
+    for name, shape in shapes.items():
+        if not fits({part: stored.get(f"{name}.{part}") for part in TENSORS}, *shape):
+            return f"its network {name} has a wrong shape or type"
+    wanted = {f"{name}.{part}" for name, part in product(shapes, TENSORS)}
+    return None if set(stored) == wanted else "it holds tensors that it has no use for"

@@ -1,4 +1,4 @@
-"""Prior moments of the weights of a stage, in whole numbers, and how weights and classes are coded given them.
+"""Prior moments of the weights of a stage, in whole numbers, and the parts in which weights are coded given them.
 
 With the noise's deviation as the unit, means are whole steps, and deviations are numbers of sixteenths of an octave. So
 all that a decoder's structure depends on comes out the same on every machine.
@@ -6,55 +6,57 @@ all that a decoder's structure depends on comes out the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..families.pyramid.levels import UNIT
-from ..rec import groups
+from ..rec.groups import INFORMATION_UNIT
 from ..system import arrays
-from . import integer_network
 
 Array = npt.NDArray[Any]
 
+UNIT = 64  # steps of a weight per deviation of the noise
+LARGEST_VALUE = 2.0**28  # of weights in steps; what is beyond is clipped
+COARSE = 3  # levels from this one on are coarse: few weights that stand for many samples each
 OCTAVE = 16  # deviations are coded in sixteenths of an octave
 LOWEST = -37  # of a deviation that is coded, about a fifth of the noise's
 HIGHEST = 20 * OCTAVE
 DEVIATION_BITS = 12  # of the fraction of a deviation
 CANDIDATE_BITS = 20  # of the fraction of a candidate
-FREQUENCY_BITS = 16  # of the probabilities of classes
-_LOGIT_UNIT = 16
-_LOWEST_LOGIT = -12 * _LOGIT_UNIT
-_PART_OCTAVES = 4  # that the deviation of a detail shrinks by when a part of it is coded
-_MOST_WIDENED_PARTS = 16  # or else there might be no end to the parts of a damaged file
-_PART_INFORMATION = _PART_OCTAVES * groups.INFORMATION_UNIT
-FEWEST_PARTS_FROM, MOST_PARTS_FROM = _PART_OCTAVES, 20
+FEWEST_PARTS_FROM, MOST_PARTS_FROM = 4, 20
 PARTS_FROM = 6  # of the priors that are learned today
+_PART_OCTAVES = 4  # that the deviation of a weight shrinks by when a part of it is coded
+_PART_INFORMATION = _PART_OCTAVES * INFORMATION_UNIT
+_MOST_PARTS_WITH_OUTLIERS = 16  # or else there might be no end to the parts of a damaged file
 _LATENTS_AT_ONCE = 1 << 16
 
 
 def _deviations() -> Array:
-    """Deviations in units of 2^-12 of the noise's by their number less ``LOWEST``."""
-    return np.rint(np.exp2(np.arange(LOWEST, HIGHEST + 1) / OCTAVE + DEVIATION_BITS))
+    """Deviations in units of 2^-12 of the noise's by their number less ``LOWEST``, then 0 for a pruned weight."""
+    return np.append(np.rint(np.exp2(np.arange(LOWEST, HIGHEST + 1) / OCTAVE + DEVIATION_BITS)), 0)
 
 
-def _information() -> npt.NDArray[np.int64]:
-    """Expected information in 1/256 bit, half of log2(1 + t), by the number of the deviation less ``LOWEST``."""
+def _information() -> npt.NDArray[np.int16]:
+    """Expected information in 1/256 bit, half of log2(1 + t), in the order of :func:`_deviations`."""
     variance = np.exp2(np.arange(LOWEST, HIGHEST + 1) * (2 / OCTAVE))
-    found: npt.NDArray[np.int64] = np.maximum(np.rint(groups.INFORMATION_UNIT / 2 * np.log2(1 + variance)), 1)
-    return found.astype(np.int64)
+    information = np.maximum(np.rint(INFORMATION_UNIT / 2 * np.log2(1 + variance)), 1)
+    return np.append(information, 0).astype(np.int16)
+
+
+# the last entry is that of a pruned weight, whose number is -1
+_DEVIATIONS = _deviations()
+_INFORMATION = _information()
 
 
 @dataclass(frozen=True)
-class StageName:
-    """Where a stage is.
+class StageId:
+    """Which stage of a signal it is.
 
     Attributes:
         level: 0 for the finest.
-        number: within the level, 0 to 5: four of luma, two of chroma. The root is stage 0 of the level above all.
+        number: of the stage within the level, from 0 on in coding order.
     """
 
     level: int
@@ -63,13 +65,13 @@ class StageName:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Prior moments of the details of a stage.
+    """Prior moments of the weights of a stage, or of a part of them.
 
     Attributes:
-        mean: in steps of coefficients, whole numbers of any type, ``(latents,)``.
-        deviation: numbers of the deviations less ``LOWEST``, ``(latents,)`` int16; −1 where pruned, and where this part
-            of a detail is not coded.
-        last: whether this is the last part of the details.
+        mean: expected weights in steps, whole numbers of any type, ``(latents,)``.
+        deviation: numbers of the prior deviations less ``LOWEST``, ``(latents,)`` int16; −1 where a weight is pruned,
+            and where this part of it is not coded.
+        last: whether no further part of the weights follows.
     """
 
     mean: Array
@@ -81,106 +83,119 @@ class Moments:
         return self.information_of(slice(None))
 
     def information_of(self, which: Any) -> npt.NDArray[np.int16]:
-        """The same of some latents, which an index of numpy names."""
+        """Expected information of the latents that an index of numpy names."""
         deviation = self.deviation[which]
         if not self.last:
             return np.where(deviation >= 0, _PART_INFORMATION, 0).astype(np.int16)
-        found: npt.NDArray[np.int16] = _INFORMATION[deviation]
-        return found
+        information: npt.NDArray[np.int16] = _INFORMATION[deviation]
+        return information
 
-    def whole_information(self) -> int:
-        """The expected information of all latents in 1/256 bit."""
-        parts = range(0, len(self.deviation), _LATENTS_AT_ONCE)
-        return sum(int(self.information_of(slice(first, first + _LATENTS_AT_ONCE)).sum()) for first in parts)
-
-    def rest(self, which: npt.NDArray[np.int64]) -> Array:
-        """Variance over the noise's of what the parts after this one have to mend and the noise, of some latents."""
-        if self.last:
-            return np.ones(len(which))
-        found: Array = 1 + (self.deviations(which) * 2.0**-_PART_OCTAVES) ** 2
-        return found
+    def total_information(self) -> int:
+        """Expected information of all latents together in 1/256 bit."""
+        blocks = range(0, len(self.deviation), _LATENTS_AT_ONCE)
+        return sum(int(self.information_of(slice(first, first + _LATENTS_AT_ONCE)).sum()) for first in blocks)
 
     def deviations(self, which: npt.NDArray[np.int64]) -> Array:
-        """In units of the noise's deviation, of some latents."""
-        found: Array = _DEVIATIONS[self.deviation[which]] * 2.0**-DEVIATION_BITS
-        return found
+        """Prior deviations of some latents in units of the noise's."""
+        deviations: Array = _DEVIATIONS[self.deviation[which]] * 2.0**-DEVIATION_BITS
+        return deviations
 
-    def values(self, which: npt.NDArray[np.integer], z: Array) -> Array:
-        """Coefficients of all latents in whole steps, ``(latents,)``.
+    def variance_left(self, which: npt.NDArray[np.int64]) -> Array:
+        """Variance of what this part leaves of some latents, over the noise's: what later parts have to mend, and the
+        noise."""
+        if self.last:
+            return np.ones(len(which))
+        variance: Array = 1 + (self.deviations(which) * 2.0**-_PART_OCTAVES) ** 2
+        return variance
+
+    def values(self, which: npt.NDArray[np.integer], candidates: Array) -> Array:
+        """Weights of all latents in whole steps, ``(latents,)``.
 
         Args:
-            which: latents that have a candidate; all others are their means.
-            z: their candidates, multiples of 2^-20.
+            which: numbers of the latents that have a candidate; all others are their means.
+            candidates: whitened values of these latents, multiples of 2^-20.
         """
-        return self.added(self.mean.copy(), which, z)
+        return self.add(self.mean.copy(), which, candidates)
 
-    def added(self, mean: Array, which: npt.NDArray[np.integer], z: Array) -> Array:
-        """Means, or what has come of them so far, with some candidates as in :meth:`values`, in place where they fit
-        their type.
+    def add(self, weights: Array, which: npt.NDArray[np.integer], candidates: Array) -> Array:
+        """Weights with what some candidates add to them.
+
+        Args:
+            weights: the means, or what has come of them so far, in steps, ``(latents,)``; changed where its type holds
+                the sums.
+            which: numbers of the latents that have a candidate.
+            candidates: whitened values of these latents, multiples of 2^-20.
+
+        Returns:
+            The array that was given, or one of a wider type.
         """
         for begin in range(0, len(which), _LATENTS_AT_ONCE):
             some = which[begin : begin + _LATENTS_AT_ONCE]
-            candidates = z[begin : begin + _LATENTS_AT_ONCE].astype(np.float64) * 2.0**CANDIDATE_BITS
-            scaled = _DEVIATIONS[self.deviation[some]] * candidates
-            sums = mean[some] + np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
-            mean = arrays.widened(mean, arrays.largest(sums))
-            mean[some] = sums
-        return mean
+            whole = candidates[begin : begin + _LATENTS_AT_ONCE].astype(np.float64) * 2.0**CANDIDATE_BITS
+            scaled = _DEVIATIONS[self.deviation[some]] * whole
+            sums = weights[some] + np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
+            weights = arrays.widened(weights, arrays.largest(sums))
+            weights[some] = sums
+        return weights
 
 
 def in_deviations(steps: Array) -> Array:
-    """Coefficients in whole steps in units of the noise's deviation: exact, in float32 where that holds the steps."""
-    found: Array = steps.astype(np.promote_types(steps.dtype, np.float32)) / UNIT
-    return found
+    """Weights in whole steps in units of the noise's deviation: exact, in float32 where that holds the steps."""
+    weights: Array = steps.astype(np.promote_types(steps.dtype, np.float32)) / UNIT
+    return weights
 
 
-def in_parts(
-    moments: Moments,
-    parts_from: int,
-    coded: Callable[[Moments], tuple[Array, bool]],
-    widen: Callable[[Moments], None] | None = None,
-) -> Array:
-    """Code the details of a stage, those of a large deviation in parts.
+@dataclass(eq=False)
+class Parts:
+    """The weights of a stage while they are coded part after part.
 
-    Args:
-        moments: of the details.
-        parts_from: octaves of a deviation over the noise's from which a detail is coded in parts; 0 means never.
-        coded: gives the coefficients ``(latents,)`` when it is given the moments of a part, and whether another part
-            like it follows.
-        widen: widens some of the deviations, in place, before the first parts.
+    A weight whose prior deviation is large has more information than a group can hold. It is a sum of several parts,
+    from the widest to the narrowest: each has four bits, mends what those before it missed, and leaves a deviation of a
+    sixteenth. The last part is of all weights. A part may have to be repeated.
+
+    Attributes:
+        moments: of the weights, given all parts that are coded so far.
+        parts_from: octaves of a deviation over the noise's from which a weight is coded in parts.
+        coded: number of parts that are coded so far, repetitions included.
+        finished: whether all parts are coded; the means are the weights then.
     """
-    least, parts = parts_from * OCTAVE - LOWEST, 0
-    while True:
-        if widen is not None and parts < _MOST_WIDENED_PARTS:
-            widen(moments)
-        if not parts_from or not moments.deviation.size or moments.deviation.max() < least:
-            break
-        divided = moments.deviation >= least
-        values, again = coded(
-            Moments(moments.mean, np.where(divided, moments.deviation, -1).astype(np.int16), last=False)
-        )
-        fewer = moments.deviation - (0 if again else _PART_OCTAVES * OCTAVE) * divided
-        moments, parts = Moments(values, fewer.astype(np.int16)), parts + 1
-    again = True
-    while again:
-        values, again = coded(moments)
-        moments = Moments(values, moments.deviation)
-    return values
 
+    moments: Moments
+    parts_from: int
+    coded: int = 0
+    finished: bool = False
+    _last_begun: bool = False
 
-# the last entry is that of a pruned latent, whose number is -1
-_DEVIATIONS = np.append(_deviations(), 0)
-_INFORMATION = np.append(_information(), 0).astype(np.int16)
-_POWERS = np.rint(np.exp2(np.arange(_LOWEST_LOGIT, 1) / _LOGIT_UNIT + FREQUENCY_BITS))
+    @property
+    def may_have_outliers(self) -> bool:
+        """Whether a file may now say that some deviations are wider."""
+        return not self._last_begun and self.coded < _MOST_PARTS_WITH_OUTLIERS
 
+    def begin(self) -> Moments:
+        """Moments of the part that is to be coded now; weights without one are pruned in them."""
+        deviation = self.moments.deviation
+        if self._last_begun or deviation.max(initial=-1) <= self._widest_of_one_part:
+            self._last_begun = True
+            return self.moments
+        wide = deviation > self._widest_of_one_part
+        return Moments(self.moments.mean, np.where(wide, deviation, -1).astype(np.int16), last=False)
 
-def frequencies_of(logits: Array) -> Array:
-    """Whole numbers that sum to 2^16 and are in about the proportion of 2^logit, none of them 0."""
-    whole_logits = np.floor(logits * (_LOGIT_UNIT * 2.0**-integer_network.RESULT_BITS))
-    relative = np.maximum(whole_logits - whole_logits.max(axis=0), _LOWEST_LOGIT).astype(np.int64)
-    powers = _POWERS[relative - _LOWEST_LOGIT]
-    room = (1 << FREQUENCY_BITS) - len(logits)
-    found: Array = 1 + np.floor(powers * room / powers.sum(axis=0))
-    top = powers.argmax(axis=0)
-    found[top, np.arange(found.shape[1])] += (1 << FREQUENCY_BITS) - found.sum(axis=0)
-    return found
+    def put(self, weights: Array, repeat: bool) -> None:
+        """Go on to the next part.
+
+        Args:
+            weights: what the current part has made of all weights of the stage, in steps, ``(latents,)``.
+            repeat: whether the same part comes again, to mend what it missed.
+        """
+        deviation = self.moments.deviation
+        if self._last_begun:
+            self.finished = not repeat
+        elif not repeat:
+            wide = deviation > self._widest_of_one_part
+            deviation = (deviation - _PART_OCTAVES * OCTAVE * wide).astype(np.int16)
+        self.moments, self.coded = Moments(weights, deviation), self.coded + 1
+
+    @property
+    def _widest_of_one_part(self) -> int:
+        """Number of the largest deviation with which a weight has no part but the last one."""
+        return self.parts_from * OCTAVE - LOWEST - 1

@@ -1,189 +1,182 @@
-"""From what a user wants to a noise variance, and to a file of exactly a size.
+"""From a target to a noise level, and to a file of exactly a size.
 
-What a file at a noise code comes to is foretold by simulation; how a signal is coded does not matter here.
+What a file at a noise level comes to is known from a simulation; how a signal is coded does not matter here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from ..container import bitstream
-from ..container.bitstream import Header
 from ..errors import UsageError
-from ..family import ForManyRates
-from .encoder import Budget, Coded, Forecast
+from ..family import Target
+from .allocation import DENSITIES, GROUP_INFORMATION, LARGEST_DENSITY
+from .encoder import Budget, CodedSignal, Writer
+from .simulation import CostEstimate, NoiseGrid, Simulation
 
 OVERHEAD = 1.05  # groups per 8 bits of information
 _LEAST_RATIO = 0.05
-_CODES_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
+_LEVELS_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise levels tried on each side of the expected best
 _SMALLEST_ERROR = 1e-6 / 127.5**2
-_MOST_TRIALS, _FEW_TRIALS = 8, 3
-_HASTY = 2  # efforts up to this one save time
-_LEAST_SLOPE = 1 / 64
-_NEAREST = 0.55  # steps to 0 with which a code is the nearest or as good
-_NEAR = 0.25  # octaves of variance with which it will do
-
-Array = npt.NDArray[Any]
-Foretell = Callable[[int], Sequence[Forecast]]
-Attempt = Callable[[Budget], tuple[bytes, Coded]]
-
-
-@dataclass(frozen=True)
-class Codes:
-    """The noise codes of a kind of signal.
-
-    Attributes:
-        lowest: of all.
-        highest: of all.
-        middle: where to begin if nothing is known.
-        octaves: of variance per code.
-        unit: of the square root of the errors that are foretold, on values in [-1, 1].
-        most: codes that a signal's is away from the usual one of a quality.
-    """
-
-    lowest: int
-    highest: int
-    middle: int
-    octaves: float
-    unit: float
-    most: int
+_MOST_ATTEMPTS, _FEW_ATTEMPTS = 8, 3
+_FAST = 2  # efforts up to this one save time
+_LEAST_SLOPE, _STEEPEST_SLOPE = 1 / 64, 1.0
+_NEAREST = 0.55  # levels to the root with which a level is the nearest or as good
+_FAST_TOLERANCE = 0.25  # octaves of variance from the root that will do
+_LARGEST_STREAM = 2**16  # bytes of a stream of classes whose length takes as many bytes as any
+# how the functions whose roots are looked for grow, in units of the noise's octaves or in themselves, per level
+_RATE_SLOPE, _PSNR_SLOPE, _SIZE_SLOPE = 0.4, 0.73, 1 / 13
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a file is to be.
+class SearchOptions:
+    """How candidates are searched for.
 
     Attributes:
-        rate: bits per point over the prior's own that a typical signal takes at the quality wanted.
-        size: of the file in bytes, or ``None``.
-        psnr: dB that the decoded signal is expected to reach (peak-to-peak 2), or ``None``; not together with a size.
+        effort: 1 (fastest) to 9 (best).
+        method: one of ``search.METHODS``.
+        seed: of the encoder's random numbers.
     """
 
-    rate: float
-    size: int | None
-    psnr: float | None
+    effort: int
+    method: str
+    seed: int
 
 
-@dataclass(frozen=True, eq=False)
-class Written:
-    """A finished file.
-
-    Attributes:
-        data: the file.
-        latents: whitened latents of all stages of all parts.
-        seconds: wall time by phase.
-    """
-
-    data: bytes
-    latents: Array
-    seconds: dict[str, float]
-
-
-def choose(
-    foretell: Foretell,
-    codes: Codes,
-    prior: ForManyRates,
-    wanted: Wanted,
-    points: int,
-    samples: int,
-    around: int,
-    effort: int,
-) -> int:
-    """The noise code.
+def choose_noise_level(simulation: Simulation, target: Target, effort: int) -> int:
+    """The noise level at which a signal is to be coded.
 
     Args:
-        foretell: what the parts of the signal come to at a code.
-        codes: that there are.
-        prior: of the signal.
-        wanted: of the file.
-        points: of the signal.
-        samples: that the errors are of.
-        around: bytes of a file besides classes and groups.
-        effort: 1 to 9.
+        simulation: of the signal.
+        target: of the file.
+        effort: 1 (fastest) to 9 (best).
 
     Raises:
         UsageError: the rate is not positive.
     """
-
-    def error(code: int) -> float:
-        found = sum(one.squared_error for one in foretell(code)) / (samples * codes.unit**2)
-        return max(found, _SMALLEST_ERROR)
-
-    def octaves_over_size(code: int) -> float:
-        return math.log2(_bytes_of(foretell(code)) / max(size - around, 1))
-
-    def within_reach(code: int) -> int:
-        # finer than what the prior was learned for, weights may be larger than any candidate, the more of them the less
-        # noise there is
-        octave = round(1 / codes.octaves)
-        while code > prior.noise_codes[1] and error(code - octave) < error(code):
-            code -= octave
-        return code
-
-    if wanted.psnr is not None:
-        allowed = 4 * 10 ** (-wanted.psnr / 10)
-        return _root(lambda code: math.log2(allowed / error(code)), codes, codes.middle, 0.73 * codes.octaves)
-    if wanted.size is None:
-        if not (math.isfinite(wanted.rate) and wanted.rate > 0):
-            raise UsageError(f"the rate must be positive, not {wanted.rate}")
-        start, usual = prior.typical(wanted.rate * prior.bits_per_point)
-
-        # Every signal pays the same for a dB that way, which gives the best average PSNR of many signals at their
-        # average rate (the derivative of the PSNR by the bits of a signal is s2 / error).
-        def excess(code: int) -> float:
-            return (code - start) * codes.octaves + math.log2(error(code) / usual)
-
-        # where the error is nothing but the noise, or there is none, no code is better than another
-        found = _root(excess, codes, start, 0.4 * codes.octaves)
-        return int(min(max(found, start - codes.most), start + codes.most))
-    size = wanted.size
-    start, _ = prior.typical(max(8 * size / points, 1e-3))
-    # exactly the size comes of the densities: a code nearby loses little
-    hasty = effort <= _HASTY
-    near = max(_NEAR / codes.octaves, _NEAREST) if hasty else _NEAREST
-    return within_reach(_root(octaves_over_size, codes, start, 1 / 13, near, hasty))
+    if target.unit == "psnr":
+        return _level_of_psnr(simulation, target.value)
+    if target.unit == "size":
+        return _level_of_size(simulation, target.value, effort)
+    if target.unit != "rate":
+        raise ValueError(f"an encoder takes a rate, a size or a PSNR, not {target.unit}")
+    if not (math.isfinite(target.value) and target.value > 0):
+        raise UsageError(f"the rate must be positive, not {target.value}")
+    return _level_of_rate(simulation, target.value)
 
 
-def trials(code: int, codes: Codes, effort: int) -> list[int]:
-    """Noise codes to try for a file of a given size, the expected best one first."""
-    around = _CODES_AROUND[effort]
-    found = sorted(range(code - around, code + around + 1), key=lambda other: abs(other - code))
-    return [other for other in found if codes.lowest <= other <= codes.highest]
+def _level_of_psnr(simulation: Simulation, psnr: float) -> int:
+    """The level whose error is expected to come nearest to what a PSNR (dB, peak-to-peak 2) allows."""
+    grid, allowed = simulation.grid, 4 * 10 ** (-psnr / 10)
+
+    def excess(level: int) -> float:
+        return math.log2(allowed / _error(simulation, level))
+
+    return root(excess, grid, grid.middle, _PSNR_SLOPE * grid.octaves)
 
 
-def written(
-    attempt: Attempt, header: Header, expected: Sequence[Forecast], size: int | None, most: int = _MOST_TRIALS
-) -> tuple[bytes, Coded] | None:
-    """A file, of exactly a size where there is one; ``None`` where that is too small.
+def _level_of_rate(simulation: Simulation, bits_per_point: float) -> int:
+    """The level at which the last bit gains as much as it does where a typical signal takes a rate.
+
+    Every signal pays the same for a dB that way, which gives the best average PSNR of many signals at their average
+    rate (the derivative of the PSNR by the bits of a signal is s2 / error).
+    """
+    grid = simulation.grid
+    start, usual = simulation.prior.typical(bits_per_point)
+
+    def excess(level: int) -> float:
+        return (level - start) * grid.octaves + math.log2(_error(simulation, level) / usual)
+
+    # where the error is nothing but the noise, or there is none, no level is better than another
+    level = root(excess, grid, start, _RATE_SLOPE * grid.octaves)
+    return int(min(max(level, start - grid.farthest), start + grid.farthest))
+
+
+def _level_of_size(simulation: Simulation, size: float, effort: int) -> int:
+    """The level at which groups for all information are expected to come nearest to a size in bytes."""
+    grid, prior = simulation.grid, simulation.prior
+    largest = {"noise": (0,), "class_bytes": (_LARGEST_STREAM,), "densities": (LARGEST_DENSITY,) * DENSITIES}
+    room = max(size - simulation.overhead({**largest, "chains": (1,)}), 1)
+    start, _ = prior.typical(max(8 * size / simulation.format.points, 1e-3))
+
+    def excess(level: int) -> float:
+        cost = simulation.cost(level)
+        groups = float(cost.information.sum()) * OVERHEAD / GROUP_INFORMATION
+        return math.log2((1.0 + groups + cost.class_bits / 8) / room)
+
+    # exactly the size comes of the densities: a level nearby loses little
+    fast = effort <= _FAST
+    tolerance = max(_FAST_TOLERANCE / grid.octaves, _NEAREST) if fast else _NEAREST
+    level = root(excess, grid, start, _SIZE_SLOPE, tolerance, fast)
+    # finer than what the prior was learned for, weights may be larger than any candidate, the more of them the less
+    # noise there is
+    octave = round(1 / grid.octaves)
+    while level > prior.noise_codes[1] and _error(simulation, level - octave) < _error(simulation, level):
+        level -= octave
+    return level
+
+
+def _error(simulation: Simulation, level: int) -> float:
+    """Expected mean squared error at a noise level, on values in [-1, 1]."""
+    return max(simulation.cost(level).squared_error / simulation.samples, _SMALLEST_ERROR)
+
+
+def code(simulation: Simulation, noise_level: int, target: Target, how: SearchOptions) -> CodedSignal:
+    """Code a signal: the best file of some near a noise level.
 
     Args:
-        attempt: writes a file of about a budget.
-        header: of the file, without streams.
-        expected: what the parts of the signal were foretold to come to.
-        size: of the file in bytes, or ``None``.
-        most: attempts.
+        simulation: of the signal.
+        noise_level: that is expected to be the best.
+        target: of the file.
+        how: candidates are searched for.
+
+    Raises:
+        UsageError: the target is a size that is too small.
     """
-    if size is None:
-        return attempt(Budget(OVERHEAD))
+    if target.unit != "size":
+        return _coded(simulation, noise_level, Budget(OVERHEAD), how)
+    size, grid = int(target.value), simulation.grid
+    attempts = _FEW_ATTEMPTS if grid.tries_coarser else _MOST_ATTEMPTS
+    levels = levels_near(noise_level, grid, how.effort)
+    files = [file for level in levels if (file := _of_size(simulation, level, size, attempts, how))]
+    step = 1
+    while grid.tries_coarser and not files and noise_level > grid.lowest:
+        noise_level, step = max(noise_level - step, grid.lowest), 2 * step
+        file = _of_size(simulation, noise_level, size, attempts, how)
+        files = [file] if file else []
+    if not files:
+        # no file is smaller than that of the largest noise variance, with no groups but those that cannot be left out
+        smallest = _coded(simulation, grid.lowest, Budget(0.0), how)
+        least = simulation.overhead(smallest.numbers) + len(smallest.payload)
+        raise UsageError(f"a file of this {simulation.format.kind} takes {least} bytes; ask for more than {size}")
+    return min(files, key=lambda file: file.squared_error)
+
+
+def levels_near(noise_level: int, grid: NoiseGrid, effort: int) -> list[int]:
+    """Noise levels to try for a file of a given size, the expected best one first."""
+    around = _LEVELS_AROUND[effort]
+    levels = sorted(range(noise_level - around, noise_level + around + 1), key=lambda level: abs(level - noise_level))
+    return [level for level in levels if grid.lowest <= level <= grid.highest]
+
+
+def _of_size(
+    simulation: Simulation, noise_level: int, size: int, attempts: int, how: SearchOptions
+) -> CodedSignal | None:
+    """A file of exactly a size at a noise level; ``None`` where that is too small."""
     # the header is as long as its numbers are large, and is known afterwards only; so is what the last stages hold
-    classes = sum(one.class_bits for one in expected) / 8
-    around = len(bitstream.pack(replace(header, noise=0, class_bytes=round(classes), densities=(0,) * 8), b""))
+    cost = CostEstimate.total(simulation.parts(noise_level))
+    class_bytes, information = cost.class_bits / 8, float(cost.information.sum()) / GROUP_INFORMATION
+    shortest = {"noise": (0,), "class_bytes": (round(class_bytes),), "densities": (0,) * DENSITIES, "chains": (1,)}
+    around = simulation.overhead(shortest)
     reserve = max(1, size // 500)
-    information = sum(float(one.information.sum()) for one in expected) / 2048
-    ratio = min(OVERHEAD, max(size - around - classes, 0) / max(information, 1))
-    for _ in range(most):
-        data, coded = attempt(Budget(ratio, size - around, reserve))
-        if len(data) == size:
-            return data, coded
-        used = len(coded.indices)
-        around = len(data) - len(coded.classes) - used
+    ratio = min(OVERHEAD, max(size - around - class_bytes, 0) / max(information, 1))
+    for _ in range(attempts):
+        coded = _coded(simulation, noise_level, Budget(ratio, size - around, reserve), how)
+        used, around = len(coded.indices), simulation.overhead(coded.numbers)
         over = around + len(coded.classes) + used - size
+        if over == 0:
+            return coded
         if over > 0:
             reserve *= 4
             ratio *= max(used - over - reserve, 0) / max(used, 1)
@@ -191,95 +184,46 @@ def written(
     return None
 
 
-def packed(header: Header, coded: Coded) -> bytes:
-    """The file of what is coded, for a header without streams."""
-    streams = replace(header, class_bytes=len(coded.classes), densities=coded.densities, chains=coded.chains)
-    return bitstream.pack(streams, coded.classes + coded.indices.astype(np.uint8).tobytes())
+def _coded(simulation: Simulation, noise_level: int, budget: Budget, how: SearchOptions) -> CodedSignal:
+    """A file at a noise level of about a budget."""
+    writer = Writer.begin(simulation.prior.key, simulation.parts(noise_level), budget, how.method, how.seed)
+    return simulation.code(noise_level, writer)
 
 
-def best(
-    attempt_at: Callable[[int], Attempt],
-    foretell: Foretell,
-    chosen: int,
-    codes: Codes,
-    header: Header,
-    size: int | None,
-    effort: int,
-    coarser: bool = False,
-) -> tuple[bytes, Coded]:
-    """The best file of some near a noise code.
-
-    Args:
-        attempt_at: gives what writes files at a noise code; see :func:`written`.
-        foretell: what the parts of the signal come to at a code, all of them.
-        chosen: noise code.
-        codes: that there are.
-        header: of the file, without streams.
-        size: of the file in bytes, or ``None``.
-        effort: 1 to 9.
-        coarser: whether coarser noise codes are tried where the size is not met: with too few groups, more and more
-            weights may have to be named because candidates do not reach them.
-
-    Raises:
-        UsageError: the size is too small.
-    """
-    most = _FEW_TRIALS if coarser else _MOST_TRIALS
-    found = [
-        file
-        for code in trials(chosen, codes, effort if size is not None else 0)
-        if (file := written(attempt_at(code), header, foretell(code), size, most))
-    ]
-    step = 1
-    while coarser and not found and chosen > codes.lowest:
-        chosen, step = max(chosen - step, codes.lowest), 2 * step
-        file = written(attempt_at(chosen), header, foretell(chosen), size, most)
-        found = [file] if file else []
-    if not found:
-        # no file is smaller than that of the largest noise variance, with no groups but those that cannot be left out
-        smallest, _ = attempt_at(codes.lowest)(Budget(0.0))
-        raise UsageError(f"a file of this {header.kind} takes {len(smallest)} bytes; ask for more than {size}")
-    return min(found, key=lambda file: file[1].squared_error)
-
-
-def _bytes_of(expected: Sequence[Forecast]) -> float:
-    """Bytes that classes and groups are expected to take."""
-    return 1.0 + sum(float(one.information.sum()) * OVERHEAD / 2048 + one.class_bits / 8 for one in expected)
-
-
-def _root(
+def root(
     excess: Callable[[int], float],
-    codes: Codes,
+    grid: NoiseGrid,
     start: float,
     slope: float,
-    near: float = _NEAREST,
-    hasty: bool = False,
+    tolerance: float = _NEAREST,
+    fast: bool = False,
 ) -> int:
-    """The code at which a function that grows with it is nearest to 0: secants within a bracket.
+    """The noise level at which a function that grows with it is nearest to 0: secants within a bracket.
 
     Args:
-        excess: of a code.
-        codes: that there are.
-        start: about where it is 0.
-        slope: about how much it grows by with each code.
-        near: codes from the 0 that are near enough.
-        hasty: whether the slope is relied on, so that the start may be near enough.
+        excess: the function.
+        grid: the levels that there are.
+        start: about where the function is 0.
+        slope: about how much it grows by with each level.
+        tolerance: levels from the root that are near enough.
+        fast: whether the slope is relied on, so that the start may be near enough.
     """
-    low, high = codes.lowest - 1, codes.highest + 1  # not enough, too much
-    code, found = min(max(round(start), codes.lowest), codes.highest), {}
-    while code not in found:
-        found[code] = excess(code)
-        if found[code] > 0:
-            high = code
+    low, high = grid.lowest - 1, grid.highest + 1  # not enough, too much
+    level, known = min(max(round(start), grid.lowest), grid.highest), dict[int, float]()
+    while level not in known:
+        known[level] = excess(level)
+        if known[level] > 0:
+            high = level
         else:
-            low = code
-        if len(found) > 1:
-            one, other = sorted(found, key=lambda known: abs(found[known]))[:2]
-            slope = (found[one] - found[other]) / (one - other)
-        slope = min(max(slope, _LEAST_SLOPE), 1.0)
-        step = -found[code] / slope
-        if abs(step) < near and (hasty or len(found) > 1):
+            low = level
+        if len(known) > 1:
+            first, second = sorted(known, key=lambda tried: abs(known[tried]))[:2]
+            slope = (known[first] - known[second]) / (first - second)
+        slope = min(max(slope, _LEAST_SLOPE), _STEEPEST_SLOPE)
+        step = -known[level] / slope
+        if abs(step) < tolerance and (fast or len(known) > 1):
             break
-        code = min(max(round(code + step), low + 1), high - 1)
+        level = min(max(round(level + step), low + 1), high - 1)
         if low + 1 >= high:
             break
-    return min(found, key=lambda own: abs(found[own]))
+    return min(known, key=lambda tried: abs(known[tried]))

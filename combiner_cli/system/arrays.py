@@ -27,7 +27,7 @@ _LARGE = 1 << 20  # bytes of an array from which it is worth a mapping
 _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
-def fresh(shape: tuple[int, ...], kind: npt.DTypeLike) -> Array:
+def mapped_zeros(shape: tuple[int, ...], kind: npt.DTypeLike) -> Array:
     """An array of zeros whose memory goes back to the system at once when nobody uses it any more.
 
     What is freed in the usual way may stay with the process, in gaps between other arrays.
@@ -64,12 +64,12 @@ def widened(kept: Array, magnitude: float) -> Array:
 def _as_type(values: Array, kind: np.dtype[Any]) -> Array:
     if values.dtype == kind:
         return values
-    found = fresh(values.shape, kind)
-    found[...] = values
-    return found
+    copy = mapped_zeros(values.shape, kind)
+    copy[...] = values
+    return copy
 
 
-class Compact:
+class NarrowArray:
     """An array of whole numbers that several threads fill, in the narrowest type for what it holds so far.
 
     Attributes:
@@ -77,7 +77,7 @@ class Compact:
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self.values = fresh(shape, np.int16)
+        self.values = mapped_zeros(shape, np.int16)
         self._lock = threading.Lock()
 
     def put(self, place: Any, values: Array) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
@@ -53,7 +52,7 @@ class Scratch:
         kept: npt.NDArray[np.float64] | None = getattr(self._of_thread, name, None)
         size = math.prod(shape)
         if kept is None or kept.size < size:
-            kept = arrays.fresh((size,), np.float64)
+            kept = arrays.mapped_zeros((size,), np.float64)
             setattr(self._of_thread, name, kept)
         return kept[:size].reshape(shape)
 
@@ -71,28 +70,6 @@ def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
         return [function(item) for item in items] if len(items) < 2 else list(_pool(threads).map(function, items))
 
 
-def ahead(function: Callable[[Item, int], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Results of items, in order, the next one being computed while the caller works on one.
-
-    Args:
-        function: is given an item, and 0 or 1: two results at most are there at a time, and a result may be kept in a
-            buffer of that number.
-        items: to compute.
-    """
-    if count() < 2 or len(items) < 2:
-        yield from (function(item, number % 2) for number, item in enumerate(items))
-        return
-    with _alone():
-        waiting = deque[Future[Result]]()
-        for number, item in enumerate(items):
-            if number > 1:
-                yield waiting.popleft().result()
-            # only now is the caller done with the result before the last one, and its buffer free
-            waiting.append(_pool(1).submit(function, item, number % 2))
-        while waiting:
-            yield waiting.popleft().result()
-
-
 @lru_cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="combiner")
@@ -100,8 +77,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 def _alone() -> AbstractContextManager[object]:
     """Where the matrix products have one thread each."""
-    found: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
-    return found
+    limited: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
+    return limited
 
 
 @lru_cache(maxsize=1)

@@ -10,14 +10,14 @@ from ...signals.signal import Signal
 from .. import curves
 from ..curves import Curve
 from ..measures import Measure
-from ..report.tables import Row
+from ..tables import Row
 
 Options = Mapping[str, object]
 
 
 @dataclass(frozen=True, eq=False)
 class Coded:
-    """A file of another codec and what it decodes to.
+    """A file of a codec and what it decodes to.
 
     Attributes:
         data: the file.
@@ -80,8 +80,8 @@ def curve_of(rows: Iterable[Row], ways: Iterable[str], measure: Measure, rate: s
         return measure.scale(value) if scaled else sign * value
 
     def curve(way: str) -> Curve:
-        own = [row for row in rows if row["codec"] == way and row[measure.column] not in ("", None)]
-        points = [(float(str(row[rate])), number(row)) for row in own]
+        of_way = [row for row in rows if row["codec"] == way and row[measure.column] not in ("", None)]
+        points = [(float(str(row[rate])), number(row)) for row in of_way]
         return [point for point in points if math.isfinite(point[1])]
 
     best = curves.better([curve(way) for way in ways])

@@ -97,7 +97,7 @@ _QUALITIES_AVIF_PSNR = (0, 1, 3, 6, 10, 18, 25, 32, 40, 48, 56, 64, 72, 78, 84, 
 def codecs() -> Mapping[str, Codec]:
     """Those that this Pillow has, by their names for the command line."""
     pillow = f"Pillow {PIL.__version__}"
-    found = {
+    known = {
         "jpeg": Codec(
             "JPEG",
             {
@@ -146,4 +146,4 @@ def codecs() -> Mapping[str, Codec]:
         ),
     }
     parts = {"jpeg": "jpg", "jpeg2000": "jpg_2000", "webp": "webp", "avif": "avif"}
-    return {name: codec for name, codec in found.items() if features.check(parts[name])}
+    return {name: codec for name, codec in known.items() if features.check(parts[name])}

@@ -115,7 +115,7 @@ def _opus_level(kilobits: float) -> float:
 def codecs() -> Mapping[str, Codec]:
     """Those that this libsndfile has, by their names for the command line."""
     program = f"libsndfile {soundfile.__libsndfile_version__}"
-    found = {
+    known = {
         "mp3": Codec(
             "MP3",
             {
@@ -152,4 +152,4 @@ def codecs() -> Mapping[str, Codec]:
     }
     here = {"mp3": "MP3" in soundfile.available_formats()}
     here |= {name: name.upper() in soundfile.available_subtypes("OGG") for name in ("vorbis", "opus")}
-    return {name: codec for name, codec in found.items() if here[name]}
+    return {name: codec for name, codec in known.items() if here[name]}

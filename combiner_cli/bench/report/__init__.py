@@ -1,3 +1,3 @@
 """Tables, plots and pages."""
 
-__all__ = ["examples", "page", "summary", "tables"]
+__all__ = ["examples", "page", "summary"]

@@ -16,8 +16,10 @@ import soundfile
 from PIL import Image
 
 from ...codec import pipeline
+from ...container.file import File
 from ...media import files as media
 from ...signals import metrics
+from ...signals.kinds import KINDS
 from ...signals.signal import Signal
 from ...system import files
 from .. import measures
@@ -25,9 +27,10 @@ from ..codecs import baselines
 from ..codecs.baselines import Codec
 from ..measures import Measure
 from ..sources import Source
-from ..sweep import REFUSALS, Own, Store, Task, planned
+from ..sweep import REFUSALS, Store
+from ..tasks import CombinerWay, Task, planned
+from .wording import WORDING
 
-MOST_FILES = {"image": 3, "sound": 2}
 MOST_RATES = 2
 
 _CROP = 224  # pixels
@@ -74,20 +77,20 @@ class Example:
 
 
 def chosen(tasks: Sequence[Task]) -> list[Task]:
-    """Those of combiner's own tasks that examples are made of: some files at a low and a middle rate.
+    """Those of combiner's tasks that examples are made of: some files at a low and a middle rate.
 
     Args:
         tasks: that were done, file after file.
     """
-    own = [task for task in tasks if isinstance(task.how, Own)]
-    if not own:
+    by_combiner = [task for task in tasks if isinstance(task.how, CombinerWay)]
+    if not by_combiner:
         return []
-    first = own[0].title
-    settings = list(dict.fromkeys(task.setting for task in own if task.title == first))
+    first = by_combiner[0].title
+    settings = list(dict.fromkeys(task.setting for task in by_combiner if task.title == first))
     wanted = _spread(settings[: max(1, math.ceil(len(settings) * 0.6))], MOST_RATES)
-    sources = list(dict.fromkeys(task.source for task in own))
-    shown = _spread(sources, MOST_FILES[own[0].source.kind])
-    return [task for task in own if task.title == first and task.setting in wanted and task.source in shown]
+    sources = list(dict.fromkeys(task.source for task in by_combiner))
+    shown = _spread(sources, WORDING[by_combiner[0].source.format.kind].most_files)
+    return [task for task in by_combiner if task.title == first and task.setting in wanted and task.source in shown]
 
 
 def _spread(items: Sequence[Item], count: int) -> list[Item]:
@@ -96,19 +99,19 @@ def _spread(items: Sequence[Item], count: int) -> list[Item]:
     return [items[int(place)] for place in places]
 
 
-def make(task: Task, store: Store, others: Mapping[str, Codec]) -> Example:
+def make(task: Task, store: Store, codecs: Mapping[str, Codec]) -> Example:
     """Show a file of combiner beside those of other codecs of about its size, which are kept."""
-    assert isinstance(task.how, Own)
+    assert isinstance(task.how, CombinerWay)
     original = media.read_signal(task.source.path, lambda _: None)
     part = _crop(original) if original.kind == "image" else _excerpt(original)
     prior, _ = planned(task.source, task.how)
-    own = store.coded(task)
-    data = files.read_bytes(own)
-    shown = [(task.title, len(data), pipeline.decode(data, lambda _: prior))]
-    for name, other in others.items():
-        path = own.with_name(f"{own.stem}-{len(data)}-{name}{other.suffix}")
+    coded = store.coded(task)
+    data = files.read_bytes(coded)
+    shown = [(task.title, len(data), pipeline.decode(File.parse(data), lambda _: prior))]
+    for name, codec in codecs.items():
+        path = coded.with_name(f"{coded.stem}-{len(data)}-{name}{codec.suffix}")
         with suppress(*REFUSALS):  # which the sweep has told of
-            shown.append((other.title, *_beside(other, original, len(data), path)))
+            shown.append((codec.title, *_beside(codec, original, len(data), path)))
     measure = store.measures[-1] if original.kind == "image" else measures.SNR
     top = None if original.kind == "image" else float(power_levels(part(original)).max())
     pictures = [_part("original", _size_text(task.source), part(original), top)]
@@ -119,15 +122,15 @@ def make(task: Task, store: Store, others: Mapping[str, Codec]) -> Example:
     return Example(task.source.name, task.how.words, _about(original), pictures)
 
 
-def _beside(other: Codec, original: Signal, size: int, path: Path) -> tuple[int, Signal]:
+def _beside(codec: Codec, original: Signal, size: int, path: Path) -> tuple[int, Signal]:
     """Size and content of a codec's file of about ``size`` bytes, which is looked for once."""
     if not path.exists():
-        coded = baselines.nearest(other, original, size)
+        coded = baselines.nearest(codec, original, size)
         with files.atomic_output(path, overwrite=True) as partial:
             partial.write_bytes(coded.data)
         return len(coded.data), coded.decoded
     data = files.read_bytes(path)
-    return len(data), other.decode(data, original)
+    return len(data), codec.decode(data, original)
 
 
 def _part(title: str, facts: str, signal: Signal, top: float | None) -> Part:
@@ -170,7 +173,8 @@ def _size_text(source: Source) -> str:
 
 
 def _rate_text(source: Source, size: int) -> str:
-    return f"{source.rate(size):.3f} bpp" if source.kind == "image" else f"{source.rate(size):.1f} kbit/s"
+    kind = source.format.kind
+    return f"{source.rate(size):.{WORDING[kind].rate_digits}f} {KINDS[kind].rate_unit}"
 
 
 def _quality_text(original: Signal, decoded: Signal, measure: Measure) -> str:

@@ -15,16 +15,17 @@ from .. import machine
 from ..curves import LEAST_OVERLAP, LEAST_POINTS, at_rate
 from ..measures import PSNR
 from ..sources import Failure
+from ..tables import Row, signed, text
 from . import plots
-from .examples import MOST_FILES, Example
+from .examples import Example
 from .plots import Plot
 from .summary import Summary, span, words_of_deltas
-from .tables import Row, signed, text
+from .wording import WORDING
 
 NAME = "report.html"
 
 # colours on light and on dark ground
-_OWN = (("#c2255c", "#ff7aa8"), ("#e8590c", "#ffa94d"), ("#862e9c", "#e599f7"), ("#364fc7", "#91a7ff"))
+_COMBINER = (("#c2255c", "#ff7aa8"), ("#e8590c", "#ffa94d"), ("#862e9c", "#e599f7"), ("#364fc7", "#91a7ff"))
 _OTHERS = {
     "JPEG": ("#8a6a2f", "#d9b877"),
     "JPEG 2000": ("#1971c2", "#74b9f5"),
@@ -54,7 +55,7 @@ class Style:
         title: of the codec.
         light: colour on light ground.
         dark: colour on dark ground.
-        own: whether it is combiner's.
+        combiner: whether it is combiner's.
         classes: of its line.
         shown: whether it is, until the reader wishes otherwise.
     """
@@ -62,7 +63,7 @@ class Style:
     title: str
     light: str
     dark: str
-    own: bool
+    combiner: bool
     classes: str
     shown: bool = True
 
@@ -119,7 +120,7 @@ def render(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(package_files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     styles = _styles(summary)
-    image = summary.kind == "image"
+    wording = WORDING[summary.kind]
     size = {"width": plots.WIDTH, "height": plots.HEIGHT}
     margins = {"left": plots.LEFT, "right": plots.RIGHT, "top": plots.TOP, "bottom": plots.BOTTOM}
     report = {
@@ -135,10 +136,10 @@ def render(
         "about_deltas": words_of_deltas(summary),
         "examples": [_embedded(example) for example in examples],
         "about_examples": _about_examples(summary),
-        "part_kind": "crop" if image else "spectrogram",
-        "part_width": 150 if image else 200,
-        "most_part_width": 224 if image else 320,
-        "points": table_of_points(summary, others=True),
+        "part_kind": wording.part,
+        "part_width": wording.part_width,
+        "most_part_width": wording.most_part_width,
+        "points": table_of_points(summary, with_others=True),
         "about_points": "Means over the files. To the right of the times is the PSNR of other codecs at the same rate, "
         "linear in the logarithm of the rate between their points; – is outside their range.",
         "times": _times(summary, circumstances),
@@ -160,32 +161,32 @@ def _about_times(circumstances: Circumstances) -> str:
 
 def _findings(summary: Summary) -> str:
     """The BD-rates of combiner's first curve, in sentences."""
-    deltas = [beside for beside in summary.deltas() if beside.own == summary.own[0]]
-    by_psnr = {beside.other: beside.by_psnr.percent for beside in deltas}
-    by_second = {beside.other: beside.by_second.percent for beside in deltas if beside.by_second}
+    first = summary.combiner[0]
+    deltas = [comparison for comparison in summary.deltas() if comparison.title == first]
     sentences = []
-    for measure, found in ((PSNR, by_psnr), (summary.second, by_second)):
+    for number, measure in enumerate((PSNR, summary.second)):
         words = [
             f"{abs(percent):.0f}\N{NO-BREAK SPACE}% {'less' if percent < 0 else 'more'} than {title}"
-            for title, percent in found.items()
+            for title, percent in ((comparison.beside, comparison.percents[number]) for comparison in deltas)
             if percent is not None
         ]
         if words:
             listed = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-            sentences.append(f"At equal {measure.title}, the rate of {summary.own[0]} is on average {listed}.")
+            sentences.append(f"At equal {measure.title}, the rate of {first} is on average {listed}.")
     return " ".join(sentences)
 
 
 def _styles(summary: Summary) -> list[Style]:
     """Of all curves: the same colour for a codec in every report."""
     titles = list(dict.fromkeys([*summary.curves(PSNR), *summary.curves(summary.second)]))
-    own = [title for title in titles if title in summary.own]
-    styles = [Style(title, *_OWN[number % len(_OWN)], True, "own") for number, title in enumerate(own)]
-    styles += [Style(title, *_OTHERS[title], False, "") for title in titles if title not in own]
+    by_combiner = [title for title in titles if title in summary.combiner]
+    colours = {title: _COMBINER[number % len(_COMBINER)] for number, title in enumerate(by_combiner)}
+    styles = [Style(title, *pair, True, "combiner") for title, pair in colours.items()]
+    styles += [Style(title, *_OTHERS[title], False, "") for title in titles if title not in by_combiner]
     for number, title in enumerate(summary.published):
         again = " again" if number // len(_PUBLISHED) % 2 else ""
-        colours = _PUBLISHED[number % len(_PUBLISHED)]
-        styles.append(Style(title, *colours, False, f"published{again}", number < _MOST_PUBLISHED))
+        pair = _PUBLISHED[number % len(_PUBLISHED)]
+        styles.append(Style(title, *pair, False, f"published{again}", number < _MOST_PUBLISHED))
     return styles
 
 
@@ -197,16 +198,15 @@ def _plots(summary: Summary) -> list[Plot | None]:
     by_second = summary.curves(second, scaled=second.drawn_to_scale)
     digits = 2 if second.drawn_to_scale else second.digits
     return [
-        plots.plot("PSNR, dB", summary.unit, by_psnr, summary.own, 2),
-        plots.plot(title, summary.unit, by_second, summary.own, digits),
+        plots.plot("PSNR, dB", summary.unit, by_psnr, summary.combiner, 2),
+        plots.plot(title, summary.unit, by_second, summary.combiner, digits),
     ]
 
 
 def _about_curves(summary: Summary) -> str:
-    rate = "bits per pixel" if summary.kind == "image" else "kbit/s of all channels"
     words = (
-        f"Rates are {rate} of whole files, qualities those of what their decoders return, both means over the files at "
-        "one setting. Of a codec that is used in several ways, the best counts at each rate."
+        f"Rates are {WORDING[summary.kind].rate} of whole files, qualities those of what their decoders return, both "
+        "means over the files at one setting. Of a codec that is used in several ways, the best counts at each rate."
     )
     if summary.published:
         words += " Dashed curves are published ones, of the whole data set that they were measured on."
@@ -216,10 +216,10 @@ def _about_curves(summary: Summary) -> str:
 
 
 def _about_examples(summary: Summary) -> str:
-    what = "Crops" if summary.kind == "image" else "The beginnings"
+    wording = WORDING[summary.kind]
     return (
-        f"{what} of {MOST_FILES[summary.kind]} files at most, spread over the data set, beside files of other codecs "
-        "that were looked for until they were of about the same size; rate and quality are those of whole files."
+        f"{wording.parts} of {wording.most_files} files at most, spread over the data set, beside files of other "
+        "codecs that were looked for until they were of about the same size; rate and quality are those of whole files."
     )
 
 
@@ -228,8 +228,7 @@ def no_deltas(summary: Summary) -> str:
     deltas = summary.deltas()
     if not deltas:
         return "There is no other codec to compare with."
-    found = [delta for beside in deltas for delta in (beside.by_psnr, beside.by_second) if delta is not None]
-    if any(delta.percent is not None for delta in found):
+    if any(percent is not None for comparison in deltas for percent in comparison.percents):
         return ""
     return (
         f"There are no BD-rates: they take curves of at least {LEAST_POINTS} rates that share {LEAST_OVERLAP:g} dB or "
@@ -241,21 +240,22 @@ def table_of_deltas(summary: Summary) -> Table:
     """BD-rates of combiner's curves beside all others."""
     heads = ("beside", "codec", "by PSNR %", "range dB", f"by {summary.second.title} %")
     rows = []
-    for delta in summary.deltas():
-        second = None if delta.by_second is None else delta.by_second.percent
-        rows.append((delta.other, delta.own, signed(delta.by_psnr.percent), span(delta.by_psnr), signed(second)))
+    for comparison in summary.deltas():
+        by_psnr, by_second = comparison.percents
+        numbers = (signed(by_psnr), span(comparison.by_psnr), signed(by_second))
+        rows.append((comparison.beside, comparison.title, *numbers))
     return Table("Rate at equal quality beside other codecs", heads, rows)
 
 
-def table_of_points(summary: Summary, others: bool) -> Table:
+def table_of_points(summary: Summary, with_others: bool) -> Table:
     """combiner's points, and on request the PSNR of others at the same rates."""
     curves = {**summary.curves(PSNR), **summary.published}
-    beside = {title: curve for title, curve in curves.items() if others and title not in summary.own}
+    beside = {title: curve for title, curve in curves.items() if with_others and title not in summary.combiner}
     heads = ["codec", "setting", summary.unit]
     heads += [f"{measure.title} {measure.unit}".strip() for measure in summary.measures]
     heads += ["encode s", "decode s", *(f"{title} dB" for title in beside)]
     rows = []
-    for title in summary.own:
+    for title in summary.combiner:
         for point in summary.points(title):
             rate = _float(point[summary.rate_column])
             assert rate is not None
@@ -268,21 +268,19 @@ def table_of_points(summary: Summary, others: bool) -> Table:
 
 def _times(summary: Summary, circumstances: Circumstances) -> Table:
     """Seconds of every codec and what they come to for a megapixel or in real time."""
-    ways = {title: (title,) for title in summary.own} | {other.title: tuple(other.ways) for other in summary.others}
     rows = []
-    for title, names in ways.items():
+    for title, names in summary.ways.items():
         points = [row for row in summary.means if row["codec"] in names]
         if points:
             seconds = [_median(points, name) for name in ("median_encoding_time", "median_decoding_time")]
             speeds = [_speed(summary, circumstances.size, value) for value in seconds]
             rows.append([title, *(text(value, 3) for value in seconds), *speeds])
-    unit = "megapixels a second" if summary.kind == "image" else "times real time"
+    unit = WORDING[summary.kind].speed
     return Table("Times", ("codec", "encode s", "decode s", f"encode, {unit}", f"decode, {unit}"), rows)
 
 
 def _speed(summary: Summary, size: float, seconds: float) -> str:
-    per_second = size / max(seconds, 1e-6)
-    number = per_second / 1e6 if summary.kind == "image" else per_second
+    number = size / max(seconds, 1e-6) / WORDING[summary.kind].points_per_unit
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
@@ -297,11 +295,11 @@ def _float(value: object) -> float | None:
 
 def _programs(summary: Summary) -> list[tuple[str, str]]:
     """What coded, and the versions of what it rests on."""
-    others = [(other.title, f"{other.program}; {other.about}") for other in summary.others]
+    codecs = [(codec.title, f"{codec.program}; {codec.about}") for codec in summary.codecs]
     priors = sorted({name for row in summary.means for name in str(row["priors"]).split(", ") if name})
-    found = [("priors", ", ".join(priors))] if priors else []
+    with_priors = [("priors", ", ".join(priors))] if priors else []
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions().items())
-    return [*found, *others, ("machine", machine.description()), ("versions", versions)]
+    return [*with_priors, *codecs, ("machine", machine.description()), ("versions", versions)]
 
 
 def _embedded(example: Example) -> Mapping[str, object]:

@@ -69,20 +69,20 @@ class Plot:
     qualities: Sequence[Tick]
 
 
-def plot(title: str, unit: str, curves: Mapping[str, Curve], own: Sequence[str], digits: int) -> Plot | None:
-    """Lay out curves over the rates of combiner's own, or of all where it has none.
+def plot(title: str, unit: str, curves: Mapping[str, Curve], combiner: Sequence[str], digits: int) -> Plot | None:
+    """Lay out curves over the rates of those of combiner, or of all where it has none.
 
     Args:
         title: of the quality.
         unit: of the rate.
         curves: by title of the codec.
-        own: titles of combiner's.
+        combiner: titles of its curves.
         digits: of qualities behind the point, in words.
 
     Returns:
         The plot, ``None`` without any points.
     """
-    spanned = [rate for title_, curve in curves.items() if title_ in own for rate, _ in curve]
+    spanned = [rate for title_, curve in curves.items() if title_ in combiner for rate, _ in curve]
     spanned = spanned or [rate for curve in curves.values() for rate, _ in curve]
     if not spanned:
         return None
@@ -114,13 +114,13 @@ def plot(title: str, unit: str, curves: Mapping[str, Curve], own: Sequence[str],
 def _rate_ticks(low: float, high: float) -> list[float]:
     """Round numbers in a range, even in the logarithm: as few as will do."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found: list[float] = []
+    within: list[float] = []
     for steps in _RATE_STEPS:
         ticks = [round(step * 10.0**power, 12) for power in powers for step in steps]
-        found = [tick for tick in ticks if low <= tick <= high]
-        if len(found) >= _FEWEST_TICKS:
+        within = [tick for tick in ticks if low <= tick <= high]
+        if len(within) >= _FEWEST_TICKS:
             break
-    return found[:: math.ceil(len(found) / _MOST_TICKS)]
+    return within[:: math.ceil(len(within) / _MOST_TICKS)]
 
 
 def _quality_ticks(bottom: float, top: float) -> list[tuple[float, str]]:

@@ -11,34 +11,39 @@ from pathlib import Path
 
 import numpy as np
 
+from ...signals.kinds import KINDS
 from ...signals.signal import Kind
 from ...system import files
-from .. import curves
+from .. import curves, tables
 from ..codecs.baselines import Codec, curve_of
 from ..curves import LEAST_OVERLAP, LEAST_POINTS, Curve, Delta
-from ..measures import PSNR, Measure
-from . import tables
-from .tables import Row, signed, text
+from ..measures import PSNR, RATE_COLUMN, Measure
+from ..tables import Row, signed, text
 
 # names of columns in the results of CompressAI, where they differ
 _COMPRESSAI = {"image": {"psnr": "psnr-rgb", "ms_ssim": "ms-ssim-rgb"}, "sound": {}}
 
 
 @dataclass(frozen=True)
-class Beside:
+class Comparison:
     """A curve of combiner beside that of another codec.
 
     Attributes:
-        own: title of combiner's.
-        other: title of the other codec.
+        title: of combiner's curve.
+        beside: title of the other codec.
         by_psnr: difference in rate at equal PSNR.
         by_second: at equal quality by the other measure, ``None`` where that is not known.
     """
 
-    own: str
-    other: str
+    title: str
+    beside: str
     by_psnr: Delta
     by_second: Delta | None
+
+    @property
+    def percents(self) -> tuple[float | None, float | None]:
+        """The two differences as numbers, ``None`` where one is not known."""
+        return self.by_psnr.percent, None if self.by_second is None else self.by_second.percent
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +56,8 @@ class Summary:
         measures: of quality.
         rate_column: bpp or kbps.
         means: over all files, a row for each codec and setting.
-        own: titles of combiner's curves.
-        others: the other codecs that ran.
+        combiner: titles of combiner's curves.
+        codecs: the other ones, that ran.
         published: curves of PSNR.
     """
 
@@ -61,14 +66,20 @@ class Summary:
     measures: Sequence[Measure]
     rate_column: str
     means: Sequence[Row]
-    own: Sequence[str]
-    others: Sequence[Codec]
+    combiner: Sequence[str]
+    codecs: Sequence[Codec]
     published: Mapping[str, Curve]
 
     @property
     def second(self) -> Measure:
         """The measure beside PSNR and SNR."""
         return self.measures[-1]
+
+    @property
+    def ways(self) -> dict[str, tuple[str, ...]]:
+        """What the curve of each title is the best of: values of the column codec."""
+        alone = {title: (title,) for title in self.combiner}
+        return alone | {codec.title: tuple(codec.ways) for codec in self.codecs}
 
     @property
     def count(self) -> str:
@@ -78,32 +89,36 @@ class Summary:
     @property
     def unit(self) -> str:
         """Of the rate."""
-        return "bpp" if self.kind == "image" else "kbit/s"
+        return KINDS[self.kind].rate_unit
 
     def points(self, title: str) -> list[Row]:
         """Means of one codec, by rate."""
-        own = [row for row in self.means if row["codec"] == title]
-        return sorted(own, key=lambda row: float(str(row[self.rate_column])))
+        points = [row for row in self.means if row["codec"] == title]
+        return sorted(points, key=lambda row: float(str(row[self.rate_column])))
 
     def curves(self, measure: Measure, scaled: bool = False) -> dict[str, Curve]:
         """Curves of everything that was measured here and has any, by title."""
-        ways = {title: (title,) for title in self.own} | {other.title: tuple(other.ways) for other in self.others}
-        found = {title: curve_of(self.means, way, measure, self.rate_column, scaled) for title, way in ways.items()}
-        return {title: curve for title, curve in found.items() if curve}
+        by_title = {
+            title: curve_of(self.means, ways, measure, self.rate_column, scaled) for title, ways in self.ways.items()
+        }
+        return {title: curve for title, curve in by_title.items() if curve}
 
-    def deltas(self) -> list[Beside]:
+    def deltas(self) -> list[Comparison]:
         """BD-rates of all curves of combiner beside all others."""
         by_psnr = self.curves(PSNR)
         by_second = self.curves(self.second, scaled=True)
-        others = {title: curve for title, curve in by_psnr.items() if title not in self.own} | dict(self.published)
-        found = []
-        for own in self.own:
-            # of several curves of its own, the first is a codec beside which the others are seen
-            anchors = others if own == self.own[0] else {self.own[0]: by_psnr.get(self.own[0], []), **others}
-            for title, anchor in anchors.items():
-                second = curves.bd_rate(by_second[title], by_second.get(own, [])) if title in by_second else None
-                found.append(Beside(own, title, curves.bd_rate(anchor, by_psnr.get(own, [])), second))
-        return found
+        anchors = {title: curve for title, curve in by_psnr.items() if title not in self.combiner}
+        anchors |= self.published
+        comparisons = []
+        for title in self.combiner:
+            first = self.combiner[0]
+            # of several curves of combiner, the first is a codec beside which the others are seen
+            beside = anchors if title == first else {first: by_psnr.get(first, []), **anchors}
+            for name, anchor in beside.items():
+                second = curves.bd_rate(by_second[name], by_second.get(title, [])) if name in by_second else None
+                delta = curves.bd_rate(anchor, by_psnr.get(title, []))
+                comparisons.append(Comparison(title, name, delta, second))
+        return comparisons
 
 
 def summarise(
@@ -111,8 +126,8 @@ def summarise(
     rows: Iterable[Row],
     count: int,
     measures: Sequence[Measure],
-    own: Sequence[str],
-    others: Sequence[Codec],
+    combiner: Sequence[str],
+    codecs: Sequence[Codec],
     published: Mapping[str, Curve],
 ) -> Summary:
     """Means over the files of a data set; a setting that not all files have is no point of a curve.
@@ -122,19 +137,19 @@ def summarise(
         rows: of the sweep.
         count: files of the data set.
         measures: of quality.
-        own: titles of combiner's curves.
-        others: codecs that ran.
+        combiner: titles of combiner's curves.
+        codecs: the other ones, that ran.
         published: curves of PSNR; those whose title a codec has that ran are told apart from it.
     """
-    rate = "bpp" if kind == "image" else "kbps"
+    rate = RATE_COLUMN[kind]
     settings: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         settings.setdefault((str(row["codec"]), str(row["setting"])), []).append(row)
     columns = (rate, "bytes", *(measure.column for measure in measures))
     means = [_mean(some, columns) for some in settings.values() if len(some) == count]
-    here = {*own, *(other.title for other in others)}
+    here = {*combiner, *(codec.title for codec in codecs)}
     apart = {f"{title}, published" if title in here else title: curve for title, curve in published.items()}
-    return Summary(kind, count, measures, rate, means, own, others, apart)
+    return Summary(kind, count, measures, rate, means, combiner, codecs, apart)
 
 
 def _mean(rows: Sequence[Row], columns: Iterable[str]) -> Row:
@@ -169,7 +184,7 @@ def write(summary: Summary, folder: Path, descriptions: Mapping[str, str]) -> No
         name = re.sub(r"[^\w.]+", "-", title.lower().replace(":", ""))
         with files.atomic_output(curve_folder / f"{name}.json", overwrite=True) as partial:
             partial.write_text(json.dumps(content, indent=2) + "\n")
-    rows = [delta_row(beside, summary.second) for beside in summary.deltas()]
+    rows = [delta_row(comparison, summary.second) for comparison in summary.deltas()]
     columns = ("codec", "beside", "bd_rate_psnr", "psnr_low", "psnr_high", f"bd_rate_{summary.second.column}")
     tables.write_csv(folder / "bd_rate.csv", rows, columns)
     with files.atomic_output(folder / "bd_rate.md", overwrite=True) as partial:
@@ -192,16 +207,17 @@ def _finite(value: object) -> float | None:
     return value if isinstance(value, float) and math.isfinite(value) else None
 
 
-def delta_row(beside: Beside, second: Measure) -> dict[str, object]:
+def delta_row(comparison: Comparison, second: Measure) -> dict[str, object]:
     """A row of the table of BD-rates; what is not known is empty."""
-    known = beside.by_psnr.percent is not None
+    by_psnr, by_second = comparison.percents
+    known = by_psnr is not None
     return {
-        "codec": beside.own,
-        "beside": beside.other,
-        "bd_rate_psnr": _rounded(beside.by_psnr.percent),
-        "psnr_low": round(beside.by_psnr.low, 2) if known else "",
-        "psnr_high": round(beside.by_psnr.high, 2) if known else "",
-        f"bd_rate_{second.column}": _rounded(beside.by_second.percent if beside.by_second else None),
+        "codec": comparison.title,
+        "beside": comparison.beside,
+        "bd_rate_psnr": _rounded(by_psnr),
+        "psnr_low": round(comparison.by_psnr.low, 2) if known else "",
+        "psnr_high": round(comparison.by_psnr.high, 2) if known else "",
+        f"bd_rate_{second.column}": _rounded(by_second),
     }
 
 
@@ -217,13 +233,13 @@ def span(delta: Delta) -> str:
 def _delta_table(summary: Summary) -> str:
     rows = [
         {
-            "codec": beside.own,
-            "beside": beside.other,
-            "BD-rate by PSNR %": signed(beside.by_psnr.percent),
-            "range dB": span(beside.by_psnr),
-            f"BD-rate by {summary.second.title} %": signed(beside.by_second.percent if beside.by_second else None),
+            "codec": comparison.title,
+            "beside": comparison.beside,
+            "BD-rate by PSNR %": signed(comparison.percents[0]),
+            "range dB": span(comparison.by_psnr),
+            f"BD-rate by {summary.second.title} %": signed(comparison.percents[1]),
         }
-        for beside in summary.deltas()
+        for comparison in summary.deltas()
     ]
     return tables.markdown(rows) if rows else "There is no other codec to compare with.\n"
 

@@ -172,12 +172,12 @@ def _tell(outcome: Outcome, folder: Path, seconds: float, as_json: bool) -> None
             "rows": outcome.rows,
             "measured": outcome.measured,
             "failures": [{"what": failure.what, "why": failure.why} for failure in outcome.failures],
-            "bd_rates": [summary.delta_row(beside, result.second) for beside in result.deltas()],
+            "bd_rates": [summary.delta_row(comparison, result.second) for comparison in result.deltas()],
             "seconds": round(seconds, 3),
         }
         click.echo(json.dumps(facts))
         return
-    points, deltas = page.table_of_points(result, others=False), page.table_of_deltas(result)
+    points, deltas = page.table_of_points(result, with_others=False), page.table_of_deltas(result)
     if points.rows:
         display.show_table(None, points.heads, points.rows)
     if reason := page.no_deltas(result):

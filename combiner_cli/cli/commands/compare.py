@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ...errors import one_line
 from .. import display, options
 from ..sources import read_signal
 
@@ -53,31 +54,33 @@ def compare(first: Path, second: Path, difference: Path | None, gain: float, for
     from ...signals import metrics
     from ...system import files
 
-    original, before = read_signal(first, display.note)
-    other, after = read_signal(second, display.note)
-    facts: dict[str, float | None] = {"psnr": metrics.psnr(original, other)}
-    if original.kind == "sound":
-        facts["snr"] = metrics.signal_to_noise(original, other)
+    original, first_bytes = read_signal(first, display.note)
+    copy, second_bytes = read_signal(second, display.note)
+    facts: dict[str, float | None] = {"psnr": metrics.psnr(original, copy)}
+    if original.sample_rate is not None:
+        facts["snr"] = metrics.signal_to_noise(original, copy)
     else:
-        facts["ms_ssim"] = _similarity(original, other)
-    facts["largest_difference"] = metrics.largest_difference(original, other)
+        facts["ms_ssim"] = _similarity(original, copy)
+    facts["largest_difference"] = metrics.largest_difference(original, copy)
     if difference is not None:
         media.check_writable_suffix(original.kind, difference)
-        with files.atomic_output(difference, force) as partial:
-            media.write_signal(metrics.difference(original, other, gain), partial)
+        with files.output(difference, force) as file:
+            shown = metrics.difference(original, copy, gain)
+            file.write(media.signal_bytes(shown, difference.suffix.lower()))
     if as_json:
-        told: dict[str, object] = {"first": str(first), "second": str(second), "bytes": [before, after]}
+        told: dict[str, object] = {"first": str(first), "second": str(second), "bytes": [first_bytes, second_bytes]}
         click.echo(json.dumps({**told, **{name: display.finite(value) for name, value in facts.items()}}))
         return
-    click.echo(f"{first} {before:,} bytes, {second} {after:,} bytes: {_words(original, facts)}")
+    words = f"{first} {first_bytes:,} bytes, {second} {second_bytes:,} bytes: {_words(original, facts)}"
+    click.echo(one_line(words))
 
 
-def _similarity(original: Signal, other: Signal) -> float | None:
+def _similarity(original: Signal, copy: Signal) -> float | None:
     """MS-SSIM, where it is defined and its package is installed."""
     with suppress(ImportError):
         from ...bench.measures import multiscale_similarity
 
-        similarity: float | None = multiscale_similarity(original, other)
+        similarity: float | None = multiscale_similarity(original, copy)
         return similarity
     display.note("MS-SSIM is left out; pip install 'combiner[bench]' brings it")
     return None

@@ -20,6 +20,6 @@ def completion(ctx: click.Context, shell: str) -> None:
       combiner completion zsh >> ~/.zshrc
       combiner completion fish > ~/.config/fish/completions/combiner.fish
     """
-    found = get_completion_class(shell)
-    assert found is not None  # they come with click
-    click.echo(found(ctx.find_root().command, {}, "combiner", "_COMBINER_COMPLETE").source())
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None  # they come with click
+    click.echo(completion_class(ctx.find_root().command, {}, "combiner", "_COMBINER_COMPLETE").source())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +13,7 @@ from .. import options
 _POSITIVE = click.FloatRange(0, min_open=True)
 
 
+# names of options are those of units of ``Target``, and of fields of ``EncodingOptions``, ``Encoding`` and ``Places``
 @click.command(epilog=options.exit_codes(1, 3, 4, 6, 7, 8, 9, 11))
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -21,16 +24,17 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 )
 @click.option("-q", "--quality", type=click.IntRange(1, 10), help="1 (smallest) to 10 (best). [default: 5]")
 @click.option("--size", type=click.IntRange(1), help="Bytes of the file, exactly, instead of -q.")
-@click.option("--bpp", type=_POSITIVE, help="Bits per pixel of an image, at most, instead of -q.")
-@click.option("--kbps", type=_POSITIVE, help="Kilobits per second of a sound, at most, instead of -q.")
+@click.option("--bpp", "bits_per_pixel", type=_POSITIVE, help="Bits per pixel of an image, at most, instead of -q.")
+@click.option(
+    "--kbps", "kilobits_per_second", type=_POSITIVE, help="Kilobits per second of a sound, at most, instead of -q."
+)
 @click.option("--psnr", type=_POSITIVE, help="dB that must be reached, instead of -q.")
 @click.option("--snr", type=_POSITIVE, help="dB of SNR that a sound must reach, instead of -q.")
 @click.option(
     "-e", "--effort", type=click.IntRange(1, 9), default=5, show_default=True, help="1 (fastest) to 9 (best)."
 )
-@click.option("--prior", "prior_name", type=options.PRIOR, help="Prior to use, at its own rate unless -q is given.")
+@click.option("--prior", type=options.PRIOR, help="Prior to use, at its own rate unless -q is given.")
 @options.device
-@options.threads
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of the encoder's random numbers."
 )
@@ -41,45 +45,28 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 )
 @click.option(
     "--refine",
+    "refinement",
     type=click.Choice(["closed-form", "gradient"]),
-    default="closed-form",
-    show_default=True,
-    help="How the rest is adapted to what is coded, with hidden layers.",
+    help="How the rest is adapted to what is coded, with hidden layers. [default: closed-form]",
 )
-@options.no_verify
+@click.option(
+    "--no-verify",
+    "verify",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Do not decode the file to check it and to tell its PSNR. It saves some time.",
+)
 @click.option(
     "--keep-metadata",
     is_flag=True,
     help="Keep EXIF (without its thumbnail), XMP, colour profile, and tags of sounds. Images keep their colours.",
 )
+@click.option(
+    "--keep-suffix", is_flag=True, help="Add .cmb to the names of inputs, as in photo.png.cmb; decode takes it off."
+)
 @options.batch
-def encode(
-    inputs: tuple[Path, ...],
-    output: Path | None,
-    quality: int | None,
-    size: int | None,
-    bpp: float | None,
-    kbps: float | None,
-    psnr: float | None,
-    snr: float | None,
-    effort: int,
-    prior_name: str | None,
-    device: str,
-    seed: int,
-    search: str | None,
-    refine: str,
-    no_verify: bool,
-    keep_metadata: bool,
-    directory: Path | None,
-    recursive: bool,
-    jobs: int,
-    dask: str | None,
-    force: bool,
-    skip_existing: bool,
-    preserve_times: bool,
-    quiet: bool,
-    as_json: bool,
-) -> None:
+def encode(inputs: tuple[Path, ...], **given: Any) -> None:
     """Encode images and sounds to .cmb files.
 
     -q, --size, --bpp, --kbps, --psnr and --snr exclude each other. INPUT may be - for standard input, whose .cmb
@@ -97,19 +84,15 @@ def encode(
       combiner encode -r photos/ -d coded/ --skip-existing
       cat photo.png | combiner encode - > photo.cmb
     """
-    from ...batch.work import Encoding, Places
-    from ...codec.goals import Goal
-    from ...codec.pipeline import Settings
-    from ...media import files as media
-    from .. import converting
+    from ...batch.requests import Encoding
+    from ...codec import goals
+    from ...family import EncodingOptions
+    from ...rec import native
+    from .. import converting, display
 
-    goal = Goal(quality, size, bpp, kbps, psnr, snr)
-    settings = Settings(device=device, seed=seed, effort=effort, search=search, refine=refine, verify=not no_verify)
-    converting.convert(
-        inputs,
-        Encoding(goal, prior_name, settings, keep_metadata),
-        Places(output, directory, recursive, force, skip_existing, preserve_times),
-        converting.Running(jobs, dask),
-        converting.Showing(as_json, quiet),
-        media.IMAGE_SUFFIXES | media.SOUND_SUFFIXES,
-    )
+    if not native.is_built() and not given["quiet"] and sys.stderr.isatty():
+        display.note(native.SLOWER)
+
+    target = goals.target_of(**{unit: given.pop(unit) for unit in goals.OPTIONS})
+    request = options.taken(Encoding, given, target=target, options=options.taken(EncodingOptions, given))
+    converting.convert(inputs, request, given)

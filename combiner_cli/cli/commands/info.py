@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ...errors import one_line
 from .. import display, options
 from ..sources import each, listed, naming, read_file
 
@@ -38,62 +40,69 @@ def info(inputs: tuple[Path, ...], recursive: bool, as_json: bool) -> None:
 
     def look(source: Path) -> None:
         with naming(source):
-            found = inspection.inspect(read_file(source), library.find_id)
-        click.echo(json.dumps(_facts(source, found)) if as_json else _text(source, found))
+            inspected = inspection.inspect(read_file(source), library.find_id)
+        click.echo(json.dumps(_facts(source, inspected)) if as_json else _text(source, inspected))
 
     each(listed(inputs, recursive), look, display.failure_teller(as_json))
 
 
-def _facts(source: Path, found: Inspection) -> dict[str, object]:
-    rate_name, rate = display.rate_of(found.bytes, found.kind, found.shape, found.sample_rate)
+def _facts(source: Path, inspected: Inspection) -> dict[str, object]:
+    rate_name, rate = display.rate_of(inspected.bytes, inspected.format)
     return {
         "file": str(source),
-        "version": found.version,
-        "kind": found.kind,
-        "shape": list(found.shape),
-        "channels": found.channels,
-        "bit_depth": found.bit_depth,
-        "sample_rate": found.sample_rate,
-        "prior": found.prior,
-        "prior_id": f"{found.prior_id:08x}",
-        "family": found.family,
-        "noise": found.noise,
-        "bytes": found.bytes,
-        "metadata_bytes": found.metadata_bytes,
-        "metadata": found.metadata.sizes(),
-        "header_bytes": found.header_bytes,
-        "class_bytes": found.class_bytes,
-        "group_bytes": found.group_bytes,
-        "groups": found.groups,
-        "stages": found.stages,
+        "version": inspected.version,
+        "kind": inspected.format.kind,
+        "shape": list(inspected.format.shape),
+        "channels": inspected.format.channels,
+        "bit_depth": inspected.format.bit_depth,
+        "sample_rate": inspected.format.sample_rate,
+        "prior": inspected.prior,
+        "prior_id": f"{inspected.prior_id:08x}",
+        "family": inspected.family,
+        "noise_level": inspected.noise_level,
+        "bytes": inspected.bytes,
+        "metadata_bytes": inspected.metadata_bytes,
+        "metadata": inspected.metadata.sizes(),
+        "header_bytes": inspected.header_bytes,
+        "class_bytes": inspected.class_bytes,
+        "group_bytes": inspected.group_bytes,
+        "groups": None if inspected.group_bytes is None else sum(inspected.groups.values()),
+        "stages": dict(inspected.groups),
         rate_name: rate,
     }
 
 
-def _text(source: Path, found: Inspection) -> str:
+def _text(source: Path, inspected: Inspection) -> str:
     """What people see, at most 80 columns wide but for the name of the file."""
-    rate = display.rate_text(*display.rate_of(found.bytes, found.kind, found.shape, found.sample_rate))
-    shape = display.shape_text(found.kind, found.shape, found.channels, found.sample_rate)
-    family = f", {found.family}" if found.family else ""
+    family = f", {inspected.family}" if inspected.family else ""
+    rate = display.rate_text(inspected.bytes, inspected.format)
     lines = [
-        f"{source}: {shape}, {found.bit_depth} bits",
-        f"  prior    {found.prior or 'not on this machine'} (id {found.prior_id:08x}{family})",
-        f"  size     {found.bytes:,} bytes, {rate}; file version {found.version}",
-        f"  header   {found.header_bytes:,} bytes with checksum",
+        f"{one_line(str(source))}: {display.shape_text(inspected.format)}, {inspected.format.bit_depth} bits",
+        f"  prior    {inspected.prior or 'not on this machine'} (id {inspected.prior_id:08x}{family})",
+        f"  size     {inspected.bytes:,} bytes, {rate}; file version {inspected.version}",
     ]
-    if found.noise is not None:
-        lines.insert(3, f"  noise    code {found.noise}")
-    if found.metadata_bytes:
-        lines.append(f"  metadata {found.metadata_bytes:,} bytes: {', '.join(display.metadata_parts(found.metadata))}")
-    if found.class_bytes:
-        lines.append(f"  classes  {found.class_bytes:,} bytes")
-    if found.group_bytes is None:
-        lines.append("  groups   unknown without the prior")
-        return "\n".join(lines)
-    lines.append(f"  groups   {found.group_bytes:,} bytes, {found.groups:,} groups")
-    most = max(map(len, found.stages), default=0)
-    for name, count in found.stages.items():
-        share = count / max(found.groups or 0, 1)
+    if inspected.noise_level is not None:
+        lines.append(f"  noise    level {inspected.noise_level}")
+    if inspected.header_bytes is not None:
+        lines.append(f"  header   {inspected.header_bytes:,} bytes with checksum")
+    if inspected.metadata_bytes:
+        parts = ", ".join(display.metadata_parts(inspected.metadata))
+        lines.append(f"  metadata {inspected.metadata_bytes:,} bytes: {parts}")
+    if inspected.class_bytes:
+        lines.append(f"  classes  {inspected.class_bytes:,} bytes")
+    if inspected.group_bytes is None:
+        reason = "with so many samples" if inspected.prior else "without the prior"
+        return "\n".join([*lines, f"  groups   unknown {reason}"])
+    return "\n".join([*lines, *_group_lines(inspected.group_bytes, inspected.groups)])
+
+
+def _group_lines(group_bytes: int, groups: Mapping[str, int]) -> list[str]:
+    """How many groups each stage has, with a bar for its share."""
+    total = sum(groups.values())
+    lines = [f"  groups   {group_bytes:,} bytes, {total:,} groups"]
+    longest = max(map(len, groups), default=0)
+    for name, count in groups.items():
+        share = count / max(total, 1)
         bar = "█" * round(share * _BAR)
-        lines.append(f"    {name:<{most}}  {count:>9,}  {100 * share:5.1f} %  {bar}".rstrip())
-    return "\n".join(lines)
+        lines.append(f"    {name:<{longest}}  {count:>9,}  {100 * share:5.1f} %  {bar}".rstrip())
+    return lines

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...errors import OutputError, PriorError, UsageError
+from ...errors import OutputError, PriorError, UsageError, one_line
 from .. import display, options
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def priors(ctx: click.Context, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    from ...priors import library as registry
+    from ...priors import library
 
-    entries = list(registry.entries())
+    entries = list(library.entries())
     if as_json:
         click.echo(json.dumps([_facts(entry) for entry in entries]))
     else:
@@ -48,15 +48,15 @@ def priors(ctx: click.Context, as_json: bool) -> None:
 @options.verbose
 def show(name: str, as_json: bool) -> None:
     """Show a prior: its facts, and its card if it has one."""
-    from ...priors import library as registry
+    from ...priors import library, store
 
-    entry = registry.entry(registry.path_of(name))
-    registry.load(entry.path)  # whose values are checked
+    entry = library.entry(library.path_of(name))
+    prior = store.load(entry.path)  # whose values are checked
     if as_json:
         click.echo(json.dumps(_facts(entry)))
         return
     click.echo(f"{entry.name}: {entry.family}, for {entry.kind}s, id {entry.id}")
-    click.echo(f"  rates  {display.rates_text(entry)}")
+    click.echo(f"  rates  {display.rates_text(entry.rates, prior.kind)}")
     click.echo(f"  file   {entry.path}, {entry.bytes:,} bytes, {entry.origin}")
     card = entry.path.with_suffix(".md")
     if card.is_file():
@@ -69,9 +69,9 @@ def show(name: str, as_json: bool) -> None:
 @options.verbose
 def path(name: str) -> None:
     """Print the path of a prior's file."""
-    from ...priors import library as registry
+    from ...priors import library
 
-    click.echo(registry.path_of(name))
+    click.echo(library.path_of(name))
 
 
 @priors.command(epilog=options.exit_codes(3, 4, 5, 6, 7))
@@ -84,15 +84,15 @@ def install(source: Path, name: str | None, force: bool) -> None:
 
     The file is checked first. A name that another prior has is refused, unless -f says to replace the user's own one.
     """
-    from ...priors import library as registry
+    from ...priors import library, store
     from ...system import files
 
-    prior = registry.load(source)
+    prior = store.load(source)
     name = name or source.stem
-    if Path(name).name != name or name.startswith(".") or name.endswith(registry.SUFFIX):
+    if Path(name).name != name or name.startswith(".") or name.endswith(store.SUFFIX):
         raise UsageError(f"a prior cannot be called {name}; give a name without folders and suffix")
-    target = registry.user_folder() / f"{name}{registry.SUFFIX}"
-    for entry in registry.entries():
+    target = library.user_folder() / f"{name}{store.SUFFIX}"
+    for entry in library.entries():
         if entry.id == f"{prior.id:08x}" and entry.path != target:
             raise PriorError(f"{source} is installed already, as {entry.name} ({entry.path})")
         if entry.name == name and entry.path != target:
@@ -104,7 +104,7 @@ def install(source: Path, name: str | None, force: bool) -> None:
     if card.is_file():
         with files.atomic_output(target.with_suffix(".md"), overwrite=True) as partial:
             partial.write_bytes(files.read_bytes(card))
-    click.echo(f"{source} -> {target}: {name}, id {prior.id:08x}")
+    click.echo(one_line(f"{source} -> {target}: {name}, id {prior.id:08x}"))
 
 
 @priors.command(epilog=options.exit_codes(6, 7))
@@ -112,17 +112,17 @@ def install(source: Path, name: str | None, force: bool) -> None:
 @options.verbose
 def remove(name: str) -> None:
     """Remove a prior from the user's folder. Files that were made with it can no longer be decoded."""
-    from ...priors import library as registry
+    from ...priors import library
 
-    found = registry.path_of(name)
-    if found.parent != registry.user_folder():
-        raise PriorError(f"{name} is not in the user's folder ({found}); only priors there can be removed")
+    installed = library.path_of(name)
+    if installed.parent != library.user_folder():
+        raise PriorError(f"{name} is not in the user's folder ({installed}); only priors there can be removed")
     try:
-        found.unlink()
-        found.with_suffix(".md").unlink(missing_ok=True)
+        installed.unlink()
+        installed.with_suffix(".md").unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"{found} cannot be removed: {error.strerror or error}") from error
-    click.echo(f"{found} removed")
+        raise OutputError(f"{installed} cannot be removed: {error.strerror or error}") from error
+    click.echo(one_line(f"{installed} removed"))
 
 
 def _facts(entry: Entry) -> dict[str, object]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ...errors import one_line
 from .. import display, options
 from ..sources import each, listed, naming, read_file
 
@@ -41,7 +42,6 @@ def test(inputs: tuple[Path, ...], recursive: bool, quiet: bool, as_json: bool) 
             facts = {"file": str(source), "ok": True, "kind": decoded.kind, "shape": list(decoded.shape)}
             click.echo(json.dumps({**facts, "seconds": round(seconds, 3)}))
         elif not quiet:
-            shape = display.shape_text(decoded.kind, decoded.shape, decoded.channels, decoded.sample_rate)
-            click.echo(f"{source}: OK, {shape}")
+            click.echo(one_line(f"{source}: OK, {display.shape_text(decoded.format)}"))
 
     each(listed(inputs, recursive), look, display.failure_teller(as_json))

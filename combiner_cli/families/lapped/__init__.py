@@ -1,3 +1,3 @@
 """Whole recordings as one network of a lapped transform."""
 
-__all__ = ["decoder", "files", "learning", "prior", "transform"]
+__all__ = ["family"]

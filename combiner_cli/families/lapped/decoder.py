@@ -1,123 +1,186 @@
-"""What a file of a recording with a lapped prior holds, and how it sounds."""
+"""Through the levels of a segment, the way that encoder and decoder share; from files with a lapped prior to sounds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ...container.bitstream import Header
+from ...container.file import File
 from ...errors import DamagedFileError
+from ...family import Decoded, View
 from ...signals.resampling import length_at, resampled
-from ...stages import allocation
-from ...stages.allocation import FileSource, Read
-from ...stages.moments import Moments, StageName
-from ..pyramid.levels import UNIT
-from . import transform
-from .prior import (
-    DIGITS,
-    LappedPrior,
-    descend,
-    last_stage,
-    noise_deviation,
-    number_frequencies,
-    rendered,
-    rotation,
-    segments,
-    widen,
-)
-from .transform import CHANNELS, Segment
+from ...stages.decoder import FileLatents, open_payload
+from ...stages.moments import UNIT, Moments, StageId
+from . import features, transform
+from .features import LEVELS, PARITIES, PHASES, Segment, last_stage, limit_bins
+from .transform import CHANNELS, noise_deviation
+
+if TYPE_CHECKING:
+    from .prior import LappedPrior
 
 Array = npt.NDArray[Any]
 
 
-@dataclass(eq=False)
-class RecordingSource:
-    """The weights of a recording that a file names.
-
-    Attributes:
-        file: where they are.
-    """
-
-    file: FileSource
-
-    def steer(self) -> None:
-        self.file.share.steer(self._digit())
+class LatentSource(Protocol):
+    """Where the classes and weights of a segment come from: a file, a search, or samples of the posterior."""
 
     def limit(self) -> int:
-        return self._digit() * DIGITS + self._digit()
+        """How many 80ths of the bands of the segment are coded at all."""
 
-    def _digit(self) -> int:
-        return int(self.file.symbols(number_frequencies())[0])
+    def classes(self, segment: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
+        """The energy classes of the bands of even or odd number of a level.
 
-    def activity(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
-        del own, level, parity, channel
-        return self.file.classes_of(frequencies)
+        Args:
+            segment: that they are of.
+            level: of their frames.
+            parity: of the bands' numbers.
+            channel: of the bands.
+            frequencies: of the classes, ``(16, bands)``.
 
-    def details(self, name: StageName, own: Segment, moments: Moments) -> Array:
-        del own
-        return self.file.details(name, None, moments, lambda part: widen(part, self._exchange))
+        Returns:
+            ``(bands,)``.
+        """
 
-    def _exchange(self, _: int, frequencies: Array) -> int:
-        return int(self.file.symbols(frequencies)[0])
+    def weights(self, stage: StageId, segment: Segment, moments: Moments) -> Array:
+        """The weights of a stage.
+
+        Args:
+            stage: which one it is.
+            segment: that it is of.
+            moments: of the weights; they may be changed.
+
+        Returns:
+            In whole steps, ``(latents,)``.
+        """
 
 
-def read(
-    header: Header,
-    payload: bytes,
-    prior: LappedPrior,
-    scale: int = 1,
-    values_only: bool = False,
-    damaged: bool = False,
-) -> Read:
-    """What a file of version 3 holds of a recording.
+def descend(prior: LappedPrior, count: int, channels: int, hop: int, noise_level: int, source: LatentSource) -> Array:
+    """Take the weights of a segment level by level.
+
+    Encoder and decoder go the same way; they differ in the source.
 
     Args:
-        header: of the file.
-        payload: of the file.
-        prior: that it names.
-        scale: samples that are rendered for each one of the recording.
-        values_only: leave classes, indices and latents empty, which takes less memory.
-        damaged: whether the file is known to be, and is to be read as far as it goes.
+        prior: of the weights.
+        count: frames of the segment.
+        channels: 1 or 2.
+        hop: samples between frames.
+        noise_level: of the file.
+        source: of classes and weights.
+
+    Returns:
+        In steps, ``(channels, frames, bins)``, as many bins as the segment's limit leaves.
+    """
+    try:
+        return _descended(prior, count, channels, hop, noise_level, source)
+    finally:
+        prior.scratch.release()
+
+
+def _descended(
+    prior: LappedPrior, count: int, channels: int, hop: int, noise_level: int, source: LatentSource
+) -> Array:
+    bins = limit_bins(source.limit(), hop)
+    segment = features.new_segment(np.array([noise_level]), hop, channels, count, bins)
+    for level in range(LEVELS - 1, -1, -1):
+        for channel, parity in product(range(channels), range(PARITIES)):
+            if features.band_count(segment, level, parity):
+                frequencies = prior.class_frequencies(segment, level, parity, channel)
+                classes = source.classes(segment, level, parity, channel, frequencies)
+                features.put_classes(segment, level, parity, channel, classes)
+        for phase, channel in product(range(PHASES), range(channels)):
+            if features.latents(segment, level, phase):
+                stage = features.stage_id(level, phase, channel, channels)
+                moments = prior.moments(segment, level, phase, channel)
+                features.put(segment, level, phase, channel, source.weights(stage, segment, moments))
+    weights: Array = segment.weights[0]
+    return weights
+
+
+@dataclass(frozen=True, eq=False)
+class _FileSource:
+    """The classes and weights that a file names; see :class:`LatentSource`.
+
+    Attributes:
+        latents: of the file.
+    """
+
+    latents: FileLatents
+
+    def limit(self) -> int:
+        return self.latents.symbols.exchange_number(0)
+
+    def classes(
+        self, segment: Segment, level: int, parity: int, channel: int, frequencies: Array
+    ) -> npt.NDArray[np.int8]:
+        del segment, level, parity, channel  # for an encoder
+        return self.latents.symbols.read(frequencies)
+
+    def weights(self, stage: StageId, segment: Segment, moments: Moments) -> Array:
+        del segment  # for an encoder
+        return self.latents.weights(stage, moments)
+
+
+def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
+    """Decode a sound.
+
+    Args:
+        prior: that the file was made with.
+        file: to decode.
+        view: how it is looked at.
 
     Raises:
-        DamagedFileError: the header and the payload do not fit each other.
+        DamagedFileError: the file's numbers and its payload do not fit each other.
     """
-    assert header.sample_rate is not None
-    number, angle = header.transform
+    numbers, payload = file.numbers(prior.fields)
+    (noise_level,), (number,), (angle,) = numbers["noise"], numbers["hop"], numbers["angle"]
+    channels, sample_rate, scale = file.format.channels, file.format.sample_rate, view.scale
+    assert sample_rate is not None
     if number >= len(prior.hops):
-        raise DamagedFileError("the header holds a value out of range; the file is damaged")
-    file = allocation.file_source(header, payload, prior.key, prior.parts_from, not values_only, damaged)
-    hop, coded_rate = prior.hops[number], prior.coded_rate(header.sample_rate)
-    length = length_at(header.shape[0], header.sample_rate, coded_rate)
-    weights = _segments(RecordingSource(file), prior, length, header, hop)
-    values = rendered(weights, header.channels, length * scale, hop, hop * scale)
-    if header.channels == CHANNELS:
-        values = values @ rotation(angle).astype(np.float32)
-    values = resampled(values, coded_rate, header.sample_rate, header.shape[0] * scale)
-    return file.read(values)
+        raise DamagedFileError("the header's hop is out of range; the file is damaged")
+    latents = open_payload(
+        numbers, payload, prior.key, prior.parts_from, outliers=True, keep=view.keep_latents, damaged=not file.intact
+    )
+    hop, coded_rate = prior.hops[number], prior.coded_rate(sample_rate)
+    length = length_at(file.format.points, sample_rate, coded_rate)
+    weights = _segments(prior, latents, transform.frame_count(length, hop), channels, hop, noise_level)
+    values = transform.render(weights, channels, length * scale, hop, hop * scale)
+    if channels == CHANNELS:
+        values = values @ transform.rotation(angle).astype(np.float32)
+    values = resampled(values, coded_rate, sample_rate, file.format.points * scale)
+    decoded = latents.finish()
+    return Decoded(
+        replace(file.format, shape=values.shape[:1], sample_rate=sample_rate * scale),
+        values,
+        _named(decoded.groups, channels),
+        decoded.class_bytes,
+        noise_level,
+        decoded.latents,
+    )
 
 
-def _segments(source: RecordingSource, prior: LappedPrior, length: int, header: Header, hop: int) -> Iterator[Array]:
+def _segments(
+    prior: LappedPrior, latents: FileLatents, frames: int, channels: int, hop: int, noise_level: int
+) -> Iterator[Array]:
     """Weights ``(channels, frames, bins)`` of one segment after another, on values in [-1, 1]."""
-    assert header.noise is not None
-    parts = segments(transform.frame_count(length, hop))
-    for number, frames in enumerate(parts):
+    parts = transform.segments(frames)
+    for number, part in enumerate(parts):
         if number:
-            source.steer()
+            latents.adjust_rate()
         if number == len(parts) - 1:
-            source.file.share.final = last_stage(header.channels)
-        decoded = descend(prior, frames.stop - frames.start, header.channels, hop, header.noise, source)
-        yield decoded * (noise_deviation(header.noise) / UNIT)
+            latents.allocator.final_stage = last_stage(channels)
+        steps = descend(prior, part.stop - part.start, channels, hop, noise_level, _FileSource(latents))
+        yield steps * (noise_deviation(noise_level) / UNIT)
 
 
-def named(stages: dict[StageName, int], channels: int) -> dict[str, int]:
-    """Numbers of groups by level and phase, from those of the stages, in coding order; channels together."""
+def _named(groups: Mapping[StageId, int], channels: int) -> dict[str, int]:
+    """Numbers of groups by level and phase in coding order, channels together, from those of the stages."""
     counts: dict[str, int] = {}
-    for stage, count in sorted(stages.items(), key=lambda item: (-item[0].level, item[0].number)):
+    for stage, count in sorted(groups.items(), key=lambda item: (-item[0].level, item[0].number)):
         name = f"level {stage.level} phase {stage.number // channels}"
         counts[name] = counts.get(name, 0) + count
     return counts

@@ -1,140 +1,120 @@
-"""From a segment of a recording to class numbers and group indices with a lapped prior."""
+"""From a sound to a file with a lapped prior. What is imported here takes time: only what encodes imports it."""
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...stages.allocation import STRAIGHT, density_of
-from ...stages.encoder import (
-    GROUP_INFORMATION,
-    REACH,
-    Chance,
-    Coded,
-    Encoding,
-    Forecast,
-    Search,
-    Writer,
-    best_classes,
-    class_bits,
-)
-from ...stages.moments import FREQUENCY_BITS, Moments, StageName, in_deviations
-from ..pyramid.levels import UNIT
-from . import transform
-from .prior import (
-    LIMITS,
-    MOST_WIDENED,
-    LappedPrior,
-    descend,
-    digits_of,
-    last_stage,
-    limit_bins,
-    noise_deviation,
-    number_frequencies,
-    place_of,
-    segments,
-    widen,
-)
-from .transform import BAND, Segment
+from ...container.header import Numbers
+from ...family import Encoded, Target
+from ...signals.resampling import length_at, resampled
+from ...signals.signal import Format, Signal
+from ...stages import rate_control
+from ...stages.class_stream import FREQUENCY_BITS, best_classes
+from ...stages.encoder import CodedSignal, SearchingCoder, Writer
+from ...stages.moments import UNIT, Moments, StageId
+from ...stages.prior import LARGEST_NOISE
+from ...stages.rate_control import SearchOptions
+from ...stages.simulation import Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
+from . import features, transform
+from .decoder import descend
+from .features import BAND, LIMITS, Segment, limit_bins
+from .transform import CHANNELS, noise_deviation, noise_level_of
+
+if TYPE_CHECKING:
+    from .prior import LappedPrior
 
 Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.float64]
 
 # variance of the weights of a band over the noise's that its class stands for, the noise itself included
-CLASS_VARIANCES = np.array([1.0, *(1 + 4.0**n for n in range(transform.CLASSES - 1))])
-_FAR_BITS = 16.0  # about what it takes to say which weight is far
-_REACH_OF_PARTS = 2.8  # prior deviations
-_BAND_BITS = 6.0  # about what it takes to say that a band is louder than foretold
+CLASS_VARIANCES = np.array([1.0, *(1 + 4.0**n for n in range(features.CLASSES - 1))])
+GRID = NoiseGrid(0, LARGEST_NOISE, middle=48, octaves=1 / 4, farthest=48, tries_coarser=True)
+_SIMULATED = (0, 4, 4, 6, 6, 8, 12, 16, 24, 32)  # segments that choices are made by, by effort
+_SHORT = 7  # longest hops: of a shorter recording, what lies beyond its ends is a large part
+_FINE_ENOUGH, _COARSE_ENOUGH = 2.0**-6, 2.0**-5  # of a short recording's amplitude: 36 and 30 dB
+_FEW_SAMPLES = 256  # at the coded rate, as which what a decoder makes of them is looked at
+_RIDGE = 1e-3  # of the variance of samples that a decoder makes little of
+_BAND_BITS = 6.0  # about what it takes to say that a band is louder than predicted
 
 
-@dataclass(eq=False, kw_only=True)
-class _Recorded(Encoding):
-    """The true weights of a segment, and the activity that follows from them.
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """What is to be coded, at the rate and in the channels in which it is.
+
+    A recording goes on as silence beyond its ends, where frames reach. A short one goes on as its mirror image, which
+    costs much less than to end abruptly and makes no difference to a listener.
 
     Attributes:
-        weights: in units of the noise's deviation, ``(channels, frames, hop)``.
+        samples: ``(channels, length)`` float32 in [-1, 1].
+        hop: samples between frames.
+        short: whether what lies beyond its ends is a large part of it.
     """
 
-    weights: Array
+    samples: Array
+    hop: int
+    short: bool = False
 
-    def target(self, name: StageName, own: Segment) -> Array:
-        level, phase, channel = place_of(name, own.channels)
-        return transform.target(self.weights[None, channel, :, : own.bins], level, phase).reshape(-1)
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return transform.frame_count(self.samples.shape[1], self.hop)
 
-    def classes(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
-        """The classes of least cost."""
-        bands = transform.band_target(self.weights[None, channel, :, : own.bins], level, parity)
+    @property
+    def segments(self) -> list[slice]:
+        """The frames of each segment."""
+        return transform.segments(self.frames)
+
+    def weights(self, frames: slice) -> Array:
+        """Weights of some frames, ``(channels, frames, hop)``.
+
+        They are made when they are asked for, which takes little time: those of a long recording take much memory.
+        """
+        first, last = (frames.start - 1) * self.hop, frames.stop * self.hop
+        if self.short:
+            beyond = self.frames * self.hop - self.samples.shape[1]
+            whole = np.pad(self.samples, ((0, 0), (self.hop, beyond)), mode="symmetric")
+            return transform.analyse(whole[:, first + self.hop : last + self.hop], self.hop)
+        inside = self.samples[:, max(first, 0) : last]
+        before = max(-first, 0)
+        padded = np.pad(inside, ((0, 0), (before, last - first - before - inside.shape[1])))
+        return transform.analyse(padded, self.hop)
+
+
+@dataclass(frozen=True, eq=False)
+class _EncoderSource:
+    """The true weights of a segment, as a coder makes them; see :class:`decoder.LatentSource`.
+
+    Attributes:
+        true: in units of the noise's deviation, ``(channels, frames, hop)``.
+        coder: of the weights.
+    """
+
+    true: Array
+    coder: Coder
+
+    def limit(self) -> int:
+        return self.coder.symbols.exchange_number(limit_of(self.true))
+
+    def classes(
+        self, segment: Segment, level: int, parity: int, channel: int, frequencies: Array
+    ) -> npt.NDArray[np.int64]:
+        bands = features.bands_of(self.true[None, channel, :, : segment.bins], level, parity)
         octaves = np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS
-        return best_classes((bands**2).mean(axis=1), octaves, BAND, CLASS_VARIANCES)
+        classes = best_classes((bands**2).mean(axis=1), octaves, BAND, CLASS_VARIANCES)
+        self.coder.symbols.put(classes, frequencies)
+        return classes
 
-    def widen(self, name: StageName, own: Segment, moments: Moments) -> None:
-        coded = np.flatnonzero(moments.deviation >= 0)
-        deviation = moments.deviations(coded)
-        # what is coded in parts and missed by the first one is missed by far
-        reach = np.where(deviation >= 2.0**self.parts_from, _REACH_OF_PARTS, REACH) * np.sqrt(1 + deviation**2)
-        sizes = np.abs(self.target(name, own)[coded] - in_deviations(moments.mean[coded]))
-        far = np.flatnonzero(sizes - reach > math.sqrt(2 * math.log(2) * _FAR_BITS))
-        octaves = np.clip(np.ceil(np.log2(sizes[far] / reach[far])), 1, MOST_WIDENED).astype(int)
-        widen(moments, self.exchange, list(zip(far.tolist(), octaves.tolist(), strict=True)))
-
-    @abstractmethod
-    def exchange(self, symbol: int, frequencies: Array) -> int:
-        """Pay for a symbol, given its frequencies ``(symbols, 1)``; the symbol."""
-
-
-@dataclass(eq=False, kw_only=True)
-class ChanceSource(_Recorded, Chance):
-    """A segment with samples of the posterior in the place of candidates."""
-
-    def steer(self) -> None:
-        """A simulation has no groups."""
-
-    def exchange(self, symbol: int, frequencies: Array) -> int:
-        self.class_bits += class_bits(np.array([symbol]), frequencies)
-        return symbol
-
-    def limit(self) -> int:
-        return limit_of(self.weights)
-
-    def activity(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
-        found = self.classes(own, level, parity, channel, frequencies)
-        self.class_bits += class_bits(found, frequencies)
-        return found
-
-
-@dataclass(eq=False, kw_only=True)
-class SearchSource(_Recorded, Search):
-    """A segment with candidates that a search finds.
-
-    Attributes:
-        steering: change of the density, 4 meaning none.
-    """
-
-    steering: int = STRAIGHT
-
-    def steer(self) -> None:
-        self.choose(np.array([self.steering]), number_frequencies())
-        self.writer.share.steer(self.steering)
-
-    def exchange(self, symbol: int, frequencies: Array) -> int:
-        self.choose(np.array([symbol]), frequencies)
-        return symbol
-
-    def limit(self) -> int:
-        found = limit_of(self.weights)
-        for digit in digits_of(found):
-            self.choose(np.array([digit]), number_frequencies())
-        return found
-
-    def activity(self, own: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
-        found = self.classes(own, level, parity, channel, frequencies)
-        self.choose(found, frequencies)
-        return found
+    def weights(self, stage: StageId, segment: Segment, moments: Moments) -> Array:
+        level, phase, channel = features.place_of(stage, segment.channels)
+        true = features.weights_of(self.true[None, channel, :, : segment.bins], level, phase).reshape(-1)
+        return self.coder.weights(stage, moments, true)
 
 
 def limit_of(weights: Array) -> int:
@@ -150,103 +130,178 @@ def limit_of(weights: Array) -> int:
     return next(limit for limit in range(LIMITS) if limit_bins(limit, weights.shape[-1]) >= wanted)
 
 
-def forecast(prior: LappedPrior, weights: Array, code: int) -> Forecast:
-    """Simulate the coding of a segment.
+def simulate(prior: LappedPrior, weights: Array, noise_level: int) -> CostEstimate:
+    """What a segment comes to.
 
     Args:
         prior: of the weights.
         weights: on values in [-1, 1], ``(channels, frames, hop)``.
-        code: of the noise variance.
-
-    Returns:
-        With the squared error on values in [-1, 1].
+        noise_level: of the file.
     """
-    deviation = noise_deviation(code)
-    scaled = weights / deviation
-    source = ChanceSource(weights=scaled, code=code, parts_from=prior.parts_from)
+    coder = SimulatedCoder(prior.parts_from, outliers=True)
+    return coder.cost(_coded(prior, weights, noise_level, coder))
+
+
+def _coded(prior: LappedPrior, weights: Array, noise_level: int, coder: Coder) -> float:
+    """Code a segment; the squared error of its weights, on values in [-1, 1]."""
+    deviation = noise_deviation(noise_level)
+    true = weights / deviation
     channels, count, hop = weights.shape
-    decoded = descend(prior, count, channels, hop, code, source)
-    error = squared_error(scaled, decoded) * deviation**2
-    return Forecast(code, source.bits, source.class_bits, source.information, error)
-
-
-def squared_error(weights: Array, decoded: Array) -> float:
-    """Between weights in units of the noise's deviation and decoded ones in steps, of which there may be fewer."""
+    decoded = descend(prior, count, channels, hop, noise_level, _EncoderSource(true, coder))
     bins = decoded.shape[-1]
-    inside = ((weights[..., :bins] - decoded / UNIT) ** 2).sum()
-    return float(inside + (weights[..., bins:] ** 2).sum())
+    inside = ((true[..., :bins] - decoded / UNIT) ** 2).sum()
+    return float(inside + (true[..., bins:] ** 2).sum()) * deviation**2
 
 
-@dataclass(frozen=True, eq=False)
-class Recording:
-    """What is to be coded, at the rate and in the channels in which it is.
+class SoundSimulation(Simulation):
+    """A sound with one of the hops of its prior, and what coding it comes to.
 
     Attributes:
-        samples: ``(channels, length)`` float32 in [-1, 1].
-        hop: samples between frames.
+        recording: what is to be coded of the sound.
     """
 
-    samples: Array
-    hop: int
+    prior: LappedPrior
 
-    @property
-    def segments(self) -> list[slice]:
-        """The frames of each segment."""
-        return segments(transform.frame_count(self.samples.shape[1], self.hop))
+    def __init__(
+        self, prior: LappedPrior, signal_format: Format, recording: Recording, numbers: Numbers, most_segments: int
+    ) -> None:
+        """
+        Args:
+            prior: of the weights.
+            signal_format: of the sound.
+            recording: what is to be coded of it.
+            numbers: of the header that do not depend on what is coded.
+            most_segments: that choices are made by.
+        """
+        self.prior, self.format, self.grid = prior, signal_format, GRID
+        self.samples, self.numbers = recording.samples.size, numbers
+        self.recording, self._most_segments = recording, most_segments
+        self._known: dict[tuple[int, int], CostEstimate] = {}
 
-    def weights(self, frames: slice) -> Array:
-        """Weights of some frames, ``(channels, frames, hop)``."""
-        first, last = (frames.start - 1) * self.hop, frames.stop * self.hop
-        inside = self.samples[:, max(first, 0) : last]
-        before = max(-first, 0)
-        padded = np.pad(inside, ((0, 0), (before, last - first - before - inside.shape[1])))
-        return transform.analyse(padded, self.hop)
+    def _part(self, noise_level: int, number: int) -> CostEstimate:
+        if (noise_level, number) not in self._known:
+            weights = self.recording.weights(self.recording.segments[number])
+            self._known[noise_level, number] = simulate(self.prior, weights, noise_level)
+        return self._known[noise_level, number]
+
+    def parts(self, noise_level: int) -> Sequence[CostEstimate]:
+        """What each segment comes to at a noise level, in coding order."""
+        return [self._part(noise_level, number) for number in range(len(self.recording.segments))]
+
+    def cost(self, noise_level: int) -> CostEstimate:
+        """About what the whole sound comes to at a noise level; of a long one, by some of its segments."""
+        recording, count = self.recording, len(self.recording.segments)
+        if recording.short:  # what lies beyond its ends has about the same error, which does not matter
+            share = recording.samples.shape[1] / (recording.frames * recording.hop)
+            cost = super().cost(noise_level)
+            return replace(cost, squared_error=cost.squared_error * share)
+        if count <= self._most_segments:
+            return super().cost(noise_level)
+        numbers = [(2 * place + 1) * count // (2 * self._most_segments) for place in range(self._most_segments)]
+        return CostEstimate.total((self._part(noise_level, number) for number in numbers), count / self._most_segments)
+
+    def bits(self, noise_level: int) -> float:
+        """Cost of the sound, the squared error counted as the bits that it is worth."""
+        cost = self.cost(noise_level)
+        return cost.bits + cost.class_bits + cost.squared_error / (2 * math.log(2) * noise_deviation(noise_level) ** 2)
+
+    def code(self, noise_level: int, writer: Writer) -> CodedSignal:
+        """Code all segments."""
+        coder = SearchingCoder(writer, self.prior.parts_from, outliers=True)
+        parts, expected = self.recording.segments, self.parts(noise_level)
+        error = 0.0
+        for number, frames in enumerate(parts):
+            last = number == len(parts) - 1
+            final_stage = features.last_stage(self.format.channels) if last else None
+            writer.begin_part(expected[number], 0, final_stage)
+            if number:
+                writer.adjust_rate(expected[number:])
+            error += _coded(self.prior, self.recording.weights(frames), noise_level, coder)
+        return writer.finish(noise_level, error)
 
 
-def encode_segments(prior: LappedPrior, recording: Recording, expected: Sequence[Forecast], writer: Writer) -> Coded:
-    """Code the segments of a recording, one after the other.
+def encode(prior: LappedPrior, signal: Signal, target: Target, how: SearchOptions) -> Encoded:
+    """Encode a sound.
 
     Args:
-        prior: of the weights.
-        recording: what is coded.
-        expected: what a simulation of each segment at the noise code to be used came to.
-        writer: of an empty file.
+        prior: of its weights.
+        signal: the sound.
+        target: of the file.
+        how: candidates are searched for.
 
-    Returns:
-        With the squared error on values in [-1, 1].
+    Raises:
+        UsageError: the target cannot be met.
     """
-    code = expected[0].code
-    density = writer.share.densities[0]  # that the header has; it is steered later
-    parts, deviation = recording.segments, noise_deviation(code)
-    error, spent = 0.0, 0.0
-    for number, (frames, own) in enumerate(zip(parts, expected, strict=True)):
-        weights = recording.weights(frames) / deviation
-        channels, count, hop = weights.shape
-        writer.expected = own
-        source = SearchSource(weights=weights, code=code, parts_from=prior.parts_from, writer=writer)
-        if number:
-            source.steering = _steering(writer, expected[number:], spent)
-            source.steer()
-        if number == len(parts) - 1:
-            writer.share.final = last_stage(channels)
-        decoded = descend(prior, count, channels, hop, code, source)
-        error += squared_error(weights, decoded) * deviation**2
-        spent += source.class_bits
-    return writer.finished(code, (density, *writer.share.densities[1:]), error)
+    begun = time.perf_counter()
+    simulation, noise_level = _fitted(_simulations(prior, signal, how.effort), target, how.effort)
+    fitted = time.perf_counter()
+    coded = rate_control.code(simulation, noise_level, target, how)
+    seconds = {"fit": fitted - begun, "search": time.perf_counter() - fitted}
+    return Encoded({**simulation.numbers, **coded.numbers}, coded.payload, coded.latents, seconds)
 
 
-def _steering(writer: Writer, to_come: Sequence[Forecast], spent: float) -> int:
-    """The change of density with which the segments to come take the bytes that are left.
+def _fitted(simulations: Sequence[SoundSimulation], target: Target, effort: int) -> tuple[SoundSimulation, int]:
+    """The best of the hops for a sound, and the noise level."""
+    usual = simulations[len(simulations) // 2]
+    noise_level = rate_control.choose_noise_level(usual, target, effort)
+    if usual.recording.short and target.unit == "rate":
+        noise_level = _of_short(usual, noise_level, target.value)
+    simulation = min(simulations, key=lambda one: one.bits(noise_level))
+    if simulation is not usual and not usual.recording.short:
+        noise_level = rate_control.choose_noise_level(simulation, target, effort)
+    return simulation, noise_level
+
+
+def _of_short(simulation: SoundSimulation, noise_level: int, bits_per_point: float) -> int:
+    """A noise level for a short sound at which it is about as good as a long one.
+
+    What the last bit gains says little of so few weights; and bytes saved there are of no use to other sounds.
 
     Args:
-        writer: of the file.
-        to_come: what was foretold of the segments that are not coded yet.
-        spent: bits of all classes so far.
+        simulation: of the sound.
+        noise_level: at which the last bit gains as much as in a typical sound.
+        bits_per_point: that a typical sound takes.
     """
-    if writer.total is None:
-        return STRAIGHT
-    class_bits_to_come = sum(one.class_bits for one in to_come)
-    left = writer.total - len(writer.indices) - (spent + class_bits_to_come) / 8 - writer.reserve
-    information = sum(float(one.information.sum()) for one in to_come)
-    wanted = density_of(max(left, 0) * GROUP_INFORMATION / max(information, 1))
-    return min(max(wanted - writer.share.densities[0], -STRAIGHT), STRAIGHT) + STRAIGHT
+    loudness = math.sqrt(float((simulation.recording.samples.astype(np.float64) ** 2).mean()))
+    if not loudness:
+        return noise_level
+    usual, _ = simulation.prior.typical(bits_per_point)
+    coarsest, finest = noise_level_of(loudness * _COARSE_ENOUGH), noise_level_of(loudness * _FINE_ENOUGH)
+    chosen = round(min(max(noise_level, min(usual, coarsest)), max(usual, finest)))
+    return min(max(chosen, simulation.grid.lowest), simulation.grid.highest)
+
+
+def _simulations(prior: LappedPrior, signal: Signal, effort: int) -> list[SoundSimulation]:
+    """The sound with each of the hops of its prior."""
+    assert signal.sample_rate is not None
+    samples, angle = _at_rate(signal, prior.coded_rate(signal.sample_rate)), 0
+    if signal.channels == CHANNELS:
+        angle = transform.principal_angle(samples)
+        samples = samples @ transform.rotation(angle).T.astype(np.float32)
+    channels = np.ascontiguousarray(samples.T)
+    short = channels.shape[1] < _SHORT * max(prior.hops)
+    return [
+        SoundSimulation(
+            prior,
+            signal.format,
+            Recording(channels, hop, short),
+            {"hop": (number,), "angle": (angle,)},
+            _SIMULATED[effort],
+        )
+        for number, hop in enumerate(prior.hops)
+    ]
+
+
+def _at_rate(signal: Signal, coded_rate: int) -> Array:
+    """The samples of a sound at the rate at which it is coded, ``(samples, channels)`` float32."""
+    assert signal.sample_rate is not None
+    count = length_at(signal.points, signal.sample_rate, coded_rate)
+    if coded_rate == signal.sample_rate or count > _FEW_SAMPLES:
+        return resampled(signal.samples, signal.sample_rate, coded_rate)
+    # to a resampler all is silence beyond the ends, which is most of what it makes a few samples from: these are what a
+    # decoder makes the sound from, as well as it can
+    made: FloatArray = resampled(np.eye(count), coded_rate, signal.sample_rate, signal.points)
+    energies = made @ made.T
+    ridge = _RIDGE * float(energies.trace()) / signal.points
+    weighted = np.linalg.solve(energies + ridge * np.eye(signal.points), signal.samples.astype(np.float64))
+    return (made.T @ weighted).astype(np.float32)

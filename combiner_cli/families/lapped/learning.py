@@ -1,346 +1,189 @@
-"""Learning a lapped prior: the networks that foretell the moments, by gradient steps on the evidence.
-
-A step takes stretches of recordings through the levels the way a decoder goes, each at a noise variance of its own,
-with samples of the posteriors in the place of coded candidates; every network is trained on the context that it will
-meet. See :mod:`combiner_cli.learning.trainer` for the loss.
-"""
+"""Learning a lapped prior: its options, the sizes of its networks, the stretches that fit the recordings."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import product
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ...errors import UsageError
-from ...learning.distributed import ALONE, Ranks
-from ...learning.trainer import (
-    Course,
-    Curve,
-    Learner,
-    Progress,
-    Shape,
-    StepReport,
-    Task,
-    Watcher,
-    evidence,
-    fingerprint,
-    load_checkpoint,
-    ranges_of,
-    sampled,
-    stored,
-    train,
+from ...learning import datasets
+from ...learning.distributed import CPU, Device
+from ...learning.gradients import (
+    GRADIENT_OPTIONS,
+    GradientCosts,
+    GradientLearning,
+    GradientPlan,
+    signals_of_step,
 )
-from ...stages.encoder import best_classes
-from ..pyramid.features import FEATURE_UNIT
-from ..pyramid.levels import UNIT
-from . import encoder, transform
-from .prior import LARGEST_HOP, LIMITS, MOST_HOPS, LappedPrior, limit_bins, noise_deviation
-from .transform import BAND, LEVELS, PARITIES, PHASES, Segment
+from ...learning.job import LearningOption, LearningRequest
+from ...learning.report import CardText, Measurement, ReportStyle
+from .features import BAND
+from .transform import CHANNELS, LARGEST_HOP, MOST_HOPS, principal_angle, rotation
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...learning.trainer import Training
+    from .prior import LappedPrior
 
 Array = npt.NDArray[Any]
 
-_CHECKPOINT = "combiner-lapped-checkpoint-2"
-_MOST_BEYOND = 10.0  # bits; it takes about that to give a band a higher class
-_REACH = 8.0  # prior deviations; with a higher class hardly anything is beyond
-_FEWEST_FRAMES = 16  # of a stretch
-_CURVE_STEP = 8  # noise codes between measurements
-_MOST_GAIN = 2.0  # that the loudness of a stretch is varied by, up and down
-_USUAL_CODE = 40  # whose stretches have weight 1; the cost of a stretch is about linear in its noise code
-_WEIGHT_OCTAVES = 0.5 / 8
-_MORE_THAN_NEEDED = 0.2  # share of the steps
+_MOST_BYTES = 2**31  # of the recordings
+_FEWEST_STRETCHES, _FEWEST_SAMPLES = 6, 12 * 16_384  # of a step
+_USUAL_HOP = 256
+_NOISE_LEVELS = (8, 88)
+
+OPTIONS = (
+    *GRADIENT_OPTIONS,
+    LearningOption(
+        "hop",
+        "integer",
+        "Samples between frames; several let the encoder choose.",
+        default_text=str(_USUAL_HOP),
+        least=2 * BAND,
+        most=LARGEST_HOP,
+        several=True,
+    ),
+    LearningOption(
+        "sample_rate",
+        "integer",
+        "In Hz; what has another one is resampled.",
+        default_text="that of the first recording",
+        least=1000,
+        most=768_000,
+    ),
+)
 
 
-@dataclass(frozen=True)
-class LappedPlan:
-    """Settings of a lapped prior's learning.
+@dataclass(frozen=True, kw_only=True)
+class LappedPlan(GradientPlan):
+    """Settings of a lapped prior's learning, from stretches of recordings.
 
     Attributes:
-        name: of the prior.
-        steps: gradient steps.
-        stretches: of a step.
         length: of a stretch, in samples.
         hops: samples between frames, one of them drawn for each step.
-        detail: units of the hidden layers of the networks that foretell moments.
-        activity: of those that foretell activity.
-        noise_codes: lowest and highest noise code.
-        seed: of all random numbers.
         sample_rate: of the recordings, in Hz.
         channels: 2 where second channels are learned.
-        size: length of a typical recording, in samples.
-        start: id of the prior whose networks are learned on, if any.
-        shards: equal parts of a step's stretches whose gradients are computed apart.
-        patience: evaluations without a better one after which learning ends, if it may end early.
+        detail: units of the hidden layers of the networks that predict moments.
+        activity: of those that predict activity.
     """
 
-    name: str
-    steps: int
-    stretches: int
     length: int
     hops: tuple[int, ...]
-    detail: tuple[int, int]
-    activity: tuple[int, int]
-    noise_codes: tuple[int, int]
-    seed: int
     sample_rate: int
     channels: int
-    size: int
-    start: int | None = None
-    shards: int = 1
-    patience: int | None = None
+    detail: tuple[int, int] = (64, 32)
+    activity: tuple[int, int] = (32, 32)
 
 
-@dataclass(frozen=True)
-class LearnedLapped:
-    """A finished prior, and what was measured on the way.
+class LappedLearning(GradientLearning):
+    """The learning of a lapped prior."""
 
-    Attributes:
-        prior: to save.
-        reports: of all steps, those before a resumption included.
-        curve: noise code, bits per sample instant and PSNR (peak-to-peak 2) of simulated coding of the held-out
-            recordings.
-    """
-
-    prior: LappedPrior
-    reports: tuple[StepReport, ...]
-    curve: Curve
-
-
-def learn(
-    plan: LappedPlan,
-    training: Sequence[Array],
-    held_out: Sequence[Array],
-    device: str = "cpu",
-    checkpoint: Path | None = None,
-    checkpoint_seconds: float = 60.0,
-    watcher: Watcher | None = None,
-    start: LappedPrior | None = None,
-    ranks: Ranks = ALONE,
-) -> LearnedLapped:
-    """Learn a lapped prior.
-
-    Args:
-        plan: settings.
-        training: recordings, ``(channels, samples)`` float32 in [-1, 1], pairs as their first and second channel are
-            coded.
-        held_out: recordings to measure.
-        device: of torch.
-        checkpoint: file to go on from, and to keep up to date.
-        checkpoint_seconds: time between two states in it.
-        watcher: is told how it goes.
-        start: prior whose networks are learned on; the plan has its id.
-        ranks: the place of this process among those that learn together; all of them return the same.
-
-    Raises:
-        UsageError: the networks of that prior have other sizes than the plan's, or the parts of a step cannot be
-            shared by the processes.
-        DatasetError: the checkpoint is of other data or settings.
-        DamagedFileError: it cannot be read.
-        OutputError: it cannot be written.
-    """
-    prior = _unlearned(plan)
-    learner = _learner(plan, prior).to(device)
-    # what is held out may have channels of which nothing is learned, and has noise codes from all over the range
-    others = [own[: plan.channels] for own in held_out]
-    codes = np.rint(np.linspace(*plan.noise_codes, plan.stretches)).astype(np.int64)
-    task = Task(
-        lambda generator: _stretches(plan, training, generator),
-        lambda generator: (_stretches(plan, others, generator)[0], codes),
-        lambda signals, codes, generator: _Descent(learner, generator, device).run(signals, codes),
+    family = "lapped"
+    style = ReportStyle(
+        "cost",
+        "bits per weight",
+        "Cost of a stretch (KL + class bits + squared error / (2 · s2), bits per weight), of those of the last steps "
+        "and of held-out ones",
     )
-    reports = train(
-        learner,
-        task,
-        course(plan, training, held_out),
-        None if start is None else (start.stored, start.name),
-        checkpoint,
-        checkpoint_seconds,
-        watcher or Watcher(),
-        ranks,
-    )
-    prior = replace(prior, stored=stored(learner))
-    curve = ranks.shared(lambda: _curve(prior, held_out))
-    prior = replace(prior, **ranges_of(curve))
-    return LearnedLapped(prior, tuple(reports), curve)
+    signal_words = "sounds"
+    costs = GradientCosts(element=12_000, shard=0.8e9, measured=6_000, held_out=100_000, signal=1e9, memory=900)
 
-
-def course(plan: LappedPlan, training: Sequence[Array], held_out: Sequence[Array]) -> Course:
-    """What decides how the networks learn."""
-    content = fingerprint(plan, [*training, *held_out])
-    return Course(plan.steps, plan.seed, _CHECKPOINT, content, plan.shards, plan.patience)
-
-
-def resumption(
-    plan: LappedPlan, training: Sequence[Array], held_out: Sequence[Array], checkpoint: Path
-) -> Progress | None:
-    """Where learning would go on; ``None`` for its beginning. Arguments and errors as of :func:`learn`."""
-    return load_checkpoint(checkpoint, course(plan, training, held_out))[0] if checkpoint.exists() else None
-
-
-def networks_bytes(plan: LappedPlan) -> int:
-    """Size of the networks as they are stored."""
-    return sum(own.nbytes for own in stored(_learner(plan, _unlearned(plan))).values())
-
-
-def _unlearned(plan: LappedPlan) -> LappedPrior:
-    """The prior without networks, its ranges still to be measured."""
-    return LappedPrior(
-        plan.name,
-        "sound",
-        plan.sample_rate,
-        plan.hops,
-        plan.channels,
-        plan.noise_codes,
-        (1.0, 2.0),
-        (1.0, 1.0),
-        plan.size,
-        {},
-    )
-
-
-def _learner(plan: LappedPlan, prior: LappedPrior) -> torch.nn.ModuleDict:
-    generator = torch.Generator().manual_seed(plan.seed)
-    found = torch.nn.ModuleDict()
-    for level in range(LEVELS):
-        known, networks = transform.networks(level), torch.nn.ModuleDict()
-        for name in prior.network_names(level):
-            own = known[name]
-            activity = own.values > 1
-            hidden = plan.activity if activity else plan.detail
-            bias = (0.0,) * own.values if activity else (-1.0,)
-            networks[name] = Learner(Shape(own.features, own.values, own.values, own.relative, hidden, bias), generator)
-            if not activity:  # an octave per class
-                networks[name].linear.data[0, 0] = 0.5  # type: ignore[operator]
-        found[str(level)] = networks
-    return found
-
-
-def _stretches(plan: LappedPlan, training: Sequence[Array], generator: np.random.Generator) -> tuple[Array, Array]:
-    """Weights of stretches of a step, ``(stretches, channels, frames, hop)``, and their noise codes."""
-    hop = plan.hops[int(generator.integers(len(plan.hops)))]
-    lengths = np.array([own.shape[1] for own in training], dtype=np.float64)
-    # recordings by their length; a step is of single recordings or of pairs only
-    first = training[int(generator.choice(len(training), p=lengths / lengths.sum()))]
-    alike = [own for own in training if len(own) == len(first)]
-    chances = np.array([own.shape[1] for own in alike], dtype=np.float64)
-    length = (max(plan.length // hop, _FEWEST_FRAMES) + 1) * hop
-    found = []
-    for number in generator.choice(len(alike), plan.stretches, p=chances / chances.sum()):
-        own = alike[int(number)]
-        begin = int(generator.integers(-hop, max(own.shape[1] - length, 0) + hop))
-        part = np.zeros((len(own), length), dtype=np.float32)
-        taken = own[:, max(begin, 0) : max(begin + length, 0)]
-        part[:, max(-begin, 0) : max(-begin, 0) + taken.shape[1]] = taken[:, : length - max(-begin, 0)]
-        found.append(part * np.float32(_MOST_GAIN ** generator.uniform(-1, 1)) * generator.choice((-1, 1)))
-    codes = generator.integers(plan.noise_codes[0], plan.noise_codes[1] + 1, plan.stretches)
-    return transform.analyse(np.stack(found), hop), codes
-
-
-class _Descent:
-    """One step's way through the levels; the gradients of every network are added up on the way."""
-
-    def __init__(self, learner: torch.nn.ModuleDict, generator: np.random.Generator, device: str) -> None:
-        self._learner, self._generator, self._device = learner, generator, device
-        self._cost = 0.0
-
-    def run(self, weights: Array, codes: Array) -> float:
-        """Take weights ``(stretches, channels, frames, hop)`` through; their cost in bits per weight."""
-        deviations = np.array([noise_deviation(int(code)) for code in codes])
-        scaled = weights / deviations[:, None, None, None]
-        limit = max(encoder.limit_of(own) for own in scaled)
-        hop = scaled.shape[3]
-        # often more than the loudest stretch needs, as the others of a file may
-        if self._generator.random() < _MORE_THAN_NEEDED:
-            limit = int(self._generator.integers(limit, LIMITS))
-        bins = limit_bins(max(limit, 1), hop)
-        own = transform.segment(codes, hop, scaled.shape[1], scaled.shape[2], bins)
-        true = scaled[..., :bins]
-        for level in range(LEVELS - 1, -1, -1):
-            for channel, parity in product(range(own.channels), range(PARITIES)):
-                if transform.band_latents(own, level, parity):
-                    self._activity(own, true, level, parity, channel)
-            for phase, channel in product(range(PHASES), range(own.channels)):
-                if transform.latents(own, level, phase):
-                    self._stage(own, true, level, phase, channel)
-        return self._cost / float(true.size)
-
-    def _results(self, level: int, name: str, features: Array) -> torch.Tensor:
-        values = torch.from_numpy(features).to(self._device) / FEATURE_UNIT
-        found: torch.Tensor = self._learner[str(level)][name](values)[0]  # type: ignore[index]
-        return found
-
-    def _backward(self, own: Segment, stretch: Array, costs: torch.Tensor) -> None:
-        """Add the gradients of the average cost of columns, and the cost itself to the sum.
+    def __init__(
+        self,
+        settings: LappedPlan,
+        training: Sequence[Array],
+        held_out: Sequence[Array],
+        description: str = "",
+        device: Device = CPU,
+        start: LappedPrior | None = None,
+    ) -> None:
+        """Prepare.
 
         Args:
-            own: the segment.
-            stretch: of each column, ``(columns,)``.
-            costs: ``(columns,)``.
+            settings: of the learning.
+            training: recordings, ``(channels, samples)`` float32 in [-1, 1], pairs as their first and second channel
+                are coded.
+            held_out: recordings to measure.
+            description: of the data, for the card.
+            device: where to compute.
+            start: prior whose networks are learned on; the settings have its id.
         """
-        weights = self._tensor(_weights(own.code)[stretch])
-        if costs.requires_grad:  # not where costs are only measured
-            (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
-        self._cost += float(costs.detach().sum())
+        self.settings, self._start = settings, start
+        super().__init__(settings, training, held_out, description, device)
+        self.data += f" at {settings.sample_rate} Hz"
 
-    def _tensor(self, values: Array) -> torch.Tensor:
-        return torch.from_numpy(values.astype(np.float32)).to(self._device)
+    @property
+    def part_words(self) -> str:
+        return f"stretches of {self.settings.length:,} samples"
 
-    def _activity(self, own: Segment, true: Array, level: int, parity: int, channel: int) -> None:
-        features = transform.activity_features(own, level, parity, channel, np.float32)
-        logits = self._results(level, transform.activity_name(parity, channel), features)
-        octaves = torch.log_softmax(logits * math.log(2), dim=0) / math.log(2)
-        energy = (transform.band_target(true[:, channel], level, parity) ** 2).mean(axis=1)
-        classes = best_classes(energy, octaves.detach().cpu().numpy(), BAND, encoder.CLASS_VARIANCES)
-        transform.put_activity(own, level, parity, channel, classes)
-        stretch = np.repeat(np.arange(len(own.code)), len(classes) // len(own.code))
-        self._backward(own, stretch, -octaves.gather(0, torch.from_numpy(classes).to(self._device)[None])[0])
+    def elements(self) -> tuple[int, int]:
+        samples = self.settings.signals * self.settings.length * self.settings.channels
+        return samples, sum(recording.size for recording in self.held_out_signals)
 
-    def _stage(self, own: Segment, true: Array, level: int, phase: int, channel: int) -> None:
-        which = transform.coded(own, level, phase, channel)
-        true = transform.target(true[:, channel], level, phase).reshape(-1)
-        values = np.zeros(len(true))
-        if len(which):
-            features = transform.detail_features(own, level, phase, channel, which, np.float32)
-            octaves = self._results(level, transform.detail_name(phase, channel), features)[0].clamp(-6, 20)
-            residual = self._tensor(true[which])
-            self._backward(own, which // (len(true) // len(own.code)), evidence(residual, octaves, _MOST_BEYOND))
-            noise = self._tensor(self._generator.standard_normal(len(which), dtype=np.float32))
-            with torch.no_grad():
-                values[which] = sampled(residual, octaves, noise, _REACH).cpu().numpy()
-        pruned = np.delete(true, which)
-        self._cost += float((pruned**2).sum()) / (2 * math.log(2))
-        transform.put(own, level, phase, channel, np.floor(values * UNIT))
+    def new_networks(self) -> torch.nn.ModuleDict:
+        from .training import new_networks
+
+        return new_networks(self.settings)
+
+    def training(self) -> Training:
+        from .training import LappedTraining
+
+        return LappedTraining(self.settings, self.plan, self.signals, self.held_out_signals, self.device, self._start)
+
+    def card_text(self, prior: Any, measurements: tuple[Measurement, ...]) -> CardText:
+        del prior  # says nothing that the settings do not
+        settings = self.settings
+        channels = "single channels and pairs" if settings.channels > 1 else "single channels"
+        hops = " or ".join(str(hop) for hop in settings.hops)
+        units = ", ".join(f"{first} and {second}" for first, second in (settings.detail, settings.activity))
+        return CardText(
+            self.family,
+            f"{self.description}; {channels} at {settings.sample_rate} Hz",
+            f"Frames of {hops} samples. Networks that predict moments and activity, two hidden layers each: {units} "
+            "units",
+            self.work_done(measurements),
+            "bits per sample instant, KL and classes",
+            settings.sample_rate,
+        )
 
 
-def _weights(code: Array) -> Array:
-    """Weights of stretches of noise codes, ``(stretches,)``."""
-    return np.exp2(-(code - _USUAL_CODE) * _WEIGHT_OCTAVES).clip(0.25, 4.0)
-
-
-def _curve(prior: LappedPrior, held_out: Sequence[Array]) -> Curve:
-    """Noise code, bits per sample instant and PSNR of simulated coding."""
-    low, high = prior.noise_codes
-    found = []
-    for code in sorted({*range(low, high + 1, _CURVE_STEP), high}):
-        rates, errors = [], []
-        for samples in held_out:
-            recording = encoder.Recording(samples, prior.hops[0])
-            parts = [encoder.forecast(prior, recording.weights(own), code) for own in recording.segments]
-            bits = sum(one.bits + one.class_bits for one in parts)
-            rates.append(bits / samples.shape[1])
-            errors.append(math.log(max(sum(one.squared_error for one in parts), 1e-9) / samples.size))
-        found.append((code, float(np.mean(rates)), 10 * math.log10(4 / math.exp(float(np.mean(errors))))))
-    return tuple(found)
+def begin(request: LearningRequest) -> LappedLearning:
+    """A learning from a data set of sounds; see :meth:`combiner_cli.family.Family.learning`."""
+    values, processes = request.options, request.device.processes
+    hops = values["hop"] or (_USUAL_HOP,)
+    check_hops(hops)
+    sample = datasets.sample_recordings(request.dataset, values["sample_rate"], request.held_out, _MOST_BYTES, _turned)
+    length = sample.sample_rate * 128 // 125  # about a second; 64 frames of 256 samples at 16 kHz
+    shards, start = values["shards"] or processes.size, values["start"]
+    settings = LappedPlan(
+        name=request.name,
+        steps=values["steps"],
+        signals=signals_of_step(max(_FEWEST_STRETCHES, _FEWEST_SAMPLES // length), shards),
+        noise_levels=_NOISE_LEVELS,
+        seed=request.seed,
+        size=sample.size,
+        start=start.id if start else None,
+        shards=shards,
+        patience=values["patience"],
+        length=length,
+        hops=hops,
+        sample_rate=sample.sample_rate,
+        channels=max(len(recording) for recording in sample.training),
+    )
+    description = f"{request.data}, {sample.signals:,} sounds"
+    return LappedLearning(settings, sample.training, sample.held_out, description, request.device.settled(), start)
 
 
 def check_hops(hops: Sequence[int]) -> None:
     """Refuse hops that a transform cannot have, or more of them than a prior can.
+
+    Args:
+        hops: samples between frames.
 
     Raises:
         UsageError: there is one, or there are.
@@ -350,3 +193,11 @@ def check_hops(hops: Sequence[int]) -> None:
     for hop in hops:
         if hop % (2 * BAND) or not 2 * BAND <= hop <= LARGEST_HOP:
             raise UsageError(f"a hop is a multiple of {2 * BAND} up to {LARGEST_HOP}, unlike {hop}")
+
+
+def _turned(samples: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """A pair of channels as it is coded, ``(samples, channels)``; a single one as it is."""
+    if samples.shape[1] != CHANNELS:
+        return samples
+    turned: npt.NDArray[np.floating] = samples @ rotation(principal_angle(samples)).T
+    return turned

@@ -1,3 +1,3 @@
-"""A mixture of Gaussians over the weights of networks without hidden layers."""
+"""Tiles of a signal, each one a network without hidden layers, under a mixture of Gaussians."""
 
-__all__ = ["closed_form", "learning", "mixtures", "neighbourhood", "network"]
+__all__ = ["family"]

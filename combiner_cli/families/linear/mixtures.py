@@ -12,39 +12,44 @@ covariances in the place of variances.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ... import family as identity
 from ...errors import DamagedFileError
 from ...rec import groups
 from ...rec.groups import Stage
-from ...signals.signal import Kind, Tiling, tiling
-from .neighbourhood import Canvas, Ring, blank, phase_tiles, phases
-from .network import FAMILY, Linear
+from ...signals.signal import Kind
 
 Array = npt.NDArray[Any]
 
 OCTAVE = groups.INFORMATION_UNIT  # levels count 1/256 of an octave of variance
-NOISE_CODES = 128
+NOISE_LEVELS = 128
 REACH = 3.0  # whitened values that a group of 8 bits can be relied on to reach
-RANGES = ("noise_codes", "rates", "errors")  # of a prior's configuration, at its lowest and its highest rate
-_HIGHEST_NOISE = {"image": -2 * OCTAVE, "sound": -8 * OCTAVE}  # level of noise code 0: s2 on values in [-1, 1]
-NOISE_STEP = OCTAVE // 8  # levels between noise codes: an eighth of an octave, 0.38 dB
+_HIGHEST_NOISE = {"image": -2 * OCTAVE, "sound": -8 * OCTAVE}  # at noise level 0: s2 on values in [-1, 1]
+NOISE_STEP = OCTAVE // 8  # levels of variance between noise levels: an eighth of an octave, 0.38 dB
 
 
-def noise_level(code: int, kind: Kind) -> int:
-    """Level of the noise variance that a file of a kind names by a code."""
-    return _HIGHEST_NOISE[kind] - NOISE_STEP * code
+def variance_level(noise_level: int, kind: Kind) -> int:
+    """Level of the noise variance of a file.
+
+    Args:
+        noise_level: as the file names it, from 0 to ``NOISE_LEVELS`` - 1; higher ones stand for less noise.
+        kind: of the signal in the file.
+    """
+    return _HIGHEST_NOISE[kind] - NOISE_STEP * noise_level
 
 
 def variance_of(level: Any) -> Any:
-    """Variance of a level: 2 to the level/256."""
+    """Variance of a level: 2 to the level/256, same shape.
+
+    Args:
+        level: a number, or an array of them.
+    """
     return np.exp2(np.asarray(level, dtype=np.float64) / OCTAVE)
 
 
@@ -71,13 +76,18 @@ class PhaseMixture:
 
     @property
     def classes(self) -> int:
+        """Number of classes."""
         return len(self.mean)
 
     def used(self, noise: int) -> npt.NDArray[np.int64]:
-        """How many directions of each class carry information at a noise level, ``(classes,)``."""
+        """How many directions of each class carry information, ``(classes,)``.
+
+        Args:
+            noise: level of s2.
+        """
         within = np.concatenate([[0], np.cumsum(self.levels > noise)])
-        found: npt.NDArray[np.int64] = np.diff(within[self.first])
-        return found
+        counts: npt.NDArray[np.int64] = np.diff(within[self.first])
+        return counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,13 +112,17 @@ class Latents:
     def information(self) -> npt.NDArray[np.int64]:
         """Expected information in 1/256 bit, ``(latents,)``, by integer arithmetic: half the octaves over the noise."""
         starts = np.cumsum(self.counts) - self.counts
-        own = np.arange(int(self.counts.sum())) - np.repeat(starts, self.counts)
-        levels = self.phase.levels[np.repeat(self.phase.first[self.classes], self.counts) + own]
+        within_tile = np.arange(int(self.counts.sum())) - np.repeat(starts, self.counts)
+        levels = self.phase.levels[np.repeat(self.phase.first[self.classes], self.counts) + within_tile]
         information: npt.NDArray[np.int64] = (levels - self.noise) // 2
         return information
 
     def stage(self, number: int) -> Stage:
-        """These latents as a stage of a signal."""
+        """These latents as a stage of a signal.
+
+        Args:
+            number: of the phase.
+        """
         return Stage(f"phase {number}", self.information())
 
     def by_class(self) -> Iterator[tuple[Array, Array, Array, Array]]:
@@ -138,13 +152,17 @@ class Latents:
         projected = context @ self.phase.gain + self.phase.mean[self.classes]
         for tiles, places, directions, variances in self.by_class():
             projected[tiles] += (z[places] * np.sqrt(variances - s2)) @ directions
-        found: Array = projected @ self.phase.projection.T
-        return found
+        weights: Array = projected @ self.phase.projection.T
+        return weights
 
     def posterior(self, weights: Array, context: Array) -> tuple[Array, Array]:
-        """Exact whitened posterior means and deviations, each ``(latents,)``, of network weights seen under noise s2.
+        """Exact whitened posterior means and deviations, each ``(latents,)``.
 
         With prior variance t = v - s2 of a direction: mean = sqrt(t) · c / v, variance = s2 / v (Bishop, section 3.3).
+
+        Args:
+            weights: of the networks, seen under noise s2, ``(tiles, network latents)``.
+            context: surroundings of the tiles, ``(tiles, context)``.
         """
         s2 = float(variance_of(self.noise))
         residual = weights @ self.phase.projection - context @ self.phase.gain - self.phase.mean[self.classes]
@@ -190,162 +208,34 @@ def class_costs(residual: Array, outside: Array, phase: PhaseMixture, noise: int
     return halved
 
 
-@dataclass(frozen=True, eq=False)
-class MixturePrior(identity.ForManyRates):
-    """A mixture prior over the weights of linear networks, one mixture per phase of tiles.
-
-    Attributes:
-        name: for people; the id does not depend on it.
-        kind: of the signals it was learned from.
-        network: shape of the network.
-        reach: width in samples of the surroundings that a tile's mean depends on.
-        noise_codes: codes of the lowest and the highest rate that it was learned for.
-        rates: bits over points at these codes, average of the signals of learning.
-        errors: mean squared error at these codes on values in [-1, 1], geometric average of the signals of learning.
-        size: longer side of a typical signal of learning, in samples.
-        projection: ``(phases, latents, dimensions)`` float16.
-        context_projection: ``(phases, context, kept)`` float16.
-        context_gain: ``(phases, kept, dimensions)`` float16.
-        mean: ``(phases, classes, dimensions)`` float32.
-        counts: directions of each class, ``(phases, classes)`` int32.
-        directions: of all phases and classes, one after another, ``(directions, dimensions)`` int8; they stand for the
-            vectors of length 1 that point the same way.
-        levels: ``(directions,)`` int16.
-        family: name of the family.
-    """
-
-    name: str
-    kind: Kind
-    network: Linear
-    reach: int
-    noise_codes: tuple[int, int]
-    rates: tuple[float, float]
-    errors: tuple[float, float]
-    size: int
-    projection: npt.NDArray[np.float16]
-    context_projection: npt.NDArray[np.float16]
-    context_gain: npt.NDArray[np.float16]
-    mean: npt.NDArray[np.float32]
-    counts: npt.NDArray[np.int32]
-    directions: npt.NDArray[np.int8]
-    levels: npt.NDArray[np.int16]
-    family: str = FAMILY
-
-    @property
-    def classes(self) -> int:
-        """Number of classes of a phase."""
-        return int(self.mean.shape[1])
-
-    @property
-    def class_bits(self) -> int:
-        """Bits of the number of a class."""
-        return (self.classes - 1).bit_length()
-
-    @property
-    def ring(self) -> Ring:
-        """The surroundings of a tile."""
-        return Ring(self.network.extent, self.reach)
-
-    @property
-    def bits_per_point(self) -> float:
-        """The prior's own rate, in the middle of those that it was learned for."""
-        return math.sqrt(self.rates[0] * self.rates[1])
-
-    @cached_property
-    def phases(self) -> tuple[PhaseMixture, ...]:
-        """The mixtures of all phases, float64."""
-        bounds = np.concatenate([[0], np.cumsum(self.counts.astype(np.int64))])
-        classes = self.counts.shape[1]
-        found = []
-        for number in range(len(self.counts)):
-            own = bounds[number * classes : (number + 1) * classes + 1]
-            rows = slice(int(own[0]), int(own[-1]))
-            gain = self.context_projection[number].astype(np.float64) @ self.context_gain[number].astype(np.float64)
-            found.append(
-                PhaseMixture(
-                    self.projection[number].astype(np.float64),
-                    gain,
-                    self.mean[number].astype(np.float64),
-                    own - own[0],
-                    self.directions[rows],
-                    self.levels[rows].astype(np.int64),
-                )
-            )
-        return tuple(found)
-
-    def tiling(self, shape: tuple[int, ...], channels: int) -> Tiling:
-        """Tiles of a signal, one network each."""
-        return tiling(shape, channels, self.network.extent, self.network.outputs)
-
-    def latents(self, layout: Tiling, classes: npt.NDArray[np.int64], noise: int) -> tuple[Latents, ...]:
-        """The latents of each phase's tiles, given the classes ``(tiles,)`` of all tiles of all planes."""
-        return tuple(
-            Latents(mixture, classes[stage_tiles(layout, number)], noise) for number, mixture in enumerate(self.phases)
-        )
-
-    def stages(self, layout: Tiling, classes: npt.NDArray[np.int64], noise: int) -> tuple[Stage, ...]:
-        """The stages of a signal: the phases, one after another."""
-        return tuple(latents.stage(number) for number, latents in enumerate(self.latents(layout, classes, noise)))
-
-    def network_weights(
-        self, z: Sequence[Array], layout: Tiling, classes: npt.NDArray[np.int64], noise: int
-    ) -> npt.NDArray[np.float64]:
-        """Weights of all tiles' networks, ``(tiles, network latents)``, from the whitened latents of all stages."""
-        canvas = self.canvas(layout)
-        weights = np.empty((layout.tiles, self.network.latents))
-        for number, latents in enumerate(self.latents(layout, classes, noise)):
-            found = latents.weights(z[number], canvas.context(number))
-            weights[stage_tiles(layout, number)] = found
-            self.show(canvas, number, found)
-        return weights
-
-    def canvas(self, layout: Tiling) -> Canvas:
-        """An empty canvas for a signal."""
-        return blank(self.ring, layout.counts, len(layout.planes), self.network.outputs, np.float64)
-
-    def show(self, canvas: Canvas, phase: int, weights: Array) -> None:
-        """Render a phase's networks ``(planes · tiles, network latents)`` onto the canvas, clipped to [-1, 1]."""
-        values = np.clip(self.network.forward(weights), -1, 1)
-        planes = len(canvas.values)
-        canvas.place(phase, values.reshape(planes, len(values) // planes, *values.shape[1:]))
-
-    def render(self, weights: npt.NDArray[np.float64], scale: int = 1) -> npt.NDArray[np.float64]:
-        """Values of tiles from their weights, ``(tiles, outputs, points)``; see :meth:`Linear.forward`."""
-        values: npt.NDArray[np.float64] = self.network.forward(weights, scale)
-        return values
-
-    def configuration(self) -> dict[str, Any]:
-        """Everything but the tensors that decides how a file decodes, as JSON has it."""
-        fields = {"kind": self.kind, "family": self.family, "reach": self.reach, "size": self.size}
-        learned = {name: list(getattr(self, name)) for name in RANGES}
-        return {"network": {**asdict(self.network), "extent": list(self.network.extent)}, **fields, **learned}
-
-    def tensors(self) -> dict[str, npt.NDArray[Any]]:
-        """The stored tensors by name."""
-        names = ("projection", "context_projection", "context_gain", "mean", "counts", "directions", "levels")
-        return {name: getattr(self, name) for name in names}
-
-
-def stage_tiles(layout: Tiling, phase: int) -> npt.NDArray[np.int64]:
-    """Numbers of the tiles of a phase among those of all planes, plane after plane: ``(tiles,)``."""
-    own = phase_tiles(layout.counts, phase)
-    per_plane = math.prod(layout.counts)
-    return (np.arange(len(layout.planes))[:, None] * per_plane + own).reshape(-1)
-
-
 def pack_classes(classes: npt.NDArray[np.int64], bits: int) -> bytes:
-    """Class numbers of ``bits`` bits each, most significant bit first, the last byte padded with zeros."""
+    """Class numbers, most significant bit first, the last byte padded with zeros.
+
+    Args:
+        classes: of the tiles, ``(tiles,)``.
+        bits: of each number.
+    """
     shifts = np.arange(bits - 1, -1, -1)
     return np.packbits(((classes[:, None] >> shifts) & 1).astype(np.uint8).reshape(-1)).tobytes()
 
 
 def class_bytes(tiles: int, bits: int) -> int:
-    """Length of what :func:`pack_classes` returns."""
+    """Length of what :func:`pack_classes` returns.
+
+    Args:
+        tiles: number of them.
+        bits: of each class number.
+    """
     return -(-tiles * bits // 8)
 
 
 def unpack_classes(data: bytes, tiles: int, count: int) -> npt.NDArray[np.int64]:
-    """The inverse of :func:`pack_classes` for one of ``count`` classes a tile, ``(tiles,)``.
+    """The inverse of :func:`pack_classes`, ``(tiles,)``.
+
+    Args:
+        data: as many bytes as the class numbers take.
+        tiles: number of them.
+        count: number of classes that the prior has.
 
     Raises:
         DamagedFileError: a class that the prior does not have.
@@ -357,73 +247,36 @@ def unpack_classes(data: bytes, tiles: int, count: int) -> npt.NDArray[np.int64]
 
 
 def class_numbers(data: bytes, tiles: int, bits: int) -> npt.NDArray[np.int64]:
-    """Numbers of ``bits`` bits each, most significant bit first, ``(tiles,)``: classes, if the prior has them all."""
+    """The numbers that :func:`pack_classes` has packed, ``(tiles,)``, whether or not a prior has such classes.
+
+    Args:
+        data: as many bytes as the numbers take.
+        tiles: number of them.
+        bits: of each number.
+    """
     stream = np.unpackbits(np.frombuffer(data, dtype=np.uint8))[: tiles * bits].astype(np.int64).reshape(tiles, bits)
     numbers: npt.NDArray[np.int64] = (stream << np.arange(bits - 1, -1, -1)).sum(axis=1)
     return numbers
 
 
-def problem(prior: MixturePrior) -> str | None:
-    """Why the values of a prior cannot work, or ``None``."""
-    network = prior.network
-    axes = {"image": 2, "sound": 1}.get(prior.kind) if isinstance(prior.kind, str) else None
-    whole = (*network.extent, network.outputs, prior.reach)
-    possible = (
-        prior.family == FAMILY
-        and axes == len(network.extent)
-        and all(type(number) is int and 0 < number <= 2**16 for number in whole)
-        and prior.reach <= min(network.extent)
-        and type(prior.size) is int
-        and 0 < prior.size < 2**32
-        and network.outputs in ((1, 3) if prior.kind == "image" else (1,))
-        and network.latents <= 2**13
-        and all(len(getattr(prior, name)) == 2 for name in RANGES)
-        and all(type(code) is int and 0 <= code < NOISE_CODES for code in prior.noise_codes)
-        and all(type(value) is float and 0 < value < 64 for value in (*prior.rates, *prior.errors))
-        and prior.noise_codes[0] < prior.noise_codes[1]
-        and prior.rates[0] < prior.rates[1]
-    )
-    if not possible:
-        return "its configuration is out of range"
-    return _wrong_tensor(prior, phases(len(network.extent)))
-
-
 def quantised(directions: Array) -> npt.NDArray[np.int8]:
-    """Directions as a prior stores them: every entry relative to the largest of its direction, in 127 steps."""
+    """Directions as a prior stores them: every entry relative to the largest of its direction, in 127 steps.
+
+    Args:
+        directions: ``(directions, dimensions)``.
+    """
     largest = np.abs(directions).max(axis=1, keepdims=True, initial=2.0**-30)
-    found: npt.NDArray[np.int8] = np.rint(directions * (127 / largest)).astype(np.int8)
-    return found
+    whole: npt.NDArray[np.int8] = np.rint(directions * (127 / largest)).astype(np.int8)
+    return whole
 
 
 def unit(directions: Array) -> npt.NDArray[np.float64]:
-    """The vectors of length 1 that directions stand for; the sums of squares of stored ones are exact."""
+    """The vectors of length 1 that directions stand for; the sums of squares of stored ones are exact.
+
+    Args:
+        directions: ``(directions, dimensions)`` of any type.
+    """
     whole = directions.astype(np.float64)
     length = np.sqrt((whole**2).sum(axis=1, keepdims=True))
-    found: npt.NDArray[np.float64] = whole / np.where(length > 0, length, 1)
-    return found
-
-
-def _wrong_tensor(prior: MixturePrior, count: int) -> str | None:
-    if prior.counts.dtype != np.int32:  # or else they have no sum
-        return "its counts have a wrong type"
-    context = prior.network.outputs * prior.ring.size
-    dimensions, kept, classes = prior.projection.shape[-1], prior.context_projection.shape[-1], prior.mean.shape[1]
-    shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
-        "projection": (np.float16, (count, prior.network.latents, dimensions)),
-        "context_projection": (np.float16, (count, context, kept)),
-        "context_gain": (np.float16, (count, kept, dimensions)),
-        "mean": (np.float32, (count, classes, dimensions)),
-        "counts": (np.int32, (count, classes)),
-        "directions": (np.int8, (int(prior.counts.sum()), dimensions)),
-        "levels": (np.int16, (int(prior.counts.sum()),)),
-    }
-    for name, (kind, shape) in shapes.items():
-        tensor = getattr(prior, name)
-        if tensor.shape != shape or tensor.dtype != kind or not np.isfinite(tensor).all():
-            return f"its {name} has a wrong shape, type or value"
-    if classes < 1 or (prior.counts < 0).any() or (prior.counts > dimensions).any():
-        return "its counts are out of range"
-    owner = np.repeat(np.arange(prior.counts.size), prior.counts.reshape(-1))
-    if ((np.diff(prior.levels.astype(np.int64)) > 0) & (np.diff(owner) == 0)).any():
-        return "its levels do not decrease"
-    return None
+    vectors: npt.NDArray[np.float64] = whole / np.where(length > 0, length, 1)
+    return vectors

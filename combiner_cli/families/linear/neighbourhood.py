@@ -41,10 +41,15 @@ class Ring:
 
     @property
     def size(self) -> int:
+        """Number of places."""
         return len(self.offsets)
 
     def decoded(self, phase: int) -> npt.NDArray[np.bool_]:
-        """Which places lie in tiles of earlier phases than ``phase``, ``(ring,)``."""
+        """Which places lie in tiles of earlier phases, ``(ring,)``.
+
+        Args:
+            phase: of the tile that the ring is around.
+        """
         steps = self.offsets // np.array(self.extent)  # (ring, axes), -1, 0 or 1 tiles away
         parity = (steps + np.array(_parities(len(self.extent))[phase])) % 2
         order = np.zeros(len(steps), dtype=np.int64)
@@ -54,7 +59,11 @@ class Ring:
 
 
 def phases(axes: int) -> int:
-    """Number of phases: two per axis."""
+    """Number of phases: two per axis.
+
+    Args:
+        axes: number of coordinate axes.
+    """
     return 1 << axes
 
 
@@ -64,7 +73,12 @@ def _parities(axes: int) -> list[tuple[int, ...]]:
 
 
 def phase_tiles(counts: tuple[int, ...], phase: int) -> npt.NDArray[np.int64]:
-    """Numbers, in row-major order, of the tiles of a phase: ``(tiles,)``."""
+    """Numbers, in row-major order, of the tiles of a phase: ``(tiles,)``.
+
+    Args:
+        counts: tiles along each axis.
+        phase: which.
+    """
     numbers = np.arange(math.prod(counts), dtype=np.int64).reshape(counts)
     parity = _parities(len(counts))[phase]
     return numbers[tuple(slice(first, None, 2) for first in parity)].reshape(-1)
@@ -91,10 +105,10 @@ class Canvas:
             phase: which.
             tiles: ``(planes, tiles of the phase, outputs, points)``.
         """
-        ours = self._by_tile(self.values)  # a view
+        by_tile = self._by_tile(self.values)  # a view
         axes = len(self.counts)
         chosen = tuple(slice(first, None, 2) for first in _parities(axes)[phase])
-        part = ours[(slice(None), slice(None), *chosen)]  # (planes, outputs, count, count, tile, tile)
+        part = by_tile[(slice(None), slice(None), *chosen)]  # (planes, outputs, count, count, tile, tile)
         planes, outputs = part.shape[:2]
         shaped = tiles.reshape(planes, *part.shape[2 : 2 + axes], outputs, *self.ring.extent)
         part[...] = np.moveaxis(shaped, 1 + axes, 1)
@@ -102,14 +116,17 @@ class Canvas:
     def tiles(self) -> Array:
         """All tiles in row-major order, ``(planes · tiles, outputs, points)``."""
         axes = len(self.counts)
-        ours = np.moveaxis(self._by_tile(self.values), 1, 1 + axes)
-        return ours.reshape(-1, self.values.shape[1], math.prod(self.ring.extent))
+        by_tile = np.moveaxis(self._by_tile(self.values), 1, 1 + axes)
+        return by_tile.reshape(-1, self.values.shape[1], math.prod(self.ring.extent))
 
     def context(self, phase: int) -> Array:
         """Surroundings of all tiles of a phase, ``(planes · tiles of the phase, outputs · ring)``.
 
         Places beyond the signal's tiles, and those that are not decoded yet, take the mean of those of the same output
         that are there; where none are, 0.
+
+        Args:
+            phase: which.
         """
         axes = len(self.counts)
         numbers = phase_tiles(self.counts, phase)
@@ -121,10 +138,10 @@ class Canvas:
             tuple(places[..., axis] + self.ring.reach for axis in range(axes)), self.values.shape[2:]
         )
         planes, outputs = self.values.shape[:2]
-        found = self.values.reshape(planes, outputs, -1)[:, :, flat]  # (planes, outputs, tiles, ring)
-        count = np.maximum(there.sum(axis=1), 1).astype(found.dtype)
-        mean = (found * there).sum(axis=3) / count  # (planes, outputs, tiles)
-        filled = np.where(there, found, mean[..., None])
+        rings = self.values.reshape(planes, outputs, -1)[:, :, flat]  # (planes, outputs, tiles, ring)
+        count = np.maximum(there.sum(axis=1), 1).astype(rings.dtype)
+        mean = (rings * there).sum(axis=3) / count  # (planes, outputs, tiles)
+        filled = np.where(there, rings, mean[..., None])
         return np.moveaxis(filled, 2, 1).reshape(planes * len(numbers), outputs * self.ring.size)
 
     def _by_tile(self, values: Array) -> Array:
@@ -138,6 +155,14 @@ class Canvas:
 
 
 def blank(ring: Ring, counts: tuple[int, ...], planes: int, outputs: int, kind: type[np.floating[Any]]) -> Canvas:
-    """A canvas for ``counts`` tiles along each axis, without any tile yet."""
+    """A canvas without any tile yet.
+
+    Args:
+        ring: around every tile.
+        counts: tiles along each axis.
+        planes: of one shape.
+        outputs: of each network.
+        kind: type of the values.
+    """
     padded = tuple(count * size + 2 * ring.reach for count, size in zip(counts, ring.extent, strict=True))
     return Canvas(ring, counts, np.zeros((planes, outputs, *padded), dtype=kind))

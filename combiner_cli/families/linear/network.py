@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FAMILY = "linear"
 Array = npt.NDArray[Any]
 
 
@@ -68,7 +67,13 @@ class Linear:
 
 
 def cosines(size: int, scale: int, kind: np.dtype[Any]) -> Array:
-    """Features of one axis at the centres of ``size · scale`` samples, ``(size, size · scale)``."""
+    """Features of one axis at the centres of samples, ``(size, size · scale)``.
+
+    Args:
+        size: native samples of a tile along the axis, and number of features.
+        scale: samples per native sample.
+        kind: type of the features.
+    """
     places = (np.arange(size * scale) + 0.5) / (size * scale)  # (x + 1) / 2
     features = np.cos(math.pi * np.arange(size)[:, None] * places)
     features *= np.where(np.arange(size) == 0, math.sqrt(1 / size), math.sqrt(2 / size))[:, None]

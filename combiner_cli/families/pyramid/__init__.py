@@ -1,3 +1,3 @@
 """Whole images as one network of wavelets."""
 
-__all__ = ["features", "files", "learning", "levels", "prior"]
+__all__ = ["family"]

@@ -1,108 +1,129 @@
-"""From a picture to class numbers and group indices with a pyramid prior; see :mod:`combiner_cli.stages.encoder`."""
+"""From an image to a file with a pyramid prior. What is imported here takes time: only what encodes imports it."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ...stages.allocation import LAST_STAGE
-from ...stages.encoder import REACH, Chance, Coded, Encoding, Forecast, Search, Writer, best_classes, class_bits
-from ...stages.moments import FREQUENCY_BITS, StageName, in_deviations
+from ...family import Encoded, Target
+from ...signals.signal import Signal, to_values
+from ...stages import rate_control
+from ...stages.class_stream import FREQUENCY_BITS, best_classes
+from ...stages.encoder import CodedSignal, SearchingCoder, Writer
+from ...stages.moments import COARSE, UNIT, Moments, StageId, in_deviations
+from ...stages.rate_control import SearchOptions
+from ...stages.simulation import REACH, Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
+from ...system import threads
 from . import haar, levels
-from .levels import UNIT, Level
-from .prior import PyramidPrior, descend, noise_deviation
+from .decoder import PlaneRendering, descend
+from .levels import HALF_RANGE, HIGHEST_NOISE, LOWEST_NOISE, Level, noise_deviation, planes_of
+
+if TYPE_CHECKING:
+    from .prior import PyramidPrior
 
 Array = npt.NDArray[Any]
 
 # variance of the details of a unit over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 90000.0])
 COARSE_CLASS_VARIANCES = np.array([1.0, 2.7, 8.0, 30.0, 150.0, 1000.0, 10_000.0, 150_000.0, 2_000_000.0])
-_MOST_WIDENINGS = 4
-_WIDENED = 2  # kinds of levels from this one on, which are small
+GRID = NoiseGrid(LOWEST_NOISE, HIGHEST_NOISE, middle=40, octaves=1 / 8, farthest=16, tries_coarser=False)
+_MOST_RAISES = 4  # of the classes of units
+_RAISED = 2  # kinds of levels from this one on, which are small
+_ROWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """One picture to be coded: the weights of all levels, real numbers in units of the image's 255ths.
+class Plane:
+    """A plane of an image that is to be coded: its weights, real numbers in units of the image's 255ths.
 
     Attributes:
+        channels: of the image, 1 or 3.
         shape: height and width.
-        colours: 1 or 3.
         root: ``(3, rows, columns)``.
-        details: of all levels from the finest on, ``(3, 3, rows, columns)`` each.
+        details: of all levels from the finest on, ``(3, 3, rows, columns)`` float32 each.
     """
 
+    channels: tuple[int, ...]
     shape: tuple[int, int]
-    colours: int
     root: Array
     details: tuple[Array, ...]
 
+    @property
+    def colours(self) -> int:
+        """1 or 3."""
+        return len(self.channels)
 
-def picture_of(values: Array) -> Picture:
-    """The weights of an image.
+
+def analyse(values: Array, channels: tuple[int, ...]) -> Plane:
+    """The weights of a plane of an image.
 
     Args:
-        values: ``(height, width, 1 or 3)`` in 255ths of the range, 0 in the middle of it.
+        values: of the plane in 255ths of the range, 0 in the middle of it, ``(height, width, 1 or 3)``.
+        channels: of the image that they are.
     """
-    colours = values.shape[2]
-    planes = np.zeros((3, *values.shape[:2]))
-    if colours == 3:
-        np.einsum("kc,hwc->khw", haar.COLOUR, values, out=planes)
+    picture = np.zeros((3, *values.shape[:2]))
+    if len(channels) == 3:
+        np.einsum("kc,hwc->khw", haar.COLOUR, values, out=picture)
     else:
-        np.multiply(values[:, :, 0], math.sqrt(3), out=planes[0])
+        np.multiply(values[:, :, 0], math.sqrt(3), out=picture[0])
     details = []
     for _ in haar.sizes(values.shape[:2])[1:]:
-        planes, found = haar.analyse(planes)
-        details.append(found.astype(np.float32))
-    return Picture((values.shape[0], values.shape[1]), colours, planes, tuple(details))
+        picture, level_details = haar.analyse(picture)
+        details.append(level_details.astype(np.float32))
+    return Plane(channels, (values.shape[0], values.shape[1]), picture, tuple(details))
 
 
-@dataclass(eq=False, kw_only=True)
-class _Pictured(Encoding):
-    """The true weights of a picture, and the activity that follows from them.
+@dataclass(frozen=True, eq=False)
+class _EncoderSource:
+    """The true weights of a plane, as a coder makes them; see :class:`decoder.LatentSource`.
 
     Attributes:
-        prior: of the picture.
-        picture: its weights.
+        prior: of the weights.
+        plane: that they are of.
+        noise_level: of the file.
+        coder: of the weights.
     """
 
+    wants_means: ClassVar[bool] = True
     prior: PyramidPrior
-    picture: Picture
+    plane: Plane
+    noise_level: int
+    coder: Coder
 
     @property
-    def scale(self) -> float:
+    def _scale(self) -> float:
         """Deviations of the noise per 255th."""
-        return 1 / noise_deviation(self.code)
+        return 1 / noise_deviation(self.noise_level)
 
-    def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
-        details = levels.unit_details(self.picture.details[own.number][None], chroma) * self.scale
+    def classes(self, level: Level, chroma: bool, frequencies: Array, means: Array) -> npt.NDArray[np.int64]:
+        details = levels.unit_details(self.plane.details[level.number][None], chroma) * self._scale
         energy = ((details - means / UNIT) ** 2).mean(axis=0)
-        found = best_classes(
-            energy, np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS, len(details), class_variances(own.kind)
-        )
-        if own.kind >= _WIDENED:
-            found = self._widened(own, chroma, found)
-        self.class_bits += class_bits(found, frequencies)
-        return found
+        octaves = np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS
+        classes = best_classes(energy, octaves, len(details), class_variances(level.kind))
+        if level.kind >= _RAISED:
+            classes = self._raised(level, chroma, classes)
+        self.coder.symbols.put(classes, frequencies)
+        return classes
 
-    def _widened(self, own: Level, chroma: bool, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def _raised(self, level: Level, chroma: bool, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Classes with which the candidates reach all details of their units, as far as higher classes help.
 
         In coarse levels that is tried out with the true details as context: what is out of reach
         there would stay as an error over many samples.
         """
-        trial = replace(own, activity=own.activity.copy(), details=dict(own.details))
-        for _ in range(_MOST_WIDENINGS):
-            trial.own_activity[0, int(chroma)] = classes.reshape(own.units)
-            beyond = np.zeros(own.units, dtype=bool)
-            for number in levels.stages(chroma):
+        trial = replace(level, padded_classes=level.padded_classes.copy(), details=dict(level.details))
+        for _ in range(_MOST_RAISES):
+            trial.classes[0, int(chroma)] = classes.reshape(level.units)
+            beyond = np.zeros(level.units, dtype=bool)
+            for number in levels.stage_numbers(chroma):
                 moments = self.prior.moments(trial, number)
-                true = self.target(StageName(own.number, number), own)
+                true = self._true(StageId(level.number, number), level)
                 deviations = np.sqrt(1 + moments.deviations(np.arange(len(true))) ** 2)
                 outside = np.abs(true - in_deviations(moments.mean)) > REACH * deviations
                 levels.mark_units(trial, number, outside, beyond)
@@ -112,60 +133,92 @@ class _Pictured(Encoding):
             classes = np.minimum(classes + beyond.reshape(-1), levels.CLASSES - 1)
         return classes
 
-    def target(self, name: StageName, own: Level | None) -> Array:
-        """The true coefficients of a stage in units of the noise's deviation, ``(latents,)``."""
-        if own is None:
-            return self.picture.root[: self.picture.colours].reshape(-1) * self.scale
-        found: Array = levels.get(self.picture.details[own.number][None], own, name.number).reshape(-1)
-        return found * self.scale
+    def weights(self, stage: StageId, level: Level | None, moments: Moments) -> Array:
+        return self.coder.weights(stage, moments, self._true(stage, level))
 
-
-@dataclass(eq=False, kw_only=True)
-class ChanceSource(_Pictured, Chance):
-    """A picture with samples of the posterior in the place of candidates."""
-
-
-@dataclass(eq=False, kw_only=True)
-class SearchSource(_Pictured, Search):
-    """A picture with candidates that a search finds."""
-
-    def activity(self, own: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
-        found = super().activity(own, chroma, frequencies, means)
-        self.writer.classes.put(found, frequencies)
-        return found
+    def _true(self, stage: StageId, level: Level | None) -> Array:
+        """The true weights of a stage in units of the noise's deviation, ``(latents,)``."""
+        if level is None:
+            true = self.plane.root[: self.plane.colours].reshape(-1)
+        else:
+            true = levels.details_of(self.plane.details[level.number][None], level, stage.number).reshape(-1)
+        scaled: Array = true * self._scale
+        return scaled
 
 
 def class_variances(kind: int) -> Array:
     """Variances that the classes of a kind of level stand for."""
-    return COARSE_CLASS_VARIANCES if kind == levels.COARSE else CLASS_VARIANCES
+    return COARSE_CLASS_VARIANCES if kind == COARSE else CLASS_VARIANCES
 
 
-def forecast(prior: PyramidPrior, values: Array, code: int) -> Forecast:
-    """Simulate the coding of a plane ``(height, width, 1 or 3)``."""
-    picture = picture_of(values)
-    source = ChanceSource(prior=prior, picture=picture, code=code, parts_from=prior.parts_from)
-    decoded = descend(prior, picture.shape, picture.colours, code, source).whole()
-    error = float(((np.clip(decoded, -127.5, 127.5) - values) ** 2).sum())
-    return Forecast(code, source.bits, source.class_bits, source.information, error)
+class ImageSimulation(Simulation):
+    """An image whose Haar pyramid is known, and what coding it comes to."""
+
+    prior: PyramidPrior
+
+    def __init__(self, prior: PyramidPrior, signal: Signal) -> None:
+        self.prior, self.format, self.grid = prior, signal.format, GRID
+        self.samples, self.numbers = signal.points * signal.channels, {}
+        self._signal = signal
+        values = to_values(signal) * HALF_RANGE
+        self._planes = [analyse(values[:, :, channels], channels) for channels in planes_of(signal.channels)]
+        self._known: dict[int, list[CostEstimate]] = {}
+
+    def parts(self, noise_level: int) -> Sequence[CostEstimate]:
+        """What each plane comes to at a noise level, in coding order."""
+        if noise_level not in self._known:
+            self._known[noise_level] = [self._simulated(plane, noise_level) for plane in self._planes]
+        return self._known[noise_level]
+
+    def _simulated(self, plane: Plane, noise_level: int) -> CostEstimate:
+        coder = SimulatedCoder(self.prior.parts_from, outliers=False)
+        return coder.cost(self._error(plane, self._descended(plane, noise_level, coder)))
+
+    def code(self, noise_level: int, writer: Writer) -> CodedSignal:
+        """Code all planes."""
+        coder = SearchingCoder(writer, self.prior.parts_from, outliers=False)
+        error = 0.0
+        for plane, expected in zip(self._planes, self.parts(noise_level), strict=True):
+            last = plane is self._planes[-1]
+            final_stage = levels.last_stage(plane.shape, plane.colours) if last else None
+            writer.begin_part(expected, levels.last_classes(plane.colours), final_stage)
+            error += self._error(plane, self._descended(plane, noise_level, coder))
+        return writer.finish(noise_level - LOWEST_NOISE, error)
+
+    def _descended(self, plane: Plane, noise_level: int, coder: Coder) -> PlaneRendering:
+        source = _EncoderSource(self.prior, plane, noise_level, coder)
+        picture = descend(self.prior, plane.shape, plane.colours, noise_level, source)
+        return PlaneRendering(picture, plane.shape, plane.colours, noise_level)
+
+    def _error(self, plane: Plane, rendering: PlaneRendering) -> float:
+        """Squared error of what a decoder will have, on values in [-1, 1]."""
+        samples, depth = self._signal.samples, self._signal.bit_depth
+
+        def strip(first: int) -> float:
+            rows = slice(first, first + _ROWS_AT_ONCE)
+            true = to_values(Signal("image", samples[rows][:, :, plane.channels], None, depth))
+            decoded = np.clip(rendering.rows(rows) / HALF_RANGE, -1, 1)
+            return float(((decoded - true) ** 2).sum())
+
+        return sum(threads.mapped(strip, range(0, plane.shape[0], _ROWS_AT_ONCE)))
 
 
-def encode_planes(prior: PyramidPrior, planes: Sequence[Array], expected: Sequence[Forecast], writer: Writer) -> Coded:
-    """Code the planes of an image, one after the other.
+def encode(prior: PyramidPrior, signal: Signal, target: Target, how: SearchOptions) -> Encoded:
+    """Encode an image.
 
     Args:
-        prior: of the weights.
-        planes: their values, ``(height, width, 1 or 3)`` each, in 255ths, 0 in the middle.
-        expected: what a simulation of each at the noise code to be used came to.
-        writer: of an empty file.
+        prior: of its weights.
+        signal: the image.
+        target: of the file.
+        how: candidates are searched for.
+
+    Raises:
+        UsageError: the target cannot be met.
     """
-    code = expected[0].code
-    error = 0.0
-    for values, own in zip(planes, expected, strict=True):
-        picture = picture_of(values)
-        writer.expected = own
-        if values is planes[-1]:
-            writer.share.final = LAST_STAGE[picture.colours] if max(picture.shape) > 4 else StageName(0, 0)
-        source = SearchSource(prior=prior, picture=picture, code=code, parts_from=prior.parts_from, writer=writer)
-        decoded = descend(prior, picture.shape, picture.colours, code, source).whole()
-        error += float(((np.clip(decoded, -127.5, 127.5) - values) ** 2).sum())
-    return writer.finished(code, tuple(writer.share.densities), error)
+    begun = time.perf_counter()
+    simulation = ImageSimulation(prior, signal)
+    noise_level = rate_control.choose_noise_level(simulation, target, how.effort)
+    fitted = time.perf_counter()
+    coded = rate_control.code(simulation, noise_level, target, how)
+    seconds = {"fit": fitted - begun, "search": time.perf_counter() - fitted}
+    return Encoded(coded.numbers, coded.payload, coded.latents, seconds)

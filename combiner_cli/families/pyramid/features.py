@@ -1,7 +1,8 @@
 """What the networks of the pyramid family see: the weights decoded before, around every position or unit.
 
-That is the picture so far at the level's own resolution, the details next to a position, and the classes of activity
-around. All is integer arithmetic in float64 (every value is a whole number below 2^53, every intermediate result too).
+That is the picture so far at the level's own resolution, the details next to a position, and the energy classes of the
+units around. All is integer arithmetic in float64: every value is a whole number below 2^53, every intermediate result
+too.
 
 Features are gathered in strips of rows of units. What a strip reaches is unpacked first, the positions of each parity
 by themselves, so that what lies at one offset from all positions of a phase is a block of memory.
@@ -10,7 +11,7 @@ by themselves, so that what lies at one offset from all positions of a phase is 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -19,49 +20,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...system.threads import Scratch
+from ...stages.integer_network import FEATURE_LIMIT, FEATURE_UNIT, octaves
+from ...stages.moments import COARSE, UNIT
 from .haar import BANDS, CORNERS
-from .levels import CHROMA_STAGES, CLASSES, COARSE, HALVES, PHASES, UNIT, Level, Offsets
+from .levels import CHROMA_STAGES, CLASSES, PHASES, Level, Offsets, Phase, block, disc, earlier
 
 Array = npt.NDArray[Any]
 Rows = slice | list[int]  # of a matrix
-Windows = dict[tuple[int, int], Array]  # by the parity of row and column
+Windows = dict[Phase, Array]  # by the parity of row and column
+Memory = Callable[[str, tuple[int, ...]], Array]  # by a name and a shape
 
-FEATURE_UNIT = 128  # steps of a feature
-FEATURE_LIMIT = 2047  # largest feature in steps
 _MARGIN = 2  # units around a strip that offsets reach: 3 positions
 _LEVEL_LIMIT = 5
-_CENTRE_CODE = 48
+_CENTRE_LEVEL = 48  # of the noise
 
 
-def _disc(square: int) -> Offsets:
-    """Offsets within a distance of the origin, the origin left out."""
-    reach = math.isqrt(square)
-    grid = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
-    return tuple((y, x) for y, x in grid if 0 < y * y + x * x <= square)
-
-
-def _block(first: int, last: int) -> Offsets:
-    """Offsets of a square of positions, the origin left out."""
-    span = range(first, last + 1)
-    return tuple((y, x) for y in span for x in span if (y, x) != (0, 0))
-
-
-def _earlier(phase: int) -> Offsets:
-    """Offsets within two positions of one of a phase at which details of earlier phases lie."""
-    own = PHASES[phase]
-    parity = [((own[0] + y) % 2, (own[1] + x) % 2) for y, x in _block(-2, 2)]
-    return tuple(offset for offset, other in zip(_block(-2, 2), parity, strict=True) if PHASES.index(other) < phase)
-
-
-_NEAR, _WIDE = _disc(2), _disc(10)
-_AROUND = ((0, 0), *_disc(2))
+_NEAR, _WIDE = disc(2), disc(10)
+_AROUND = ((0, 0), *disc(2))
 _SIDES: Offsets = ((-1, 0), (0, -1), (0, 1), (1, 0))
 _ACROSS: Offsets = ((0, -1), (0, 1))
 _DOWN: Offsets = ((-1, 0), (1, 0))
 _SLANTED: Offsets = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 _FAR: Offsets = ((-2, 0), (0, -2), (0, 2), (2, 0))
-EARLIER = tuple(_earlier(phase) for phase in range(4))
+EARLIER = tuple(earlier(phase) for phase in range(4))
 
 
 @dataclass(frozen=True)
@@ -72,8 +53,8 @@ class Network:
         name: of its tensors.
         relative: number of features that are relative to the local contrast.
         absolute: number of further features.
-        outputs: number of means; as many deviations, or the classes of an activity, come with them.
-        activity: whether it foretells activity.
+        outputs: number of means; as many deviations, or the logits of the classes, come with them.
+        classes: whether it predicts energy classes.
         chroma: whether it is about the chroma.
     """
 
@@ -81,25 +62,26 @@ class Network:
     relative: int
     absolute: int
     outputs: int
-    activity: bool
+    classes: bool
     chroma: bool
 
     @property
     def features(self) -> int:
+        """Number of features."""
         return self.relative + self.absolute
 
     @property
     def values(self) -> int:
         """Number of results."""
-        return self.outputs + (CLASSES if self.activity else self.outputs)
+        return self.outputs + (CLASSES if self.classes else self.outputs)
 
 
-_SCALARS = 3  # contrast, noise code, level
+_SCALARS = 3  # contrast, noise level, level
 _CLASS_FEATURES = 9 + CLASSES
 _CLASS_NUMBERS = np.arange(CLASSES)[:, None, None, None]
 _LUMA, _CHROMA = slice(0, 1), slice(1, 3)  # among the colours
 
-LUMA_ACTIVITY = Network("luma_activity", 35 + 2 * 3, _SCALARS + 5 + 9, 4 * BANDS, True, False)
+LUMA_CLASSES = Network("luma_activity", 35 + 2 * 3, _SCALARS + 5 + 9, 4 * BANDS, True, False)
 LUMA = tuple(
     Network(
         f"luma_{phase}",
@@ -111,7 +93,7 @@ LUMA = tuple(
     )
     for phase in range(4)
 )
-CHROMA_ACTIVITY = Network("chroma_activity", 2 * 15 + 15 + 4 * BANDS, _SCALARS + 6 + 1 + 9, 8 * BANDS, True, True)
+CHROMA_CLASSES = Network("chroma_activity", 2 * 15 + 15 + 4 * BANDS, _SCALARS + 6 + 1 + 9, 8 * BANDS, True, True)
 CHROMA = tuple(
     Network(
         f"chroma_{half}",
@@ -123,14 +105,7 @@ CHROMA = tuple(
     )
     for half in range(2)
 )
-NETWORKS = (LUMA_ACTIVITY, *LUMA, CHROMA_ACTIVITY, *CHROMA)
-
-
-def octaves(values: Array) -> Array:
-    """A logarithm to base 2 that is straight between powers of two, so that it is exact."""
-    fraction, exponent = np.frexp(values)
-    found: Array = exponent + 2 * fraction - 2
-    return found
+NETWORKS = (LUMA_CLASSES, *LUMA, CHROMA_CLASSES, *CHROMA)
 
 
 def _places(among: Offsets, *groups: Offsets) -> list[list[int]]:
@@ -139,15 +114,15 @@ def _places(among: Offsets, *groups: Offsets) -> list[list[int]]:
 
 
 @lru_cache(maxsize=64)
-def _runs(offsets: Offsets, phase: tuple[int, int]) -> tuple[tuple[slice, tuple[int, int], int, slice], ...]:
+def _runs(offsets: Offsets, phase: Phase) -> tuple[tuple[slice, Phase, int, slice], ...]:
     """Offsets from a phase's positions as runs along a row of one parity: places among the offsets, parities, and row
     and columns of windows.
     """
-    rows: dict[tuple[tuple[int, int], int], list[tuple[int, int]]] = {}
+    rows: dict[tuple[Phase, int], list[tuple[int, int]]] = {}
     for place, (y, x) in enumerate(offsets):
-        (row, own_row), (column, own_column) = divmod(phase[0] + y, 2), divmod(phase[1] + x, 2)
-        rows.setdefault(((own_row, own_column), row + _MARGIN), []).append((place, column + _MARGIN))
-    found = []
+        (row, odd_row), (column, odd_column) = divmod(phase[0] + y, 2), divmod(phase[1] + x, 2)
+        rows.setdefault(((odd_row, odd_column), row + _MARGIN), []).append((place, column + _MARGIN))
+    runs = []
     for (parities, row), members in rows.items():
         while members:
             step = members[1][0] - members[0][0] if len(members) > 1 else 1
@@ -159,8 +134,8 @@ def _runs(offsets: Offsets, phase: tuple[int, int]) -> tuple[tuple[slice, tuple[
                 length += 1
             (place, column), members = members[0], members[length:]
             places = slice(place, place + (length - 1) * step + 1, step)
-            found.append((places, parities, row, slice(column, column + length)))
-    return tuple(found)
+            runs.append((places, parities, row, slice(column, column + length)))
+    return tuple(runs)
 
 
 def _windows(values: Array) -> Array:
@@ -182,69 +157,58 @@ class _Strip:
     Beyond the picture's edge it is repeated, and details are 0, as are those that are still to come.
     """
 
-    def __init__(self, own: Level, rows: slice) -> None:
-        self._level = own
+    def __init__(self, level: Level, rows: slice) -> None:
+        self._level = level
         self._first, self._last = rows.start - _MARGIN, rows.stop + _MARGIN
-        self._size = self._last - self._first, own.units[1] + 2 * _MARGIN
-        self._details: dict[tuple[tuple[int, int], bool], Array] = {}
+        self._size = self._last - self._first, level.units[1] + 2 * _MARGIN
+        self._details: dict[tuple[Phase, bool], Array] = {}
 
     def picture(self) -> Windows:
         """The coarser picture, ``(3 colours, pictures, 5, 5, rows, columns)`` of each parity."""
-        own = self._level
-        reached = np.clip(np.arange(2 * self._first, 2 * self._last), 0, own.size[0] - 1)
-        source = own.picture[:, :, reached].swapaxes(0, 1)
+        level = self._level
+        reached = np.clip(np.arange(2 * self._first, 2 * self._last), 0, level.size[0] - 1)
+        source = level.picture[:, :, reached].swapaxes(0, 1)
         kind = np.float32 if source.dtype == np.int16 else np.float64  # differences must be exact
         planes = np.empty((len(PHASES), 3, source.shape[1], *self._size), dtype=kind)
         planes[:, len(source) :] = 0
         for plane, (row, column) in zip(planes, PHASES, strict=True):
             part = plane[: len(source)]
-            to, of = _inside(-_MARGIN, own.units[1] + _MARGIN, len(range(column, own.size[1], 2)))
+            to, of = _inside(-_MARGIN, level.units[1] + _MARGIN, len(range(column, level.size[1], 2)))
             part[..., to] = source[..., row::2, column::2][..., of]
             part[..., : to.start] = source[..., row::2, :1]
             part[..., to.stop :] = source[..., row::2, -1:]
         return dict(zip(PHASES, _windows(planes), strict=True))
 
-    def details(self, phase: tuple[int, int], chroma: bool) -> Array:
+    def details(self, phase: Phase, chroma: bool) -> Array:
         """Details at a phase's positions, ``(colours, 3, pictures, 5, 5, rows, columns)``."""
         if (phase, chroma) not in self._details:
-            self._details[phase, chroma] = self._found_details(phase, chroma)
+            self._details[phase, chroma] = self._unpacked(phase, chroma)
         return self._details[phase, chroma]
 
-    def _found_details(self, phase: tuple[int, int], chroma: bool) -> Array:
-        own = self._level
-        found = own.details.get((phase, chroma))
-        if found is None:
-            return _windows(np.zeros((2 if chroma else 1, BANDS, len(own.code), *self._size), dtype=np.float32))
-        plane = np.empty((*found.shape[:3], *self._size), dtype=np.promote_types(found.dtype, np.float32))
-        rows, of_rows = _inside(self._first, self._last, found.shape[3])
-        columns, of_columns = _inside(-_MARGIN, own.units[1] + _MARGIN, found.shape[4])
+    def _unpacked(self, phase: Phase, chroma: bool) -> Array:
+        level = self._level
+        decoded = level.details.get((phase, chroma))
+        if decoded is None:
+            return _windows(np.zeros((2 if chroma else 1, BANDS, len(level.noise_levels), *self._size), np.float32))
+        plane = np.empty((*decoded.shape[:3], *self._size), dtype=np.promote_types(decoded.dtype, np.float32))
+        rows, of_rows = _inside(self._first, self._last, decoded.shape[3])
+        columns, of_columns = _inside(-_MARGIN, level.units[1] + _MARGIN, decoded.shape[4])
         plane[..., : rows.start, :] = plane[..., rows.stop :, :] = 0
         plane[..., : columns.start] = plane[..., columns.stop :] = 0
-        plane[..., rows, columns] = found[..., of_rows, of_columns]
+        plane[..., rows, columns] = decoded[..., of_rows, of_columns]
         return _windows(plane)
 
 
 class _Features:
     """The rows of a feature matrix, filled one after another for the positions of one parity in some rows of units."""
 
-    def __init__(
-        self,
-        own: Level,
-        network: Network,
-        first: tuple[int, int],
-        rows: slice,
-        kind: Any,
-        scratch: Scratch | None,
-    ) -> None:
-        self._level, self._network, self._unit_rows, self._filled = own, network, rows, 0
-        self._phase, self._strip = first, _Strip(own, rows)
+    def __init__(self, level: Level, network: Network, phase: Phase, rows: slice, memory: Memory) -> None:
+        self._level, self._network, self._unit_rows, self._filled = level, network, rows, 0
+        self._phase, self._strip = phase, _Strip(level, rows)
         self._picture = self._strip.picture()
-        self.shape = (len(own.code), *own.shape_at(first, rows))
-        shapes = (network.features, *self.shape), (network.relative, *self.shape)
-        if scratch is None:
-            self.values, self._magnitudes = (np.empty(shape, dtype=kind) for shape in shapes)
-        else:
-            self.values, self._magnitudes = scratch.take("features", shapes[0]), scratch.take("magnitudes", shapes[1])
+        self.shape = (len(level.noise_levels), *level.shape_of(phase, rows))
+        self.values = memory("features", (network.features, *self.shape))
+        self._magnitudes = memory("magnitudes", (network.relative, *self.shape))
 
     def _rows(self, *counts: int) -> Array:
         """The next rows of the matrix, ``(*counts, pictures, rows, columns)``."""
@@ -275,8 +239,8 @@ class _Features:
 
     def magnitude(self, numbers: Rows) -> Array:
         """Sum of the magnitudes of some features, ``(pictures, rows, columns)``."""
-        found: Array = self._magnitudes[numbers].sum(axis=0, dtype=np.float64)
-        return found
+        total: Array = self._magnitudes[numbers].sum(axis=0, dtype=np.float64)
+        return total
 
     def relative_to(self, contrast: Array, energies: Sequence[Rows]) -> None:
         """Divide what is there by the contrast ``(pictures, rows, columns)``, in steps of features, and add the scalars
@@ -287,7 +251,7 @@ class _Features:
         np.clip(part, -FEATURE_LIMIT, FEATURE_LIMIT, out=part)
         scalars, averages = self._rows(_SCALARS), np.empty((len(energies), *self.shape))
         scalars[0] = np.floor(octaves(contrast / UNIT) * (FEATURE_UNIT // 4))
-        scalars[1] = (self._level.code[:, None, None] - _CENTRE_CODE) * (FEATURE_UNIT // 32)
+        scalars[1] = (self._level.noise_levels[:, None, None] - _CENTRE_LEVEL) * (FEATURE_UNIT // 32)
         scalars[2] = (min(self._level.number, _LEVEL_LIMIT) - COARSE) * (FEATURE_UNIT // 4)
         for numbers, average in zip(energies, averages, strict=True):
             magnitudes = self._magnitudes[numbers]
@@ -304,18 +268,18 @@ class _Features:
         rows *= FEATURE_UNIT // 4
 
     def classes(self, colour: int) -> None:
-        """The classes of the units around, and which the own one is."""
-        self.classes_around(self._level.activity[:, colour])
-        own = self._own_units(self._level.own_activity[:, colour])
-        np.multiply(own == _CLASS_NUMBERS, FEATURE_UNIT, out=self._rows(CLASSES), casting="same_kind")
+        """The classes of the units around, and which that of the unit itself is."""
+        self.classes_around(self._level.padded_classes[:, colour])
+        here = self._units_here(self._level.classes[:, colour])
+        np.multiply(here == _CLASS_NUMBERS, FEATURE_UNIT, out=self._rows(CLASSES), casting="same_kind")
 
     def unit_value(self, classes: Array) -> None:
-        """The class of the own unit as one number."""
+        """The class of the unit itself as one number."""
         row = self._rows()
-        row[...] = self._own_units(classes)
+        row[...] = self._units_here(classes)
         row *= FEATURE_UNIT // 4
 
-    def _own_units(self, classes: Array) -> Array:
+    def _units_here(self, classes: Array) -> Array:
         first = self._unit_rows.start
         return classes[:, first : first + self.shape[1], : self.shape[2]]
 
@@ -325,101 +289,108 @@ class _Features:
         return self.values.reshape(len(self.values), -1)
 
 
-def luma_activity_features(
-    own: Level, rows: slice, kind: Any = np.float64, scratch: Scratch | None = None
-) -> tuple[Array, Array]:
-    """What the luma activity of units is foretold from.
+def class_network(chroma: bool) -> Network:
+    """The network that predicts the classes of a level's luma or chroma."""
+    return CHROMA_CLASSES if chroma else LUMA_CLASSES
+
+
+def stage_network(number: int) -> Network:
+    """The network that predicts the moments of a stage of a level."""
+    return CHROMA[number - CHROMA_STAGES[0]] if number in CHROMA_STAGES else LUMA[number]
+
+
+def new_memory(_name: str, shape: tuple[int, ...]) -> Array:
+    """Memory that nobody has used before, of float64."""
+    return np.empty(shape)
+
+
+def class_features(level: Level, chroma: bool, rows: slice, memory: Memory = new_memory) -> tuple[Array, Array]:
+    """What the classes of units are predicted from.
 
     Args:
-        own: the level.
+        level: of the units.
+        chroma: whether it is about its chroma.
         rows: of units.
-        kind: type of the features.
-        scratch: where the features of float64 are kept until others are asked for; ``None`` for memory of their own.
+        memory: gives arrays to fill, by what they are for; what was filled before may be filled again.
 
     Returns:
         Features ``(features, units)`` and contrast ``(units,)`` in steps of coefficients.
     """
-    found = _Features(own, LUMA_ACTIVITY, (0, 0), rows, kind, scratch)
-    offsets = _block(-2, 3)
-    found.picture(_LUMA, offsets)
-    found.picture(_CHROMA, CORNERS[1:])
-    found.measure()
-    contrast = UNIT + np.floor(found.magnitude(slice(0, 35)) / 32)
-    found.relative_to(contrast, [*_places(offsets, _ACROSS, _DOWN, _SLANTED, _FAR), slice(35, 41)])
-    found.classes_around(own.parents[:, 0])
-    return found.matrix(), contrast.reshape(-1)
-
-
-def luma_features(
-    own: Level, phase: int, rows: slice, kind: Any = np.float64, scratch: Scratch | None = None
-) -> tuple[Array, Array]:
-    """What the moments of the luma details of a phase depend on; as :func:`luma_activity_features`, of positions."""
-    found = _Features(own, LUMA[phase], PHASES[phase], rows, kind, scratch)
-    found.picture(_LUMA, _WIDE)
-    found.picture(_CHROMA, _NEAR)
-    found.details(False, EARLIER[phase])
-    found.measure()
-    contrast = UNIT + np.floor(found.magnitude(slice(0, len(_WIDE))) / 32)
-    begin, end = len(_WIDE) + 2 * len(_NEAR), LUMA[phase].relative
-    bands = [slice(begin + band, end, BANDS) for band in range(BANDS if phase else 0)]
-    found.relative_to(contrast, [*_places(_WIDE, _ACROSS, _DOWN, _SLANTED, _FAR), slice(len(_WIDE), begin), *bands])
-    found.classes(0)
-    return found.matrix(), contrast.reshape(-1)
-
-
-def chroma_activity_features(
-    own: Level, rows: slice, kind: Any = np.float64, scratch: Scratch | None = None
-) -> tuple[Array, Array]:
-    """What the chroma activity of units is foretold from; as :func:`luma_activity_features`."""
-    found = _Features(own, CHROMA_ACTIVITY, (0, 0), rows, kind, scratch)
-    for colours in (_CHROMA, _LUMA):
-        found.picture(colours, _block(-1, 2))
-    found.details(False, CORNERS)
-    found.measure()
-    contrast = UNIT + np.floor(found.magnitude(slice(0, 30)) / 32 + found.magnitude(slice(45, 57)) / 64)
-    bands = [slice(45 + band, 57, BANDS) for band in range(BANDS)]
-    found.relative_to(contrast, [slice(0, 15), slice(15, 30), slice(30, 45), *bands])
-    found.unit_value(own.own_activity[:, 0])
-    found.classes_around(own.parents[:, 1])
-    return found.matrix(), contrast.reshape(-1)
-
-
-def chroma_features(own: Level, half: int, rows: slice, kind: Any = np.float64) -> tuple[Array, Array]:
-    """What the moments of the chroma details of two phases depend on; positions of one phase after the other."""
-    parts = [stage_features(own, 4 + half, phase, rows, kind) for phase in HALVES[half]]
-    features, contrast = zip(*parts, strict=True)
-    return np.concatenate(features, axis=1), np.concatenate(contrast)
+    features = _Features(level, class_network(chroma), (0, 0), rows, memory)
+    contrast = (_chroma_classes if chroma else _luma_classes)(features, level)
+    return features.matrix(), contrast.reshape(-1)
 
 
 def stage_features(
-    own: Level,
-    number: int,
-    phase: tuple[int, int],
-    rows: slice,
-    kind: Any = np.float64,
-    scratch: Scratch | None = None,
+    level: Level, number: int, phase: Phase, rows: slice, memory: Memory = new_memory
 ) -> tuple[Array, Array]:
-    """What the moments of the details of one phase of a stage depend on; as :func:`luma_activity_features`."""
-    if number not in CHROMA_STAGES:
-        return luma_features(own, number, rows, kind, scratch)
-    half = number - 4
-    found = _Features(own, CHROMA[half], phase, rows, kind, scratch)
+    """What the moments of the details of a stage depend on; as :func:`class_features`, of the positions of a phase."""
+    features = _Features(level, stage_network(number), phase, rows, memory)
+    if number in CHROMA_STAGES:
+        contrast = _chroma_details(features, level, number - CHROMA_STAGES[0])
+    else:
+        contrast = _luma_details(features, number)
+    return features.matrix(), contrast.reshape(-1)
+
+
+def _luma_classes(features: _Features, level: Level) -> Array:
+    """Fill the features of luma classes; their contrast."""
+    offsets = block(-2, 3)
+    features.picture(_LUMA, offsets)
+    features.picture(_CHROMA, CORNERS[1:])
+    features.measure()
+    contrast = UNIT + np.floor(features.magnitude(slice(0, 35)) / 32)
+    features.relative_to(contrast, [*_places(offsets, _ACROSS, _DOWN, _SLANTED, _FAR), slice(35, 41)])
+    features.classes_around(level.padded_parents[:, 0])
+    return contrast
+
+
+def _luma_details(features: _Features, phase: int) -> Array:
+    """Fill the features of luma details of a phase; their contrast."""
+    features.picture(_LUMA, _WIDE)
+    features.picture(_CHROMA, _NEAR)
+    features.details(False, EARLIER[phase])
+    features.measure()
+    contrast = UNIT + np.floor(features.magnitude(slice(0, len(_WIDE))) / 32)
+    begin, end = len(_WIDE) + 2 * len(_NEAR), LUMA[phase].relative
+    bands = [slice(begin + band, end, BANDS) for band in range(BANDS if phase else 0)]
+    features.relative_to(contrast, [*_places(_WIDE, _ACROSS, _DOWN, _SLANTED, _FAR), slice(len(_WIDE), begin), *bands])
+    features.classes(0)
+    return contrast
+
+
+def _chroma_classes(features: _Features, level: Level) -> Array:
+    """Fill the features of chroma classes; their contrast."""
     for colours in (_CHROMA, _LUMA):
-        found.picture(colours, _NEAR)
+        features.picture(colours, block(-1, 2))
+    features.details(False, CORNERS)
+    features.measure()
+    contrast = UNIT + np.floor(features.magnitude(slice(0, 30)) / 32 + features.magnitude(slice(45, 57)) / 64)
+    bands = [slice(45 + band, 57, BANDS) for band in range(BANDS)]
+    features.relative_to(contrast, [slice(0, 15), slice(15, 30), slice(30, 45), *bands])
+    features.unit_value(level.classes[:, 0])
+    features.classes_around(level.padded_parents[:, 1])
+    return contrast
+
+
+def _chroma_details(features: _Features, level: Level, half: int) -> Array:
+    """Fill the features of chroma details of one of two halves of the phases; their contrast."""
+    for colours in (_CHROMA, _LUMA):
+        features.picture(colours, _NEAR)
     around = 3 * len(_NEAR)
     sides = around + BANDS * len(_AROUND)
-    found.details(False, _AROUND)
+    features.details(False, _AROUND)
     if half:
-        found.details(True, _SIDES)
-    found.measure()
-    differences, luma = found.magnitude(slice(0, 2 * len(_NEAR))), found.magnitude(slice(around, sides))
+        features.details(True, _SIDES)
+    features.measure()
+    differences, luma = features.magnitude(slice(0, 2 * len(_NEAR))), features.magnitude(slice(around, sides))
     contrast = UNIT + np.floor(differences / 16 + luma / 128)
     energies: list[Rows] = [slice(8 * colour, 8 * colour + 8) for colour in range(3)]
     energies += [slice(around + band, sides, BANDS) for band in range(BANDS)]
     if half:
         places = range(sides, sides + 2 * BANDS * len(_SIDES))
         energies += [[place for place in places if (place - sides) // BANDS % 2 == colour] for colour in range(2)]
-    found.relative_to(contrast, energies)
-    found.classes(1)
-    found.unit_value(own.own_activity[:, 0])
-    return found.matrix(), contrast.reshape(-1)
+    features.relative_to(contrast, energies)
+    features.classes(1)
+    features.unit_value(level.classes[:, 0])
+    return contrast

@@ -12,7 +12,7 @@ Array = npt.NDArray[Any]
 
 BANDS = 3
 CORNERS: tuple[tuple[int, int], ...] = ((0, 0), (0, 1), (1, 0), (1, 1))  # of two by two samples
-_LARGEST_ROOT = 4
+LARGEST_ROOT = 4  # samples of a side
 COLOUR = np.array(
     [
         [1 / math.sqrt(3), 1 / math.sqrt(3), 1 / math.sqrt(3)],
@@ -23,11 +23,16 @@ COLOUR = np.array(
 
 
 def sizes(shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Sizes of the pictures of all levels, from the signal's to the root's."""
-    found = [(shape[0], shape[1])]
-    while max(found[-1]) > _LARGEST_ROOT:
-        found.append((-(-found[-1][0] // 2), -(-found[-1][1] // 2)))
-    return found
+    """Sizes of the pictures of all levels, from the image's to the root's.
+
+    Args:
+        shape: height and width of the image.
+    """
+    pictures = [(shape[0], shape[1])]
+    while max(pictures[-1]) > LARGEST_ROOT:
+        height, width = pictures[-1]
+        pictures.append((-(-height // 2), -(-width // 2)))
+    return pictures
 
 
 def analyse(picture: Array) -> tuple[Array, Array]:
@@ -52,9 +57,9 @@ def synthesise(coarse: Array, details: Array, size: tuple[int, int]) -> Array:
     """The inverse of :func:`analyse` on whole numbers: halves are rounded down.
 
     Args:
-        coarse: ``(..., rows, columns)``.
-        details: ``(..., 3, rows, columns)``.
-        size: of the finer picture.
+        coarse: the coarser picture, ``(..., rows, columns)``.
+        details: horizontal, vertical and diagonal ones, ``(..., 3, rows, columns)``.
+        size: height and width of the finer picture.
     """
     horizontal, vertical, diagonal = details[..., 0, :, :], details[..., 1, :, :], details[..., 2, :, :]
     picture = np.empty((*coarse.shape[:-2], 2 * coarse.shape[-2], 2 * coarse.shape[-1]), dtype=coarse.dtype)
@@ -65,5 +70,5 @@ def synthesise(coarse: Array, details: Array, size: tuple[int, int]) -> Array:
         (np.add if row == column else np.subtract)(part, diagonal, out=part)
     picture /= 2
     np.floor(picture, out=picture)
-    found: Array = picture[..., : size[0], : size[1]]
-    return found
+    inside: Array = picture[..., : size[0], : size[1]]
+    return inside

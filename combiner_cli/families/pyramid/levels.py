@@ -21,25 +21,41 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...stages.moments import COARSE, LARGEST_VALUE, StageId
+from ...stages.prior import LARGEST_NOISE
 from ...system import arrays, threads
-from ...system.arrays import Compact
-from .haar import BANDS, CORNERS, synthesise
+from ...system.arrays import NarrowArray
+from .haar import BANDS, CORNERS, LARGEST_ROOT, synthesise
 
-FAMILY = "pyramid"
 Array = npt.NDArray[Any]
 Offsets = tuple[tuple[int, int], ...]
+Phase = tuple[int, int]
 
-UNIT = 64  # steps of a coefficient per deviation of the noise
-CLASSES = 9  # of a unit's activity
-COARSE = 3  # levels from this one on share their networks
-LARGEST_VALUE = 2.0**28  # of coefficients and samples in steps; what is beyond is clipped
+CLASSES = 9  # of a unit's energy
 _LARGEST_FINE_VALUE = 2.0**21  # in the finest levels, whose sums of four fit float32
 _FINE = 1  # levels up to this one
 _POSITIONS_AT_ONCE = 1 << 14  # of a level that is rendered
 
+LOWEST_NOISE = -16  # level; a file holds the number of levels above it
+HIGHEST_NOISE = LOWEST_NOISE + LARGEST_NOISE
+HALF_RANGE = 127.5  # of samples in 255ths of their range
+_LOUDEST = -2.0  # octave of the variance of noise level 0, on values in [-1, 1]
+_NOISE_LEVELS_PER_OCTAVE = 8
+
 PHASES: Offsets = ((0, 0), (1, 1), (0, 1), (1, 0))
 HALVES = (PHASES[:2], PHASES[2:])
 LUMA_STAGES, CHROMA_STAGES = range(4), range(4, 6)
+
+
+def noise_deviation(noise_level: int) -> float:
+    """Deviation of an image's noise in 255ths of the range of samples: an eighth of an octave of variance per level."""
+    return float(np.sqrt(np.exp2(_LOUDEST - noise_level / _NOISE_LEVELS_PER_OCTAVE))) * HALF_RANGE
+
+
+def planes_of(channels: int) -> tuple[tuple[int, ...], ...]:
+    """The channels of each plane of an image, in coding order: alpha alone and first, then grey or RGB."""
+    colours = (0, 1, 2) if channels >= 3 else (0,)
+    return ((channels - 1,), colours) if channels in (2, 4) else (colours,)
 
 
 @dataclass(eq=False)
@@ -48,51 +64,52 @@ class Level:
 
     Attributes:
         number: 0 for the finest.
-        code: of the noise variance of each picture, ``(pictures,)``.
+        noise_levels: of each picture, ``(pictures,)``.
         size: positions along each axis.
         picture: the coarser picture, ``(pictures, 1 or 3 colours, rows, columns)``.
-        activity: classes of the units with a margin of one unit, luma and chroma,
+        padded_classes: energy classes of the units with a margin of one unit, luma and chroma,
             ``(pictures, 2, unit rows + 2, unit columns + 2)``.
-        parents: classes of the units one level up at each unit, with a margin of one unit, like ``activity``.
+        padded_parents: classes of the units one level up at each unit, with a margin of one unit, likewise.
         details: at the positions of the phases at which they are decoded, of luma or chroma,
             ``(colours, 3, pictures, rows, columns)``, by the phase and whether they are of the chroma.
     """
 
     number: int
-    code: Array
+    noise_levels: Array
     size: tuple[int, int]
     picture: Array
-    activity: Array
-    parents: Array
-    details: dict[tuple[tuple[int, int], bool], Array] = field(default_factory=dict)
+    padded_classes: Array
+    padded_parents: Array
+    details: dict[tuple[Phase, bool], Array] = field(default_factory=dict)
 
     @property
     def units(self) -> tuple[int, int]:
+        """Rows and columns of units."""
         return -(-self.size[0] // 2), -(-self.size[1] // 2)
 
     @property
     def kind(self) -> int:
-        """Which of the sets of networks it has."""
+        """Which of the sets of networks it has: coarse levels share theirs."""
         return min(self.number, COARSE)
 
     @property
-    def own_activity(self) -> Array:
-        """The classes without their margin."""
-        return self.activity[..., 1:-1, 1:-1]
+    def classes(self) -> Array:
+        """The energy classes without their margin."""
+        return self.padded_classes[..., 1:-1, 1:-1]
 
     @property
-    def own_parents(self) -> Array:
+    def parents(self) -> Array:
         """The classes one level up without their margin."""
-        return self.parents[..., 1:-1, 1:-1]
+        return self.padded_parents[..., 1:-1, 1:-1]
 
-    def at(self, phase: tuple[int, int], rows: slice) -> tuple[slice, slice]:
-        """The places of a phase's positions in some rows of units."""
+    def places(self, phase: Phase, rows: slice) -> tuple[slice, slice]:
+        """The rows and columns of a phase's positions in some rows of units."""
         last = min(2 * rows.stop, self.size[0])
         return slice(2 * rows.start + phase[0], last, 2), slice(phase[1], self.size[1], 2)
 
-    def shape_at(self, phase: tuple[int, int], rows: slice) -> tuple[int, int]:
+    def shape_of(self, phase: Phase, rows: slice) -> tuple[int, int]:
         """How many rows and columns of a phase's positions lie in some rows of units."""
-        places = self.at(phase, rows)
+        places = self.places(phase, rows)
         return _length(places[0], self.size[0]), _length(places[1], self.size[1])
 
     @property
@@ -101,34 +118,58 @@ class Level:
         return slice(0, self.units[0])
 
     def refined(self, size: tuple[int, int]) -> Array:
-        """The picture of the next finer level, of a size, ``(pictures, colours, *size)``."""
-        found = Compact((*self.picture.shape[:2], *size))
+        """The picture of the next finer level, ``(pictures, colours, *size)``.
+
+        Args:
+            size: height and width of that picture.
+        """
+        picture = NarrowArray((*self.picture.shape[:2], *size))
 
         def strip(rows: slice) -> None:
             place = (slice(None), slice(None), slice(2 * rows.start, 2 * rows.stop))
-            found.put(place, self.refined_rows(rows, size))
+            picture.put(place, self.refined_rows(rows, size))
 
         threads.mapped(strip, list(strips(self.size)))
-        return found.values
+        return picture.values
 
     def refined_rows(self, rows: slice, size: tuple[int, int]) -> Array:
         """Rows of the picture of the next finer level.
 
         Args:
             rows: of positions, beginning with an even one; twice as many rows come of them, as far as there are any.
-            size: of that picture.
+            size: height and width of that picture.
 
         Returns:
             ``(pictures, colours, rows, columns)`` in float32 or float64.
         """
         kind = np.float32 if self.number <= _FINE else np.float64
         coarse = self.picture[:, :, rows].astype(kind)
-        details = np.zeros((*coarse.shape[:2], BANDS, *coarse.shape[2:]), dtype=kind)
-        for ((row, column), chroma), found in self.details.items():
-            part = details[:, slice(1, 3) if chroma else slice(0, 1), :, row::2, column::2]
+        whole = np.zeros((*coarse.shape[:2], BANDS, *coarse.shape[2:]), dtype=kind)
+        for ((row, column), chroma), details in self.details.items():
+            part = whole[:, slice(1, 3) if chroma else slice(0, 1), :, row::2, column::2]
             first = rows.start // 2
-            part[...] = np.moveaxis(found[..., first : first + part.shape[3], :], 2, 0)
-        return synthesise(coarse, details, (min(2 * rows.stop, size[0]) - 2 * rows.start, size[1]))
+            part[...] = np.moveaxis(details[..., first : first + part.shape[3], :], 2, 0)
+        return synthesise(coarse, whole, (min(2 * rows.stop, size[0]) - 2 * rows.start, size[1]))
+
+
+def disc(square: int) -> Offsets:
+    """Offsets of positions within a distance of the origin, the square of which is given, the origin left out."""
+    reach = math.isqrt(square)
+    grid = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
+    return tuple((y, x) for y, x in grid if 0 < y * y + x * x <= square)
+
+
+def block(first: int, last: int) -> Offsets:
+    """Offsets of a square of positions from one row and column to another, the origin left out."""
+    span = range(first, last + 1)
+    return tuple((y, x) for y in span for x in span if (y, x) != (0, 0))
+
+
+def earlier(phase: int) -> Offsets:
+    """Offsets within two positions of one of a phase at which details of earlier phases lie."""
+    row, column = PHASES[phase]
+    offsets = block(-2, 2)
+    return tuple((y, x) for y, x in offsets if PHASES.index(((row + y) % 2, (column + x) % 2)) < phase)
 
 
 def strips(size: tuple[int, int]) -> Iterator[slice]:
@@ -149,80 +190,98 @@ def _kept(values: Array, number: int) -> Array:
     return arrays.narrowed(np.clip(values, -most, most) if arrays.largest(values) > most else values)
 
 
-def level(number: int, code: Array, picture: Array, parents: Array | None = None) -> Level:
+def new_level(number: int, noise_levels: Array, picture: Array, parents: Array | None = None) -> Level:
     """A level of which nothing but the coarser picture is decoded.
 
     Args:
         number: 0 for the finest.
-        code: of the noise variance of each picture.
-        picture: ``(pictures, colours, rows, columns)``.
+        noise_levels: of each picture, ``(pictures,)``.
+        picture: the coarser picture in steps, ``(pictures, colours, rows, columns)``.
         parents: classes of the level before, if there is one, ``(pictures, 2, unit rows, unit columns)``.
     """
     height, width = picture.shape[2:]
     units = -(-height // 2), -(-width // 2)
-    activity = np.zeros((len(picture), 2, units[0] + 2, units[1] + 2), dtype=np.int8)
-    found = Level(number, code, (height, width), _kept(picture, number), activity, np.zeros_like(activity))
+    classes = np.zeros((len(picture), 2, units[0] + 2, units[1] + 2), dtype=np.int8)
+    level = Level(number, noise_levels, (height, width), _kept(picture, number), classes, np.zeros_like(classes))
     if parents is not None:
         # a unit of this level lies in one position of the level before, four units in one unit there
-        found.own_parents[...] = parents.repeat(2, axis=2).repeat(2, axis=3)[..., : units[0], : units[1]]
-    return found
+        level.parents[...] = parents.repeat(2, axis=2).repeat(2, axis=3)[..., : units[0], : units[1]]
+    return level
 
 
-def without_activity(own: Level) -> Level:
+def without_classes(level: Level) -> Level:
     """A level that is decoded, without what only its decoding needs."""
-    none = np.zeros((len(own.code), 2, 0, 0), dtype=np.int8)
-    return replace(own, activity=none, parents=none)
+    none = np.zeros((len(level.noise_levels), 2, 0, 0), dtype=np.int8)
+    return replace(level, padded_classes=none, padded_parents=none)
 
 
-def stages(chroma: bool) -> range:
-    """The stages of the luma or the chroma of a level."""
+def stage_numbers(chroma: bool) -> range:
+    """The numbers of the stages of the luma or the chroma of a level."""
     return CHROMA_STAGES if chroma else LUMA_STAGES
+
+
+def last_stage(shape: tuple[int, ...], colours: int) -> StageId:
+    """The last stage of a picture, given its height and width, and whether it has 3 colours or 1."""
+    if max(shape) <= LARGEST_ROOT:
+        return StageId(0, 0)  # the root
+    return StageId(0, CHROMA_STAGES[-1] if colours > 1 else LUMA_STAGES[-1])
+
+
+def last_classes(colours: int) -> int:
+    """Number of the stage of level 0 before which the last classes of a picture come, which has 3 colours or 1."""
+    return stage_numbers(colours > 1)[0]
 
 
 def stage_phases(number: int) -> Offsets:
     """The phases of a stage of a level: one of four for luma, two for chroma."""
-    return HALVES[number - 4] if number in CHROMA_STAGES else (PHASES[number],)
+    return HALVES[number - CHROMA_STAGES[0]] if number in CHROMA_STAGES else (PHASES[number],)
 
 
-def stage_places(own: Level, number: int) -> list[tuple[slice, slice]]:
-    """The places of a stage's positions, phase after phase."""
-    return [own.at(phase, own.all_units) for phase in stage_phases(number)]
+def stage_places(level: Level, number: int) -> list[tuple[slice, slice]]:
+    """The rows and columns of a stage's positions, phase after phase."""
+    return [level.places(phase, level.all_units) for phase in stage_phases(number)]
 
 
-def positions(own: Level, phase: tuple[int, int], rows: slice) -> int:
+def positions(level: Level, phase: Phase, rows: slice) -> int:
     """Number of positions of a phase in some rows of units, of all pictures."""
-    height, width = own.shape_at(phase, rows)
-    return len(own.code) * height * width
+    height, width = level.shape_of(phase, rows)
+    return len(level.noise_levels) * height * width
 
 
-def stage_positions(own: Level, number: int) -> int:
+def stage_positions(level: Level, number: int) -> int:
     """Positions of a stage: so many latents has each of its colours' bands."""
-    return sum(positions(own, phase, own.all_units) for phase in stage_phases(number))
+    return sum(positions(level, phase, level.all_units) for phase in stage_phases(number))
 
 
 def _length(places: slice, size: int) -> int:
     return len(range(*places.indices(size)))
 
 
-def put(own: Level, number: int, values: Array) -> None:
-    """Put the details of a stage, band after band of colour after colour, into their places.
+def put(level: Level, number: int, weights: Array) -> None:
+    """Put the details of a stage into their places.
 
     Args:
-        own: the level.
+        level: that they are of; changed.
         number: of the stage.
-        values: ``(latents,)``. They may be kept as they are; whoever made them must be done with them.
+        weights: the details, band after band of colour after colour, in steps, ``(latents,)``. They may be kept as they
+            are; whoever made them must be done with them.
     """
     chroma = number in CHROMA_STAGES
-    kept, first = _kept(values, own.number).reshape(2 if chroma else 1, BANDS, -1), 0
+    kept, first = _kept(weights, level.number).reshape(2 if chroma else 1, BANDS, -1), 0
     for phase in stage_phases(number):
-        shape = len(own.code), *own.shape_at(phase, own.all_units)
+        shape = len(level.noise_levels), *level.shape_of(phase, level.all_units)
         last = first + math.prod(shape)
-        own.details[phase, chroma] = kept[..., first:last].reshape(*kept.shape[:2], *shape)
+        level.details[phase, chroma] = kept[..., first:last].reshape(*kept.shape[:2], *shape)
         first = last
 
 
-def get(details: Array, own: Level, number: int) -> Array:
-    """Details of a stage as :func:`put` takes them, from all of a level: ``(pictures, 3 colours, 3, rows, columns)``.
+def details_of(details: Array, level: Level, number: int) -> Array:
+    """The details of a stage as :func:`put` takes them.
+
+    Args:
+        details: all details of the level, ``(pictures, 3 colours, 3, rows, columns)``.
+        level: that they are of.
+        number: of the stage.
 
     Returns:
         ``(colours · 3, positions)``.
@@ -230,26 +289,26 @@ def get(details: Array, own: Level, number: int) -> Array:
     chosen = details[:, 1:] if number in CHROMA_STAGES else details[:, :1]
     parts = [
         np.moveaxis(chosen[(slice(None), slice(None), slice(None), *place)], 0, 2).reshape(chosen.shape[1] * BANDS, -1)
-        for place in stage_places(own, number)
+        for place in stage_places(level, number)
     ]
     return np.concatenate(parts, axis=1)
 
 
-def mark_units(own: Level, number: int, marked: Array, units: Array) -> None:
+def mark_units(level: Level, number: int, marked: Array, units: Array) -> None:
     """Mark the units of one picture in which a detail of a stage is marked.
 
     Args:
-        own: the level.
+        level: that the details are of.
         number: of the stage.
-        marked: of each latent, ``(latents,)``.
+        marked: whether each latent is, ``(latents,)``.
         units: that are marked so far, ``(unit rows, unit columns)``; changed.
     """
     if not marked.size:
         return
-    any_detail: npt.NDArray[np.bool_] = np.any(marked.reshape(-1, stage_positions(own, number)), axis=0)
+    any_detail: npt.NDArray[np.bool_] = np.any(marked.reshape(-1, stage_positions(level, number)), axis=0)
     first = 0
     for phase in stage_phases(number):
-        height, width = own.shape_at(phase, own.all_units)
+        height, width = level.shape_of(phase, level.all_units)
         units[:height, :width] |= any_detail[first : first + height * width].reshape(height, width)
         first += height * width
 
@@ -258,7 +317,7 @@ def unit_details(details: Array, chroma: bool) -> Array:
     """Details of all units, ``(4 positions · colours · 3, units)``; positions beyond an odd edge are 0.
 
     Args:
-        details: ``(pictures, 3, 3, rows, columns)``.
+        details: all details of a level, ``(pictures, 3, 3, rows, columns)``.
         chroma: whether those of the chroma are wanted.
     """
     chosen = details[:, 1:] if chroma else details[:, :1]

@@ -1,13 +1,3 @@
-"""COMBINER as published: a network with hidden layers per tile."""
+"""COMBINER as published: tiles of a signal, each one a network with hidden layers."""
 
-__all__ = [
-    "conditioning",
-    "covariance_coding",
-    "covariances",
-    "gauss_newton",
-    "learn_covariance",
-    "learning",
-    "network",
-    "posterior",
-    "refinement",
-]
+__all__ = ["family", "tiles"]

@@ -10,6 +10,7 @@ The forward pass is written once, for numpy (decoding, float64) and torch (fitti
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -18,9 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ...signals.signal import coordinates
-from . import operations
-
-FAMILY = "siren"
 
 _POINTS_AT_ONCE = 2**16  # rendered together: bounds the memory of large tiles and scales
 _ACTIVATIONS_AT_ONCE = 2**26  # likewise, of layers wider than any that is of use
@@ -105,7 +103,7 @@ class Siren:
             layer = layer * factor
             activations = layer[..., :-1] @ activations + layer[..., -1:]  # (networks, outputs, points)
             if number < self.hidden:
-                activations = operations.sin(activations)
+                activations = _sine(activations)
             start += count
         return activations
 
@@ -128,3 +126,12 @@ class Siren:
             for tile in range(len(weights)):
                 values[tile, :, some] = self.forward(weights[tile : tile + 1], features)[0]
         return values
+
+
+def _sine(array: Any) -> Any:
+    """Element-wise sine of a numpy array or a torch tensor: all else that a network computes is spelled alike in both.
+
+    torch is looked up among the loaded modules and never imported, so that decoding stays free of it.
+    """
+    torch = sys.modules.get("torch")
+    return torch.sin(array) if torch is not None and isinstance(array, torch.Tensor) else np.sin(array)

@@ -1,0 +1,220 @@
+"""The stream of classes of a file: what is not in groups, in an entropy code with probabilities that both sides know.
+
+Energy classes are most of it; a few other symbols say how groups are dealt, and which weights have wider priors than
+was predicted. All symbols go through one range coder, in the order in which a decoder meets them.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import constriction
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DamagedFileError
+from . import integer_network
+from .moments import HIGHEST, LOWEST, OCTAVE, Moments
+
+Array = npt.NDArray[Any]
+
+FREQUENCY_BITS = 16  # of the probabilities of classes
+DIGITS = 9  # values of a digit
+MOST_WIDENED = 4  # octaves that an outlier's prior is wider
+_LOGIT_UNIT = 16
+_LOWEST_LOGIT = -12 * _LOGIT_UNIT
+_POWERS = np.rint(np.exp2(np.arange(_LOWEST_LOGIT, 1) / _LOGIT_UNIT + FREQUENCY_BITS))
+_SYMBOLS_AT_ONCE = 1 << 13
+_OUTLIERS_AT_ONCE = 8
+# of 0 to 8 outliers, in 65536ths; after 8 others may follow
+_OUTLIER_FREQUENCIES = np.array([60000, 2500, 1200, 700, 450, 300, 200, 120, 66], dtype=np.float64)[:, None]
+_HEXADECIMAL = 16
+
+
+def frequencies_of(logits: Array) -> Array:
+    """Frequencies of classes: whole numbers in about the proportion of 2^logit, none of them 0.
+
+    Args:
+        logits: results of a network, ``(classes, units)`` in units of 2^-22.
+
+    Returns:
+        ``(classes, units)``; those of a unit sum to 2^16.
+    """
+    whole_logits = np.floor(logits * (_LOGIT_UNIT * 2.0**-integer_network.RESULT_BITS))
+    relative = np.maximum(whole_logits - whole_logits.max(axis=0), _LOWEST_LOGIT).astype(np.int64)
+    powers = _POWERS[relative - _LOWEST_LOGIT]
+    room = (1 << FREQUENCY_BITS) - len(logits)
+    frequencies: Array = 1 + np.floor(powers * room / powers.sum(axis=0))
+    likeliest = powers.argmax(axis=0)
+    frequencies[likeliest, np.arange(frequencies.shape[1])] += (1 << FREQUENCY_BITS) - frequencies.sum(axis=0)
+    return frequencies
+
+
+@lru_cache
+def equal_frequencies(symbols: int) -> Array:
+    """Frequencies of so many symbols that are equally likely, ``(symbols, 1)``."""
+    return frequencies_of(np.zeros((symbols, 1)))
+
+
+def bits_of(symbols: Array, frequencies: Array) -> float:
+    """Bits that symbols ``(units,)`` take, given their frequencies ``(symbols, units)``."""
+    chosen = frequencies[symbols, np.arange(len(symbols))].astype(np.float64)
+    return float((FREQUENCY_BITS - np.log2(chosen)).sum())
+
+
+def best_classes(energy: Array, octaves: Array, weights: int, variances: Array) -> npt.NDArray[np.int64]:
+    """The energy class of least cost of each unit: its own bits, and KL + squared error / (2 · s2) of the unit's
+    weights if they all had the variance that the class stands for.
+
+    Args:
+        energy: mean squared residual of each unit over the noise variance, ``(units,)``.
+        octaves: logarithms to base 2 of the classes' probabilities, ``(classes, units)``.
+        weights: number of weights of a unit.
+        variances: that the classes stand for, over the noise's, the noise itself included, ``(classes,)``.
+
+    Returns:
+        ``(units,)``.
+    """
+    variances = variances[:, None]
+    coding = np.log2(variances) + energy / (variances * math.log(2))
+    classes: npt.NDArray[np.int64] = (0.5 * weights * coding - octaves).argmin(axis=0)
+    return classes
+
+
+class Symbols(ABC):
+    """Symbols one after another: an encoder puts them somewhere, a decoder finds them there."""
+
+    @abstractmethod
+    def exchange(self, symbol: int, frequencies: Array) -> int:
+        """One symbol, for code that encoder and decoder share.
+
+        Args:
+            symbol: what an encoder puts; a decoder may be given anything.
+            frequencies: of all symbols that it could be, ``(symbols, 1)``.
+
+        Returns:
+            The symbol that was put, or the one that was found.
+        """
+
+    def exchange_number(self, number: int) -> int:
+        """A number below 81 in two digits, as :meth:`exchange`."""
+        high, low = divmod(number, DIGITS)
+        flat = equal_frequencies(DIGITS)
+        return self.exchange(high, flat) * DIGITS + self.exchange(low, flat)
+
+    def exchange_outliers(self, moments: Moments, outliers: Sequence[tuple[int, int]] = ()) -> None:
+        """Say or learn which weights have wider priors than was predicted, and widen them.
+
+        Args:
+            moments: of all weights of a stage; the deviations are changed.
+            outliers: what an encoder says: the number of each outlier among the weights that are coded, and octaves.
+        """
+        coded = np.flatnonzero(moments.deviation >= 0)
+        done, follows = 0, len(coded) > 0
+        while follows:
+            count = self.exchange(min(len(outliers) - done, _OUTLIERS_AT_ONCE), _OUTLIER_FREQUENCIES)
+            for _ in range(count):
+                number, octaves = outliers[done] if outliers else (0, 1)
+                place = coded[self._exchange_place(number, len(coded))]
+                octaves = 1 + self.exchange(octaves - 1, equal_frequencies(MOST_WIDENED))
+                moments.deviation[place] = min(moments.deviation[place] + octaves * OCTAVE, HIGHEST - LOWEST)
+                done += 1
+            # or else there might be no end in a damaged file
+            follows = count == _OUTLIERS_AT_ONCE and done < len(coded)
+
+    def _exchange_place(self, number: int, count: int) -> int:
+        """A number below a count, in hexadecimal digits from the last one on, of which the first one is in fewer bits.
+
+        What digits could say beyond the count stands for the last number.
+        """
+        exchanged, place = 0, 1
+        while place < count:
+            left = -(-count // place)  # numbers that the remaining digits can be
+            frequencies = equal_frequencies(min(left, _HEXADECIMAL))
+            exchanged += place * self.exchange(number // place % _HEXADECIMAL, frequencies)
+            place *= _HEXADECIMAL
+        return min(exchanged, count - 1)
+
+
+class SymbolCost(Symbols):
+    """What symbols take, without a stream that they go into.
+
+    Attributes:
+        bits: of all symbols so far.
+    """
+
+    def __init__(self) -> None:
+        self.bits = 0.0
+
+    def put(self, symbols: Array, frequencies: Array) -> None:
+        """Count symbols ``(units,)``, given their frequencies ``(symbols, units)``."""
+        self.bits += bits_of(symbols, frequencies)
+
+    def exchange(self, symbol: int, frequencies: Array) -> int:
+        self.put(np.array([symbol]), frequencies)
+        return symbol
+
+
+class SymbolWriter(SymbolCost):
+    """The stream of classes in the making."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._encoder = constriction.stream.queue.RangeEncoder()
+
+    def put(self, symbols: Array, frequencies: Array) -> None:
+        """Put symbols ``(units,)`` into the stream, given their frequencies ``(symbols, units)``."""
+        self._encoder.encode(symbols.astype(np.int32), _model(), _probabilities(frequencies))
+        super().put(symbols, frequencies)
+
+    def stream(self) -> bytes:
+        """The stream, if it ended here: words, least significant byte first, without zeros at its end."""
+        words: npt.NDArray[np.uint32] = self._encoder.get_compressed()
+        return words.astype("<u4").tobytes().rstrip(b"\0")
+
+
+class SymbolReader(Symbols):
+    """The stream of classes of a file, read from its beginning on.
+
+    Attributes:
+        damaged: whether the file is known to be: symbols that cannot be read are 0 then.
+    """
+
+    def __init__(self, stream: bytes, damaged: bool = False) -> None:
+        self.damaged = damaged
+        padded = stream + bytes(-len(stream) % 4)
+        self._decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, dtype="<u4").astype(np.uint32))
+
+    def read(self, frequencies: Array) -> npt.NDArray[np.int8]:
+        """The next symbols ``(units,)``, given their frequencies ``(symbols, units)``.
+
+        Raises:
+            DamagedFileError: there are no such symbols, in a file that is not known to be damaged.
+        """
+        symbols = np.zeros(frequencies.shape[1], dtype=np.int8)
+        for begin in range(0, len(symbols), _SYMBOLS_AT_ONCE):
+            some = slice(begin, begin + _SYMBOLS_AT_ONCE)
+            try:
+                symbols[some] = self._decoder.decode(_model(), _probabilities(frequencies[:, some]))
+            except (AssertionError, ValueError) as error:
+                if not self.damaged:
+                    raise DamagedFileError("the classes of the file cannot be read; it is damaged") from error
+        return symbols
+
+    def exchange(self, symbol: int, frequencies: Array) -> int:
+        del symbol  # it is what is found out
+        return int(self.read(frequencies)[0])
+
+
+def _model() -> Any:
+    """The family of models of the range coder: any probabilities."""
+    return constriction.stream.model.Categorical(perfect=False)
+
+
+def _probabilities(frequencies: Array) -> npt.NDArray[np.float32]:
+    """Frequencies ``(symbols, units)`` as the range coder takes them, ``(units, symbols)``: exact."""
+    return np.ascontiguousarray(frequencies.T * 2.0**-FREQUENCY_BITS, dtype=np.float32)

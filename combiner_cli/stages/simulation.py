@@ -1,0 +1,232 @@
+"""What coding a signal at a noise level comes to, found out without the search for candidates.
+
+The posterior of a weight is exact: under noise of variance 1 a weight c with prior mean m and variance t has the
+posterior mean m + (c − m) · t / (t + 1) and variance t / (t + 1) (Bishop, "Pattern recognition and machine learning",
+2006, section 3.3). A simulation takes a sample of it in the place of a candidate, and goes on as a decoder does.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..container.file import pack
+from ..container.header import Numbers
+from ..signals.signal import Format
+from .allocation import DENSITIES, density_number
+from .class_stream import MOST_WIDENED, SymbolCost
+from .moments import CANDIDATE_BITS, COARSE, Moments, StageId, in_deviations
+
+if TYPE_CHECKING:
+    from .encoder import CodedSignal, Writer
+    from .prior import MultiRatePrior
+
+Array = npt.NDArray[Any]
+
+REACH = 3.3  # prior deviations that candidates can be relied on to reach
+LEAST_REACH, REACH_PER_BIT, MOST_REACH = 3.0, 0.3, 4.2  # what they reach as a rule, by the information of a weight
+_SIMULATION_SEED = 1
+_OUTLIER_BITS = 16.0  # about what it takes to say which weight is an outlier
+_REACH_OF_PARTS = 2.8  # prior deviations
+
+
+class Coder(Protocol):
+    """What an encoder does with the classes and weights of a signal: count what they take, or put them into a file.
+
+    Attributes:
+        symbols: where the symbols of the stream of classes go.
+    """
+
+    @property
+    def symbols(self) -> SymbolCost: ...
+
+    def weights(self, stage: StageId, moments: Moments, true: Array) -> Array:
+        """Code the weights of the next stage.
+
+        Args:
+            stage: which one it is.
+            moments: of the weights; they may be changed.
+            true: the weights in units of the noise's deviation, ``(latents,)``.
+
+        Returns:
+            What a decoder will have, in whole steps, ``(latents,)``.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class CostEstimate:
+    """What coding a signal, or a part of one, at a noise level will come to.
+
+    Attributes:
+        bits: KL(posterior, prior) of all latents.
+        class_bits: of the stream of classes.
+        information: expected information of the stages of each density, in 1/256 bit, ``(8,)``.
+        squared_error: sum over all samples, on values in [-1, 1].
+    """
+
+    bits: float
+    class_bits: float
+    information: Array
+    squared_error: float
+
+    @staticmethod
+    def total(parts: Iterable[CostEstimate], factor: float = 1.0) -> CostEstimate:
+        """The cost of several parts together, times a factor where they stand for others too."""
+        parts = list(parts)
+        return CostEstimate(
+            factor * sum(part.bits for part in parts),
+            factor * sum(part.class_bits for part in parts),
+            factor * sum((part.information for part in parts), np.zeros(DENSITIES)),
+            factor * sum(part.squared_error for part in parts),
+        )
+
+
+@dataclass(eq=False)
+class SimulatedCoder:
+    """Samples of the posterior in the place of candidates.
+
+    Attributes:
+        parts_from: of the prior.
+        outliers: whether a file names weights with wider priors.
+        symbols: counts the bits of the stream of classes.
+        bits: KL(posterior, prior) of all latents so far.
+        information: expected information so far of the stages of each density, in 1/256 bit.
+    """
+
+    parts_from: int
+    outliers: bool
+    symbols: SymbolCost = field(default_factory=SymbolCost)
+    bits: float = 0.0
+    information: Array = field(default_factory=lambda: np.zeros(DENSITIES))
+    _generator: np.random.Generator = field(
+        default_factory=lambda: np.random.Generator(np.random.Philox(_SIMULATION_SEED))
+    )
+
+    def weights(self, stage: StageId, moments: Moments, true: Array) -> Array:
+        """Code the weights of the next stage; see :class:`Coder`."""
+        if self.outliers:
+            self.symbols.exchange_outliers(moments, outliers_of(moments, true, self.parts_from))
+        coded, mean, deviation = posterior(moments, true)
+        if stage.level < COARSE:  # in coarse levels nothing is too far away
+            reach = np.minimum(LEAST_REACH - REACH_PER_BIT * np.log2(deviation), MOST_REACH)
+            mean = np.clip(mean, -reach, reach)
+        drawn = mean + deviation * self._generator.standard_normal(len(coded), dtype=np.float32)
+        divergence = float((0.5 * (deviation**2 + mean**2 - 1) - np.log(deviation)).sum()) / math.log(2)
+        self.bits += divergence
+        self.information[density_number(stage)] += float(moments.information().sum())
+        return moments.values(coded, np.rint(drawn * 2.0**CANDIDATE_BITS) * 2.0**-CANDIDATE_BITS)
+
+    def cost(self, squared_error: float) -> CostEstimate:
+        """What all that was coded comes to, given the error that is left."""
+        return CostEstimate(self.bits, self.symbols.bits, self.information, squared_error)
+
+
+def posterior(moments: Moments, true: Array) -> tuple[npt.NDArray[np.int64], Array, Array]:
+    """The exact posterior of the weights of a part of a stage.
+
+    Args:
+        moments: of the part.
+        true: the weights in units of the noise's deviation, ``(latents,)``.
+
+    Returns:
+        The numbers of the latents that are coded, and their whitened posterior means and deviations.
+    """
+    coded = np.flatnonzero(moments.deviation >= 0)
+    prior, left = moments.deviations(coded), moments.variance_left(coded)
+    residual = true[coded] - in_deviations(moments.mean[coded])
+    evidence = left + prior**2
+    return coded, residual * prior / evidence, np.sqrt(left / evidence)
+
+
+def outliers_of(moments: Moments, true: Array, parts_from: int) -> list[tuple[int, int]]:
+    """Which weights of a stage candidates would not reach, where it pays to say so.
+
+    Args:
+        moments: of the weights.
+        true: the weights in units of the noise's deviation, ``(latents,)``.
+        parts_from: of the prior.
+
+    Returns:
+        For each of them its number among the weights that are coded, and by how many octaves its prior is to be wider.
+    """
+    coded = np.flatnonzero(moments.deviation >= 0)
+    deviation = moments.deviations(coded)
+    # what is coded in parts and missed by the first one is missed by far
+    reach = np.where(deviation >= 2.0**parts_from, _REACH_OF_PARTS, REACH) * np.sqrt(1 + deviation**2)
+    distance = np.abs(true[coded] - in_deviations(moments.mean[coded]))
+    outliers = np.flatnonzero(distance - reach > math.sqrt(2 * math.log(2) * _OUTLIER_BITS))
+    octaves = np.clip(np.ceil(np.log2(distance[outliers] / reach[outliers])), 1, MOST_WIDENED).astype(int)
+    return list(zip(outliers.tolist(), octaves.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class NoiseGrid:
+    """The noise levels that signals of a kind can be coded at.
+
+    Attributes:
+        lowest: of all, with the most noise; a file holds how far its level is above.
+        highest: of all.
+        middle: where to begin if nothing is known.
+        octaves: of variance from a level to the next.
+        farthest: levels that a signal's is away at most from the usual one of its rate.
+        tries_coarser: whether coarser levels are tried where a size is not met: with too few groups, more and more
+            weights may be outliers.
+    """
+
+    lowest: int
+    highest: int
+    middle: int
+    octaves: float
+    farthest: int
+    tries_coarser: bool
+
+
+class Simulation(ABC):
+    """A signal whose weights are known, and what coding it comes to: simulated, or in earnest.
+
+    The signal is analysed once. What was simulated is kept, so that one may ask again.
+
+    Attributes:
+        prior: of the weights.
+        format: of the signal.
+        grid: the noise levels that there are.
+        samples: number of samples that squared errors are sums over.
+        numbers: of the header that do not depend on what is coded.
+    """
+
+    prior: MultiRatePrior
+    format: Format
+    grid: NoiseGrid
+    samples: int
+    numbers: Numbers
+
+    @abstractmethod
+    def parts(self, noise_level: int) -> Sequence[CostEstimate]:
+        """What each plane or segment comes to at a noise level, in coding order."""
+
+    def cost(self, noise_level: int) -> CostEstimate:
+        """About what the whole signal comes to at a noise level."""
+        return CostEstimate.total(self.parts(noise_level))
+
+    @abstractmethod
+    def code(self, noise_level: int, writer: Writer) -> CodedSignal:
+        """Code all planes or segments.
+
+        Args:
+            noise_level: of the file.
+            writer: of an empty file.
+        """
+
+    def overhead(self, numbers: Numbers) -> int:
+        """Bytes of a file besides its payload.
+
+        Args:
+            numbers: of the header, those that depend on what is coded.
+        """
+        return len(pack(self.prior.id, self.format, self.prior.fields, {**self.numbers, **numbers}, b""))
