@@ -60,7 +60,7 @@ def caught(pattern: re.Pattern[bytes]) -> Iterator[list[str]]:
 
 def reason(lines: list[str]) -> str:
     """Lines of a library as the reason of an error, each once, without places in its source."""
-    words = dict.fromkeys(_PLACE.sub("", line).strip(" .") for line in lines)
+    words = dict.fromkeys(_PLACE.sub("", line).strip(" .!") for line in lines)
     text = "".join(letter for letter in "; ".join(words) if letter.isprintable())
     return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]}..."
 
