@@ -204,8 +204,8 @@ def _read_image(
     signal = Signal("image", np.ascontiguousarray(_upright(samples, orientation)), bit_depth=bit_depth)
     if not keep:
         return signal, Metadata()
-    found = reading.read(image, data, png, orientation in _TURNED, path, note)
-    return signal, replace(found, icc=described.icc, chunks={**found.chunks, **described.chunks})
+    parts = reading.read(image, data, png, orientation in _TURNED, path, note)
+    return signal, replace(parts, icc=described.icc, chunks={**parts.chunks, **described.chunks})
 
 
 def _refuse_others_than_one(image: ImageFile.ImageFile, path: Path) -> None:

@@ -107,12 +107,12 @@ def _tells_resolution(exif: bytes) -> bool:
     """Whether EXIF has the resolution as well."""
     from PIL import Image
 
-    found = Image.Exif()
+    parsed = Image.Exif()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about EXIF
         try:
-            found.load(EXIF_PREFIX + exif)
-            return X_RESOLUTION in found
+            parsed.load(EXIF_PREFIX + exif)
+            return X_RESOLUTION in parsed
         except DAMAGED_EXIF:
             return False
 

@@ -92,15 +92,15 @@ def read_caf(data: bytes) -> Tags:
     Raises:
         ValueError, struct.error: they are damaged.
     """
-    found = Tags()
+    tags = Tags()
     for name, content in _chunks(data, _FIRST_OF_CAF, "big", 8):
         if name == b"info":
             texts = content[4:].split(b"\0")
             for key, text in zip(texts[::2], texts[1::2], strict=False):
-                found.add(_CAF_NAMES.get(decoded(key), decoded(key)), decoded(text))
+                tags.add(_CAF_NAMES.get(decoded(key), decoded(key)), decoded(text))
         elif name not in _STORAGE:
-            found.left_out.append(f"CAF chunk {_shown(name)}")
-    return found
+            tags.left_out.append(f"CAF chunk {_shown(name)}")
+    return tags
 
 
 def _shown(name: bytes) -> str:

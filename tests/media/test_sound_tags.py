@@ -13,6 +13,7 @@ import soundfile
 from conftest import tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.media_files import tagged
 
 from combiner_cli.container import metadata
 from combiner_cli.container.metadata import Metadata
@@ -40,10 +41,6 @@ COVER = tags.picture(3, "image/jpeg", "Frönt", b"\xff\xd8 a cover \xff\xd9" * 9
 BACK = tags.picture(4, "image/png", "", b"\x89PNG")
 GIVEN = Metadata(tags=TAGS, pictures=COVER + BACK)
 SOUND = replace(tone(3000), sample_rate=48000)
-
-
-def tagged(tags_, suffix=".flac"):
-    return media.signal_bytes(tone(3000), suffix, Metadata(tags=tags_))
 
 
 def read(content):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_files import from_bytes, noise, saved, smooth, sound_file, tiff
 from PIL import Image
+from support.media_files import from_bytes, noise, saved, smooth, sound_file, tiff
 
 from combiner_cli.errors import InputError
 from combiner_cli.media import files as media

@@ -16,7 +16,8 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media_files import (
+from PIL import Image
+from support.media_files import (
     MODES,
     deep_png,
     from_bytes,
@@ -32,7 +33,6 @@ from media_files import (
     with_chunks,
     with_orientation,
 )
-from PIL import Image
 
 from combiner_cli.container.metadata import Metadata
 from combiner_cli.errors import InputError, LimitError, OutputError

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from media_files import Samples, from_bytes, sound_file, sound_signal
+from support.media_files import Samples, from_bytes, sound_file, sound_signal
 
 from combiner_cli.errors import InputError
 from combiner_cli.media import files as media
