@@ -52,6 +52,7 @@ SUFFIXES = unreadable.IMAGE_SUFFIXES | {
 # Only these are tried: formats without a signature would claim sounds, and others would start external programs.
 _READABLE_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "QOI")
 _EXIF_ORIENTATION = 0x0112
+_LONGEST_SIDE_OF_JPEG = 65_500  # beyond which libjpeg prints a line, and Pillow does not say why it failed
 _MPO_IMAGES = 0xB002  # a list of the images in an MPO file
 
 
@@ -287,6 +288,9 @@ def encode_image(
     if mode not in image_format.modes:
         held = "16-bit samples of several channels" if mode == "16" else "16-bit samples"
         held = held if signal.bit_depth == 16 else "transparency"
+        raise OutputError(f"a {suffix} file cannot hold {held}; write a .png file instead")
+    if image_format.name == "JPEG" and max(signal.shape) > _LONGEST_SIDE_OF_JPEG:
+        held = f"more than {_LONGEST_SIDE_OF_JPEG:,} pixels in a row or a column"
         raise OutputError(f"a {suffix} file cannot hold {held}; write a .png file instead")
     note = note or _silence
     given = metadata or Metadata()

@@ -205,12 +205,12 @@ def test_a_file_that_exists_is_not_said_to_be_missing() -> None:
 
 def test_what_others_print_meanwhile_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
     with messages.caught(messages.LIBTIFF) as lines:
-        os.write(2, b"ZIPDecode: Decoding error at scanline 0.\nencode: 3/10\n")
+        os.write(2, b"ZIPDecode: Decoding error at scanline 0.\nencode: 3/10\n_TIFFGet: Inconsistent count.\n")
         writer = threading.Thread(target=lambda: os.write(2, b"combiner: note: something else.\n"))
         writer.start()
         writer.join()
         os.write(2, b"Note: not of this library\nbar \x1b[2K")
-    assert lines == ["ZIPDecode: Decoding error at scanline 0."]
+    assert lines == ["ZIPDecode: Decoding error at scanline 0.", "_TIFFGet: Inconsistent count."]
     said = "encode: 3/10\ncombiner: note: something else.\nNote: not of this library\nbar \x1b[2K"
     assert capfd.readouterr().err == said
 
