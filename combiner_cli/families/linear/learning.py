@@ -17,7 +17,7 @@ from ...learning.job import Learning, LearningOption, LearningRequest
 from ...learning.report import CardText, Measurement, ReportStyle
 from ...learning.trainer import Training, TrainingPlan
 from ...signals.signal import Kind
-from .mixtures import FEWEST_TILES
+from .fitting.classes import FEWEST_TILES
 from .neighbourhood import phases
 from .network import Linear
 

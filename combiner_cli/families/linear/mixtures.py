@@ -31,7 +31,6 @@ Array = npt.NDArray[Any]
 OCTAVE = groups.INFORMATION_UNIT  # levels count 1/256 of an octave of variance
 NOISE_LEVELS = 128
 NOISE = Field("noise", NOISE_LEVELS - 1)  # the noise level of a file
-FEWEST_TILES = 50  # of learning in a class; one with fewer takes half of the largest instead
 REACH = 3.0  # whitened values that a group of 8 bits can be relied on to reach
 _HIGHEST_NOISE = {"image": -2 * OCTAVE, "sound": -8 * OCTAVE}  # at noise level 0: s2 on values in [-1, 1]
 NOISE_STEP = OCTAVE // 8  # levels of variance between noise levels: an eighth of an octave, 0.38 dB

@@ -13,12 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ....system import threads
-from ..mixtures import FEWEST_TILES, OCTAVE, PhaseMixture, class_costs
+from ..mixtures import OCTAVE, PhaseMixture, class_costs
 
 if TYPE_CHECKING:
     from ..learning import MixturePlan
 
 Array = npt.NDArray[Any]
+
+FEWEST_TILES = 50  # of a class; one with fewer takes half of the largest instead
 
 _TILES_AT_ONCE = 4096
 _SHRINKAGE = 400.0  # a class's covariance is drawn to the usual correlations as if those came from so many tiles
