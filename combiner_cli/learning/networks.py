@@ -21,7 +21,7 @@ from ..errors import UsageError
 from ..stages import integer_network
 from ..stages.moments import LOWEST, OCTAVE
 from ..stages.simulation import LEAST_REACH, MOST_REACH, REACH, REACH_PER_BIT
-from . import gradients
+from . import trainer
 from .checkpoint import TrainingState
 from .distributed import Device
 from .report import Measurement, OperatingPoint, ranges_of
@@ -177,7 +177,7 @@ class GradientTraining(Training):
         self._optimiser.step()
 
     def is_measured(self, done: int) -> bool:
-        return done % gradients.MEASURED_STEPS == 0
+        return done % trainer.MEASURED_STEPS == 0
 
     def measure(self, done: int) -> Measurement:
         held_out = self.device.processes.shared(self._held_out_cost)
@@ -190,7 +190,7 @@ class GradientTraining(Training):
     def _held_out_cost(self) -> float:
         """Of parts of what is held out, always the same ones with the same random numbers."""
         costs = []
-        for batch in range(gradients.HELD_OUT_BATCHES):
+        for batch in range(trainer.HELD_OUT_BATCHES):
             seeds = np.random.SeedSequence([self._plan.seed, batch], spawn_key=(1,))
             generator = np.random.Generator(np.random.Philox(seeds))
             with torch.no_grad():

@@ -141,8 +141,11 @@ def _read_part(data: bytes, path: Path, note: Note) -> _Part:
             declared = sound.frames
             part = _Part(samples, sound.samplerate, bit_depth, sound.subtype in _LOSSY_SOUNDS)
     except soundfile.LibsndfileError as error:
+        if lines:  # libmpg123 took it for its own
+            words = messages.reason(lines)
+            raise InputError(f"{path} is damaged or cut off ({words}); restore it from its source") from error
         unreadable.refuse_known(data, path)
-        reason = messages.reason(lines) or _reason(error)
+        reason = _reason(error)
         if "SF_INFO struct incomplete" in reason:
             raise InputError(
                 f"{path} has a sample rate of zero, or no channels, by its header; write it from its source again"

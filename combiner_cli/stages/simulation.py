@@ -175,8 +175,7 @@ class NoiseGrid:
         middle: where to begin if nothing is known.
         octaves: of variance from a level to the next.
         farthest: levels that a signal's is away at most from the usual one of its rate.
-        tries_coarser: whether coarser levels are tried where a size is not met: with too few groups, more and more
-            weights may be outliers.
+        attempts: files that are written at a level until one has the size that is wanted.
     """
 
     lowest: int
@@ -184,7 +183,7 @@ class NoiseGrid:
     middle: int
     octaves: float
     farthest: int
-    tries_coarser: bool
+    attempts: int
 
 
 class Simulation(ABC):

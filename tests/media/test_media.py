@@ -210,6 +210,12 @@ def test_what_only_the_encoder_refuses(tmp_path: Path) -> None:
     wide = image_signal(np.zeros((1, 20000, 3), np.uint8))
     with pytest.raises(OutputError, match=r"a \.webp file cannot hold this image \(.+\); write a \.png file instead"):
         media.write_signal(wide, tmp_path / "image.webp")
+    long = image_signal(np.zeros((65_501, 1, 1), np.uint8))
+    with pytest.raises(
+        OutputError, match=r"a \.jpg file cannot hold more than 65,500 pixels in a row or a column; write"
+    ):
+        media.write_signal(long, tmp_path / "image.jpg")
+    media.signal_bytes(image_signal(np.zeros((1, 65_500, 1), np.uint8)), ".jpg")
     with pytest.raises(OutputError) as caught:
         media.write_signal(sound_signal([[0, 0]]), tmp_path / "sound.opus")
     expected = "a .opus file cannot hold this sound of 44100 Hz and 2 channels; write a .wav file instead"

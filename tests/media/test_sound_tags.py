@@ -308,6 +308,14 @@ def test_texts_that_libsndfile_would_stumble_over(name, text, suffix):
     assert read(tagged(given_, suffix)) == (Metadata(tags=given_), [])
 
 
+def test_caf_holds_no_more_than_libsndfile_reads():
+    given_ = {"title": "a", "lyrics": "b" * 40_000, "comment": "c" * 50_000}
+    notes = []
+    content = media.signal_bytes(SOUND, ".caf", Metadata(tags=given_), notes.append)
+    assert notes == ["a .caf file cannot hold all of the metadata; left out: tags (too many)"]
+    assert read(content) == (Metadata(tags={"title": "a", "lyrics": "b" * 40_000}), [])
+
+
 def test_pictures_and_tags_that_are_too_large_do_not_take_others_with_them():
     large = tags.picture(3, "image/png", "", bytes(2**24))
     notes = []

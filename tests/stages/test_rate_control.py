@@ -15,7 +15,7 @@ from combiner_cli.stages.encoder import CodedSignal
 from combiner_cli.stages.rate_control import SearchOptions, choose_noise_level, code, levels_near, root
 from combiner_cli.stages.simulation import CostEstimate, NoiseGrid, Simulation
 
-GRID = NoiseGrid(0, 100, middle=48, octaves=1 / 4, farthest=16, tries_coarser=False)
+GRID = NoiseGrid(0, 100, middle=48, octaves=1 / 4, farthest=16, attempts=4)
 SAMPLES = 1000
 
 
@@ -235,24 +235,20 @@ def test_very_few_groups_are_none():
     assert [ratio for _, ratio, _ in simulation.written] == [pytest.approx(8 / 1250), 0.0]
 
 
-@pytest.mark.parametrize("tries_coarser", [False, True])
-def test_a_size_that_is_too_small_is_refused_with_one_that_will_do(tries_coarser):
-    grid = NoiseGrid(0, 100, 48, 1 / 4, 16, tries_coarser)
-    simulation = Formula(grid=grid, beyond=lambda level: 5)
+def test_a_size_that_is_too_small_is_refused_with_one_that_will_do():
+    simulation = Formula(beyond=lambda level: 5)
     with pytest.raises(UsageError, match="a file of this image takes 51 bytes; ask for more than 48"):
         code(simulation, 40, Target("size", 48), searching())
-    levels = [level for level, _, _ in simulation.written]
-    if tries_coarser:  # in steps that double, with few attempts at each
-        assert levels == [level for level in (40, 39, 37, 33, 25, 9, 0) for _ in range(3)] + [0]
-    else:
-        assert levels == [40] * 8 + [0]
-    assert simulation.written[-1] == (0, 0.0, None)
+    # four attempts, and the smallest file that there is
+    assert [level for level, _, _ in simulation.written] == [40] * 4 + [0]
+    assert simulation.written[-1] == (0, 0.0, 0)
 
 
-def test_a_coarser_level_is_taken_where_its_file_has_the_size():
-    grid = NoiseGrid(0, 100, 48, 1 / 4, 16, tries_coarser=True)
-    simulation = Formula(grid=grid, beyond=lambda level: 4 if level > 33 else 0)
+def test_a_level_with_more_noise_is_taken_where_its_file_has_the_size():
+    simulation = Formula(beyond=lambda level: 4 if level > 33 else 0)
     assert code(simulation, 40, Target("size", 48), searching()).number == 33
+    # in steps that double, with few attempts at each
+    assert [level for level, _, _ in simulation.written] == [40] * 4 + [0] + [39] * 3 + [37] * 3 + [33]
 
 
 def test_more_effort_tries_more_levels_and_takes_the_best_file():

@@ -12,7 +12,8 @@ from combiner_cli.errors import UsageError
 from combiner_cli.families.lapped import learning, training
 from combiner_cli.families.lapped.encoder import Recording, simulate
 from combiner_cli.families.lapped.learning import LappedLearning
-from combiner_cli.families.lapped.prior import noise_deviation, problem
+from combiner_cli.families.lapped.prior import problem
+from combiner_cli.families.lapped.transform import noise_deviation
 from combiner_cli.learning import datasets, job, networks
 from combiner_cli.learning.checkpoint import CheckpointFile
 from combiner_cli.learning.job import LearningRequest

@@ -10,7 +10,7 @@ from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
 from combiner_cli.families.pyramid import learning, training
 from combiner_cli.families.pyramid.encoder import ImageSimulation
 from combiner_cli.families.pyramid.learning import PyramidLearning
-from combiner_cli.learning import datasets, gradients, job, networks
+from combiner_cli.learning import datasets, job, networks, trainer
 from combiner_cli.learning.checkpoint import CheckpointFile
 from combiner_cli.learning.distributed import Device, ProcessGroup
 from combiner_cli.learning.job import LearningRequest
@@ -43,7 +43,7 @@ def test_the_same_settings_give_the_same_prior_and_another_seed_another():
 
 def test_measuring_does_not_disturb_learning(monkeypatch):
     seldom = learned()
-    monkeypatch.setattr(gradients, "MEASURED_STEPS", 1)
+    monkeypatch.setattr(trainer, "MEASURED_STEPS", 1)
     often = learned()
     assert often.prior.id == seldom.prior.id
     assert (len(seldom.measurements), len(often.measurements)) == (1, 6)
@@ -52,7 +52,7 @@ def test_measuring_does_not_disturb_learning(monkeypatch):
 
 
 def test_an_interrupted_learning_ends_with_the_same_prior(tmp_path, monkeypatch):
-    monkeypatch.setattr(gradients, "MEASURED_STEPS", 2)
+    monkeypatch.setattr(trainer, "MEASURED_STEPS", 2)
     changed, checkpoint = {"steps": 7, "shards": 2, "patience": 2}, CheckpointFile(tmp_path / "x", 0.0)
     whole = learned(**changed)
     with pytest.raises(StoppedError):
