@@ -33,7 +33,7 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows.append(_row("--version", arguments.before, ["--version"], ["--version"], arguments.runs))
+        rows.append(_row("--version", arguments.before, [["--version"]] * 2, arguments.runs))
         for source in arguments.inputs:
             rows += _of_input(source, arguments.before, folder, arguments.runs)
             print(rows[-2:], flush=True)
@@ -41,8 +41,8 @@ def main() -> None:
     write_table(
         "before_after.md",
         "Before and after",
-        f"Version 0.7.1 and now, {arguments.runs} pairs of whole commands in turn on one core of {processor()}: medians "
-        "of processor seconds, and the median of the ratios pair by pair. Encoded at the default quality.",
+        f"Version 0.7.1 and now, {arguments.runs} pairs of whole commands in turn on one core of {processor()}: "
+        "medians of processor seconds, and the median of the ratios pair by pair. Encoded at the default quality.",
         rows,
     )
 
@@ -53,14 +53,15 @@ def _of_input(source: Path, before: Path, folder: Path, runs: int) -> list[dict[
     encode = [["encode", str(source), "-o", str(file), "-f", "--json"] for file in files]
     facts = [json.loads(_run(tree, command)[1]) for tree, command in zip((before, HERE), encode, strict=True)]
     decode = [["decode", str(file), "-d", str(folder), "-f"] for file in files]
-    row = _row(f"encode {source.name}", before, *encode, runs)
+    row = _row(f"encode {source.name}", before, encode, runs)
     for name, fact in zip(("before", "now"), facts, strict=True):
         row |= {f"bytes {name}": fact["bytes"], f"dB {name}": fact["psnr"]}
-    return [row, _row(f"decode {source.name}", before, *decode, runs)]
+    return [row, _row(f"decode {source.name}", before, decode, runs)]
 
 
-def _row(what: str, before: Path, one: Sequence[str], another: Sequence[str], runs: int) -> dict[str, object]:
+def _row(what: str, before: Path, commands: Sequence[list[str]], runs: int) -> dict[str, object]:
     """Seconds of a command in both versions, and their ratio."""
+    one, another = commands
     pairs = [(_run(before, one)[0], _run(HERE, another)[0]) for _ in range(runs + 1)][1:]  # the first warms up
     earlier, later = ([pair[side] for pair in pairs] for side in (0, 1))
     return {
