@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-PYTEST := $(BIN)/python -m pytest -n logical --dist worksteal
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadgroup
 
 .PHONY: demo test test-slow check coverage fuzz kill clean
 
-$(READY): pyproject.toml setup.py constraints.txt combiner_cli/rec/_native.c
+$(READY): pyproject.toml setup.py constraints.txt $(wildcard combiner_cli/*/_*.c)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
@@ -37,4 +37,4 @@ kill: $(READY)  ## commands that are stopped at fifty moments each
 	PYTHONPATH=tests $(BIN)/python -m support.killing
 
 clean:
-	rm -rf $(VENV) demo dist build *.egg-info combiner_cli/rec/_native.*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .fuzz.jsonl
+	rm -rf $(VENV) demo dist build *.egg-info combiner_cli/*/_*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .fuzz.jsonl

@@ -1,7 +1,7 @@
-"""What pyproject.toml cannot say of the build: the extension module in C, and the priors inside the package.
+"""What pyproject.toml cannot say of the build: the extension modules in C, and the priors inside the package.
 
-The extension is optional: where there is no compiler the package is installed without it, and searches for candidates
-in numpy instead, with the same results (see combiner_cli/rec/native.py).
+The extensions are optional: where there is no compiler the package is installed without them, and does their work in
+numpy instead, with the same results (see combiner_cli/system/native.py).
 """
 
 import shutil
@@ -31,13 +31,14 @@ setup(
     cmdclass={"build_py": BuildWithPriors},
     ext_modules=[
         Extension(
-            "combiner_cli.rec._native",
-            ["combiner_cli/rec/_native.c"],
+            name,
+            [f"{name.replace('.', '/')}.c"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED else [],
             extra_compile_args=FLAGS,
             py_limited_api=LIMITED,
             optional=True,
         )
+        for name in ("combiner_cli.rec._native", "combiner_cli.stages._integer_network")
     ],
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if LIMITED else {},
 )

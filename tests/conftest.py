@@ -36,6 +36,13 @@ def pytest_unconfigure(config):
         shutil.rmtree(os.environ.pop(shared.FOLDER), ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items):
+    """Of several processes, one gets the tests of a file, for what they share; cases of the fuzzer share nothing."""
+    for item in items:
+        if item.path.stem != "test_fuzzing":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(autouse=True)
 def user_data(tmp_path_factory, monkeypatch):
     """The folder of the user's own data, so that tests neither see nor change that of whoever runs them."""

@@ -283,10 +283,10 @@ def test_a_changed_version_is_damage_unless_the_checksum_vouches_for_it():
 
 
 def test_repeated_parts_come_to_an_end(monkeypatch):
-    from combiner_cli.stages import allocation
+    from combiner_cli.stages import decoder
 
     prior = tiny_priors()["pyramid-parts"]
-    monkeypatch.setattr(allocation, "_MOST_REPEATED", 10)
+    monkeypatch.setattr(decoder, "_MOST_REPEATED", 10)
     refusals = []
     for seed in range(60):
         try:

@@ -45,9 +45,7 @@ MOST_IN_THE_ROOT, MOST_IN_A_PACKAGE = 8, 9
 AS_MANY_AS_COMMANDS = {"cli.commands"}
 MOST_LINES = 400
 # of several purposes only at first sight; whoever shortens one takes it off the list
-LONGER = {
-    "media.images": "one form of pixels and what eight file formats make of it",
-}
+LONGER: dict[str, str] = {}
 EMPTY_NAMES = {"own", "found", "other"}  # say nothing of what they hold
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth_image
 from PIL import Image, UnidentifiedImageError
+from support.signals import smooth_image
 
 import combiner_cli
 import combiner_cli.pillow_plugin

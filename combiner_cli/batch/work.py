@@ -257,7 +257,7 @@ def _encoded(planned: _Planned, result: EncodeResult, seconds: float, members: i
         metadata_bytes=len(data) - len(result.data),
         format=signal.format,
         psnr=None if decoded is None else metrics.psnr(signal, decoded),
-        snr=None if decoded is None or signal.kind != "sound" else metrics.signal_to_noise(signal, decoded),
+        snr=None if decoded is None or signal.sample_rate is None else metrics.signal_to_noise(signal, decoded),
         seconds=planned.seconds + seconds / members,
         phases={phase: share / members for phase, share in result.seconds.items()},
     )

@@ -36,6 +36,7 @@ from ..container.file import File
 from ..errors import CombinerError, InputError, OutputError, UsageError
 from ..media import files as media
 from ..signals.signal import Kind
+from ..system import device
 from . import display, options, streams
 from .sources import naming, some_failed
 from .streams import PIPE
@@ -164,8 +165,9 @@ def _planned(source: Path, request: Request, places: Places, showing: Showing) -
     """A single input with its output, and what makes the content of that, with a bar and notes meanwhile."""
     note = None if showing.quiet else display.note
     if isinstance(request, Decoding):
+        data = _read(source, request, places)
         with naming(_shown(source)):
-            file = File.parse(_read(source, request, places), request.ignore_checksum)
+            file = File.parse(data, request.ignore_checksum)
             job = _job(source, file.format.kind, request, places)
 
         def decode() -> Converted:
@@ -220,6 +222,8 @@ def _convert_many(listing: Listing, request: Request, places: Places, running: R
     known = work.library()
     if request.prior:
         known.named(request.prior)
+    if isinstance(request, Encoding) and request.options.device == "cuda" and not running.dask:
+        device.choose_device(request.options.device)
     jobs, settled = outputs.prepare(listing.inputs, places, request)
     sizes = {job.source: job.size for job in jobs}
     outcomes: list[Outcome] = []

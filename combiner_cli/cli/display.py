@@ -316,10 +316,11 @@ def metadata_parts(metadata: Metadata) -> list[str]:
     Args:
         metadata: of a file.
     """
-    names = {"exif": "EXIF", "icc": "colour profile", "xmp": "XMP", "tags": "tags"}
+    from ..container.metadata import WORDS
+
     sizes = metadata.sizes()
-    parts = [f"{words} {sizes[name]:,}" for name, words in names.items() if name in sizes]
-    unknown = sum(size for name, size in sizes.items() if name not in names)
+    parts = [f"{words} {sizes[name]:,}" for name, words in WORDS.items() if name in sizes]
+    unknown = sum(size for name, size in sizes.items() if name not in WORDS)
     return [*parts, f"unknown {unknown:,}"] if unknown else parts
 
 

@@ -146,6 +146,9 @@ def run() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
+    # before torch is loaded: its threads sleep while they wait for each other, or else they keep the cores of a busy
+    # machine from those that they wait for
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     streams.attach()
     code = _status()
     if code in (_BROKEN_PIPE, _TERMINATED):

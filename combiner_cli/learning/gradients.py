@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from . import checkpoint
+from . import checkpoint, trainer
 from .distributed import Device
 from .estimate import WITH_TORCH, ResourceEstimate, size_text
 from .job import Learning, LearningOption
@@ -21,9 +21,6 @@ from .trainer import TrainingPlan, best_measurement
 
 if TYPE_CHECKING:
     import torch
-
-MEASURED_STEPS = 100  # between measurements
-HELD_OUT_BATCHES = 3  # of a measurement, each like that of a step
 
 STEPS = LearningOption("steps", "integer", "Gradient steps in all.", default=6000, least=1)
 START = LearningOption("start", "prior", "Learn on from this prior, a name or a file.", default_text="from nothing")
@@ -132,8 +129,8 @@ class GradientLearning(Learning):
             f"{len(training):,} {self.signal_words} to learn from, {len(held_out):,} held out, {size_text(self._bytes)}"
         )
         ending = f"; after {plan.patience} without a better one learning ends" if plan.patience else ""
-        measured = HELD_OUT_BATCHES * plan.signals
-        self.held_out = f"{measured} {self.part_words} measured every {MEASURED_STEPS} steps{ending}"
+        measured = trainer.HELD_OUT_BATCHES * plan.signals
+        self.held_out = f"{measured} {self.part_words} measured every {trainer.MEASURED_STEPS} steps{ending}"
         self.work = f"{plan.steps:,} steps of {plan.signals} {self.part_words}"
         self.work += f" in {plan.shards} parts" if plan.shards > 1 else ""
         self.work += "" if plan.start is None else f", on from the prior {plan.start:08x}"
@@ -164,7 +161,7 @@ class GradientLearning(Learning):
             (of_step * costs.element + plan.shards * costs.shard) / self.device.processes.size,
             held_out * costs.held_out
             + len(self.held_out_signals) * costs.signal
-            + HELD_OUT_BATCHES * of_step * costs.measured,
+            + trainer.HELD_OUT_BATCHES * of_step * costs.measured,
         )
 
     def work_done(self, measurements: Sequence[Measurement]) -> str:

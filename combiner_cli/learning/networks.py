@@ -21,7 +21,7 @@ from ..errors import UsageError
 from ..stages import integer_network
 from ..stages.moments import LOWEST, OCTAVE
 from ..stages.simulation import LEAST_REACH, MOST_REACH, REACH, REACH_PER_BIT
-from . import gradients
+from . import trainer
 from .checkpoint import TrainingState
 from .distributed import Device
 from .report import Measurement, OperatingPoint, ranges_of
@@ -158,13 +158,12 @@ class GradientTraining(Training):
         """The prior of networks in whole numbers, its ranges still to be measured."""
 
     @abstractmethod
-    def simulated(self, prior: Any, signal: Array, noise_level: int) -> tuple[float, float]:
-        """Bits per point and mean squared error of a held-out signal that is coded as it is predicted.
+    def simulated(self, prior: Any, signal: Array) -> Callable[[int], tuple[float, float]]:
+        """A held-out signal as it is coded, about: bits per point and mean squared error by the noise level.
 
         Args:
             prior: finished but for its ranges.
             signal: that is held out.
-            noise_level: to code it at.
         """
 
     def step(self, number: int) -> None:
@@ -178,7 +177,7 @@ class GradientTraining(Training):
         self._optimiser.step()
 
     def is_measured(self, done: int) -> bool:
-        return done % gradients.MEASURED_STEPS == 0
+        return done % trainer.MEASURED_STEPS == 0
 
     def measure(self, done: int) -> Measurement:
         held_out = self.device.processes.shared(self._held_out_cost)
@@ -191,7 +190,7 @@ class GradientTraining(Training):
     def _held_out_cost(self) -> float:
         """Of parts of what is held out, always the same ones with the same random numbers."""
         costs = []
-        for batch in range(gradients.HELD_OUT_BATCHES):
+        for batch in range(trainer.HELD_OUT_BATCHES):
             seeds = np.random.SeedSequence([self._plan.seed, batch], spawn_key=(1,))
             generator = np.random.Generator(np.random.Philox(seeds))
             with torch.no_grad():
@@ -235,16 +234,19 @@ class GradientTraining(Training):
         """Rates and PSNR of simulated coding over the range of a prior."""
         low, high = prior.noise_codes
         noise_levels = sorted({*range(low, high + 1, _LEVELS_MEASURED), high})
-        points: list[OperatingPoint] = []
+        rates: dict[int, list[float]] = {noise_level: [] for noise_level in noise_levels}
+        errors: dict[int, list[float]] = {noise_level: [] for noise_level in noise_levels}
+        for number, signal in enumerate(self.held_out):
+            at = self.simulated(prior, signal)
+            for place, noise_level in enumerate(noise_levels, 1):
+                rate, error = at(noise_level)
+                rates[noise_level].append(rate)
+                errors[noise_level].append(math.log(error))
+                report((number + place / len(noise_levels)) / len(self.held_out))
+        points = []
         for noise_level in noise_levels:
-            rates, errors = [], []
-            for signal in self.held_out:
-                rate, error = self.simulated(prior, signal, noise_level)
-                rates.append(rate)
-                errors.append(math.log(error))
-                report((len(points) + len(rates) / len(self.held_out)) / len(noise_levels))
-            psnr = 10 * math.log10(self.peak**2 / math.exp(float(np.mean(errors))))
-            points.append(OperatingPoint(noise_level, float(np.mean(rates)), psnr))
+            psnr = 10 * math.log10(self.peak**2 / math.exp(float(np.mean(errors[noise_level]))))
+            points.append(OperatingPoint(noise_level, float(np.mean(rates[noise_level])), psnr))
         return tuple(points)
 
     def _gradients(self, number: int, generator: np.random.Generator) -> float:

@@ -20,6 +20,10 @@ from .report import Measurement, OperatingPoint
 if TYPE_CHECKING:
     from ..family import Prior
 
+# of families that learn by gradient steps
+MEASURED_STEPS = 100  # between measurements
+HELD_OUT_BATCHES = 3  # of a measurement, each like that of a step
+
 _SOON = 0.5  # seconds in which a second signal is taken for the first one: torchrun passes on what a terminal has sent
 
 

@@ -18,22 +18,27 @@ SOUND_SUFFIXES = sounds.SUFFIXES
 def read_signal(path: Path, note: Callable[[str], None] | None = None) -> Signal:
     """Read an image or a sound; its content decides which, not its name.
 
-    Images come upright (Exif orientation applied) and in sRGB (a colour profile that says otherwise is applied, which
-    clips colours beyond sRGB). Grey stays grey, palettes become RGB, transparency becomes an alpha channel, CMYK and
-    other colour spaces become RGB. Samples are 8 bits, or 16 bits for grey of 16 bits and for PNG of 16 bits. Of an
-    MPO file (a JPEG with previews or gain maps behind it) the main image counts.
+    Images come upright (Exif orientation applied) and in sRGB: a colour profile that says otherwise is applied, and so
+    are the chunks cICP, gAMA and cHRM of PNG, and the numbers of colours in AVIF, which clips colours beyond sRGB. Grey
+    stays grey, palettes become RGB, transparency becomes an alpha channel, CMYK and other colour spaces become RGB.
+    Samples are 8 bits, or 16 bits for grey of 16 bits and for PNG of 16 bits. Of an MPO file (a JPEG with previews or
+    gain maps behind it) the main image counts.
 
     Sounds come as float32. Their bit depth is 24 where the file has more than 16 bits a sample, 16 otherwise. Samples
-    beyond full scale, as decoders of lossy files make them, are clipped if there is somebody to be told.
+    beyond full scale, as decoders of lossy files make them, are clipped if there is somebody to be told. Streams of Ogg
+    one after another are one sound. WAV and FLAC files from a pipe, whose headers do not know how long they are, are
+    read to their end.
 
     Args:
         path: of the file.
         note: told in one line what was changed; without it a sound whose samples would be is refused.
 
     Raises:
-        InputError: the file cannot be read, is neither, is damaged, cut off or animated, or holds what a signal cannot
-            hold without loss: more than 16 bits, 16-bit colour other than in PNG, more than 2 channels of sound, no
-            frames, values that are not finite or beyond full scale, a colour profile that cannot be applied.
+        InputError: the file cannot be read, is neither, is damaged, cut off or animated, is a raw photograph or begins
+            with a preview, or holds what a signal cannot hold without loss: more than 16 bits, 16-bit colour other than
+            in PNG, more than 2 channels of sound, no frames, values that are not finite or beyond full scale, colours
+            that cannot be converted to sRGB.
+        LimitError: an image has more pixels than can be read safely.
     """
     return read_signal_bytes(files.read_bytes(path), path, note)
 
@@ -47,7 +52,7 @@ def read_signal_bytes(data: bytes, path: Path, note: Callable[[str], None] | Non
         note: as for :func:`read_signal`.
 
     Raises:
-        InputError: as :func:`read_signal`.
+        InputError, LimitError: as :func:`read_signal`.
     """
     image = images.read_image(data, path, note)
     return image[0] if image is not None else sounds.read_sound(data, path, note)[0]
@@ -56,16 +61,16 @@ def read_signal_bytes(data: bytes, path: Path, note: Callable[[str], None] | Non
 def read_with_metadata(data: bytes, path: Path, note: Callable[[str], None] | None = None) -> tuple[Signal, Metadata]:
     """An image or a sound from the content of its file, with its metadata.
 
-    Samples of an image stay in the colours of its profile, where that is for grey or RGB. Metadata are those of an
+    Samples of an image stay in the colours that it describes, where these are grey or RGB. Metadata are those of an
     image that stands upright, without a thumbnail.
 
     Args:
         data: the content.
         path: of the file, for messages.
-        note: as for :func:`read_signal`; told too which metadata cannot be read.
+        note: as for :func:`read_signal`; told too, in one line, which kinds of metadata are left out.
 
     Raises:
-        InputError: as :func:`read_signal`, but that images of 16 bits may have a colour profile.
+        InputError, LimitError: as :func:`read_signal`, but that colours need not be convertible.
     """
     image = images.read_image(data, path, note, keep=True)
     if image is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..container.metadata import CHUNKS, Metadata
 from ..errors import InputError, LimitError, OutputError
 from ..signals.signal import Signal
-from . import colours, messages, png_chunks, unreadable
+from . import colours, image_samples, messages, png_chunks, unreadable
+from .colour_spaces import Samples
 from .colours import Colours
 from .image_metadata import reading, writing
 from .image_metadata.parts import DAMAGE, DAMAGED_EXIF
@@ -26,7 +27,6 @@ from .png_chunks import PngFile
 if TYPE_CHECKING:
     from PIL import ImageFile
 
-Samples = npt.NDArray[np.unsignedinteger]
 Note = Callable[[str], None]
 
 SUFFIXES = unreadable.IMAGE_SUFFIXES | {
@@ -51,12 +51,8 @@ SUFFIXES = unreadable.IMAGE_SUFFIXES | {
 
 # Only these are tried: formats without a signature would claim sounds, and others would start external programs.
 _READABLE_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "QOI")
-_GREY_MODES = frozenset({"1", "L", "LA", "La"})
 _EXIF_ORIENTATION = 0x0112
-_TURNED = (5, 6, 7, 8)  # orientations in which rows become columns
-_TIFF_BITS_PER_SAMPLE = 258
-_TIFF_PHOTOMETRIC = 262
-_TIFF_WHITE_IS_ZERO = 0
+_LONGEST_SIDE_OF_JPEG = 65_500  # beyond which libjpeg prints a line, and Pillow does not say why it failed
 _MPO_IMAGES = 0xB002  # a list of the images in an MPO file
 
 
@@ -162,6 +158,9 @@ def _image_errors(path: Path) -> Iterator[None]:
 def _open_image(data: bytes) -> ImageFile.ImageFile | None:
     from PIL import Image, UnidentifiedImageError
 
+    logger = logging.getLogger("PIL")
+    if not logger.hasHandlers():
+        logger.addHandler(logging.NullHandler())  # what it logs is in what it raises too, and would go to stderr
     try:
         return Image.open(BytesIO(data), formats=_READABLE_FORMATS)
     except UnidentifiedImageError:
@@ -176,7 +175,7 @@ def _read_image(
     image: ImageFile.ImageFile, data: bytes, png: PngFile | None, path: Path, note: Note, keep: bool
 ) -> tuple[Signal, Metadata]:
     _refuse_others_than_one(image, path)
-    bits = _sample_bits(image, data)
+    bits = image_samples.sample_bits(image, data)
     _load(image, path, note)
     if png:
         reading.give_exif(image, png)
@@ -184,9 +183,9 @@ def _read_image(
             note(f"{path} has no chunk IEND, so that its end may be missing; all its samples are there")
     described = _described(image, data, png, path, note)
     if bits <= 8:
-        samples, alpha, described = _eight_bit(image, described, path, note)
+        samples, alpha, described = image_samples.eight_bit(image, described, path, note)
     else:
-        samples, alpha = _sixteen_bit(image, png, bits, path)
+        samples, alpha = image_samples.sixteen_bit(image, png, bits, path)
     bit_depth = 8 * samples.dtype.itemsize
     if not (keep and _is_valid(described, samples.shape[-1], path)):
         convert = colours.conversion(described, samples.shape[-1], bit_depth, path)
@@ -197,11 +196,11 @@ def _read_image(
     if alpha is not None:
         samples = np.dstack([samples, alpha])
     orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    signal = Signal("image", np.ascontiguousarray(_upright(samples, orientation)), bit_depth=bit_depth)
+    signal = Signal("image", np.ascontiguousarray(image_samples.upright(samples, orientation)), bit_depth=bit_depth)
     if not keep:
         return signal, Metadata()
-    found = reading.read(image, data, png, orientation in _TURNED, path, note)
-    return signal, replace(found, icc=described.icc, chunks={**found.chunks, **described.chunks})
+    parts = reading.read(image, data, png, orientation in image_samples.TURNED, path, note)
+    return signal, replace(parts, icc=described.icc, chunks={**parts.chunks, **described.chunks})
 
 
 def _refuse_others_than_one(image: ImageFile.ImageFile, path: Path) -> None:
@@ -267,96 +266,6 @@ def _is_valid(described: Colours, channels: int, path: Path) -> bool:
     return bool(described)
 
 
-def _sample_bits(image: ImageFile.ImageFile, data: bytes) -> int:
-    """Bits per sample in the file, at least 8. Pillow's mode does not tell: it makes 8 bits of 16 in many formats."""
-    from PIL import TiffImagePlugin
-
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return int(max(8, *image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (1,))))
-    if image.format == "PNG":
-        return 16 if any(";16" in str(tile.args) for tile in image.tile) else 8
-    if image.format == "PPM":
-        if image.mode in ("I", "F"):
-            return 16 if image.mode == "I" else 32
-        # Binary RGB of 8 bits has a plain string here, everything else ends with the highest value.
-        return 16 if any(isinstance(tile.args, tuple) and tile.args[-1] > 255 for tile in image.tile) else 8
-    if image.format == "JPEG2000":
-        # Behind the markers SOC and SIZ: 36 bytes of sizes, the number of components, 3 bytes for each (ISO 15444-1).
-        sizes = data.index(b"\xff\x4f\xff\x51") + 40
-        components = int.from_bytes(data[sizes : sizes + 2], "big")
-        deepest = max((depth & 0x7F) + 1 for depth in data[sizes + 2 : sizes + 2 + 3 * components : 3])
-        return 16 if deepest > 8 else 8  # Pillow shifts depths between up to 16
-    if image.format == "AVIF":
-        # The flag high_bitdepth of the AV1 codec configuration box (AV1-ISOBMFF, section 2.3).
-        return 10 if data[data.index(b"av1C") + 6] & 0x40 else 8
-    return 8
-
-
-def _eight_bit(
-    image: ImageFile.ImageFile, described: Colours, path: Path, note: Note
-) -> tuple[Samples, Samples | None, Colours]:
-    """Samples of a loaded image of 8 bits or fewer, ``(height, width, 1 or 3)`` uint8, its alpha, and its colours.
-
-    Of CMYK the profile is applied, since there is none for what becomes of it.
-    """
-    grey = image.mode in _GREY_MODES
-    if image.has_transparency_data:
-        with_alpha = image.convert("LA" if grey else "RGBA")
-        return (
-            np.atleast_3d(np.asarray(with_alpha.convert("L" if grey else "RGB"))),
-            np.asarray(with_alpha.getchannel("A")),
-            described,
-        )
-    if image.mode == "CMYK" and described.icc:
-        inks = colours.profile_transform(described.icc, "CMYK", path).apply(image)
-        note(f"{path} has colours of another profile, which are converted to sRGB")
-        return np.asarray(inks), None, Colours()
-    return np.atleast_3d(np.asarray(image.convert("L" if grey else "RGB"))), None, described
-
-
-def _sixteen_bit(
-    image: ImageFile.ImageFile, png: PngFile | None, bits: int, path: Path
-) -> tuple[Samples, Samples | None]:
-    """Samples of a loaded image of more than 8 bits, ``(height, width, 1 or 3)`` uint16, and its alpha."""
-    if bits == 16 and (image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM")):
-        samples = np.asarray(image).astype(np.uint16)[:, :, None]
-        if getattr(image, "tag_v2", {}).get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO:
-            samples = np.iinfo(np.uint16).max - samples
-    elif png:
-        samples = _read_deep_png(png.content)
-    else:
-        raise InputError(
-            f"{path} holds {bits}-bit samples ({image.format}, {image.mode}) that cannot be read without loss; "
-            f"convert it to a 16-bit or 8-bit PNG first"
-        )
-    if samples.shape[-1] in (2, 4):
-        return samples[:, :, :-1], samples[:, :, -1]
-    if "transparency" in image.info:
-        opaque = (samples != np.asarray(image.info["transparency"])).any(axis=-1)
-        return samples, np.where(opaque, np.iinfo(np.uint16).max, 0).astype(np.uint16)
-    return samples, None
-
-
-def _read_deep_png(data: bytes) -> npt.NDArray[np.uint16]:
-    import png
-
-    try:
-        width, height, rows, info = png.Reader(bytes=data).read()
-        flat = np.vstack([np.asarray(row, dtype=np.uint16) for row in rows])
-    except png.Error as error:
-        raise ValueError(str(error)) from error
-    return flat.reshape(height, width, info["planes"])
-
-
-def _upright(samples: Samples, orientation: int) -> Samples:
-    """Apply an Exif orientation, 1 to 8, to ``(height, width, channels)``; other values mean nothing."""
-    if orientation in _TURNED:
-        samples = samples.swapaxes(0, 1)
-    rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)
-    columns = slice(None, None, -1 if orientation in (2, 3, 6, 7) else 1)
-    return samples[rows, columns]
-
-
 def encode_image(
     signal: Signal, suffix: str, metadata: Metadata | None = None, note: Note | None = None, strip: bool = False
 ) -> bytes:
@@ -379,6 +288,9 @@ def encode_image(
     if mode not in image_format.modes:
         held = "16-bit samples of several channels" if mode == "16" else "16-bit samples"
         held = held if signal.bit_depth == 16 else "transparency"
+        raise OutputError(f"a {suffix} file cannot hold {held}; write a .png file instead")
+    if image_format.name == "JPEG" and max(signal.shape) > _LONGEST_SIDE_OF_JPEG:
+        held = f"more than {_LONGEST_SIDE_OF_JPEG:,} pixels in a row or a column"
         raise OutputError(f"a {suffix} file cannot hold {held}; write a .png file instead")
     note = note or _silence
     given = metadata or Metadata()

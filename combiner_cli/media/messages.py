@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from pathlib import Path
 _STDERR = 2
 _TURN = threading.RLock()  # the descriptor belongs to the whole process
 # "tempfile.tif: Using code not yet in table.", "ZIPDecode: Decoding error at scanline 0, incorrect data check."
-LIBTIFF = re.compile(rb"^(?:tempfile\.tif|[A-Z]\w+): [^\n]*\.\n", re.MULTILINE)
+LIBTIFF = re.compile(rb"^(?:tempfile\.tif|[A-Z_]\w+): [^\n]*\.\n", re.MULTILINE)
 # "Note: Trying to resync...", "[src/libmpg123/parse.c:wetwork():1349] error: Giving up resync after 1024 bytes"
 LIBMPG123 = re.compile(rb"^(?:(?:Note|Warning): |\[[\w./]*libmpg123)[^\n]*\n", re.MULTILINE)
 _PLACE = re.compile(r"^(?:\[[^\]]*\] (?:error|warning)|Note|Warning|tempfile\.tif): ")
@@ -35,6 +34,8 @@ def caught(pattern: re.Pattern[bytes]) -> Iterator[list[str]]:
     Yields:
         A list that has these lines when the block is over, also if it raises.
     """
+    import tempfile
+
     lines: list[str] = []
     with _TURN:
         try:
@@ -59,7 +60,7 @@ def caught(pattern: re.Pattern[bytes]) -> Iterator[list[str]]:
 
 def reason(lines: list[str]) -> str:
     """Lines of a library as the reason of an error, each once, without places in its source."""
-    words = dict.fromkeys(_PLACE.sub("", line).strip(" .") for line in lines)
+    words = dict.fromkeys(_PLACE.sub("", line).strip(" .!") for line in lines)
     text = "".join(letter for letter in "; ".join(words) if letter.isprintable())
     return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]}..."
 

@@ -35,6 +35,7 @@ _DEEP_SOUNDS = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAC_20", "ALA
 # Sounds are read and written in blocks: a header's number of frames is not to be trusted with an allocation, and
 # libsndfile's Vorbis encoder overflows the stack when it is given minutes at once.
 _BLOCK_FRAMES = 2**16
+_HIGHEST_OF_VORBIS = 200_000  # Hz, beyond which libsndfile 1.2 ends the program as it closes the file
 _NO_SUCH_FILE = "File does not exist"
 
 # Suffix to soundfile's format, and its subtype where that does not follow from the bit depth.
@@ -140,8 +141,11 @@ def _read_part(data: bytes, path: Path, note: Note) -> _Part:
             declared = sound.frames
             part = _Part(samples, sound.samplerate, bit_depth, sound.subtype in _LOSSY_SOUNDS)
     except soundfile.LibsndfileError as error:
+        if lines:  # libmpg123 took it for its own
+            words = messages.reason(lines)
+            raise InputError(f"{path} is damaged or cut off ({words}); restore it from its source") from error
         unreadable.refuse_known(data, path)
-        reason = messages.reason(lines) or _reason(error)
+        reason = _reason(error)
         if "SF_INFO struct incomplete" in reason:
             raise InputError(
                 f"{path} has a sample rate of zero, or no channels, by its header; write it from its source again"
@@ -222,6 +226,8 @@ def _encoded(signal: Signal, suffix: str) -> bytes:
     name, subtype = FORMATS[suffix]
     encoded = BytesIO()
     try:
+        if subtype == "VORBIS" and (signal.sample_rate or 0) > _HIGHEST_OF_VORBIS:
+            raise OverflowError("the encoder of Vorbis has no setting for this sample rate")
         with soundfile.SoundFile(
             encoded,
             "w",

@@ -104,13 +104,13 @@ def candidates(
         ``(..., positions)``.
     """
     group, column = partition.group[part], partition.column[part]
-    found = np.empty((*rows.shape[:-1], len(group)), dtype=np.float32)
+    values = np.empty((*rows.shape[:-1], len(group)), dtype=np.float32)
     for begin in range(0, len(group), _POSITIONS_AT_ONCE):
         some = slice(begin, begin + _POSITIONS_AT_ONCE)
         chosen = rows[..., group[some]]
         columns = np.broadcast_to(column[some].astype(np.int64), chosen.shape)
-        found[..., some] = sampler.normals(chosen, columns, key)
-    return found
+        values[..., some] = sampler.normals(chosen, columns, key)
+    return values
 
 
 def table_rows(indices: npt.NDArray[np.int64], chaining: Chaining) -> npt.NDArray[np.int64]:

@@ -134,9 +134,9 @@ def pieces(information: Information, latents: int, groups: int, key: int) -> Ite
     position, before = 0, 0
     last_group, last_first = -1, 0
     for order in _shuffled(information, latents, key):
-        own = information(order).astype(np.int64)
-        behind = before + np.cumsum(own)
-        group = (behind - own) * groups // max(1, total)
+        information_of_piece = information(order).astype(np.int64)
+        behind = before + np.cumsum(information_of_piece)
+        group = (behind - information_of_piece) * groups // max(1, total)
         # the first position of each latent's group: where a group begins, or that of the latent before
         begins = np.diff(group, prepend=last_group) != 0
         positions = np.arange(position, position + len(order))

@@ -1,31 +1,30 @@
 """The inner loops of the search for candidates: in C where the package was built with a compiler, else in numpy.
 
-The results are the same, bit for bit; C takes a tenth of the time. A compiler is asked for once, when the package is
-built, and is not needed: without one there is no extension module, and :mod:`.portable` does its work. (Numba would
-have to be there wherever the program runs: two hundred megabytes, most of a second to import, and seconds to compile in
-every process that encodes.)
-
-The variable ``COMBINER_NATIVE`` of the environment says otherwise: ``0`` takes numpy, ``plain`` takes C without the
-vectors of AVX2, for tests and for looking for faults.
+See :mod:`combiner_cli.system.native` for which, and why so.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
 from dataclasses import dataclass
 from functools import lru_cache
-from types import ModuleType
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from ..system import native
 from . import energies, portable
 from .candidates import Chaining
 from .energies import Block, Energies
 
-VARIABLE = "COMBINER_NATIVE"
+try:
+    from . import _native
+except ImportError:  # no compiler was at hand
+    _native = None  # type: ignore[assignment]
+
+SLOWER = (
+    "this was installed without a C compiler and searches in numpy, several times slower; with one, install it again"
+)
 
 
 class Kernel(Protocol):
@@ -60,18 +59,16 @@ class Native:
     """The inner loops in C.
 
     Attributes:
-        library: the extension module.
         vectors: whether to use AVX2 where the processor has it.
     """
 
-    library: ModuleType
     vectors: bool
 
     def fill(self, block: Block, number: int, key: int) -> None:
-        self.library.fill(block, number, key, energies.lane_values())
+        _native.fill(block, number, key, energies.lane_values())
 
     def add(self, table: tuple[Block, ...], weights: npt.NDArray[np.int16], total: npt.NDArray[np.int32]) -> None:
-        self.library.add(table, weights, total, self.vectors)
+        _native.add(table, weights, total, self.vectors)
 
     def advance(
         self,
@@ -81,7 +78,7 @@ class Native:
         cost: npt.NDArray[np.float32],
         back: npt.NDArray[np.uint8],
     ) -> None:
-        self.library.advance(table, groups.weights, groups.columns, groups.units, start, cost, back, self.vectors)
+        _native.advance(table, groups.weights, groups.columns, groups.units, start, cost, back, self.vectors)
 
     def follow(
         self,
@@ -93,7 +90,7 @@ class Native:
         noise: npt.NDArray[np.float32] | None,
     ) -> None:
         lanes = energies.lane_values()
-        self.library.follow(
+        _native.follow(
             groups.weights,
             groups.columns,
             groups.units,
@@ -109,21 +106,12 @@ class Native:
 
 def is_built() -> bool:
     """Whether the extension module is there."""
-    return _library() is not None
+    return _native is not None
 
 
 def kernel() -> Kernel:
     """The inner loops to use, as the environment says; the same object each time."""
-    library, wish = _library(), os.environ.get(VARIABLE, "")
-    return portable if library is None or wish == "0" else _native(library, wish != "plain")
+    return _in_c(native.vectors_wanted()) if is_built() and native.wanted() else portable
 
 
-@lru_cache(maxsize=1)
-def _library() -> ModuleType | None:
-    try:
-        return importlib.import_module("._native", __package__)
-    except ImportError:
-        return None
-
-
-_native = lru_cache(Native)
+_in_c = lru_cache(Native)

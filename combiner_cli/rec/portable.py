@@ -12,7 +12,7 @@ from . import energies, sampler
 from .candidates import STATES, Chaining, first_row
 from .energies import FRACTION_BITS, LANES, Block, Energies
 
-_ROWS_AT_ONCE = 64  # of 256 numbers, which stay in a core's cache
+_ROWS_AT_ONCE = 64  # of 256 numbers each, whose words stay in a core's cache
 _WIDE, _FEW = 256, 64  # columns of which the rows that so many groups need are made faster than the whole table
 
 
@@ -41,13 +41,10 @@ def add(table: tuple[Block, ...], weights: npt.NDArray[np.int16], total: npt.NDA
         weights: slope, offset and sign of each column, ``(columns, 3)``.
         total: to add to, ``(planes, 256 current indices, 256 ways)``.
     """
-    scratch = np.empty((_ROWS_AT_ONCE, STATES), dtype=np.int32)
+    scratch = np.empty((STATES, STATES), dtype=np.int32)
     for column, parts in enumerate(weights):
-        values = table[column // LANES][:, :, column % LANES]
-        for plane in range(len(total)):
-            for begin in range(0, STATES, _ROWS_AT_ONCE):
-                rows = slice(begin, begin + _ROWS_AT_ONCE)
-                total[plane, rows] += _energies(values[plane, rows], parts, scratch)
+        for values, sums in zip(table[column // LANES][:, :, column % LANES], total, strict=True):
+            sums += _energies(values, parts, scratch)
 
 
 def advance(

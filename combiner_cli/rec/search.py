@@ -31,7 +31,7 @@ from .native import Kernel
 METHODS = ("astar", "best", "viterbi")
 
 _AT_ONCE = 256  # groups; a command can be interrupted in between
-_WIDE_AT_ONCE = 16  # groups with a long memory whose energies in part are kept meanwhile: 64 MB
+_WIDE_AT_ONCE = 16  # groups with a long memory whose energies are kept meanwhile: 64 MB
 _SMALLEST_WAIT = np.float32(2**-25)  # in float32 zeros stand for waits below this, and must not become infinite noise
 
 
@@ -97,9 +97,9 @@ def target(part: Partition, mean: npt.NDArray[np.floating], deviation: npt.NDArr
         known = column < MOST_COLUMNS
         order, group, column = order[known], group[known], column[known]
     width = int(column.max(initial=0)) + 1
-    found = Target(np.zeros((1, count, width)), np.ones((1, count, width)))
-    found.mean[0, group, column], found.deviation[0, group, column] = mean[order], deviation[order]
-    return found
+    posteriors = Target(np.zeros((1, count, width)), np.ones((1, count, width)))
+    posteriors.mean[0, group, column], posteriors.deviation[0, group, column] = mean[order], deviation[order]
+    return posteriors
 
 
 def check_method(method: str) -> None:
@@ -187,7 +187,12 @@ def _best_paths(job: _Job) -> npt.NDArray[np.int64]:
         signal, begin = item
         chosen[signal, begin::chains] = _best_path(job, signal, begin)
 
-    threads.mapped(choose, [(signal, begin) for signal in range(len(chosen)) for begin in range(chains)])
+    items = [(signal, begin) for signal in range(len(chosen)) for begin in range(chains)]
+    if job.chaining.long:  # each of which uses the threads itself
+        for item in items:
+            choose(item)
+    else:
+        threads.mapped(choose, items)
     return chosen
 
 
@@ -198,13 +203,13 @@ def _best_path(job: _Job, signal: int, begin: int) -> npt.NDArray[np.int64]:
     planes = LONG_PLANES if job.chaining.long else 1
     cost = _first_cost(job.coded[signal, (first + begin) % chains :: chains], planes)
     back = np.empty((len(mean), planes, STATES), dtype=np.uint8)
-    kept = MOST_LONG_COLUMNS if job.chaining.long else MOST_COLUMNS
-    at_once = _WIDE_AT_ONCE if mean.shape[1] > kept else _AT_ONCE
+    many = job.chaining.long and mean.shape[1] > LANES
+    at_once = _WIDE_AT_ONCE if many else _AT_ONCE
     for number in range(0, len(mean), at_once):
         some = slice(number, number + at_once)
-        parts = energies.energies_of(mean[some], deviation[some])
-        start = _start(job, parts, kept)
-        parts = parts.of_first(kept)
+        parts, start = energies.energies_of(mean[some], deviation[some]), None
+        if many:
+            start, parts = _sums(job, parts), parts.of_first(0)
         job.kernel.advance(_table(job, int(parts.columns.max())), parts, start, cost, back[some])
     return _traced(cost, back)
 
@@ -217,18 +222,32 @@ def _first_cost(coded: npt.NDArray[np.int64], planes: int) -> npt.NDArray[np.flo
     return cost
 
 
-def _start(job: _Job, parts: energies.Energies, kept: int) -> npt.NDArray[np.int32] | None:
-    """Energies of columns of which no table is kept, ``(groups, planes, 256, 256)``; ``None`` if there are none."""
+def _sums(job: _Job, parts: energies.Energies) -> npt.NDArray[np.int32]:
+    """Energies of all candidates of some groups with a long memory, ``(groups, 16, 256, 256)``.
+
+    The table is so large that to read it for every step of a path would take longer than to read these sums: here it
+    is read once for all groups. Of columns beyond the 64th no table is kept.
+    """
     columns = int(parts.columns.max())
-    if columns <= kept:
-        return None
-    start = np.zeros((len(parts.units), LONG_PLANES, STATES, STATES), dtype=np.int32)
+    sums = np.zeros((len(parts.units), LONG_PLANES, STATES, STATES), dtype=np.int32)
+
+    def add(table: tuple[Block, ...], first: int) -> None:
+        weights = np.ascontiguousarray(parts.weights[:, first : first + len(table) * LANES])
+        counts = np.maximum(parts.columns - first, 0)
+
+        def add_plane(plane: int) -> None:
+            planes = tuple(block[plane : plane + 1] for block in table)
+            for group, count, total in zip(weights, counts, sums[:, plane : plane + 1], strict=True):
+                job.kernel.add(planes, group[:count], total)
+
+        threads.mapped(add_plane, range(LONG_PLANES))
+
+    add(_table(job, min(columns, MOST_LONG_COLUMNS)), 0)
     block = energies.empty_block(long=True)
-    for first in range(kept, columns, LANES):
+    for first in range(MOST_LONG_COLUMNS, columns, LANES):
         job.kernel.fill(block, first // LANES, job.key)
-        for total, weights in zip(start, parts.weights[:, first : first + LANES], strict=True):
-            job.kernel.add((block,), np.ascontiguousarray(weights), total)
-    return start
+        add((block,), first)
+    return sums
 
 
 def _traced(cost: npt.NDArray[np.float32], back: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

@@ -4,6 +4,9 @@ Weights, features and results are whole numbers in float64. Every product and pa
 matrix product is exact, in any order and with any number of threads. Between layers the results are scaled by powers of
 two and rounded down, which is exact as well. (Ballé, Johnston, Minnen: "Integer networks for data compression with
 latent-variable models", ICLR 2019, for the idea.)
+
+Where the package was built with a compiler and the processor has AVX2, a network runs in C, in 16 and 32 bits, with the
+same results in a fraction of the time; see :mod:`combiner_cli.system.native`.
 """
 
 from __future__ import annotations
@@ -16,7 +19,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..system import native
 from ..system.threads import Scratch
+
+try:
+    from . import _integer_network
+except ImportError:  # no compiler was at hand
+    _integer_network = None  # type: ignore[assignment]
 
 Array = npt.NDArray[Any]
 
@@ -41,6 +50,10 @@ _BITS = {
 TENSORS = tuple(_BITS)
 MOST_HIDDEN = 1024  # units of a layer, so that sums stay exact
 _AT_ONCE = 4096  # columns whose activations stay in a core's cache
+_MOST_OF_SUM = 2**31 - 1
+
+# weights ``(rows, columns)`` int16, ends of parts of pairs of columns and bias ``(rows,)`` int32
+Packed = tuple[npt.NDArray[np.int16], npt.NDArray[np.int32], npt.NDArray[np.int32]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +98,10 @@ class IntegerNetwork:
         Returns:
             Whole numbers in units of 2^-22, ``(results, columns)``.
         """
+        results = np.empty((len(self.third), features.shape[1]))
+        if self._run_in_c(features, results):
+            return results
         ready, scratch = self._ready, scratch or Scratch()
-        results = np.empty((len(ready.third), features.shape[1]))
         outputs, relative = ready.linear.shape
         for begin in range(0, features.shape[1], _AT_ONCE):
             some = features[:, begin : begin + _AT_ONCE]
@@ -99,6 +114,25 @@ class IntegerNetwork:
         np.clip(results, -LARGEST_RESULT, LARGEST_RESULT, out=results)
         return results
 
+    def _run_in_c(self, features: Array, results: Array) -> bool:
+        """Fill in the results, if that can be done; there must be no feature beyond ``FEATURE_LIMIT``."""
+        if _integer_network is None or not _integer_network.SUPPORTED or not native.vectors_wanted():
+            return False
+        rows_in_one_piece = features.dtype == np.float64 and features.strides[1] == features.itemsize
+        return rows_in_one_piece and _integer_network.run(features, *self._packed, results)
+
+    @cached_property
+    def _packed(self) -> tuple[Packed, Packed, Packed, Packed]:
+        """The layers as they are multiplied in C: the three, and the linear path."""
+        largest = LARGEST_ACTIVATION << HIDDEN_BITS
+        no_bias = np.zeros(len(self.linear), dtype=np.int32)
+        return (
+            _packed(self.first, self.first_bias, FEATURE_LIMIT),
+            _packed(self.second, self.second_bias, largest),
+            _packed(self.third, self.third_bias, largest),
+            _packed(self.linear, no_bias, FEATURE_LIMIT),
+        )
+
     @cached_property
     def _ready(self) -> IntegerNetwork:
         """The network in float64, matrix and bias of both hidden layers times the power of two that their sums are
@@ -109,6 +143,27 @@ class IntegerNetwork:
         scaled = {name: getattr(self, name).astype(np.float64) * scales.get(name, 1.0) for name in TENSORS}
         columns = {name: tensor[:, None] for name, tensor in scaled.items() if name.endswith("_bias")}
         return IntegerNetwork(**{**scaled, **columns})
+
+
+def _packed(matrix: Array, bias: Array, largest: int) -> Packed:
+    """A layer with even numbers of rows and columns, the pairs of columns in parts whose sums stay in 32 bits.
+
+    Args:
+        matrix: whole numbers of at most 16 bits, ``(rows, columns)``.
+        bias: ``(rows,)``.
+        largest: of what the matrix is multiplied with.
+    """
+    rows, columns = (size + size % 2 for size in matrix.shape)
+    weights, even_bias = np.zeros((rows, columns), dtype=np.int16), np.zeros(rows, dtype=np.int32)
+    weights[: matrix.shape[0], : matrix.shape[1]], even_bias[: len(bias)] = matrix, bias
+    pairs = np.abs(weights.astype(np.int64)).reshape(rows, columns // 2, 2).sum(axis=2)
+    ends, sums = [], np.zeros(rows, dtype=np.int64)
+    for number, products in enumerate((pairs * largest).T):
+        sums += products
+        if sums.max() > _MOST_OF_SUM:
+            ends.append(number)
+            sums = products.copy()
+    return weights, np.array([*ends, columns // 2], dtype=np.int32), even_bias
 
 
 def _activated(name: str, matrix: Array, bias: Array, values: Array, scratch: Scratch) -> Array:

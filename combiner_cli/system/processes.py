@@ -50,8 +50,6 @@ def limit_threads(count: int) -> None:
     """Before numpy and torch are loaded they are told by the environment; a torch that is there is told itself."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(count)
-    # threads that wait for each other sleep: if they look again and again, they keep the cores from those waited for
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)
 

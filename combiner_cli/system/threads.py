@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
@@ -69,28 +68,6 @@ def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
         return [function(item) for item in items]
     with _alone():  # for a single item too: what is computed at once is small, and idle threads of products keep a core
         return [function(item) for item in items] if len(items) < 2 else list(_pool(threads).map(function, items))
-
-
-def ahead(function: Callable[[Item, int], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Results of items, in order, the next one being computed while the caller works on one.
-
-    Args:
-        function: is given an item, and 0 or 1: two results at most are there at a time, and a result may be kept in a
-            buffer of that number.
-        items: to compute.
-    """
-    if count() < 2 or len(items) < 2:
-        yield from (function(item, number % 2) for number, item in enumerate(items))
-        return
-    with _alone():
-        waiting = deque[Future[Result]]()
-        for number, item in enumerate(items):
-            if number > 1:
-                yield waiting.popleft().result()
-            # only now is the caller done with the result before the last one, and its buffer free
-            waiting.append(_pool(1).submit(function, item, number % 2))
-        while waiting:
-            yield waiting.popleft().result()
 
 
 @lru_cache

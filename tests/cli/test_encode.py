@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -185,7 +186,7 @@ def test_efforts_and_searches_give_files_that_decode(mixed):
 
 def test_what_a_family_has_no_use_for_is_refused(mixed):
     done = run("encode", "photo.png", "--prior", "mixed-image", "--size", "90", "--refine", "gradient")
-    refused(done, 2, "--refine")
+    refused(done, 2, "prior mixed-image has no use for the refinement gradient; leave it out")
     assert "photo.cmb" not in left_in(mixed)
 
 
@@ -267,6 +268,21 @@ def test_an_image_of_too_many_points_has_the_exit_code_of_limits(folder, monkeyp
     (folder / "again.png").write_bytes((folder / "photo.png").read_bytes())
     done = run("encode", "photo.png", "again.png", *IMAGE, "-d", "coded", "--json")
     assert {json.loads(line)["exit_code"] for line in done.stdout.splitlines()} == {9}
+
+
+def test_an_image_that_is_not_even_read_has_the_same_exit_code(folder):
+    """As it is refused by its size before there is memory for it."""
+
+    def chunk(name, content):
+        checksum = zlib.crc32(name + content)
+        return len(content).to_bytes(4, "big") + name + content + checksum.to_bytes(4, "big")
+
+    size = (50_000).to_bytes(4, "big") * 2
+    header = chunk(b"IHDR", size + bytes([8, 2, 0, 0, 0]))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(9)))
+    Path("huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b""))
+    refused(run("encode", "huge.png", *IMAGE), 9, "huge.png")
+    assert "huge.cmb" not in left_in(folder)
 
 
 def test_too_little_memory_is_one_line(folder, monkeypatch):

@@ -15,7 +15,7 @@ from support.commands import ROOT, left_in, refused, run
 from support.priors import tiny_siren
 from support.signals import smooth_image, tone
 
-from combiner_cli.learning import gradients, job, networks, report
+from combiner_cli.learning import job, networks, report, trainer
 from combiner_cli.media import files as media
 from combiner_cli.priors import store
 
@@ -42,7 +42,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def often(monkeypatch):
     """Measurements after every second step."""
-    monkeypatch.setattr(gradients, "MEASURED_STEPS", 2)
+    monkeypatch.setattr(trainer, "MEASURED_STEPS", 2)
 
 
 def learn(source, *options):

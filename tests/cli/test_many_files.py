@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from support.commands import files_in, plain_priors, refused, run
 from support.signals import smooth_image, tone
 
@@ -207,6 +208,8 @@ def test_what_is_wrong_with_all_files_is_said_once(pictures):
     both = (pictures / "0.png", pictures / "1.png", "-d", "coded")
     refused(run("encode", *both, "-q", "3", "--bpp", "1"), 2, "-q and --bpp exclude each other")
     refused(run("encode", *both, "--prior", "nobody"), 6, "no prior is called nobody")
+    if not torch.cuda.is_available():
+        refused(run("encode", *both, "--device", "cuda"), 2, "no CUDA device is available here")
     assert not Path("coded").exists()
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from combiner_cli.errors import UsageError
-from combiner_cli.learning import gradients, networks
+from combiner_cli.learning import networks, trainer
 from combiner_cli.learning.checkpoint import CheckpointFile
 from combiner_cli.learning.distributed import CPU
 from combiner_cli.learning.networks import GradientTraining, MomentNetwork, NetworkShape
@@ -50,7 +50,7 @@ def plan(steps=20, shards=1, patience=None):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(gradients, "MEASURED_STEPS", 5)
+    monkeypatch.setattr(trainer, "MEASURED_STEPS", 5)
     monkeypatch.setattr(networks, "_WARM_UP", 1)
     monkeypatch.setattr(networks, "_LEARNING_RATE", 0.02)
 

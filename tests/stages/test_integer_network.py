@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from combiner_cli.stages import integer_network
 from combiner_cli.stages.integer_network import (
+    FEATURE_LIMIT,
     TENSORS,
     IntegerNetwork,
     dequantised,
@@ -12,7 +14,13 @@ from combiner_cli.stages.integer_network import (
     quantised,
     wrong_networks,
 )
+from combiner_cli.system.native import VARIABLE
 from combiner_cli.system.threads import Scratch
+
+in_c = pytest.mark.skipif(
+    integer_network._integer_network is None or not integer_network._integer_network.SUPPORTED,
+    reason="there was no compiler when the package was installed, or the processor has no AVX2",
+)
 
 SHAPE = (5, 4, 2, 3)  # features, results, outputs with a linear path, features of that
 
@@ -94,3 +102,96 @@ def test_networks_that_are_missing_or_too_many_are_named(tensors):
     assert wrong_networks(stored, {"1.luma": SHAPE}) is None
     assert "network 2.luma" in wrong_networks(stored, {"1.luma": SHAPE, "2.luma": SHAPE})
     assert "no use" in wrong_networks({**stored, "more": stored["1.luma.first"]}, {"1.luma": SHAPE})
+
+
+def random_network(features, hidden, last, results, outputs, relative, largest):
+    """With weights of all sizes up to the largest."""
+    generator = np.random.default_rng(features)
+
+    def weights(*shape):
+        sizes = np.clip(np.rint(generator.standard_t(2, shape) * largest), -largest - 1, largest)
+        return sizes.astype(np.int16)
+
+    def bias(count):
+        return generator.integers(-(largest**2), largest**2, count).astype(np.int32)
+
+    first, second, third = weights(hidden, features), weights(last, hidden), weights(results, last)
+    return IntegerNetwork(first, bias(hidden), second, bias(last), third, bias(results), weights(outputs, relative))
+
+
+def in_both_ways(network, features, monkeypatch):
+    results = []
+    for wish in ("", "0"):
+        monkeypatch.setenv(VARIABLE, wish)
+        results.append(network(features))
+    return results
+
+
+@in_c
+@pytest.mark.parametrize("largest", [200, 2**15 - 1])  # of which the second fills 32 bits many times
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1, 1, 1, 1), (5, 7, 9, 3, 1, 3), (79, 48, 48, 12, 6, 51), (129, 96, 64, 6, 3, 2)]
+)
+@pytest.mark.parametrize("columns", [0, 1, 31, 32, 33, 200])
+def test_results_in_c_are_the_same(shape, largest, columns, monkeypatch):
+    network = random_network(*shape, largest)
+    features = np.random.default_rng(columns).integers(-FEATURE_LIMIT, FEATURE_LIMIT + 1, (shape[0], columns + 4))
+    features = features.astype(np.float64)[:, 2 : columns + 2]  # as a part of an array
+    expected = in_both_ways(network, features, monkeypatch)
+    assert np.array_equal(*expected)
+
+
+@in_c
+def test_the_largest_sums_are_the_same_in_c(monkeypatch):
+    """All weights, features and activations as large as they can be, of either sign."""
+    for sign in (1, -1):
+        ones = {
+            "first": np.full((1024, 200), 2**15 - 1),
+            "first_bias": np.full(1024, 2**31 - 1),
+            "second": np.full((1024, 1024), sign * 2**15 - 1),
+            "second_bias": np.full(1024, -(2**31)),
+            "third": np.full((3, 1024), sign * 2**15 - 1),
+            "third_bias": np.full(3, 2**31 - 1),
+            "linear": np.full((2, 200), -(2**15)),
+        }
+        kinds = {name: np.int32 if name.endswith("bias") else np.int16 for name in TENSORS}
+        network = IntegerNetwork(**{name: tensor.astype(kinds[name]) for name, tensor in ones.items()})
+        for feature in (FEATURE_LIMIT, -FEATURE_LIMIT):
+            assert np.array_equal(*in_both_ways(network, np.full((200, 3), float(feature)), monkeypatch))
+
+
+@in_c
+def test_what_c_cannot_take_numpy_does(monkeypatch):
+    network = random_network(5, 8, 6, 4, 2, 3, 200)
+    features = np.random.default_rng(1).integers(-400, 400, (5, 50)).astype(np.float64)
+    for unusual in (features * 6, features[:, ::2], features.astype(np.float32), np.asfortranarray(features)):
+        with monkeypatch.context() as patched:
+            assert np.array_equal(*in_both_ways(network, unusual, patched))
+    assert (features * 6 > FEATURE_LIMIT).any()
+    with monkeypatch.context() as patched:
+        patched.setattr(integer_network, "_integer_network", None)
+        assert np.array_equal(network(features), in_both_ways(network, features, patched)[1])
+
+
+@in_c
+def test_arrays_of_the_wrong_size_are_refused():
+    network, library = random_network(5, 8, 6, 4, 2, 3, 200), integer_network._integer_network
+    features, results = np.zeros((5, 9)), np.empty((4, 9))
+    first, second, third, linear = network._packed
+    assert library.run(features, first, second, third, linear, results)
+    weights, ends, bias = second
+    for arguments in (
+        (features[:3].copy(), first, second, third, linear, results),
+        (features[0].copy(), first, second, third, linear, results),
+        (features[:, ::2], first, second, third, linear, results),
+        (features, second, second, third, linear, results),
+        (features, first, (weights[:2].copy(), ends, bias), third, linear, results),
+        (features, first, (weights, ends + 1, bias), third, linear, results),
+        (features, first, (weights, ends[:0].copy(), bias), third, linear, results),
+        (features, first, (weights, np.append(ends, 0).astype(np.int32), bias), third, linear, results),
+        (features, first, second, linear, third, results),
+        (features, first, second, third, linear, np.empty((5, 9))),
+        (features, first, second, third, linear, results[:, :8].copy()),
+    ):
+        with pytest.raises(ValueError, match="do not fit"):
+            library.run(*arguments)

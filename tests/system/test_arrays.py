@@ -36,7 +36,7 @@ def test_a_widened_array_is_the_same_and_holds_the_others(kept, values):
 
 @pytest.mark.parametrize("large", [100.0, -32768.0, 2.0**20 + 1, 2.0**27 + 1])
 def test_what_is_put_into_a_compact_array_is_there_whatever_comes_later(large):
-    kept = arrays.Compact((3, 4))
+    kept = arrays.NarrowArray((3, 4))
     kept.put((slice(None), slice(0, 2)), np.full((3, 2), -7.0))
     kept.put((1, slice(2, 4)), np.array([large, 5.0]))
     kept.put((0, 3), np.array(9.0))
@@ -44,7 +44,7 @@ def test_what_is_put_into_a_compact_array_is_there_whatever_comes_later(large):
 
 
 def test_threads_that_fill_an_array_lose_nothing_where_it_is_widened():
-    kept = arrays.Compact((8, 4000))
+    kept = arrays.NarrowArray((8, 4000))
 
     def fill(row):
         for column in range(4000):
@@ -61,7 +61,7 @@ def test_threads_that_fill_an_array_lose_nothing_where_it_is_widened():
 
 @pytest.mark.parametrize("shape", [(), (0, 5), (3,), (700, 800)])
 def test_fresh_memory_is_zero_and_can_be_written(shape):
-    found = arrays.fresh(shape, np.float32)
+    found = arrays.mapped_zeros(shape, np.float32)
     assert found.shape == shape
     assert found.dtype == np.float32
     assert not found.any()
@@ -76,7 +76,7 @@ def resident():
 @pytest.mark.skipif(not MEMORY.exists(), reason="the system does not tell what memory a process has")
 def test_memory_of_large_arrays_goes_back_at_once():
     before = resident()
-    held = [arrays.fresh((1 << 20,), np.float64) for _ in range(8)]
+    held = [arrays.mapped_zeros((1 << 20,), np.float64) for _ in range(8)]
     for one in held:
         one[...] = 1
     assert resident() > before + 60e6
@@ -86,7 +86,7 @@ def test_memory_of_large_arrays_goes_back_at_once():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_process_has_large_arrays_of_its_own():
-    kept = arrays.fresh((1 << 18,), np.float64)
+    kept = arrays.mapped_zeros((1 << 18,), np.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # later versions of Python warn of threads, which the child does not touch
         child = os.fork()
@@ -103,5 +103,5 @@ def test_where_there_is_no_memory_it_is_said_so(monkeypatch):
 
     monkeypatch.setattr(arrays.mmap, "mmap", refuse)
     with pytest.raises(MemoryError):
-        arrays.fresh((1 << 18,), np.float64)
-    assert arrays.fresh((5,), np.float64).tolist() == [0] * 5
+        arrays.mapped_zeros((1 << 18,), np.float64)
+    assert arrays.mapped_zeros((5,), np.float64).tolist() == [0] * 5

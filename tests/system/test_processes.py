@@ -54,4 +54,4 @@ def test_processes_end_with_the_one_that_started_them():
     ) as process:
         assert [process.stdout.readline() for _ in range(2)] == [b"working\n"] * 2
         process.kill()
-        process.communicate(timeout=30)  # which lasts until nobody can write there any more
+        process.communicate(timeout=100)  # which lasts until nobody can write there any more

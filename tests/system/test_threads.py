@@ -1,6 +1,5 @@
 """Threads for numpy: the same results in the same order with any number of them."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -29,27 +28,6 @@ def test_results_are_in_order(threads):
 def test_an_error_reaches_the_caller(threads):
     with pytest.raises(ZeroDivisionError):
         workers.mapped(lambda number: 1 // number, [3, 2, 1, 0])
-    with pytest.raises(ZeroDivisionError):
-        list(workers.ahead(lambda number, _buffer: 1 // number, [3, 2, 1, 0]))
-
-
-def test_a_buffer_is_not_written_while_its_result_is_looked_at(threads):
-    buffers, busy = np.zeros((2, 1000)), [threading.Lock(), threading.Lock()]
-
-    def fill(number, buffer):
-        assert busy[buffer].acquire(blocking=False), "the caller still looks at it"
-        buffers[buffer] = number
-        busy[buffer].release()
-        return buffer
-
-    seen = []
-    for buffer in workers.ahead(fill, range(30)):
-        with busy[buffer]:
-            first = buffers[buffer, 0]
-            np.sort(np.random.default_rng(0).normal(size=20_000))  # something to do
-            assert np.all(buffers[buffer] == first)
-        seen.append(int(first))
-    assert seen == list(range(30))
 
 
 def test_products_have_one_thread_each_meanwhile_and_all_again_afterwards(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,11 @@ def encode(inputs: tuple[Path, ...], **given: Any) -> None:
     from ...batch.requests import Encoding
     from ...codec import goals
     from ...family import EncodingOptions
-    from .. import converting
+    from ...rec import native
+    from .. import converting, display
+
+    if not native.is_built() and not given["quiet"] and sys.stderr.isatty():
+        display.note(native.SLOWER)
 
     target = goals.target_of(**{unit: given.pop(unit) for unit in goals.OPTIONS})
     request = options.taken(Encoding, given, target=target, options=options.taken(EncodingOptions, given))

@@ -8,7 +8,7 @@ meet. See :mod:`combiner_cli.learning.networks` for the loss.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 _MOST_BEYOND = 10.0  # bits; it takes about that to give a band a higher class
+_SMALLEST_ERROR = 1e-9  # whose logarithm is taken
 _REACH = 8.0  # prior deviations; with a higher class hardly anything is beyond
 _FEWEST_FRAMES = 16  # of a stretch
 _MOST_GAIN = 2.0  # that the loudness of a stretch is varied by, up and down
@@ -88,11 +89,16 @@ class LappedTraining(GradientTraining):
     def prior(self, tensors: dict[str, Array]) -> LappedPrior:
         return replace(unlearned(self._settings), stored=tensors)
 
-    def simulated(self, prior: LappedPrior, signal: Array, noise_level: int) -> tuple[float, float]:
+    def simulated(self, prior: LappedPrior, signal: Array) -> Callable[[int], tuple[float, float]]:
         recording = encoder.Recording(signal, prior.hops[0])
-        parts = [encoder.simulate(prior, recording.weights(segment), noise_level) for segment in recording.segments]
-        rate = sum(part.bits + part.class_bits for part in parts) / signal.shape[1]
-        return rate, max(sum(part.squared_error for part in parts), 1e-9) / signal.size
+        segments = [recording.weights(segment) for segment in recording.segments]
+
+        def at(noise_level: int) -> tuple[float, float]:
+            parts = [encoder.simulate(prior, weights, noise_level) for weights in segments]
+            rate = sum(part.bits + part.class_bits for part in parts) / signal.shape[1]
+            return rate, max(sum(part.squared_error for part in parts), _SMALLEST_ERROR) / signal.size
+
+        return at
 
 
 def unlearned(settings: LappedPlan) -> LappedPrior:

@@ -9,13 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ...signals.signal import Tiling
 from .mixtures import NOISE_LEVELS, NOISE_STEP, OCTAVE, REACH, Latents, PhaseMixture, class_costs, variance_level
-from .prior import MixturePrior, stage_tiles
+from .neighbourhood import stage_tiles
+
+if TYPE_CHECKING:
+    from .prior import MixturePrior
 
 Array = npt.NDArray[np.floating]
 

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +25,11 @@ from ...signals.signal import Format, Signal, Tiling, split, to_values
 from ..siren import tiles
 from . import choices, mixtures
 from .choices import Choice
-from .mixtures import NOISE_LEVELS, Latents, variance_level
-from .neighbourhood import Canvas
-from .prior import NOISE, MixturePrior, stage_tiles
+from .mixtures import NOISE, NOISE_LEVELS, Latents, variance_level
+from .neighbourhood import Canvas, stage_tiles
+
+if TYPE_CHECKING:
+    from .prior import MixturePrior
 
 Array = npt.NDArray[np.floating]
 

@@ -51,15 +51,13 @@ class LinearFamily(Family):
         """The options of learning that only this family has."""
         from . import learning
 
-        options: tuple[LearningOption, ...] = learning.OPTIONS
-        return options
+        return learning.OPTIONS
 
     def learning(self, request: LearningRequest) -> Learning:
-        """A learning that is ready to begin; raises what :meth:`..Family.learning` does."""
+        """A learning that is ready to begin; see :meth:`family.Family.learning`."""
         from . import learning
 
-        begun: Learning = learning.begin(request)
-        return begun
+        return learning.begin(request)
 
 
 FAMILY = LinearFamily()

@@ -17,12 +17,12 @@ from ...learning.job import Learning, LearningOption, LearningRequest
 from ...learning.report import CardText, Measurement, ReportStyle
 from ...learning.trainer import Training, TrainingPlan
 from ...signals.signal import Kind
+from .fitting.classes import FEWEST_TILES
 from .neighbourhood import phases
 from .network import Linear
 
 Array = npt.NDArray[Any]
 
-FEWEST_TILES = 50  # of a class; one with fewer takes half of the largest instead
 _KEPT_DIRECTIONS = 0.8  # of those of a class
 _COPIES_OF_TILES = 4  # tiles, weights, surroundings, projections
 _LEVELS_MEASURED = 9  # of noise, at the end

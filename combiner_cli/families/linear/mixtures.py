@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...container.header import Field
 from ...errors import DamagedFileError
 from ...rec import groups
 from ...rec.groups import Stage
@@ -29,6 +30,7 @@ Array = npt.NDArray[Any]
 
 OCTAVE = groups.INFORMATION_UNIT  # levels count 1/256 of an octave of variance
 NOISE_LEVELS = 128
+NOISE = Field("noise", NOISE_LEVELS - 1)  # the noise level of a file
 REACH = 3.0  # whitened values that a group of 8 bits can be relied on to reach
 _HIGHEST_NOISE = {"image": -2 * OCTAVE, "sound": -8 * OCTAVE}  # at noise level 0: s2 on values in [-1, 1]
 NOISE_STEP = OCTAVE // 8  # levels of variance between noise levels: an eighth of an octave, 0.38 dB

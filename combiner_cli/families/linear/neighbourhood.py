@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...signals.signal import Tiling
+
 Array = npt.NDArray[Any]
 
 
@@ -82,6 +84,18 @@ def phase_tiles(counts: tuple[int, ...], phase: int) -> npt.NDArray[np.int64]:
     numbers = np.arange(math.prod(counts), dtype=np.int64).reshape(counts)
     parity = _parities(len(counts))[phase]
     return numbers[tuple(slice(first, None, 2) for first in parity)].reshape(-1)
+
+
+def stage_tiles(layout: Tiling, phase: int) -> npt.NDArray[np.int64]:
+    """Numbers of the tiles of a phase among those of all planes, plane after plane: ``(tiles,)``.
+
+    Args:
+        layout: tiles of the signal.
+        phase: which.
+    """
+    of_plane = phase_tiles(layout.counts, phase)
+    per_plane = math.prod(layout.counts)
+    return (np.arange(len(layout.planes))[:, None] * per_plane + of_plane).reshape(-1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...container.file import File
-from ...container.header import Field, Fields
+from ...container.header import Fields
 from ...errors import DamagedFileError
 from ...family import Decoded, Encoded, EncodingOptions, Family, Report, Target, View
 from ...rec import candidates
@@ -23,14 +23,13 @@ from ...stages.prior import RANGES, MultiRatePrior
 from .. import registry
 from ..siren import tiles
 from . import mixtures
-from .mixtures import NOISE_LEVELS, Latents, PhaseMixture, variance_level
-from .neighbourhood import Canvas, Ring, blank, phase_tiles, phases
+from .mixtures import NOISE, Latents, PhaseMixture, variance_level
+from .neighbourhood import Canvas, Ring, blank, phases, stage_tiles
 from .network import Linear
 
 Array = npt.NDArray[Any]
 
 NAME = "linear"
-NOISE = Field("noise", NOISE_LEVELS - 1)
 
 _LARGEST_EXTENT = 2**16  # samples of a tile along an axis
 _LARGEST_SIZE = 2**32 - 1
@@ -265,18 +264,6 @@ class MixturePrior(MultiRatePrior):
         values = np.clip(self.network.forward(weights), -1, 1)
         planes = len(canvas.values)
         canvas.place(phase, values.reshape(planes, len(values) // planes, *values.shape[1:]))
-
-
-def stage_tiles(layout: Tiling, phase: int) -> npt.NDArray[np.int64]:
-    """Numbers of the tiles of a phase among those of all planes, plane after plane: ``(tiles,)``.
-
-    Args:
-        layout: tiles of the signal.
-        phase: which.
-    """
-    of_plane = phase_tiles(layout.counts, phase)
-    per_plane = math.prod(layout.counts)
-    return (np.arange(len(layout.planes))[:, None] * per_plane + of_plane).reshape(-1)
 
 
 def problem(prior: MixturePrior) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,12 @@ from ...learning.trainer import LearnedPrior, Training
 from ...signals.signal import Tiling
 from . import choices, mixtures
 from .fitting.phases import LEVELS_ABOVE, Phases, Round, some_tiles, tile_counts
-from .learning import MixturePlan
 from .mixtures import NOISE_LEVELS, PhaseMixture
 from .neighbourhood import phases
 from .prior import MixturePrior, problem
+
+if TYPE_CHECKING:
+    from .learning import MixturePlan
 
 Array = npt.NDArray[Any]
 

@@ -8,7 +8,7 @@ See :mod:`combiner_cli.learning.networks` for the loss.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -97,10 +97,15 @@ class PyramidTraining(GradientTraining):
         ranges = (1.0, 2.0), (1.0, 1.0)  # still to be measured
         return PyramidPrior(settings.name, "image", settings.noise_levels, *ranges, settings.size, tensors, PARTS_FROM)
 
-    def simulated(self, prior: PyramidPrior, signal: Picture, noise_level: int) -> tuple[float, float]:
-        expected = encoder.ImageSimulation(prior, Signal("image", signal, None, 8)).cost(noise_level)
-        rate = (expected.bits + expected.class_bits) / (signal.shape[0] * signal.shape[1])
-        return rate, max(expected.squared_error, _SMALLEST_ERROR) / signal.size
+    def simulated(self, prior: PyramidPrior, signal: Picture) -> Callable[[int], tuple[float, float]]:
+        simulation = encoder.ImageSimulation(prior, Signal("image", signal, None, 8))
+
+        def at(noise_level: int) -> tuple[float, float]:
+            expected = simulation.cost(noise_level)
+            rate = (expected.bits + expected.class_bits) / (signal.shape[0] * signal.shape[1])
+            return rate, max(expected.squared_error, _SMALLEST_ERROR) / signal.size
+
+        return at
 
 
 def new_networks(settings: PyramidPlan) -> torch.nn.ModuleDict:

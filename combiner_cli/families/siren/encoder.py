@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +23,9 @@ from . import tiles
 from .fitting import conditioning, newton, refinement
 from .fitting.coding import Coded, CodingTask, Schedule
 from .fitting.posterior import Objective, objective
-from .prior import INDEX_BYTES, SirenPrior, chaining_of
+
+if TYPE_CHECKING:
+    from .prior import SirenPrior
 
 CLOSED_FORM, GRADIENT = "closed-form", "gradient"
 REFINEMENTS = (CLOSED_FORM, GRADIENT)
@@ -66,7 +69,7 @@ def encode(
     layout = prior.tiling(signal_format.shape, signal_format.channels)
     (stage,) = prior.stages(layout)
     count = _number_of_groups(prior, signal_format, stage, target, index_bytes)
-    chaining = chaining_of(count, index_bytes)
+    chaining = tiles.chaining_of(count, index_bytes)
     partition = groups.partition(stage.information, count, prior.key)
     task = CodingTask(partition, chaining, prior.key, len(signals), method, options.seed)
     engine, usual = _engine(prior, len(signals), layout, refinement_name, device)
@@ -74,7 +77,9 @@ def encode(
         _objective(prior, signals, layout, device), task, schedule or usual.scaled(_STEPS[options.effort]), report
     )
     return [
-        Encoded({INDEX_BYTES.name: (index_bytes,)}, tiles.pack_indices(indices, index_bytes), latents, coded.seconds)
+        Encoded(
+            {tiles.INDEX_BYTES.name: (index_bytes,)}, tiles.pack_indices(indices, index_bytes), latents, coded.seconds
+        )
         for indices, latents in zip(coded.indices, coded.values, strict=True)
     ]
 
@@ -90,7 +95,7 @@ def _number_of_groups(prior: SirenPrior, signal_format: Format, stage: Stage, ta
     fewest = max(1, -(-coded // (candidates.WIDEST_GROUP // 2)))
     most = min(coded, int(stage.information.sum()))
     if target.unit == "size":
-        around = len(pack(prior.id, signal_format, prior.fields, {INDEX_BYTES.name: (index_bytes,)}, b""))
+        around = len(pack(prior.id, signal_format, prior.fields, {tiles.INDEX_BYTES.name: (index_bytes,)}, b""))
         count = math.floor((target.value - around) / index_bytes)
         if count < fewest:
             raise UsageError(

@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...container.file import File
-from ...container.header import Field, Fields
+from ...container.header import Fields
 from ...errors import DamagedFileError
 from ...family import Decoded, Encoded, EncodingOptions, Family, Prior, Report, Target, View
 from ...rec import candidates, groups
-from ...rec.candidates import Chaining
 from ...rec.groups import Stage
 from ...signals.kinds import KINDS
 from ...signals.signal import Format, Kind, Signal, Tiling, coverage, tiling
@@ -30,8 +29,6 @@ from .network import Siren
 NAME = "siren"
 LARGEST_NETWORK = 2**20
 GROUP_BITS = (8, 16)
-# bytes of a group index: 1 in chained groups, 2 in plain ones
-INDEX_BYTES = Field("index_bytes", 2, least=1)
 
 _LARGEST_TILE = 2**22  # points
 _LARGEST_FEATURES = 2**28  # features · points of a tile
@@ -80,7 +77,7 @@ class SirenPrior(Prior):
     @property
     def fields(self) -> Fields:
         """How many bytes a group index has."""
-        return (INDEX_BYTES,)
+        return (tiles.INDEX_BYTES,)
 
     @property
     def bits_per_point(self) -> float:
@@ -133,13 +130,14 @@ class SirenPrior(Prior):
         """
         numbers, payload = file.numbers(self.fields)
         layout = self.tiling(file.format.shape, file.format.channels)
-        (index_bytes,) = numbers[INDEX_BYTES.name]
+        (index_bytes,) = numbers[tiles.INDEX_BYTES.name]
         if not file.intact:
             payload = payload[: len(payload) // index_bytes * index_bytes]
         indices = tiles.unpack_indices(payload, index_bytes)
         if layout.tiles * np.count_nonzero(self.information) > candidates.WIDEST_GROUP * len(indices):
             raise DamagedFileError("the file declares a size that its payload cannot fill; it is damaged")
-        counts, latents = tiles.look_up(self.stages(layout), indices, chaining_of(len(indices), index_bytes), self.key)
+        chaining = tiles.chaining_of(len(indices), index_bytes)
+        counts, latents = tiles.look_up(self.stages(layout), indices, chaining, self.key)
 
         def render() -> npt.NDArray[np.float64]:
             return self.network.render(self.network_weights(latents[0], layout), view.scale)
@@ -179,16 +177,6 @@ class SirenPrior(Prior):
         """
         whitened = z.astype(np.float64).reshape(layout.tiles, -1)
         return self.mean.astype(np.float64) + self.deviation.astype(np.float64) * whitened  # two roundings
-
-
-def chaining_of(count: int, index_bytes: int) -> Chaining:
-    """How the groups of a file are chained: part of the format.
-
-    Args:
-        count: number of groups.
-        index_bytes: bytes of an index.
-    """
-    return candidates.chaining_of(count) if index_bytes == 1 else Chaining(8 * index_bytes)
 
 
 def problem(prior: SirenPrior) -> str | None:

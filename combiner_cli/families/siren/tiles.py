@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from ...container.header import Field
 from ...errors import DamagedFileError
 from ...family import View
 from ...rec import candidates, groups
@@ -17,6 +18,8 @@ from ...rec.groups import Stage
 from ...signals.signal import Format, Tiling, join
 
 Array = npt.NDArray[np.floating]
+
+INDEX_BYTES = Field("index_bytes", 2, least=1)  # of a group index: 1 in chained groups, 2 in plain ones
 
 _FAST = 2  # efforts up to this one follow one path
 
@@ -28,6 +31,16 @@ def usual_search(effort: int) -> str:
         effort: of the encoder, 1 to 9.
     """
     return "best" if effort <= _FAST else "viterbi"
+
+
+def chaining_of(count: int, index_bytes: int) -> Chaining:
+    """How the groups of a file are chained: part of the format.
+
+    Args:
+        count: number of groups.
+        index_bytes: bytes of an index.
+    """
+    return candidates.chaining_of(count) if index_bytes == 1 else Chaining(8 * index_bytes)
 
 
 def pack_indices(indices: npt.NDArray[np.int64], index_bytes: int = 1) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,10 @@ from ...learning.trainer import LearnedPrior, Training
 from ...rec import groups
 from ...signals.signal import coordinates
 from .fitting.posterior import Descent, Posterior, descend, hash_seed, kl, objective, squared_error, start
-from .learning import SirenPlan
 from .prior import SirenPrior, problem
+
+if TYPE_CHECKING:
+    from .learning import SirenPlan
 
 _LARGEST_CHANGE = 0.3  # of the logarithm of beta per round
 _LAST_RATE = 0.1  # step size of the last round relative to the first

@@ -46,12 +46,12 @@ def descriptive(exif: Image.Exif) -> Image.Exif:
     """EXIF without what says how the samples of a TIFF file are stored, and how they are turned."""
     from PIL import Image
 
-    found = Image.Exif()
+    kept = Image.Exif()
     for tag in DESCRIPTIVE_TAGS:
         if tag in exif:
-            found[tag] = exif[tag]
+            kept[tag] = exif[tag]
     for tag in EXIF_DIRECTORIES:
         directory = exif.get_ifd(tag)
         if directory:
-            found[tag] = dict(directory)
-    return found
+            kept[tag] = dict(directory)
+    return kept

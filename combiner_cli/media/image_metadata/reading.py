@@ -110,40 +110,40 @@ def _exif(image: ImageFile.ImageFile) -> bytes:
     raw = image.info.get("exif", b"").removeprefix(EXIF_PREFIX)
     if raw:
         return upright_exif(raw)
-    found = descriptive(image.getexif())  # of a TIFF file
-    return found.tobytes().removeprefix(EXIF_PREFIX) if found else b""
+    exif = descriptive(image.getexif())  # of a TIFF file
+    return exif.tobytes().removeprefix(EXIF_PREFIX) if exif else b""
 
 
 def _texts_of_png(png: PngFile, left_out: list[str]) -> tuple[Mapping[str, str], bytes]:
     """The texts of a PNG file, and its XMP."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     xmp = b""
     try:
         for text in png_chunks.texts(png):
             if png_chunks.is_xmp(text):
                 xmp = text.text.encode()
             elif not png_chunks.is_raw_profile(text):
-                _add(found, text.keyword, text.text)
+                _add(texts, text.keyword, text.text)
                 if text.more:
                     left_out.append("languages of texts")
     except ValueError:
         left_out.append("texts that cannot be read")
-    if len(found) > MOST_ENTRIES:
+    if len(texts) > MOST_ENTRIES:
         left_out.append("texts of too many names")
-    return dict(list(found.items())[:MOST_ENTRIES]), xmp
+    return dict(list(texts.items())[:MOST_ENTRIES]), xmp
 
 
 def _texts(image: ImageFile.ImageFile) -> tuple[Mapping[str, str], bytes]:
     """The comments of a JPEG or GIF file, and the XMP of any."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     comments = [content for name, content in getattr(image, "applist", []) if name == "COM"]
     if image.format == "GIF":
         comments = [image.info.get("comment", b"")]
     for comment in comments:
         if comment.strip(b"\0"):
-            _add(found, COMMENT, _decoded(comment.rstrip(b"\0")))
+            _add(texts, COMMENT, _decoded(comment.rstrip(b"\0")))
     xmp = image.info.get("xmp", b"")
-    return found, xmp if isinstance(xmp, bytes) else b""
+    return texts, xmp if isinstance(xmp, bytes) else b""
 
 
 def _add(texts: dict[str, str], keyword: str, text: str) -> None:

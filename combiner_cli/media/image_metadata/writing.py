@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -106,12 +107,14 @@ def _tells_resolution(exif: bytes) -> bool:
     """Whether EXIF has the resolution as well."""
     from PIL import Image
 
-    found = Image.Exif()
-    try:
-        found.load(EXIF_PREFIX + exif)
-        return X_RESOLUTION in found
-    except DAMAGED_EXIF:
-        return False
+    parsed = Image.Exif()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns about EXIF
+        try:
+            parsed.load(EXIF_PREFIX + exif)
+            return X_RESOLUTION in parsed
+        except DAMAGED_EXIF:
+            return False
 
 
 def standing(metadata: Metadata) -> Metadata:

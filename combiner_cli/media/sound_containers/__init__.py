@@ -1,3 +1,3 @@
 """What is around the samples in sound files: sizes in headers, pages, and tags."""
 
-__all__ = ["headers", "tagging"]
+__all__ = ["headers", "id3", "ogg", "tagging"]

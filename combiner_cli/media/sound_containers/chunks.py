@@ -34,6 +34,7 @@ _INFO_NAMES = {name: identifier for identifier, name in reversed(_INFO.items())}
 _AIFF_TEXTS = {b"NAME": "title", b"AUTH": "artist", b"(c) ": "copyright", b"ANNO": "comment"}
 _CAF_NAMES = {"comments": "comment", "year": "date", "recorded date": "date", "track number": "tracknumber"}
 _CAF_KEYS = {"comment": "comments", "date": "year", "tracknumber": "track number"}
+_LONGEST_INFO = 50_000  # bytes; with 51,205 libsndfile 1.2 takes the file for damaged
 _ID3 = (b"id3 ", b"ID3 ", b"ID32", b"id32")
 # Chunks that say how samples are stored, or nothing.
 _STORAGE = frozenset(
@@ -92,15 +93,15 @@ def read_caf(data: bytes) -> Tags:
     Raises:
         ValueError, struct.error: they are damaged.
     """
-    found = Tags()
+    tags = Tags()
     for name, content in _chunks(data, _FIRST_OF_CAF, "big", 8):
         if name == b"info":
             texts = content[4:].split(b"\0")
             for key, text in zip(texts[::2], texts[1::2], strict=False):
-                found.add(_CAF_NAMES.get(decoded(key), decoded(key)), decoded(text))
+                tags.add(_CAF_NAMES.get(decoded(key), decoded(key)), decoded(text))
         elif name not in _STORAGE:
-            found.left_out.append(f"CAF chunk {_shown(name)}")
-    return found
+            tags.left_out.append(f"CAF chunk {_shown(name)}")
+    return tags
 
 
 def _shown(name: bytes) -> str:
@@ -149,13 +150,14 @@ def written_to_caf(data: bytes, texts: Mapping[str, str], pictures: Sequence[byt
     single = {name: text for name, text in texts.items() if "\0" not in text + name}
     if len(single) < len(texts):
         left_out.append("tags of several texts")
-    pairs = b"".join(
-        _CAF_KEYS.get(name, name).encode() + b"\0" + text.encode() + b"\0" for name, text in single.items()
-    )
-    content = struct.pack(">I", len(single)) + pairs
+    pairs = [f"{_CAF_KEYS.get(name, name)}\0{text}\0".encode() for name, text in single.items()]
+    while sum(map(len, pairs)) > _LONGEST_INFO:
+        pairs.remove(max(pairs, key=len))
+        left_out.append("tags (too many)")
+    content = struct.pack(">I", len(pairs)) + b"".join(pairs)
     place = _FIRST_OF_CAF  # behind the first chunk, which has to be the first one
     place += 12 + int.from_bytes(data[place + 4 : place + 12], "big")
-    info = b"info" + struct.pack(">Q", len(content)) + content if single else b""
+    info = b"info" + struct.pack(">Q", len(content)) + content if pairs else b""
     return data[:place] + info + data[place:], left_out
 
 

@@ -163,7 +163,7 @@ def _flac_of_known_length(data: bytes, path: Path) -> bytes:
 def _frames_by_the_last(data: bytes, block_size: int) -> int | None:
     """How many samples in each channel there are up to the end of the file, or ``None`` if no frame ends there."""
     least = max(_STREAM_INFO, len(data) - _LONGEST_FRAME)
-    places = [found.start() for found in _FRAME.finditer(data, least)]
+    places = [match.start() for match in _FRAME.finditer(data, least)]
     frames = ((place, _frame_end(data, place, block_size)) for place in places[:-_MOST_PLACES:-1])
     possible = ((place, length) for place, length in frames if length is not None)
     for place, length in islice(possible, _MOST_FRAMES_TRIED):

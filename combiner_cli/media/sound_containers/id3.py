@@ -110,7 +110,7 @@ def read(data: bytes) -> Tags:
     Raises:
         ValueError, struct.error: it is damaged.
     """
-    found = Tags()
+    tags = Tags()
     version, flags = data[3], data[5]
     content = data[_HEADER : _HEADER + _seven_bits(data[6:10])]
     if flags & _UNSYNCHRONISED and version < 4:
@@ -119,21 +119,21 @@ def read(data: bytes) -> Tags:
         (length,) = struct.unpack_from(">I", content)
         content = content[_seven_bits(content[:4]) if version == 4 else length + 4 :]
     for name, frame in _frames(content, version):
-        _add_frame(found, _OLDER.get(name, name), frame, version)
-    return found
+        _add_frame(tags, _OLDER.get(name, name), frame, version)
+    return tags
 
 
 def read_version_1(data: bytes) -> Tags:
     """What the tag of version 1 at the end of a file says, if there is one."""
-    found, tag = Tags(), data[-_VERSION_1:]
+    tags, tag = Tags(), data[-_VERSION_1:]
     if len(tag) < _VERSION_1 or not tag.startswith(b"TAG"):
-        return found
+        return tags
     for name, start, end in (("title", 3, 33), ("artist", 33, 63), ("album", 63, 93), ("date", 93, 97)):
-        found.add(name, decoded(tag[start:end].partition(b"\0")[0]).strip())
+        tags.add(name, decoded(tag[start:end].partition(b"\0")[0]).strip())
     if tag[125] == 0 and tag[126]:
-        found.add("tracknumber", str(tag[126]))
-    found.add("comment", decoded(tag[97:127].partition(b"\0")[0]).strip())
-    return found
+        tags.add("tracknumber", str(tag[126]))
+    tags.add("comment", decoded(tag[97:127].partition(b"\0")[0]).strip())
+    return tags
 
 
 def _seven_bits(digits: bytes) -> int:
@@ -170,26 +170,26 @@ def _frames(content: bytes, version: int) -> Iterator[tuple[str, bytes]]:
         yield name, _synchronised(frame) if flags & _FRAME_UNSYNCHRONISED else frame
 
 
-def _add_frame(found: Tags, name: str, frame: bytes, version: int) -> None:
+def _add_frame(tags: Tags, name: str, frame: bytes, version: int) -> None:
     if name in _TECHNICAL or not frame:
         return
     if name == "TXXX":
         described, *texts = _texts(frame[0], frame[1:])
         for text in texts:
-            found.add(described or name, text)
+            tags.add(described or name, text)
     elif name in _FRAMES or (name.startswith("T") and len(name) == 4 and name.isalnum()):
         for text in _texts(frame[0], frame[1:]):
-            found.add(_FRAMES.get(name, name), text)
+            tags.add(_FRAMES.get(name, name), text)
     elif name in _COMMENTS:
         described, *texts = _texts(frame[0], frame[4:])
         if described.startswith("iTun"):  # volume and place in a catalogue, in hexadecimal
             return
         for text in texts:
-            found.add(_COMMENTS[name] if not described else f"{_COMMENTS[name]}:{described}", text)
+            tags.add(_COMMENTS[name] if not described else f"{_COMMENTS[name]}:{described}", text)
     elif name == "APIC":
-        _add_picture(found, frame, version)
+        _add_picture(tags, frame, version)
     else:
-        found.left_out.append(f"ID3 frame {name}" if name.isprintable() else "damaged ID3 frame")
+        tags.left_out.append(f"ID3 frame {name}" if name.isprintable() else "damaged ID3 frame")
 
 
 def _texts(encoding: int, content: bytes) -> list[str]:
@@ -200,7 +200,7 @@ def _texts(encoding: int, content: bytes) -> list[str]:
     return [part.removeprefix("\ufeff") for part in text.rstrip("\0").split("\0")]
 
 
-def _add_picture(found: Tags, frame: bytes, version: int) -> None:
+def _add_picture(tags: Tags, frame: bytes, version: int) -> None:
     if version == 2:
         media_type, rest = {b"JPG": "image/jpeg", b"PNG": "image/png"}.get(frame[1:4], ""), frame[4:]
     else:
@@ -213,7 +213,7 @@ def _add_picture(found: Tags, frame: bytes, version: int) -> None:
     description = _texts(frame[0], rest[1:end])[0]
     content = rest[end + 1 + wide :]
     if content:
-        found.add_picture(picture(rest[0], media_type, description, content))
+        tags.add_picture(picture(rest[0], media_type, description, content))
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def head_packets(data: bytes, count: int) -> tuple[list[bytes], int]:
     Raises:
         ValueError: there are fewer, or the last one does not end with its page.
     """
-    packets, packet, stream = [], b"", None
+    packets, packet, stream = [], bytearray(), None
     for page in pages(data):
         stream = page.stream if stream is None else stream
         if page.stream != stream:
@@ -90,8 +90,8 @@ def head_packets(data: bytes, count: int) -> tuple[list[bytes], int]:
             packet += page.body[place : place + length]
             place += length
             if length < SEGMENT:
-                packets.append(packet)
-                packet = b""
+                packets.append(bytes(packet))
+                packet.clear()
         if len(packets) >= count:
             if len(packets) > count or packet:
                 raise ValueError("more than headers is on the pages of the headers")

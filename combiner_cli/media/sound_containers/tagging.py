@@ -28,19 +28,19 @@ def read(tag: bytes, data: bytes, path: Path, note: Note) -> Metadata:
         note: told in one line which kinds are left out.
     """
     try:
-        found = _found(data)
+        tags = _found(data)
         if tag:
-            found.fill_up(id3.read(tag))
-        elif not found.texts:  # version 1 has the same cut off
-            found.fill_up(id3.read_version_1(data))
+            tags.fill_up(id3.read(tag))
+        elif not tags.texts:  # version 1 has the same cut off
+            tags.fill_up(id3.read_version_1(data))
     except (LookupError, ValueError, struct.error) as error:
         note(f"{path} has tags that cannot be read ({error}); they are left out")
         return Metadata()
-    if len(found.texts) > MOST_ENTRIES:
-        found.left_out.append("tags of too many names")
-    if found.left_out:
-        note(f"{path} has metadata that are not kept; left out: {', '.join(dict.fromkeys(found.left_out))}")
-    return Metadata(tags=dict(list(found.texts.items())[:MOST_ENTRIES]), pictures=b"".join(found.pictures))
+    if len(tags.texts) > MOST_ENTRIES:
+        tags.left_out.append("tags of too many names")
+    if tags.left_out:
+        note(f"{path} has metadata that are not kept; left out: {', '.join(dict.fromkeys(tags.left_out))}")
+    return Metadata(tags=dict(list(tags.texts.items())[:MOST_ENTRIES]), pictures=b"".join(tags.pictures))
 
 
 def _found(data: bytes) -> Tags:
@@ -49,7 +49,7 @@ def _found(data: bytes) -> Tags:
         return vorbis_comments.read_flac(data)
     if data[:4] == ogg.MAGIC:
         first, *others = [vorbis_comments.read_ogg(link) for link in ogg.links(data)]
-        if any(other.texts != first.texts or other.pictures != first.pictures for other in others):
+        if any(stream.texts != first.texts or stream.pictures != first.pictures for stream in others):
             first.left_out.append("tags of all streams but the first")
         return first
     if data[:4] in (b"RIFF", b"RIFX", b"RF64") and kind == b"WAVE":
@@ -63,10 +63,10 @@ def _found(data: bytes) -> Tags:
         start = int.from_bytes(data[4:8], "big")
         annotated.add("comment", decoded(data[_AU_HEADER:start].partition(b"\0")[0]))
         return annotated
-    found, end = Tags(), data[-_END_OF_MP3:]
+    tags, end = Tags(), data[-_END_OF_MP3:]
     if data[:1] == b"\xff" and (_APE_TAG in end or _LYRICS_TAG in end):
-        found.left_out.append("APE or Lyrics3 tags")
-    return found
+        tags.left_out.append("APE or Lyrics3 tags")
+    return tags
 
 
 _WRITERS: dict[str, Callable[[bytes, Mapping[str, str], list[bytes]], tuple[bytes, list[str]]]] = {

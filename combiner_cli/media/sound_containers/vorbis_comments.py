@@ -29,19 +29,19 @@ def read_flac(data: bytes) -> Tags:
     Raises:
         ValueError, struct.error: they are damaged.
     """
-    found = Tags()
+    tags = Tags()
     for kind, content in _blocks(data)[0]:
-        _add_block(found, kind, content)
-    return found
+        _add_block(tags, kind, content)
+    return tags
 
 
-def _add_block(found: Tags, kind: int, content: bytes) -> None:
+def _add_block(tags: Tags, kind: int, content: bytes) -> None:
     if kind == _COMMENTS:
-        _add_comments(found, content)
+        _add_comments(tags, content)
     elif kind == _PICTURE:
-        _add_picture(found, content)
+        _add_picture(tags, content)
     elif kind in _LEFT_OUT:
-        found.left_out.append(_LEFT_OUT[kind])
+        tags.left_out.append(_LEFT_OUT[kind])
 
 
 def read_ogg(data: bytes) -> Tags:
@@ -50,18 +50,18 @@ def read_ogg(data: bytes) -> Tags:
     Raises:
         ValueError, struct.error: they are damaged.
     """
-    found = Tags()
+    tags = Tags()
     (first,), _ = ogg.head_packets(data, 1)
     if first.startswith(_OGG_FLAC):
         packets, _ = ogg.head_packets(data, 1 + max(1, int.from_bytes(first[7:9], "big")))
         for packet in packets[1:]:
-            _add_block(found, packet[0] & ~_LAST_BLOCK, packet[4:])
-        return found
+            _add_block(tags, packet[0] & ~_LAST_BLOCK, packet[4:])
+        return tags
     for start, (magic, count) in _HEADERS.items():
         if first.startswith(start):
             packets, _ = ogg.head_packets(data, count)
-            _add_comments(found, packets[1][len(magic) :])
-    return found
+            _add_comments(tags, packets[1][len(magic) :])
+    return tags
 
 
 def _blocks(data: bytes) -> tuple[list[tuple[int, bytes]], int]:
@@ -94,27 +94,27 @@ def _comments(content: bytes) -> tuple[bytes, Iterator[bytes]]:
     return content[4 : 4 + length], split()
 
 
-def _add_comments(found: Tags, content: bytes) -> None:
+def _add_comments(tags: Tags, content: bytes) -> None:
     for comment in _comments(content)[1]:
         name, _, text = decoded(comment).partition("=")
         if name.lower() == _PICTURE_COMMENT:
             try:
-                _add_picture(found, base64.b64decode(text, validate=True))
+                _add_picture(tags, base64.b64decode(text, validate=True))
             except binascii.Error:
-                found.left_out.append("damaged picture")
+                tags.left_out.append("damaged picture")
         else:
-            found.add(name, text)
+            tags.add(name, text)
 
 
-def _add_picture(found: Tags, block: bytes) -> None:
+def _add_picture(tags: Tags, block: bytes) -> None:
     try:
         is_one = len(split_pictures(block)) == 1
     except ValueError:
         is_one = False
     if is_one:
-        found.add_picture(block)
+        tags.add_picture(block)
     else:
-        found.left_out.append("damaged picture")
+        tags.left_out.append("damaged picture")
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def written_to_flac(data: bytes, texts: Mapping[str, str], pictures: Sequence[by
 def written_to_ogg(data: bytes, texts: Mapping[str, str], pictures: Sequence[bytes]) -> tuple[bytes, list[str]]:
     """A Vorbis or Opus file with tags instead of those that are in it, and the kinds that are left out."""
     (first,), _ = ogg.head_packets(data, 1)
-    magic, count = next(found for start, found in _HEADERS.items() if first.startswith(start))
+    magic, count = next(tags for start, tags in _HEADERS.items() if first.startswith(start))
     packets, _ = ogg.head_packets(data, count)
     vendor, _ = _comments(packets[1][len(magic) :])
     comments, left_out = _packed_comments(vendor, texts, pictures)

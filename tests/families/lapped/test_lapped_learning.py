@@ -10,9 +10,10 @@ from support.training import Recorded, StoppedError
 
 from combiner_cli.errors import UsageError
 from combiner_cli.families.lapped import learning, training
-from combiner_cli.families.lapped.encoder import Recording, forecast
+from combiner_cli.families.lapped.encoder import Recording, simulate
 from combiner_cli.families.lapped.learning import LappedLearning
-from combiner_cli.families.lapped.prior import noise_deviation, problem
+from combiner_cli.families.lapped.prior import problem
+from combiner_cli.families.lapped.transform import noise_deviation
 from combiner_cli.learning import datasets, job, networks
 from combiner_cli.learning.checkpoint import CheckpointFile
 from combiner_cli.learning.job import LearningRequest
@@ -42,7 +43,7 @@ def test_learning_pays_and_goes_on_from_a_prior():
     recording = Recording(recordings_of_tones(1, 70)[0], 32)
     weights = recording.weights(recording.segments[0])
     unit = 2 * math.log(2) * noise_deviation(40) ** 2
-    expected = [forecast(prior, weights, 40) for prior in (start, unlearned)]
+    expected = [simulate(prior, weights, 40) for prior in (start, unlearned)]
     costs = [one.bits + one.class_bits + one.squared_error / unit for one in expected]
     assert costs[0] < 0.8 * costs[1]
     unchanged = training.new_networks(lapped_plan())

@@ -8,9 +8,9 @@ from support.training import Recorded, StoppedError
 
 from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
 from combiner_cli.families.pyramid import learning, training
-from combiner_cli.families.pyramid.encoder import forecast
+from combiner_cli.families.pyramid.encoder import ImageSimulation
 from combiner_cli.families.pyramid.learning import PyramidLearning
-from combiner_cli.learning import datasets, gradients, job, networks
+from combiner_cli.learning import datasets, job, networks, trainer
 from combiner_cli.learning.checkpoint import CheckpointFile
 from combiner_cli.learning.distributed import Device, ProcessGroup
 from combiner_cli.learning.job import LearningRequest
@@ -43,7 +43,7 @@ def test_the_same_settings_give_the_same_prior_and_another_seed_another():
 
 def test_measuring_does_not_disturb_learning(monkeypatch):
     seldom = learned()
-    monkeypatch.setattr(gradients, "MEASURED_STEPS", 1)
+    monkeypatch.setattr(trainer, "MEASURED_STEPS", 1)
     often = learned()
     assert often.prior.id == seldom.prior.id
     assert (len(seldom.measurements), len(often.measurements)) == (1, 6)
@@ -52,7 +52,7 @@ def test_measuring_does_not_disturb_learning(monkeypatch):
 
 
 def test_an_interrupted_learning_ends_with_the_same_prior(tmp_path, monkeypatch):
-    monkeypatch.setattr(gradients, "MEASURED_STEPS", 2)
+    monkeypatch.setattr(trainer, "MEASURED_STEPS", 2)
     changed, checkpoint = {"steps": 7, "shards": 2, "patience": 2}, CheckpointFile(tmp_path / "x", 0.0)
     whole = learned(**changed)
     with pytest.raises(StoppedError):
@@ -81,8 +81,8 @@ def test_parts_have_random_numbers_of_their_own():
 @pytest.mark.usefixtures("quick")
 def test_learning_pays_and_goes_on_from_a_prior():
     untrained, start = learned(steps=1).prior, learned(steps=40).prior
-    values = pictures(1, 60)[0].astype(float) - 127.5
-    few, many = (forecast(prior, values, 40) for prior in (start, untrained))
+    picture = smooth_image(36, 40, seed=60)
+    few, many = (ImageSimulation(prior, picture).cost(40) for prior in (start, untrained))
     assert few.bits + few.class_bits < 0.8 * (many.bits + many.class_bits)
     unchanged = training.new_networks(pyramid_plan())
     networks.load_networks(unchanged, start.tensors(), start.name)

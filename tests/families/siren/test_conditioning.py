@@ -103,11 +103,11 @@ def test_a_search_through_one_network_uses_covariances_in_coding_order(monkeypat
     fitted = newton.begin(objective, latents, torch.ones(latents.shape), factorised, 1, NewtonSettings(), 0)
     seen = []
 
-    def spy(joint, key, previous, method, generator):
-        seen.append(joint)
-        return np.zeros(joint.groups, dtype=np.int64)
+    def spy(target, key, previous, method, generator):
+        seen.append(target)
+        return np.zeros(target.groups, dtype=np.int64)
 
-    monkeypatch.setattr(conditioning.search, "search_joint", spy)
+    monkeypatch.setattr(conditioning.joint, "search_joint", spy)
     task = CodingTask(partition, Chaining(8), prior.key, 1, "viterbi", 0)
     conditioning._code(fitted, task, rows, np.zeros((1, 20), dtype=np.int64), 0, 5)
     order = partition.order[partition.group < task.searched_until(5)]

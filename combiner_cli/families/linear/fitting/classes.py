@@ -7,16 +7,20 @@ is hard expectation maximisation with the rate-distortion cost of a tile in the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ....system import threads
-from ..learning import FEWEST_TILES, MixturePlan
 from ..mixtures import OCTAVE, PhaseMixture, class_costs
 
+if TYPE_CHECKING:
+    from ..learning import MixturePlan
+
 Array = npt.NDArray[Any]
+
+FEWEST_TILES = 50  # of a class; one with fewer takes half of the largest instead
 
 _TILES_AT_ONCE = 4096
 _SHRINKAGE = 400.0  # a class's covariance is drawn to the usual correlations as if those came from so many tiles

@@ -8,17 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import choices, mixtures
-from ..learning import MixturePlan
 from ..mixtures import Latents, PhaseMixture, variance_level
 from ..neighbourhood import Canvas, Ring, blank, phase_tiles, phases
 from . import classes
 from .classes import Tiles
+
+if TYPE_CHECKING:
+    from ..learning import MixturePlan
 
 Array = npt.NDArray[Any]
 

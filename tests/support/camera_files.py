@@ -7,11 +7,11 @@ import struct
 import zlib
 
 from conftest import smooth_image
-from media_files import gamma_curve, rgb_profile
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from combiner_cli.media import images
+from support.media_files import gamma_curve, rgb_profile
 
 ICC = rgb_profile(gamma_curve(1.0))
 

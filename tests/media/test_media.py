@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import io
+import struct
 import subprocess
 import sys
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,8 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media_files import (
+from PIL import Image
+from support.media_files import (
     MODES,
     deep_png,
     from_bytes,
@@ -27,13 +30,15 @@ from media_files import (
     smooth,
     sound_signal,
     tiff,
+    with_chunks,
     with_orientation,
 )
-from PIL import Image
 
+from combiner_cli.container.metadata import Metadata
 from combiner_cli.errors import InputError, LimitError, OutputError
 from combiner_cli.media import files as media
 from combiner_cli.media import images, sounds
+from combiner_cli.media.sound_containers.tags import picture
 from combiner_cli.signals.signal import Kind, Signal
 from combiner_cli.system import files
 
@@ -47,13 +52,29 @@ def damaged_sources() -> list[bytes]:
     ]
     images += [saved(grey, "PNG", exif=with_orientation(6)), saved(grey, "PPM")]
     images += [deep_png(noise(6, 5, channels, bit_depth=16)) for channels in MODES.values()]
-    images += [tiff(noise(6, 5, 1, bit_depth=16), 1)]
+    images += [tiff(noise(6, 5, 1, bit_depth=16), 1), saved(colour, "TIFF", compression="tiff_lzw", dpi=(300, 300))]
+    chunks = {
+        "gAMA": struct.pack(">I", 10**5),
+        "pHYs": struct.pack(">IIB", 1, 2, 1),
+        "iTXt": b"Title" + bytes(5) + b"a",
+    }
+    images += [with_chunks(saved(colour, "PNG"), zTXt=b"Author\0\0" + zlib.compress(b"one"), **chunks)]
+    images += [with_chunks(deep_png(noise(6, 5, 3, bit_depth=16)), cICP=bytes((12, 13, 0, 1)))]
+    records = b"Photoshop 3.0\x008BIM\x04\x04" + struct.pack(">HI", 0, 8) + b"\x1c\x02x\0\3abc"
+    jpeg = saved(colour, "JPEG", dpi=(300, 300), comment=b"hello")
+    images += [jpeg[:20] + b"\xff\xed" + struct.pack(">H", len(records) + 2) + records + jpeg[20:]]
     sounds = []
     for container, subtype in [("WAV", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("AIFF", "PCM_24")]:
         buffer = io.BytesIO()
         soundfile.write(buffer, (smooth(1, 500, 2)[0] - 128.0) / 256, 8000, subtype, format=container)
         sounds.append(buffer.getvalue())
-    return images + sounds
+    signal = sound_signal((smooth(1, 500, 1)[0] - 128.0) * 100, sample_rate=48000)
+    found = Metadata(tags={"title": "a", "isrc": "b", "comment": "c"}, pictures=picture(3, "image/png", "", b"x"))
+    suffixes = (".wav", ".flac", ".ogg", ".opus", ".aiff", ".mp3", ".caf")
+    sounds += [media.signal_bytes(signal, suffix, found) for suffix in suffixes]
+    unknown = bytearray(media.signal_bytes(signal, ".flac"))
+    unknown[21:26] = bytes([unknown[21] & 0xF0, 0, 0, 0, 0])
+    return images + sounds + [bytes(unknown), sounds[2] + sounds[2]]
 
 
 SOURCES = damaged_sources()
@@ -189,10 +210,20 @@ def test_what_only_the_encoder_refuses(tmp_path: Path) -> None:
     wide = image_signal(np.zeros((1, 20000, 3), np.uint8))
     with pytest.raises(OutputError, match=r"a \.webp file cannot hold this image \(.+\); write a \.png file instead"):
         media.write_signal(wide, tmp_path / "image.webp")
+    long = image_signal(np.zeros((65_501, 1, 1), np.uint8))
+    with pytest.raises(
+        OutputError, match=r"a \.jpg file cannot hold more than 65,500 pixels in a row or a column; write"
+    ):
+        media.write_signal(long, tmp_path / "image.jpg")
+    media.signal_bytes(image_signal(np.zeros((1, 65_500, 1), np.uint8)), ".jpg")
     with pytest.raises(OutputError) as caught:
         media.write_signal(sound_signal([[0, 0]]), tmp_path / "sound.opus")
     expected = "a .opus file cannot hold this sound of 44100 Hz and 2 channels; write a .wav file instead"
     assert str(caught.value) == expected
+    with pytest.raises(
+        OutputError, match=r"a \.ogg file cannot hold this sound of 200001 Hz and 1 channels; write a .wav"
+    ):
+        media.write_signal(sound_signal([[0]], sample_rate=200_001), tmp_path / "sound.ogg")
     with pytest.raises(OutputError, match=r"a \.wav file cannot hold this sound of 4000000000 Hz"):
         media.write_signal(sound_signal([[0]], sample_rate=4_000_000_000), tmp_path / "sound.wav")
     assert list(tmp_path.iterdir()) == []

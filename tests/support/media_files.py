@@ -15,8 +15,11 @@ import png
 import soundfile
 from PIL import Image, ImageCms
 
+from combiner_cli.container.metadata import Metadata
 from combiner_cli.media import files as media
 from combiner_cli.signals.signal import Signal
+
+from .signals import tone
 
 Samples = npt.NDArray[Any]
 
@@ -242,3 +245,8 @@ def read(content: bytes) -> tuple[Samples, list[str]]:
 
 
 CONVERTED = "input has colours of another profile, which are converted to sRGB; --keep-metadata keeps them"
+
+
+def tagged(tags, suffix=".flac"):
+    """The content of a sound file with tags."""
+    return media.signal_bytes(tone(3000), suffix, Metadata(tags=tags))

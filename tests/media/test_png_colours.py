@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_files import (
+from PIL import Image
+from support.media_files import (
     CONVERTED,
     MODES,
     SRGB_PROFILE,
@@ -28,7 +29,6 @@ from media_files import (
     with_chunks,
     with_profile,
 )
-from PIL import Image
 
 from combiner_cli.container import metadata
 from combiner_cli.errors import InputError, OutputError

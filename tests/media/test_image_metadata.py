@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import png
 import pytest
-from camera_files import ICC, UPRIGHT_XMP, XMP, camera_exif, camera_file, described, exif_with_thumbnail
 from conftest import smooth_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media_files import (
+from PIL import Image, ImageOps
+from support.camera_files import ICC, UPRIGHT_XMP, XMP, camera_exif, camera_file, described, exif_with_thumbnail
+from support.media_files import (
     SRGB_PROFILE,
     cmyk_profile,
     from_linear,
     grey_profile,
     table_profile,
 )
-from PIL import Image, ImageOps
 
 from combiner_cli.container import metadata
 from combiner_cli.container.metadata import Metadata

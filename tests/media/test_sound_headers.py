@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from media_files import Samples, from_bytes, sound_file, sound_signal
+from support.media_files import Samples, from_bytes, sound_file, sound_signal
 
 from combiner_cli.errors import InputError
 from combiner_cli.media import files as media
 
-TRUNCATED = r"is cut off: |cannot be decoded to its end|ends after \d+ of 48000 frames|neither an image nor a sound"
+TRUNCATED = r"is cut off: |is damaged or cut off |cannot be decoded to its end|ends after \d+ of 48000 frames|neither"
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import zlib
 
 import msgpack
 import pytest
-from camera_files import ICC, UPRIGHT_XMP, XMP, bomb, exif_with_thumbnail
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.camera_files import ICC, UPRIGHT_XMP, XMP, bomb, exif_with_thumbnail
 
 from combiner_cli.container import metadata
 from combiner_cli.container.metadata import Metadata

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import struct
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from media_files import from_bytes, noise, saved, smooth, sound_file, tiff
 from PIL import Image
+from support.media_files import from_bytes, noise, saved, smooth, sound_file, tiff
 
 from combiner_cli.errors import InputError
 from combiner_cli.media import files as media
@@ -158,17 +159,33 @@ def test_what_libtiff_prints_is_the_reason(compression: str, words: str, capfd: 
     assert capfd.readouterr().err == ""
 
 
+def test_what_pillow_logs_is_not_printed() -> None:
+    """In a process of its own, since pytest has handlers for what is logged."""
+    content = tiff(PREVIEW, 2).replace(struct.pack("<HHII", 277, 3, 1, 3), struct.pack("<HHII", 277, 3, 1, 255))
+    program = (
+        "import pathlib, sys; from combiner_cli.media import files\n"
+        "try: files.read_signal_bytes(sys.stdin.buffer.read(), pathlib.Path('input'))\n"
+        "except Exception as error: print(error)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], input=content, capture_output=True, check=True)
+    assert result.stdout.startswith(b"input is ")
+    assert result.stderr == b""
+
+
 def test_what_libmpg123_prints_is_the_reason_or_a_note(capfd: pytest.CaptureFixture[str]) -> None:
     content = sound_file("MP3", "MPEG_LAYER_III")
     noisy = bytearray(content)
     noisy[3000:9000] = bytes(number * 7 & 255 for number in range(6000))
     with pytest.raises(InputError, match=r"input cannot be decoded to its end \(.*Illegal Audio-MPEG-Header .*\)"):
         media.read_signal_bytes(bytes(noisy), Path("input"))
-    with pytest.raises(InputError, match="input is neither an image nor a sound that can be read"):
+    with pytest.raises(
+        InputError, match=r"input is damaged or cut off \(Illegal Audio-MPEG-Header 0x00000000 at offset"
+    ):
         media.read_signal_bytes(content[:4] + bytes(2000), Path("input"))
-    with pytest.raises(InputError, match="input is neither an image nor a sound") as caught:
+    with pytest.raises(
+        InputError, match=r"input is damaged or cut off \(Xing stream size off by .*\); restore it from its"
+    ):
         media.read_signal_bytes(content[:500], Path("input"))
-    assert "does not exist" not in str(caught.value)
     frame = content.index(b"\xff\xfb", 4000)
     junk = content[:frame] + b"junk" * 50 + content[frame:]
     notes: list[str] = []
@@ -178,14 +195,22 @@ def test_what_libmpg123_prints_is_the_reason_or_a_note(capfd: pytest.CaptureFixt
     assert capfd.readouterr().err == ""
 
 
+def test_a_file_that_exists_is_not_said_to_be_missing() -> None:
+    """As libsndfile says of MPEG audio that it cannot decode, also where libmpg123 prints nothing."""
+    for kept in range(4, 200, 7):
+        with pytest.raises(InputError) as caught:
+            media.read_signal_bytes(sound_file("MP3", "MPEG_LAYER_III")[:kept], Path("input"))
+        assert "does not exist" not in str(caught.value)
+
+
 def test_what_others_print_meanwhile_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
     with messages.caught(messages.LIBTIFF) as lines:
-        os.write(2, b"ZIPDecode: Decoding error at scanline 0.\nencode: 3/10\n")
+        os.write(2, b"ZIPDecode: Decoding error at scanline 0.\nencode: 3/10\n_TIFFGet: Inconsistent count.\n")
         writer = threading.Thread(target=lambda: os.write(2, b"combiner: note: something else.\n"))
         writer.start()
         writer.join()
         os.write(2, b"Note: not of this library\nbar \x1b[2K")
-    assert lines == ["ZIPDecode: Decoding error at scanline 0."]
+    assert lines == ["ZIPDecode: Decoding error at scanline 0.", "_TIFFGet: Inconsistent count."]
     said = "encode: 3/10\ncombiner: note: something else.\nNote: not of this library\nbar \x1b[2K"
     assert capfd.readouterr().err == said
 

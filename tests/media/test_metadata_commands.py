@@ -9,22 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from camera_files import ICC, XMP, bomb, camera_file, described
 from conftest import smooth_image, tiny_mixture
 from PIL import Image
+from support.camera_files import ICC, XMP, bomb, camera_file, described
 from support.commands import left_in, refused, run
-from test_sound_tags import tagged
+from support.media_files import tagged
 
-from combiner_cli.container import bitstream, metadata
+from combiner_cli.container import metadata
+from combiner_cli.container.file import File, metadata_overhead, with_metadata
 from combiner_cli.media import files as media
-from combiner_cli.priors import library
+from combiner_cli.priors import store
 
 
 @pytest.fixture
 def camera(tmp_path, monkeypatch, prior_folder):
     """A folder with pictures, a sound, and fast priors."""
-    library.save(tiny_mixture(), prior_folder / "mixed-image.safetensors")
-    library.save(tiny_mixture("sound"), prior_folder / "mixed-sound.safetensors")
+    store.save(tiny_mixture(), prior_folder / "mixed-image.safetensors")
+    store.save(tiny_mixture("sound"), prior_folder / "mixed-sound.safetensors")
     monkeypatch.chdir(tmp_path)
     Path("photo.jpg").write_bytes(camera_file("jpg"))
     Path("photo.png").write_bytes(camera_file("png"))
@@ -41,10 +42,10 @@ def test_metadata_through_the_commands(camera):
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert told["bytes"] == Path("photo.cmb").stat().st_size
-    assert told["metadata_bytes"] == told["bytes"] - len(bitstream.split_metadata(Path("photo.cmb").read_bytes())[0])
+    assert told["metadata_bytes"] == File.parse(Path("photo.cmb").read_bytes()).metadata_bytes
     assert told["bpp"] == pytest.approx(8 * told["bytes"] / (9 * 13), abs=1e-4)
     facts = json.loads(run("info", "photo.cmb", "--json").stdout)
-    assert facts["version"] == 4
+    assert facts["version"] == 5
     assert list(facts["metadata"]) == ["exif", "icc", "xmp"]
     assert facts["metadata"]["icc"] == len(ICC)
     assert f"colour profile {len(ICC)}, XMP {len(XMP)}" in run("info", "photo.cmb").stdout
@@ -61,7 +62,7 @@ def test_metadata_through_the_commands(camera):
 def test_without_the_option_nothing_is_kept_and_the_conversion_is_told(camera):
     done = run("encode", "--prior", "mixed-image", "-e", "1", "photo.jpg")
     assert "combiner: note: photo.jpg has colours of another profile, which are converted to sRGB" in done.stderr
-    assert bitstream.split_metadata(Path("photo.cmb").read_bytes())[1] == b""
+    assert File.parse(Path("photo.cmb").read_bytes()).metadata == b""
     assert run("encode", "--prior", "mixed-image", "-e", "1", "-f", "--quiet", "photo.jpg").stderr == ""
 
 
@@ -72,7 +73,7 @@ def test_a_file_without_metadata_is_not_wrapped(camera):
 
 
 def test_a_size_counts_the_whole_file(camera):
-    alone = metadata.overhead(metadata.pack(media.read_with_metadata(Path("photo.png").read_bytes(), Path("x"))[1]))
+    alone = metadata_overhead(metadata.pack(media.read_with_metadata(Path("photo.png").read_bytes(), Path("x"))[1]))
     for size in (alone + 60, alone + 111, alone + 400):
         assert run(*ENCODE, "photo.png", "-f", "--size", size).exit_code == 0
         assert Path("photo.cmb").stat().st_size == size
@@ -101,11 +102,14 @@ def test_metadata_of_many_files(camera):
         Path(f"{number}.png").write_bytes(camera_file("png", ICC if number else b""))
     done = run(*ENCODE, "0.png", "1.png", "2.png", "plain.png", "-d", "out", "--size", 900)
     assert done.exit_code == 0, done.output
-    sizes = [metadata.read(Path(f"out/{name}.cmb").read_bytes()).sizes() for name in ("0", "1", "2", "plain")]
+    sizes = [
+        metadata.unpack(File.parse(Path(f"out/{name}.cmb").read_bytes()).metadata).sizes()
+        for name in ("0", "1", "2", "plain")
+    ]
     assert [sorted(size) for size in sizes] == [["exif", "xmp"], ["exif", "icc", "xmp"], ["exif", "icc", "xmp"], []]
     done = run("decode", *(f"out/{name}.cmb" for name in ("0", "1", "2", "plain")), "-d", "back", "--format", "bmp")
     assert done.exit_code == 0, done.output
-    assert done.stderr.count("a .bmp file cannot hold a colour profile") == 2
+    assert done.stderr.count("a .bmp file cannot hold the colours of this image") == 2
 
 
 def test_more_metadata_than_a_file_can_hold_are_refused_by_name(camera, monkeypatch):
@@ -118,9 +122,9 @@ def test_more_metadata_than_a_file_can_hold_are_refused_by_name(camera, monkeypa
 
 def test_metadata_that_cannot_be_read_can_be_done_without(camera):
     run(*ENCODE, "plain.png")
-    inner = Path("plain.cmb").read_bytes()
+    plain = File.parse(Path("plain.cmb").read_bytes())
     for packed, code in ((b"noise", 4), (bomb(b"", 20), 9)):
-        Path("x.cmb").write_bytes(bitstream.with_metadata(inner, packed))
+        Path("x.cmb").write_bytes(with_metadata(plain, packed))
         refused(run("decode", "x.cmb", "-o", "x.png"), code, "x.cmb")
         refused(run("info", "x.cmb"), code, "x.cmb")
         done = run("decode", "x.cmb", "-o", "x.png", "--strip", "-f")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_files import (
+from PIL import Image
+from support.media_files import (
     CONVERTED,
     MODES,
     SRGB_PROFILE,
@@ -32,7 +33,6 @@ from media_files import (
     table_profile,
     with_profile,
 )
-from PIL import Image
 
 from combiner_cli.container import metadata
 from combiner_cli.errors import InputError

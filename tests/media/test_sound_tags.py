@@ -13,6 +13,7 @@ import soundfile
 from conftest import tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.media_files import tagged
 
 from combiner_cli.container import metadata
 from combiner_cli.container.metadata import Metadata
@@ -40,10 +41,6 @@ COVER = tags.picture(3, "image/jpeg", "Frönt", b"\xff\xd8 a cover \xff\xd9" * 9
 BACK = tags.picture(4, "image/png", "", b"\x89PNG")
 GIVEN = Metadata(tags=TAGS, pictures=COVER + BACK)
 SOUND = replace(tone(3000), sample_rate=48000)
-
-
-def tagged(tags_, suffix=".flac"):
-    return media.signal_bytes(tone(3000), suffix, Metadata(tags=tags_))
 
 
 def read(content):
@@ -309,6 +306,14 @@ def test_texts_that_libsndfile_would_stumble_over(name, text, suffix):
     """libsndfile 1.2 frees memory twice when it writes such tags to a FLAC file, which it is not given."""
     given_ = {"title": "short", name: text}
     assert read(tagged(given_, suffix)) == (Metadata(tags=given_), [])
+
+
+def test_caf_holds_no_more_than_libsndfile_reads():
+    given_ = {"title": "a", "lyrics": "b" * 40_000, "comment": "c" * 50_000}
+    notes = []
+    content = media.signal_bytes(SOUND, ".caf", Metadata(tags=given_), notes.append)
+    assert notes == ["a .caf file cannot hold all of the metadata; left out: tags (too many)"]
+    assert read(content) == (Metadata(tags={"title": "a", "lyrics": "b" * 40_000}), [])
 
 
 def test_pictures_and_tags_that_are_too_large_do_not_take_others_with_them():

@@ -14,7 +14,8 @@ import png
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media_files import (
+from PIL import Image, ImageOps
+from support.media_files import (
     MODES,
     SHAPES,
     Samples,
@@ -33,7 +34,6 @@ from media_files import (
     with_chunks,
     with_orientation,
 )
-from PIL import Image, ImageOps
 
 from combiner_cli.errors import InputError, LimitError
 from combiner_cli.media import files as media

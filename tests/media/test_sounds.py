@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media_files import float_wave, floats, from_bytes, sound_signal
+from support.media_files import float_wave, floats, from_bytes, sound_signal
 
 from combiner_cli.errors import InputError
 from combiner_cli.media import files as media

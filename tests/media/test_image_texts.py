@@ -9,18 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from camera_files import UPRIGHT_XMP, camera_exif
 from conftest import smooth_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from media_files import (
+from PIL import Image
+from support.camera_files import UPRIGHT_XMP, camera_exif
+from support.media_files import (
     png_chunk,
     saved,
     smooth,
     tiff,
     with_chunks,
 )
-from PIL import Image
 
 from combiner_cli.container import metadata
 from combiner_cli.container.metadata import Metadata
