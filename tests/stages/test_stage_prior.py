@@ -9,7 +9,7 @@ from support.signals import smooth_image
 from combiner_cli.errors import DamagedFileError, UsageError
 from combiner_cli.families import registry
 from combiner_cli.family import EncodingOptions, Target
-from combiner_cli.stages.prior import arguments_of, search_method
+from combiner_cli.stages.prior import arguments_of
 
 
 def a_prior(**changed):
@@ -61,15 +61,15 @@ def test_impossible_ranges_are_seen(changed):
 
 def test_options_of_other_families_are_refused():
     prior = a_prior(name="some")
-    assert search_method(prior, EncodingOptions(), "best") == "best"
-    assert search_method(prior, EncodingOptions(search="astar", device="cpu"), "best") == "astar"
+    assert prior.search_method(EncodingOptions(), "best") == "best"
+    assert prior.search_method(EncodingOptions(search="astar", device="cpu"), "best") == "astar"
     for options, words in (
         ({"refinement": "gradient"}, "prior some has no use for the refinement gradient"),
         ({"device": "cuda"}, "prior some encodes on the CPU alone"),
         ({"search": "greedy"}, "no search greedy"),
     ):
         with pytest.raises(UsageError, match=words):
-            search_method(prior, EncodingOptions(**options), "best")
+            prior.search_method(EncodingOptions(**options), "best")
         with pytest.raises(UsageError, match=words):
             prior.encode([smooth_image(4, 4)], Target("rate", 1.0), EncodingOptions(**options), lambda _: None)
 
