@@ -7,19 +7,8 @@ import shutil
 
 import pytest
 from support import shared
-from support.learned import (  # noqa: F401 (taken from here by tests that have not moved yet)
-    image_tiles,
-    lapped_plan,
-    learned_siren,
-    mixture_data,
-    mixture_plan,
-    tiny_lapped,
-    tiny_lapped_mono,
-    tiny_mixture,
-)
+from support.learned import learned_siren, tiny_mixture
 from support.priors import tiny_siren
-from support.priors import tiny_siren as tiny_prior  # noqa: F401
-from support.signals import recordings_of_tones, smooth_image, tone  # noqa: F401
 
 from combiner_cli.priors import library, store
 
