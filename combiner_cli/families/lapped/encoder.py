@@ -38,7 +38,7 @@ CLASS_VARIANCES = np.array([1.0, *(1 + 4.0**n for n in range(features.CLASSES - 
 GRID = NoiseGrid(0, LARGEST_NOISE, middle=48, octaves=1 / 4, farthest=48, attempts=3)
 _SIMULATED = (0, 4, 4, 6, 6, 8, 12, 16, 24, 32)  # segments that choices are made by, by effort
 _SHORT = 7  # longest hops: of a shorter recording, what lies beyond its ends is a large part
-_FINE_ENOUGH, _COARSE_ENOUGH = 2.0**-6, 2.0**-5  # of a short recording's amplitude: 36 and 30 dB
+_COARSE_ENOUGH, _FINE_ENOUGH = 2.0**-4, 2.0**-5  # of a short recording's amplitude, at the prior's own rate: 24, 30 dB
 _FEW_SAMPLES = 256  # at the coded rate, as which what a decoder makes of them is looked at
 _RIDGE = 1e-3  # of the variance of samples that a decoder makes little of
 _BAND_BITS = 6.0  # about what it takes to say that a band is louder than predicted
@@ -265,8 +265,10 @@ def _of_short(simulation: SoundSimulation, noise_level: int, bits_per_point: flo
     loudness = math.sqrt(float((simulation.recording.samples.astype(np.float64) ** 2).mean()))
     if not loudness:
         return noise_level
-    usual, _ = simulation.prior.typical(bits_per_point)
-    coarsest, finest = noise_level_of(loudness * _COARSE_ENOUGH), noise_level_of(loudness * _FINE_ENOUGH)
+    prior = simulation.prior
+    usual, _ = prior.typical(bits_per_point)
+    finer = usual - prior.typical(prior.bits_per_point)[0]  # than at the prior's own rate
+    coarsest, finest = (finer + noise_level_of(loudness * share) for share in (_COARSE_ENOUGH, _FINE_ENOUGH))
     chosen = round(min(max(noise_level, min(usual, coarsest)), max(usual, finest)))
     return min(max(chosen, simulation.grid.lowest), simulation.grid.highest)
 
