@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from support import shared
-from support.learned import learned_siren, tiny_mixture
+from support.learned import learned_siren
 from support.priors import tiny_siren
 
 from combiner_cli.priors import library, store
@@ -44,15 +44,6 @@ def user_data(tmp_path_factory, monkeypatch):
 def learned_prior():
     """A small prior learned from smooth pictures, for tests of what depends on a fitting prior."""
     return learned_siren()
-
-
-@pytest.fixture(scope="session")
-def mixed_priors(tmp_path_factory):
-    """A folder with files of a small mixture prior for images and of one for sounds."""
-    folder = tmp_path_factory.mktemp("mixed")
-    for kind in ("image", "sound"):
-        store.save(tiny_mixture(kind), folder / f"{kind}.safetensors")
-    return folder
 
 
 @pytest.fixture
