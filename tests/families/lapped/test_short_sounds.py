@@ -44,7 +44,7 @@ def snr(signals, name):
 def test_any_number_of_samples_comes_back_as_well_as_a_second(name, rate):
     second, _ = snr([content(rate, rate, 0)], name)
     assert second > 18
-    for length in (*range(1, 9), 11, 14, 19, 25, 32, 40):
+    for length in (1, 2, 3, 5, 8, 19, 40):
         signals = [content(length, rate, seed) for seed in (length, 50 + length)]
         short, size = snr(signals, name)
         assert short > second - 3, length
@@ -54,7 +54,7 @@ def test_any_number_of_samples_comes_back_as_well_as_a_second(name, rate):
 @pytest.mark.parametrize("loudness", [0.01, 0.1, 3.0])
 def test_so_do_quiet_and_loud_ones(loudness):
     second, _ = snr([content(16000, 16000, 0, loudness=loudness)], "speech-4")
-    for length in (1, 2, 3, 7, 30, 100, 500):
+    for length in (1, 3, 30, 500):
         signals = [content(length, 16000, length + seed, loudness=loudness) for seed in range(3)]
         assert snr(signals, "speech-4")[0] > second - 4, length
 
