@@ -7,19 +7,8 @@ import shutil
 
 import pytest
 from support import shared
-from support.learned import (  # noqa: F401 (taken from here by tests that have not moved yet)
-    image_tiles,
-    lapped_plan,
-    learned_siren,
-    mixture_data,
-    mixture_plan,
-    tiny_lapped,
-    tiny_lapped_mono,
-    tiny_mixture,
-)
+from support.learned import learned_siren
 from support.priors import tiny_siren
-from support.priors import tiny_siren as tiny_prior  # noqa: F401
-from support.signals import recordings_of_tones, smooth_image, tone  # noqa: F401
 
 from combiner_cli.priors import library, store
 
@@ -55,15 +44,6 @@ def user_data(tmp_path_factory, monkeypatch):
 def learned_prior():
     """A small prior learned from smooth pictures, for tests of what depends on a fitting prior."""
     return learned_siren()
-
-
-@pytest.fixture(scope="session")
-def mixed_priors(tmp_path_factory):
-    """A folder with files of a small mixture prior for images and of one for sounds."""
-    folder = tmp_path_factory.mktemp("mixed")
-    for kind in ("image", "sound"):
-        store.save(tiny_mixture(kind), folder / f"{kind}.safetensors")
-    return folder
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ import add
 import msgpack
 import numpy as np
 from PIL import Image
+from support.media_files import gamma_curve, rgb_profile
 from support.priors import random_pyramid, tiny_siren
-from support.profiles import gamma_curve, rgb_profile
 from support.signals import smooth_image, tone
 
 from combiner_cli.codec import pipeline

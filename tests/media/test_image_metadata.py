@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import png
 import pytest
-from conftest import smooth_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
@@ -23,6 +22,7 @@ from support.media_files import (
     grey_profile,
     table_profile,
 )
+from support.signals import smooth_image
 
 from combiner_cli.container import metadata
 from combiner_cli.container.metadata import Metadata

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import smooth_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,6 +20,7 @@ from support.media_files import (
     tiff,
     with_chunks,
 )
+from support.signals import smooth_image
 
 from combiner_cli.container import metadata
 from combiner_cli.container.metadata import Metadata

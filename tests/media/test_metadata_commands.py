@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import smooth_image, tiny_mixture
 from PIL import Image
 from support.camera_files import ICC, XMP, bomb, camera_file, described
 from support.commands import left_in, refused, run
+from support.learned import tiny_mixture
 from support.media_files import tagged
+from support.signals import smooth_image
 
 from combiner_cli.container import metadata
 from combiner_cli.container.file import File, metadata_overhead, with_metadata

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from conftest import tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.media_files import tagged
+from support.signals import tone
 
 from combiner_cli.container import metadata
 from combiner_cli.container.metadata import Metadata

@@ -6,12 +6,13 @@ import io
 import struct
 import zlib
 
-from conftest import smooth_image
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from combiner_cli.media import images
-from support.media_files import gamma_curve, rgb_profile
+
+from .media_files import gamma_curve, rgb_profile
+from .signals import smooth_image
 
 ICC = rgb_profile(gamma_curve(1.0))
 

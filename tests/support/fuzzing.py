@@ -48,7 +48,7 @@ from combiner_cli.priors import store
 
 from .hostile_metadata import described, packed_metadata
 from .mutations import NUMBERS, mutated, resealed
-from .priors import packed_file, random_file, tiny_priors
+from .priors import packed_file, random_file, random_numbers, tiny_priors
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 WRITABLE = {"image": images.FORMATS, "sound": sounds.FORMATS}  # suffixes, by the kind of signal
@@ -105,9 +105,9 @@ def header_case(number: int) -> str:
     """The outcome of parsing a mutated header; every other one has a right checksum."""
     dice = random.Random(f"header {number}")
     if dice.random() < 0.5:
-        content = (
-            MAGIC + bytes([VERSION]) + dice.randbytes(4) + _random_header(dice) + dice.randbytes(dice.randrange(8))
-        )
+        prior = dice.choice(list(tiny_priors().values()))
+        beginning = MAGIC + bytes([VERSION]) + prior.id.to_bytes(4, "big")
+        content = beginning + _random_header(prior, dice) + dice.randbytes(dice.randrange(8))
     else:
         content = mutated(dice.choice(_seeds())[:-4], dice, near=30)
     data = content + dice.randbytes(4)
@@ -262,17 +262,18 @@ def _loaded_and_used(data: bytes, number: int) -> None:
     pipeline.decode(packed, lambda _: prior, None, MOST_POINTS)
 
 
-def _random_header(dice: random.Random) -> bytes:
+def _random_header(prior: Prior, dice: random.Random) -> bytes:
     """Objects of msgpack, most of them what a header has in that place."""
-    usual: list[object] = [dice.randrange(32), dice.randint(1, 99), dice.randint(1, 99)]
-    usual += [dice.randint(0, 200) for _ in range(dice.choice((1, 12, 14)))]
+    usual: list[object] = [dice.randrange(16), dice.randint(1, 99), dice.randint(1, 99)]
+    usual += [number for field in prior.fields for number in random_numbers(field, dice)]
     for _ in range(dice.choice((0, 1, 1, 2))):
         deep: object = dice.choice(NUMBERS)
         for _ in range(dice.choice((0, 1, 2, 20))):
             deep = [deep]
         odd = (None, True, 1.5, "name", b"bytes", [], {}, {1: 2}, msgpack.ExtType(5, b"x"), msgpack.Timestamp(1), deep)
         usual[dice.randrange(len(usual))] = dice.choice((*odd, *NUMBERS))
-    return b"".join(msgpack.packb(number) for number in usual[: dice.choice((len(usual), dice.randrange(4)))])
+    kept = len(usual) if dice.random() < 0.8 else dice.randrange(len(usual))
+    return b"".join(msgpack.packb(number) for number in usual[:kept])
 
 
 def _with_changed_numbers(data: bytes, prior: Prior, dice: random.Random) -> bytes:

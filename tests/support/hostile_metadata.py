@@ -16,8 +16,8 @@ from combiner_cli.container.file import MAGIC, VERSION, File
 from combiner_cli.container.metadata import CHUNKS
 from combiner_cli.media.sound_containers.tags import picture
 
+from .media_files import cmyk_profile, gamma_curve, grey_profile, rgb_profile, srgb_curve
 from .mutations import NUMBERS, mutated, resealed
-from .profiles import cmyk_profile, gamma_curve, grey_profile, rgb_profile, srgb_curve
 
 _BEGINNING = 24  # bytes of a file up to where the longest length of metadata ends
 # Orientation, descriptions, resolution, places of samples, thumbnail, XMP, profile, and directories of EXIF.
