@@ -44,7 +44,7 @@ class _FileSource:
 
     def weights(self, stage: StageId, segment: Segment, moments: Moments) -> Array:
         del segment  # for an encoder
-        return self.latents.weights(stage, moments)
+        return self.latents.weights(stage, moments, bands=1)
 
 
 def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
@@ -65,7 +65,7 @@ def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
     if number >= len(prior.hops):
         raise DamagedFileError("the header's hop is out of range; the file is damaged")
     latents = open_payload(
-        numbers, payload, prior.key, prior.parts_from, outliers=True, keep=view.keep_latents, damaged=not file.intact
+        numbers, payload, prior.key, prior.parts_from, keep=view.keep_latents, damaged=not file.intact
     )
     hop, coded_rate = prior.hops[number], prior.coded_rate(sample_rate)
     length = length_at(file.format.points, sample_rate, coded_rate)

@@ -13,7 +13,7 @@ from ...container.file import File
 from ...family import Decoded, View
 from ...stages.decoder import FileLatents, open_payload
 from ...stages.moments import Moments, StageId
-from .levels import CHROMA_STAGES, Level, last_stage
+from .levels import CHROMA_STAGES, Level, band_count, last_stage
 from .prior import LOWEST_NOISE, PyramidPrior, descend
 from .rendering import LazyRows, planes_of
 
@@ -36,8 +36,7 @@ class _FileSource:
         return self.latents.symbols.read(frequencies)
 
     def weights(self, stage: StageId, level: Level | None, moments: Moments) -> Array:
-        del level  # for an encoder
-        return self.latents.weights(stage, moments)
+        return self.latents.weights(stage, moments, band_count(level, stage.number))
 
 
 def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
@@ -54,7 +53,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
     numbers, payload = file.numbers(prior.fields)
     (number,), (height, width) = numbers["noise"], file.format.shape
     latents = open_payload(
-        numbers, payload, prior.key, prior.parts_from, outliers=False, keep=view.keep_latents, damaged=not file.intact
+        numbers, payload, prior.key, prior.parts_from, keep=view.keep_latents, damaged=not file.intact
     )
     planes = []
     for channels in planes_of(file.format.channels):

@@ -194,6 +194,11 @@ def last_classes(colours: int) -> int:
     return stage_numbers(colours > 1)[0]
 
 
+def band_count(level: Level | None, number: int) -> int:
+    """Bands of a stage, those of all colours; the root, for which there is no level, is one."""
+    return 1 if level is None else 2 * BANDS if number in CHROMA_STAGES else BANDS
+
+
 def stage_phases(number: int) -> Offsets:
     """The phases of a stage of a level: one of four for luma, two for chroma."""
     return HALVES[number - CHROMA_STAGES[0]] if number in CHROMA_STAGES else (PHASES[number],)
