@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from combiner_cli.signals.signal import Signal
 
-Array = npt.NDArray[np.floating]
+Array = npt.NDArray[Any]
 Maker = Callable[[], Signal]
 
 SIDE = 128  # pixels of most images
@@ -62,13 +64,14 @@ def coloured(mask: Array, low: Iterable[float], high: Iterable[float]) -> Array:
 def checkerboard(period: int, low: float = 0, high: float = _WHITE, side: int = SIDE) -> Array:
     """Squares of so many pixels."""
     rows, columns = grid(side, side)
-    return low + (high - low) * ((rows // period + columns // period) % 2)
+    made: Array = low + (high - low) * ((rows // period + columns // period) % 2)
+    return made
 
 
 def stripes(width: int, angle: str) -> Array:
-    """Black and white stripes of so many pixels, ``"across"``, ``"down"`` or ``"slanted"``."""
+    """Black and white stripes of so many pixels, ``"across"``, ``"down"``, ``"rising"`` or ``"falling"``."""
     rows, columns = grid()
-    place = {"across": rows, "down": columns, "slanted": rows + columns}[angle]
+    place = {"across": rows, "down": columns, "rising": rows + columns, "falling": rows - columns}[angle]
     return _WHITE * (place // width % 2)
 
 
@@ -92,16 +95,16 @@ def bayer(order: int) -> Array:
 def diffused(values: Array, levels: int = 2) -> Array:
     """Values in [0, 1] in a few levels, the error diffused as Floyd and Steinberg do."""
     rest = np.pad(values, ((0, 1), (1, 1)))
-    found = np.zeros_like(values)
+    chosen = np.zeros_like(values)
     height, width = values.shape
     for row in range(height):
         for column in range(width):
             wanted = rest[row, column + 1]
-            found[row, column] = min(max(round(wanted * (levels - 1)) / (levels - 1), 0), 1)
-            error = wanted - found[row, column]
+            chosen[row, column] = min(max(round(wanted * (levels - 1)) / (levels - 1), 0), 1)
+            error = wanted - chosen[row, column]
             rest[row, column + 2] += error * 7 / 16
             rest[row + 1, column : column + 3] += error * np.array([3, 5, 1]) / 16
-    return found
+    return chosen
 
 
 def halftone(period: float, degrees: float, values: Array) -> Array:
@@ -128,18 +131,18 @@ def matrix_code(module: int, side: int = SIDE) -> Array:
     finder[:7, :7], finder[1:6, 1:6], finder[2:5, 2:5] = 1, 0, 1
     bits[:8, :8], bits[:8, -8:], bits[-8:, :8] = finder, finder[:, ::-1], finder[::-1]
     whole = np.pad(bits, 4).repeat(module, axis=0).repeat(module, axis=1)
-    found = np.zeros((side, side))
-    found[: len(whole), : len(whole)] = whole
-    return _WHITE * (1 - found)
+    page = np.zeros((side, side))
+    page[: len(whole), : len(whole)] = whole
+    return _WHITE * (1 - page)
 
 
 def bars() -> Array:
     """A bar code: stripes of one to four pixels."""
     widths = generator("bars").integers(1, 5, SIDE)
     row = np.repeat(np.arange(len(widths)) % 2, widths)[:SIDE]
-    found = np.full((SIDE, SIDE), float(_WHITE))
-    found[16:-16, 8:-8] = _WHITE * row[8:-8]
-    return found
+    page = np.full((SIDE, SIDE), float(_WHITE))
+    page[16:-16, 8:-8] = _WHITE * row[8:-8]
+    return page
 
 
 def drawn(draw: Callable[[ImageDraw.ImageDraw], None], background: str = "white", smooth: int = 1) -> Array:
@@ -177,17 +180,18 @@ def noise(exponent: float, colours: int, deviation: float = 48) -> Array:
     white = generator(f"noise {exponent} {colours}").standard_normal((SIDE, SIDE, colours))
     frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.fftfreq(SIDE)) * SIDE
     shape = np.maximum(frequency, 1)[..., None] ** -exponent
-    found = np.fft.ifft2(np.fft.fft2(white, axes=(0, 1)) * shape, axes=(0, 1)).real
-    return 127.5 + found * (deviation / found.std())
+    shaped = np.fft.ifft2(np.fft.fft2(white, axes=(0, 1)) * shape, axes=(0, 1)).real
+    made: Array = 127.5 + shaped * (deviation / shaped.std())
+    return made
 
 
 def salt_and_pepper() -> Array:
     """A smooth picture with one pixel in fifty black or white."""
     dice = generator("salt and pepper")
-    found = 255 * ramp()
-    where = dice.random(found.shape) < 0.02
-    found[where] = _WHITE * dice.integers(0, 2, int(where.sum()))
-    return found
+    picture = 255 * ramp()
+    where = dice.random(picture.shape) < 0.02
+    picture[where] = _WHITE * dice.integers(0, 2, int(where.sum()))
+    return picture
 
 
 def escape_times(centre: complex, width: float, constant: complex | None = None) -> Array:
@@ -242,10 +246,10 @@ def disc(soft: bool) -> Array:
 
 def hidden_noise() -> Array:
     """A glyph whose transparent surroundings hold noise that nobody sees."""
-    found = disc(soft=False)
-    hidden = found[..., 3] == 0
-    found[hidden, :3] = generator("hidden").integers(0, 256, (int(hidden.sum()), 3))
-    return found
+    icon = disc(soft=False)
+    hidden = icon[..., 3] == 0
+    icon[hidden, :3] = generator("hidden").integers(0, 256, (int(hidden.sum()), 3))
+    return icon
 
 
 def sprites(scale: int) -> Array:
@@ -278,7 +282,7 @@ def line_art(smooth: int) -> Array:
 
 def window() -> Array:
     """A window with a title, buttons, a list and a dithered background, as old screens had them."""
-    found = checkerboard(1, 80, 160)[..., None].repeat(3, axis=2)
+    screen = checkerboard(1, 80, 160)[..., None].repeat(3, axis=2)
 
     def draw(board: ImageDraw.ImageDraw) -> None:
         font = ImageFont.load_default_imagefont()
@@ -292,8 +296,8 @@ def window() -> Array:
             board.rectangle((20 + 40 * number, 76, 50 + 40 * number, 88), fill="#e0e0e0", outline="black")
             board.text((28 + 40 * number, 77), word, fill="black", font=font)
 
-    found[12:104, 8:120] = drawn(draw)[:92, :112]
-    return found
+    screen[12:104, 8:120] = drawn(draw)[:92, :112]
+    return screen
 
 
 def source_code() -> Array:
@@ -358,9 +362,9 @@ def zone_plate() -> Array:
 
 def dot(background: float, foreground: float, side: int = 65) -> Array:
     """A single pixel in the middle."""
-    found = np.full((side, side), float(background))
-    found[side // 2, side // 2] = foreground
-    return found
+    picture = np.full((side, side), float(background))
+    picture[side // 2, side // 2] = foreground
+    return picture
 
 
 def stars() -> Array:
@@ -371,9 +375,9 @@ def stars() -> Array:
 
 def half_and_half() -> Array:
     """The one half smooth, the other a checkerboard of single pixels."""
-    found = checkerboard(1)
-    found[:, : SIDE // 2] = 255 * ramp()[:, : SIDE // 2]
-    return found
+    picture = checkerboard(1)
+    picture[:, : SIDE // 2] = 255 * ramp()[:, : SIDE // 2]
+    return picture
 
 
 def colour_gradient() -> Array:
@@ -397,15 +401,17 @@ def _images() -> dict[str, Maker]:
         return lambda: image_of(make())
 
     arrays: dict[str, Callable[[], Array]] = {
-        **{f"checkerboard-{period}": lambda period=period: checkerboard(period) for period in (1, 2, 3, 4, 5, 8, 16)},
+        **{f"checkerboard-{period}": partial(checkerboard, period) for period in (1, 2, 3, 4, 5, 8, 16)},
         "checkerboard-1-colour": lambda: coloured(checkerboard(1) / _WHITE, (255, 0, 255), (0, 255, 0)),
         "checkerboard-1-faint": lambda: checkerboard(1, 124, 132),
         "checkerboard-1-half": half_and_half,
         **{
-            f"stripes-{angle}-{width}": lambda angle=angle, width=width: stripes(width, angle)
-            for angle in ("across", "down", "slanted")
+            f"stripes-{angle}-{width}": partial(stripes, width, angle)
+            for angle in ("across", "down")
             for width in (1, 2, 3)
         },
+        "stripes-rising-2": partial(stripes, 2, "rising"),
+        "stripes-falling-3": partial(stripes, 3, "falling"),
         "stripes-down-7": lambda: stripes(7, "down"),
         "stripes-colour": lambda: coloured(stripes(1, "down") / _WHITE, (255, 0, 0), (0, 0, 255)),
         "zone-plate": zone_plate,
@@ -419,7 +425,7 @@ def _images() -> dict[str, Maker]:
         "floyd-steinberg-four": lambda: _WHITE * diffused(ramp(), 4),
         "halftone": lambda: halftone(6, 45, ramp()),
         "halftone-printed": printed,
-        **{f"matrix-code-{module}": lambda module=module: matrix_code(module) for module in (1, 2, 3, 5)},
+        **{f"matrix-code-{module}": partial(matrix_code, module) for module in (1, 2, 3, 5)},
         "bar-code": bars,
         "text": lambda: text("black", "white"),
         "text-white": lambda: text("white", "black"),
@@ -509,15 +515,16 @@ def hiss(exponent: float, deviation: float = 0.1) -> Array:
     """Gaussian noise whose amplitude falls with the frequency to a power."""
     white = generator(f"hiss {exponent}").standard_normal(len(times()))
     shape = np.maximum(np.fft.rfftfreq(len(white)) * len(white), 1) ** -exponent
-    found = np.fft.irfft(np.fft.rfft(white) * shape, len(white))
-    return found * (deviation / found.std())
+    shaped = np.fft.irfft(np.fft.rfft(white) * shape, len(white))
+    made: Array = shaped * (deviation / shaped.std())
+    return made
 
 
 def clicks(every: int, height: float = 0.9) -> Array:
     """Single samples out of silence."""
-    found = np.zeros(len(times()))
-    found[every // 2 :: every] = height
-    return found
+    samples = np.zeros(len(times()))
+    samples[every // 2 :: every] = height
+    return samples
 
 
 def chirp(low: float, high: float, rate: int = RATE) -> Array:
@@ -531,16 +538,17 @@ def speech_like(height: float) -> Array:
     at, dice = times(), generator("speech")
     pitch = 120 + 30 * np.sin(2 * np.pi * 1.3 * at)
     phase = 2 * np.pi * np.cumsum(pitch) / RATE
-    found = np.zeros(len(at))
+    voice = np.zeros(len(at))
     for harmonic in range(1, 30):
         loudness = sum(
             np.exp(-(((harmonic * pitch - centre * (1 + 0.2 * np.sin(2 * np.pi * rate * at))) / 150) ** 2))
             for centre, rate in ((600, 2.1), (1400, 1.7), (2600, 2.9))
         )
-        found += loudness * np.sin(harmonic * phase)
+        voice += loudness * np.sin(harmonic * phase)
     syllables = np.clip(np.sin(2 * np.pi * 4 * at), 0, 1)
-    found = found * syllables + 0.3 * dice.standard_normal(len(at)) * np.clip(-np.sin(2 * np.pi * 4 * at), 0, 1)
-    return found * (height / np.abs(found).max())
+    voice = voice * syllables + 0.3 * dice.standard_normal(len(at)) * np.clip(-np.sin(2 * np.pi * 4 * at), 0, 1)
+    made: Array = voice * (height / np.abs(voice).max())
+    return made
 
 
 def telegraph() -> Array:

@@ -82,6 +82,7 @@ def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
         decoded.class_bytes,
         noise_level,
         decoded.latents,
+        noise_deviation(noise_level) ** 2,
     )
 
 

@@ -15,7 +15,7 @@ from ...stages.decoder import FileLatents, open_payload
 from ...stages.moments import Moments, StageId
 from .levels import CHROMA_STAGES, Level, band_count, last_stage
 from .prior import LOWEST_NOISE, PyramidPrior, descend
-from .rendering import LazyRows, planes_of
+from .rendering import LazyRows, noise_variance, planes_of
 
 Array = npt.NDArray[Any]
 
@@ -69,6 +69,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
         decoded.class_bytes,
         number,
         decoded.latents,
+        noise_variance(number + LOWEST_NOISE),
     )
 
 

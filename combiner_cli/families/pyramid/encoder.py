@@ -23,7 +23,7 @@ from ...system import threads
 from . import haar, levels
 from .levels import Level
 from .prior import HIGHEST_NOISE, LOWEST_NOISE, PyramidPrior, descend
-from .rendering import HALF_RANGE, PlaneRendering, noise_deviation, planes_of
+from .rendering import HALF_RANGE, PlaneRendering, noise_deviation, noise_variance, planes_of
 
 Array = npt.NDArray[Any]
 
@@ -175,7 +175,7 @@ class ImageSimulation(Simulation):
 
     def noise_variance(self, noise_level: int) -> float:
         """The variance that a noise level stands for, on values in [-1, 1]."""
-        return (noise_deviation(noise_level) / HALF_RANGE) ** 2
+        return noise_variance(noise_level)
 
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:
         """Code all planes."""

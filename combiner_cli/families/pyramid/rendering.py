@@ -24,6 +24,11 @@ def noise_deviation(noise_level: int) -> float:
     return float(np.sqrt(np.exp2(_LOUDEST - noise_level / _LEVELS_PER_OCTAVE))) * HALF_RANGE
 
 
+def noise_variance(noise_level: int) -> float:
+    """Variance of an image's noise on values in [-1, 1]."""
+    return (noise_deviation(noise_level) / HALF_RANGE) ** 2
+
+
 def planes_of(channels: int) -> tuple[tuple[int, ...], ...]:
     """The channels of each plane of an image, in coding order: alpha alone and first, then grey or RGB."""
     colours = (0, 1, 2) if channels >= 3 else (0,)
