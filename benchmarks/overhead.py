@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 from common import write_csv, write_table
 
-from combiner_cli.families.pyramid.encoder import encode_planes, forecast
+from combiner_cli.families.pyramid.encoder import ImageSimulation
 from combiner_cli.families.pyramid.prior import PyramidPrior
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
+from combiner_cli.signals.signal import Signal
 from combiner_cli.stages import rate_control as rates
-from combiner_cli.stages.encoder import Budget, writer_for
+from combiner_cli.stages.encoder import Budget, Writer
 
 CODES = (8, 16, 24, 32, 40, 48, 56)
 METHODS = ("best", "viterbi")
@@ -64,26 +65,27 @@ def main() -> None:
 
 def measure(prior: PyramidPrior, path: Path, code: int) -> dict[str, float]:
     """Simulated and coded rates and PSNRs of an image."""
-    values = media.read_signal(path).samples[:, :, :3].astype(np.float64) - 127.5
-    pixels = values.shape[0] * values.shape[1]
-    expected = forecast(prior, values, code)
-    found = {
+    samples = media.read_signal(path).samples[:, :, :3]
+    simulation = ImageSimulation(prior, Signal("image", samples))
+    pixels = simulation.format.points
+    (expected,) = simulation.parts(code)
+    measured = {
         "bpp": (expected.bits + expected.class_bits) / pixels,
         "classes": expected.class_bits / pixels,
-        "psnr": psnr(expected.squared_error, values.size),
+        "psnr": psnr(expected.squared_error, samples.size),
     }
     for method in METHODS:
         clock = time.perf_counter()
-        writer = writer_for(prior.key, [expected], Budget(rates.OVERHEAD), method, 0)
-        coded = encode_planes(prior, [values], [expected], writer)
-        found[f"{method} s"] = time.perf_counter() - clock
-        found[f"{method} bpp"] = 8 * (len(coded.classes) + len(coded.indices)) / pixels
-        found[f"{method} psnr"] = psnr(coded.squared_error, values.size)
-    return found
+        writer = Writer.begin(prior.key, [expected], Budget(rates.OVERHEAD), method, 0)
+        coded = simulation.code(code, writer)
+        measured[f"{method} s"] = time.perf_counter() - clock
+        measured[f"{method} bpp"] = 8 * (len(coded.classes) + len(coded.indices)) / pixels
+        measured[f"{method} psnr"] = psnr(coded.squared_error, samples.size)
+    return measured
 
 
 def psnr(squared_error: float, samples: int) -> float:
-    return 10 * math.log10(255**2 * samples / squared_error)
+    return 10 * math.log10(4 * samples / squared_error)
 
 
 def mean(rows: list[dict[str, float]]) -> dict[str, float]:

@@ -27,7 +27,8 @@ from combiner_cli.media import files as media
 from combiner_cli.priors import library
 from combiner_cli.signals import metrics
 from combiner_cli.signals.signal import Signal
-from combiner_cli.stages import allocation
+from combiner_cli.stages import decoder as stage_decoder
+from combiner_cli.stages import encoder as stage_encoder
 from combiner_cli.stages.moments import MOST_PARTS_FROM
 from combiner_cli.system import threads
 
@@ -92,13 +93,14 @@ def narrow_classes() -> Iterator[None]:
     def same(_self: object, _level: object, _chroma: bool, classes: Array) -> Array:
         return classes
 
-    with mock.patch.object(encoder._Pictured, "_widened", same):
+    with mock.patch.object(encoder._EncoderSource, "_raised", same):
         yield
 
 
 @contextmanager
 def no_more_groups() -> Iterator[None]:
-    with mock.patch.object(allocation, "takes_more", lambda *_: False):
+    names = [f"{room.__name__}.may_have_extra_groups" for room in (stage_encoder, stage_decoder)]
+    with mock.patch(names[0], return_value=False), mock.patch(names[1], return_value=False):
         yield
 
 

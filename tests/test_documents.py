@@ -61,6 +61,10 @@ def test_links_lead_somewhere(document, target):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_commands_and_options_of_documents_exist(document):
     helps = {command: CliRunner().invoke(main, [command, "-h"]).stdout for command in main.commands}
+    families = ("pyramid", "lapped", "linear", "siren")
+    helps["learn-prior"] += "".join(
+        CliRunner().invoke(main, ["learn-prior", "--family", family, "-h"]).stdout for family in families
+    )
     for line in re.findall(r"^\$ combiner (.*)$", document.read_text(), re.MULTILINE):
         command, *words = line.split("#")[0].split("|")[0].split()
         assert command in helps, line

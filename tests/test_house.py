@@ -39,7 +39,8 @@ FLOORS = {name: floor for floor, names in enumerate(ORDER) for name in names}
 UPWARDS_FOR_ANNOTATIONS = {("family", "learning")}
 FAMILIES_TOGETHER = {("linear", "siren")}  # the first is a way of using the second
 WITH_TORCH = {"stages", "learning", "families"}  # packages of which some rooms need it as soon as they are imported
-BY_NAME = {"families.registry", "cli.main"}  # import families and commands when they are asked for
+# import by name: families and commands when they are asked for, and what is compiled, where that was possible
+BY_NAME = {"families.registry", "cli.main", "rec.native"}
 MOST_IN_THE_ROOT, MOST_IN_A_PACKAGE = 8, 9
 AS_MANY_AS_COMMANDS = {"cli.commands"}
 MOST_LINES = 400
@@ -110,8 +111,18 @@ def absolute(name: str, node: ast.ImportFrom) -> str:
 @functools.cache
 def imports_of(name: str) -> tuple[Import, ...]:
     """The imports of a module that are of this package."""
-    made = []
-    for node, at_once, for_annotations in imports_below(tree_of(name)):
+    return tuple(imports_in(name, tree_of(name)))
+
+
+def imports_of_benchmarks() -> tuple[Import, ...]:
+    """What the scripts beside the package import of it."""
+    scripts = sorted((ROOT.parent / "benchmarks").glob("*.py"))
+    return tuple(imported for path in scripts for imported in imports_in(path.stem, ast.parse(path.read_text())))
+
+
+def imports_in(name: str, tree: ast.Module) -> Iterator[Import]:
+    """The imports of a module or a script that are of this package."""
+    for node, at_once, for_annotations in imports_below(tree):
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names if alias.name.split(".")[0] == "combiner_cli"]
             modules = [module.removeprefix("combiner_cli").removeprefix(".") for module in modules]
@@ -121,8 +132,7 @@ def imports_of(name: str) -> tuple[Import, ...]:
             modules = [module if module in FILES or module in PACKAGES else base for module in within]
         else:
             continue
-        made += [Import(name, module or "__init__", at_once, for_annotations) for module in modules]
-    return tuple(made)
+        yield from (Import(name, module or "__init__", at_once, for_annotations) for module in modules)
 
 
 IMPORTS = tuple(imported for name in FILES for imported in imports_of(name))
@@ -206,8 +216,9 @@ def test_nobody_gets_past_a_door(package):
 
 @pytest.mark.parametrize("package", sorted(PACKAGES - {""}))
 def test_a_door_names_only_rooms_that_others_need(package):
-    """Those of families and commands are entered by their names."""
-    needed = {room for imported in IMPORTS for entered_package, room in entered(imported) if entered_package == package}
+    """The benchmarks are others; families and commands are entered by their names."""
+    imports = (*IMPORTS, *imports_of_benchmarks())
+    needed = {room for imported in imports for entered_package, room in entered(imported) if entered_package == package}
     if package.startswith("families."):
         needed.add("family")
     if package in ("cli", "cli.commands"):  # the program begins here; __main__ and the installed script know it

@@ -273,7 +273,7 @@ CHUNKS = st.fixed_dictionaries(
 def test_other_hostile_metadata_do_no_harm(suffix, tags, iptc, chunks, other, strip, samples):
     notes = []
     signal = smooth_image(3, 4, *samples)
-    given_ = Metadata(tags=tags, iptc=iptc, chunks=chunks, pictures=bytes(32), other={"x": other})
+    given_ = Metadata(tags=tags, iptc=iptc, chunks=chunks, pictures=bytes(32), unknown={"x": other})
     try:
         content = media.signal_bytes(signal, suffix, given_, notes.append, strip)
     except OutputError as error:

@@ -12,7 +12,7 @@ import soundfile
 from camera_files import ICC, XMP, bomb, camera_file, described
 from conftest import smooth_image, tiny_mixture
 from PIL import Image
-from test_cli import left_in, refused, run
+from support.commands import left_in, refused, run
 from test_sound_tags import tagged
 
 from combiner_cli.container import bitstream, metadata

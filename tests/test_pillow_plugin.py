@@ -36,7 +36,7 @@ def test_opening_reads_the_header_alone(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "mode"), [("photo-6-grey", "L"), ("photo-6-rgba", "RGBA"), ("photo-4", "RGB"), ("cifar10-6", "L")]
+    ("name", "mode"), [("photo-6-grey", "L"), ("photo-6-rgba", "RGBA"), ("photo-6-blocks", "RGB"), ("cifar10-6", "L")]
 )
 def test_modes(name, mode):
     data = (GOLDEN / f"{name}.cmb").read_bytes()

@@ -333,7 +333,7 @@ def test_pictures_that_make_no_sense_are_damage(content):
 
 def test_parts_of_images_are_named_as_left_out():
     notes = []
-    given_ = Metadata(exif=b"x", icc=b"x", xmp=b"x", tags={"title": "a"}, other={"later": b"x"})
+    given_ = Metadata(exif=b"x", icc=b"x", xmp=b"x", tags={"title": "a"}, unknown={"later": b"x"})
     content = media.signal_bytes(SOUND, ".wav", given_, notes.append)
     kinds = "EXIF, colour profile, XMP, what this program does not know"
     assert notes == [f"a .wav file cannot hold all of the metadata; left out: {kinds}"]

@@ -1,3 +1,3 @@
 """Data-set sweeps, measures, peers and reports."""
 
-__all__ = ["curves", "machine", "measures", "study", "tables"]
+__all__ = ["curves", "machine", "measures", "report", "study", "tables"]

@@ -151,7 +151,7 @@ class Live(_Watching):
             table.add_column(name, justify="right", no_wrap=True)
         best, seconds = curves.best(), pace.seconds_per_step()
         table.add_row(
-            f"{pace.done:,} of {self._shown.estimate.steps:,}" if self._finishing is None else "measuring the prior",
+            f"{pace.done:,} of {self._shown.estimate.steps:,}" if self._finishing is None else "measuring",
             f"{curves.training[-1]:.4f}" if curves.training else "–",
             "–" if not curves.held_out or curves.held_out[-1] is None else f"{curves.held_out[-1]:.4f}",
             "–" if best is None else f"{best[1]:.4f} at {best[0]:,}",

@@ -54,7 +54,7 @@ class Metadata:
         xmp: of an image, a packet in UTF-8.
         tags: texts by their names: of a sound by those of Vorbis comments in small letters, of an image by the keywords
             of PNG. Several texts of one name have a NUL between them, as in ID3.
-        other: what later programs may add, by name; it is kept and not used.
+        unknown: what later programs may add, by name; it is kept and not used.
         iptc: of an image, records of the Information Interchange Model.
         pictures: of a sound, the content of FLAC's PICTURE blocks (RFC 9639, section 8.8), one behind another.
         chunks: of an image, the content of those chunks of PNG that are named in ``CHUNKS``: resolution and colours.
@@ -64,7 +64,7 @@ class Metadata:
     icc: bytes = b""
     xmp: bytes = b""
     tags: Mapping[str, str] = field(default_factory=dict)
-    other: Mapping[str, bytes] = field(default_factory=dict)
+    unknown: Mapping[str, bytes] = field(default_factory=dict)
     iptc: bytes = b""
     pictures: bytes = b""
     chunks: Mapping[str, bytes] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Metadata:
     def parts(self) -> dict[str, bytes | Mapping[str, str]]:
         """What is there, by its name in a file."""
         parts: dict[str, bytes | Mapping[str, str]] = {name: getattr(self, name) for name in (*_BINARY, "tags")}
-        return {name: part for name, part in (parts | {**self.chunks, **self.other}).items() if part}
+        return {name: part for name, part in (parts | {**self.chunks, **self.unknown}).items() if part}
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each part that is there, by its name in a file; tags count their names and values."""
@@ -179,7 +179,7 @@ def _metadata(parts: object) -> Metadata:
     chunks = {name: parts.pop(name) for name in CHUNKS if name in parts}
     if any(len(content) != CHUNKS[name] for name, content in chunks.items()):
         raise ValueError("a chunk of PNG has another length")
-    return Metadata(**binary, tags=tags, chunks=chunks, other=parts)
+    return Metadata(**binary, tags=tags, chunks=chunks, unknown=parts)
 
 
 def upright_exif(exif: bytes) -> bytes:

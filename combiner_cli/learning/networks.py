@@ -19,8 +19,8 @@ import torch
 
 from ..errors import UsageError
 from ..stages import integer_network
-from ..stages.encoder import LEAST_REACH, MOST_REACH, REACH, REACH_PER_BIT
 from ..stages.moments import LOWEST, OCTAVE
+from ..stages.simulation import LEAST_REACH, MOST_REACH, REACH, REACH_PER_BIT
 from . import gradients
 from .checkpoint import TrainingState
 from .distributed import Device
@@ -42,7 +42,7 @@ _LEVELS_MEASURED = 8  # noise levels between measurements of a finished prior
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """Shape of a network to be learned; see :class:`combiner_cli.stages.integer_network.WholeNetwork`.
+    """Shape of a network to be learned; see :class:`combiner_cli.stages.integer_network.IntegerNetwork`.
 
     Attributes:
         features: number of them.
@@ -62,7 +62,7 @@ class NetworkShape:
 
 
 class MomentNetwork(torch.nn.Module):
-    """A network in floating point; see :class:`combiner_cli.stages.integer_network.WholeNetwork`."""
+    """A network in floating point; see :class:`combiner_cli.stages.integer_network.IntegerNetwork`."""
 
     def __init__(self, shape: NetworkShape, generator: torch.Generator) -> None:
         """Draw the first weights.

@@ -23,7 +23,7 @@ def mean_squared_error(a: Signal, b: Signal) -> float:
     """
     _check_comparable(a, b)
     parts = zip(_parts(a), _parts(b), strict=True)
-    return math.fsum(float(np.square(one - other).sum()) for one, other in parts) / a.samples.size
+    return math.fsum(float(np.square(first - second).sum()) for first, second in parts) / a.samples.size
 
 
 def psnr(reference: Signal, decoded: Signal) -> float:
@@ -67,7 +67,7 @@ def largest_difference(a: Signal, b: Signal) -> float:
         InputError: the signals cannot be compared, see :func:`mean_squared_error`.
     """
     _check_comparable(a, b)
-    return max(float(np.abs(one - other).max()) for one, other in zip(_parts(a), _parts(b), strict=True))
+    return max(float(np.abs(first - second).max()) for first, second in zip(_parts(a), _parts(b), strict=True))
 
 
 def difference(reference: Signal, decoded: Signal, gain: float) -> Signal:
@@ -80,7 +80,7 @@ def difference(reference: Signal, decoded: Signal, gain: float) -> Signal:
     """
     _check_comparable(reference, decoded)
     pairs = zip(_parts(reference), _parts(decoded), strict=True)
-    amplified = np.concatenate([(other - one) * gain for one, other in pairs])
+    amplified = np.concatenate([(second - first) * gain for first, second in pairs])
     if reference.kind == "sound":
         return Signal("sound", amplified.clip(-1, 1).astype(np.float32), reference.sample_rate, reference.bit_depth)
     grey = _GREY + amplified * (_PEAK / (2**reference.bit_depth - 1))

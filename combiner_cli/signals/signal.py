@@ -162,14 +162,14 @@ def from_values(
 
     def part(first: int) -> None:
         some = slice(first, first + step)
-        own = values[some]
-        if not bool(np.isfinite(own).all()):
+        rows = values[some]
+        if not bool(np.isfinite(rows).all()):
             raise InputError("the decoded values are not finite; the prior does not fit this file")
         if kind == "sound":
             steps = 2.0 ** (bit_depth - 1)
-            samples[some] = np.clip(np.rint(own * steps), -steps, steps - 1) / steps
+            samples[some] = np.clip(np.rint(rows * steps), -steps, steps - 1) / steps
         else:
-            samples[some] = np.rint((np.clip(own, -1, 1) + 1) * ((2**bit_depth - 1) / 2))
+            samples[some] = np.rint((np.clip(rows, -1, 1) + 1) * ((2**bit_depth - 1) / 2))
 
     threads.mapped(part, range(0, values.shape[0], step))
     return Signal(kind, samples, sample_rate, bit_depth)

@@ -82,13 +82,13 @@ class FileLatents:
         digit = self.symbols.exchange(NO_CHANGE, equal_frequencies(DIGITS))
         self.allocator.adjust_rate(digit)
 
-    def weights(self, stage: StageId, moments: Moments, bands: int) -> Array:
+    def weights(self, stage: StageId, moments: Moments, bands: int = 1) -> Array:
         """The weights of the next stage.
 
         Args:
             stage: which one it is.
             moments: of the weights; they may be changed.
-            bands: of them, one after another, of equally many weights.
+            bands: of the weights, one after another, of equally many weights.
 
         Returns:
             In whole steps, ``(latents,)``.

@@ -290,7 +290,7 @@ class SearchingCoder:
         """The stream of classes."""
         return self.writer.symbols
 
-    def weights(self, stage: StageId, moments: Moments, bands: int, true: Array) -> Array:
+    def weights(self, stage: StageId, moments: Moments, true: Array, bands: int = 1) -> Array:
         """Code the weights of the next stage; see :class:`simulation.Coder`."""
         parts, repeated = Parts(moments, self.parts_from), 0
         while not parts.finished:
@@ -305,8 +305,7 @@ class SearchingCoder:
 
     def _widen(self, moments: Moments, bands: int, true: Array) -> None:
         """Widen deviations with which candidates would not reach the weights of a stage, and say so."""
-        reach = REACH * self.writer.budget.emphasis**-0.25
-        widenings = widenings_of(moments, bands, true, reach)
+        widenings = widenings_of(moments, bands, true, REACH, self.writer.budget.emphasis)
         for deviation, widening in zip(moments.deviation.reshape(bands, -1), widenings, strict=True):
             exchange_widening(self.symbols, deviation, widening)
 

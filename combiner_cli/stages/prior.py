@@ -74,6 +74,26 @@ class MultiRatePrior(Prior):
         noise_level = self.noise_codes[0] + place * (self.noise_codes[1] - self.noise_codes[0])
         return noise_level, self.errors[0] * (self.errors[1] / self.errors[0]) ** place
 
+    def search_method(self, options: EncodingOptions, usual: str) -> str:
+        """The search for candidates, once it is clear that the options are for such a prior.
+
+        Args:
+            options: of the encoder.
+            usual: the search where none is asked for.
+
+        Raises:
+            UsageError: an option is for priors of other families, or there is no such search.
+        """
+        from ..rec import search
+
+        if options.refinement is not None:
+            raise UsageError(f"prior {self.name} has no use for the refinement {options.refinement}; leave it out")
+        if options.device == "cuda":
+            raise UsageError(f"prior {self.name} encodes on the CPU alone; leave out the device {options.device}")
+        method = options.search or usual
+        search.check_method(method)
+        return method
+
     def ranges_possible(self, highest_noise_level: int) -> bool:
         """Whether noise levels, rates and errors can be what they are said to be."""
         return (
@@ -111,7 +131,10 @@ class StagewisePrior(MultiRatePrior):
         self, signals: Sequence[Signal], target: Target, options: EncodingOptions, report: Report
     ) -> list[Encoded]:
         """Encode signals, one after another; see :meth:`family.Prior.encode`."""
-        how = self._search_options(options)
+        from .rate_control import SearchOptions
+
+        method = self.search_method(options, self.usual_search(options.effort))
+        how = SearchOptions(options.effort, method, options.seed)
         encoded = []
         for number, signal in enumerate(signals):
             report(Progress("encode", number / len(signals)))
@@ -136,23 +159,6 @@ class StagewisePrior(MultiRatePrior):
         Raises:
             UsageError: the target cannot be met.
         """
-
-    def _search_options(self, options: EncodingOptions) -> SearchOptions:
-        """How candidates are searched for.
-
-        Raises:
-            UsageError: an option is for priors of other families, or there is no such search.
-        """
-        from ..rec import search
-        from .rate_control import SearchOptions
-
-        if options.refinement is not None:
-            raise UsageError(f"prior {self.name} has no use for the refinement {options.refinement}; leave it out")
-        if options.device == "cuda":
-            raise UsageError(f"prior {self.name} encodes on the CPU alone; leave out the device {options.device}")
-        method = options.search or self.usual_search(options.effort)
-        search.check_method(method)
-        return SearchOptions(options.effort, method, options.seed)
 
     def configuration_possible(self) -> bool:
         """Whether what all such priors have can be what it is said to be."""

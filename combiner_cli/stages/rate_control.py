@@ -19,7 +19,7 @@ OVERHEAD = 1.05  # groups per 8 bits of information
 _LEAST_RATIO = 0.05
 _LEVELS_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise levels tried on each side of the expected best
 _SMALLEST_ERROR = 1e-6 / 127.5**2
-_MOST_ATTEMPTS, _FEW_ATTEMPTS = 8, 3
+_FEW_ATTEMPTS, _LAST_ATTEMPTS = 3, 9  # at a level with more noise, and at that with the most: down to no groups
 _MOST_ERROR = 1.2  # over the noise
 _MORE_BITS = ((1.1, 2.0), (1.15, 4.0), (1.2, 8.0), (1.3, 16.0), (1.3, 64.0))  # ratios, and emphasis of errors
 _FAST = 2  # efforts up to this one save time
@@ -143,19 +143,19 @@ def code(simulation: Simulation, noise_level: int, target: Target, how: SearchOp
     if target.unit != "size":
         return _of_any_size(simulation, noise_level, how)
     size, grid = int(target.value), simulation.grid
-    attempts = _FEW_ATTEMPTS if grid.tries_coarser else _MOST_ATTEMPTS
-    levels = levels_near(noise_level, grid, how.effort)
-    files = [file for level in levels if (file := _of_size(simulation, level, size, attempts, how))]
-    step = 1
-    while grid.tries_coarser and not files and noise_level > grid.lowest:
-        noise_level, step = max(noise_level - step, grid.lowest), 2 * step
-        file = _of_size(simulation, noise_level, size, attempts, how)
-        files = [file] if file else []
+    files = [
+        file
+        for level in levels_near(noise_level, grid, how.effort)
+        if (file := _of_size(simulation, level, size, grid.attempts, how))
+    ]
     if not files:
         # no file is smaller than that of the largest noise variance, with no groups but those that cannot be left out
-        smallest = _coded(simulation, grid.lowest, Budget(0.0), how)
+        smallest = _coded(simulation, grid.lowest, Budget(0.0, 0), how)
         least = simulation.overhead(smallest.numbers) + len(smallest.payload)
-        raise UsageError(f"a file of this {simulation.format.kind} takes {least} bytes; ask for more than {size}")
+        file = _of_size_with_more_noise(simulation, noise_level, size, how) if size >= least else None
+        if file is None:
+            raise UsageError(f"a file of this {simulation.format.kind} takes {least} bytes; ask for more than {size}")
+        files = [file]
     return min(files, key=lambda file: file.squared_error)
 
 
@@ -169,6 +169,19 @@ def _of_any_size(simulation: Simulation, noise_level: int, how: SearchOptions) -
         other = _coded(simulation, noise_level, Budget(ratio, emphasis=emphasis), how)
         coded = min(coded, other, key=lambda file: file.squared_error)
     return coded
+
+
+def _of_size_with_more_noise(
+    simulation: Simulation, noise_level: int, size: int, how: SearchOptions
+) -> CodedSignal | None:
+    """A file of exactly a size at a level with more noise than another one: with too few groups, more and more weights
+    may have to be named as outliers, or their parts to be repeated."""
+    lowest, step, file = simulation.grid.lowest, 1, None
+    while file is None and noise_level > lowest:
+        noise_level, step = max(noise_level - step, lowest), 2 * step
+        attempts = _FEW_ATTEMPTS if noise_level > lowest else _LAST_ATTEMPTS
+        file = _of_size(simulation, noise_level, size, attempts, how)
+    return file
 
 
 def levels_near(noise_level: int, grid: NoiseGrid, effort: int) -> list[int]:

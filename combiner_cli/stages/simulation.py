@@ -45,14 +45,14 @@ class Coder(Protocol):
     @property
     def symbols(self) -> SymbolCost: ...
 
-    def weights(self, stage: StageId, moments: Moments, bands: int, true: Array) -> Array:
+    def weights(self, stage: StageId, moments: Moments, true: Array, bands: int = 1) -> Array:
         """Code the weights of the next stage.
 
         Args:
             stage: which one it is.
             moments: of the weights; they may be changed.
-            bands: of them, one after another, of equally many weights.
             true: the weights in units of the noise's deviation, ``(latents,)``.
+            bands: of the weights, one after another, of equally many weights.
 
         Returns:
             What a decoder will have, in whole steps, ``(latents,)``.
@@ -104,7 +104,7 @@ class SimulatedCoder:
         default_factory=lambda: np.random.Generator(np.random.Philox(_SIMULATION_SEED))
     )
 
-    def weights(self, stage: StageId, moments: Moments, bands: int, true: Array) -> Array:
+    def weights(self, stage: StageId, moments: Moments, true: Array, bands: int = 1) -> Array:
         """Code the weights of the next stage; see :class:`Coder`."""
         widenings = widenings_of(moments, bands, true, REACH)
         for deviation, widening in zip(moments.deviation.reshape(bands, -1), widenings, strict=True):
@@ -151,8 +151,7 @@ class NoiseGrid:
         middle: where to begin if nothing is known.
         octaves: of variance from a level to the next.
         farthest: levels that a signal's is away at most from the usual one of its rate.
-        tries_coarser: whether coarser levels are tried where a size is not met: with too few groups, more and more
-            weights may be outliers.
+        attempts: files that are written at a level until one has the size that is wanted.
     """
 
     lowest: int
@@ -160,7 +159,7 @@ class NoiseGrid:
     middle: int
     octaves: float
     farthest: int
-    tries_coarser: bool
+    attempts: int
 
 
 class Simulation(ABC):

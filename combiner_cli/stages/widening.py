@@ -22,6 +22,7 @@ Array = npt.NDArray[Any]
 
 _MOST_OCTAVES = 15  # that a band or an outlier is widened by
 _RAREST = 14  # one weight in 2^14 is an outlier
+_WIDEST = 18 * OCTAVE - LOWEST  # number of a deviation that is wider; a candidate times a wider one may not be exact
 _NO_OCTAVES, _NO_OUTLIERS = 65000, 64000  # in 65536ths: how often it is so
 _OUTLIER_BITS = 8.0  # about what it takes to say that a weight is an outlier
 _SQUARED_BITS = 1 / (2 * math.log(2))  # of a squared error in units of the noise variance
@@ -88,10 +89,10 @@ def exchange_widening(symbols: Symbols, deviation: npt.NDArray[np.int16], wideni
         flagged = np.flatnonzero(symbols.exchange_all((outliers > 0).astype(np.int64), frequencies))
         wider[flagged] += 1 + symbols.exchange_all(np.maximum(outliers[flagged] - 1, 0), _OUTLIER_FREQUENCIES)
     # a pruned weight has the number -1, and is coded once it is wider
-    deviation += np.minimum(wider * OCTAVE, HIGHEST - LOWEST - deviation).astype(np.int16)
+    np.maximum(deviation, np.minimum(deviation + wider * OCTAVE, _WIDEST), out=deviation, casting="unsafe")
 
 
-def widenings_of(moments: Moments, bands: int, true: Array, reach: float) -> list[Widening]:
+def widenings_of(moments: Moments, bands: int, true: Array, reach: float, emphasis: float = 1.0) -> list[Widening]:
     """How it pays to widen the deviations of each band of a stage.
 
     Args:
@@ -99,8 +100,9 @@ def widenings_of(moments: Moments, bands: int, true: Array, reach: float) -> lis
         bands: of it, one after another, of equally many weights.
         true: the weights in units of the noise's deviation, ``(latents,)``.
         reach: deviations, noise included, that candidates can be relied on to reach.
+        emphasis: how many times as much as usual errors weigh against bits.
     """
-    distance = np.abs(true - in_deviations(moments.mean)).reshape(bands, -1)
+    distance = math.sqrt(emphasis) * np.abs(true - in_deviations(moments.mean)).reshape(bands, -1)
     deviation = moments.deviation.reshape(bands, -1)
     return [_widening_of(*band, reach) for band in zip(deviation, distance, strict=True)]
 
@@ -117,7 +119,7 @@ def _widening_of(deviation: npt.NDArray[np.int16], distance: Array, reach: float
     as_outlier = 0.5 * np.log2(1 + energy) + (_SQUARED_BITS + _OUTLIER_BITS)
 
     def cost(octaves: int, some: Any = slice(None)) -> Array:
-        numbers = np.minimum(deviation[some] + octaves * OCTAVE, HIGHEST - LOWEST)
+        numbers = np.maximum(deviation[some], np.minimum(deviation[some] + octaves * OCTAVE, _WIDEST))
         evidence = _EVIDENCE[numbers]
         beyond = np.maximum(distance[some] - reach * np.sqrt(evidence), 0)
         bits: Array = _EVIDENCE_BITS[numbers] + (energy[some] / evidence + beyond**2) * _SQUARED_BITS

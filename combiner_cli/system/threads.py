@@ -100,8 +100,8 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 def _alone() -> AbstractContextManager[object]:
     """Where the matrix products have one thread each."""
-    found: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
-    return found
+    limited: AbstractContextManager[object] = _controller().limit(limits=1, user_api="blas")
+    return limited
 
 
 @lru_cache(maxsize=1)

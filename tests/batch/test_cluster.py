@@ -10,18 +10,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from click.testing import CliRunner
-from conftest import smooth_image, tiny_mixture
+from support.commands import ROOT, run
+from support.learned import tiny_mixture, tiny_mixture_file
+from support.signals import smooth_image
 
-from combiner_cli.batch import cluster, work
-from combiner_cli.batch.work import Encoding, Failure, Job
-from combiner_cli.cli.main import main
-from combiner_cli.codec.goals import Goal
+from combiner_cli.batch import cluster, outputs
+from combiner_cli.batch.failures import attempt
+from combiner_cli.batch.requests import Encoding, Failure, Job
 from combiner_cli.errors import ClusterError
+from combiner_cli.family import EncodingOptions, Target
 from combiner_cli.media import files as media
-from combiner_cli.priors import library
+from combiner_cli.priors import store
 
-ROOT = Path(__file__).parent.parent
 PRIOR = ("--prior", "mixed-image", "--size", "400", "-e", "1")
 
 
@@ -78,7 +78,7 @@ def running():
 @pytest.fixture
 def pictures(tmp_path, prior_folder, monkeypatch):
     """Small pictures, which go together, and some too large for that; and a prior that the workers do not have."""
-    library.save(tiny_mixture(), prior_folder / "mixed-image.safetensors")
+    (prior_folder / "mixed-image.safetensors").symlink_to(tiny_mixture_file())
     monkeypatch.chdir(tmp_path)
     folder = Path("pictures")
     (folder / "large").mkdir(parents=True)
@@ -89,17 +89,11 @@ def pictures(tmp_path, prior_folder, monkeypatch):
     return folder
 
 
-def run(*arguments):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
 def contents(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_the_bytes_are_those_of_one_process_though_a_worker_is_killed(pictures, running):
     assert run("encode", "-r", pictures, "-d", "here", *PRIOR).exit_code == 0
     command = ("encode", "-r", pictures, "-d", "there", *PRIOR, "--dask", running.address)
@@ -147,6 +141,7 @@ def test_a_prior_that_comes_with_the_program_is_not_sent(pictures, running, monk
     assert contents("here") == contents("there")
 
 
+@pytest.mark.slow
 def test_what_is_cancelled_is_sent_again_with_its_prior(pictures, running, monkeypatch):
     """As the scheduler does where a prior is lost with all the workers that had it."""
     sent, cancelled = [], []
@@ -203,14 +198,14 @@ def test_a_scheduler_that_is_lost(pictures, monkeypatch):
         refused(done, f"the Dask cluster at {address} has no workers; start some: dask worker {address}")
         with worker(address) as one:
             wait_for(one, r"(Registered to)")
-            finish = work.finish
+            finish = outputs.finish
 
             def kill_then_finish(*arguments):
                 process.kill()
                 process.wait()
                 return finish(*arguments)
 
-            monkeypatch.setattr(work, "finish", kill_then_finish)
+            monkeypatch.setattr(outputs, "finish", kill_then_finish)
             done = run("encode", "-r", pictures, "-d", "there", *PRIOR, "--dask", address)
     assert done.exit_code == 11
     assert (
@@ -230,14 +225,14 @@ def test_work_of_a_worker_that_got_the_prior(tmp_path, prior_folder):
     prior = tiny_mixture()
     job = Job(Path("x.bmp"), Path("x.cmb"))
     content = media.signal_bytes(smooth_image(12, 12), ".bmp")
-    request = Encoding(Goal(size=70), "elsewhere/mine.safetensors")
+    request = Encoding(Target("size", 70), EncodingOptions(effort=1), "elsewhere/mine.safetensors")
     arguments = (cluster.__version__, request, [job], [content], prior.id)
     cluster._received.cache_clear()
-    (missing,) = [work.attempt(lambda: cluster.convert_contents(*arguments, None))]
+    (missing,) = [attempt(lambda: cluster.convert_contents(*arguments, None))]
     assert isinstance(missing, Failure) and missing.exit_code == 6
     (sent,) = cluster.convert_contents(*arguments, cluster._content(prior))
     cluster._received.cache_clear()
-    library.save(prior, prior_folder / "any-name.safetensors")
+    store.save(prior, prior_folder / "any-name.safetensors")
     (found,) = cluster.convert_contents(*arguments, None)
     cluster._received.cache_clear()
     assert sent.data == found.data and len(found.data) == 70

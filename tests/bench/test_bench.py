@@ -5,6 +5,7 @@ import importlib.util
 import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -60,41 +61,54 @@ def rows_in(folder):
         return list(csv.DictReader(file))
 
 
+OPTIONS = ("pictures", "--prior", "photo-6", *RATES, "--efforts", 1, "--baselines", "jpeg", "-o", "out")
+
+
+def make_pictures(folder):
+    """A folder of two images, one of them with a name that needs care."""
+    (folder / "pictures" / "more").mkdir(parents=True)
+    media.write_signal(smooth_image(24, 24), folder / "pictures" / "a.png")
+    media.write_signal(smooth_image(28, 20, seed=1), folder / "pictures" / "more" / NASTY)
+
+
 @pytest.fixture
 def pictures(tmp_path, monkeypatch):
-    """A folder of two images, one of them with a name that needs care, and options for a quick sweep."""
+    """Two images in the current folder, and options for a quick sweep."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pictures" / "more").mkdir(parents=True)
-    media.write_signal(smooth_image(24, 24), tmp_path / "pictures" / "a.png")
-    media.write_signal(smooth_image(28, 20, seed=1), tmp_path / "pictures" / "more" / NASTY)
-    return (
-        "pictures",
-        "--prior",
-        "photo-6",
-        *RATES,
-        "--efforts",
-        1,
-        "--baselines",
-        "jpeg",
-        "-o",
-        "out",
-    )
+    make_pictures(tmp_path)
+    return OPTIONS
+
+
+@pytest.fixture(scope="module")
+def first_sweep(tmp_path_factory):
+    """The folder of such a sweep, and what it said."""
+    folder = tmp_path_factory.mktemp("first")
+    make_pictures(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return folder / "out", bench(*OPTIONS).stdout
+
+
+@pytest.fixture
+def swept(pictures, tmp_path, first_sweep):
+    """The options, once the sweep was made."""
+    shutil.copytree(first_sweep[0], tmp_path / "out")
+    return pictures
 
 
 # The whole
 
 
-def test_every_row_is_a_file_that_decodes_to_what_was_measured(pictures, tmp_path):
-    done = bench(*pictures)
-    assert "out/report.html: 2 images, 34 rows measured, 0 known before" in done.stdout
+def test_every_row_is_a_file_that_decodes_to_what_was_measured(swept, tmp_path, first_sweep):
+    assert "out/report.html: 2 images, 34 rows measured, 0 known before" in first_sweep[1]
     rows = rows_in(tmp_path / "out")
     # four rates, and every other setting of the two ways of JPEG
     assert len(rows) == 2 * (4 + 7 + 6)
     prior = library.find("photo-6")
     coded = {path.stat().st_size: path for path in (tmp_path / "out" / "files").glob("*.cmb")}
-    own = [row for row in rows if row["codec"] == "combiner -e 1"]
-    assert {row["setting"] for row in own} == {"bpp=0.45", "bpp=0.6", "bpp=0.8", "bpp=1"}
-    for row in own:
+    by_combiner = [row for row in rows if row["codec"] == "combiner -e 1"]
+    assert {row["setting"] for row in by_combiner} == {"bpp=0.45", "bpp=0.6", "bpp=0.8", "bpp=1"}
+    for row in by_combiner:
         original = media.read_signal(tmp_path / "pictures" / row["file"])
         data = coded[int(row["bytes"])].read_bytes()
         decoded = pipeline.decode(File.parse(data), lambda _: prior)
@@ -115,8 +129,7 @@ def test_every_row_is_a_file_that_decodes_to_what_was_measured(pictures, tmp_pat
             assert metrics.psnr(original, again.decoded) == pytest.approx(float(row["psnr"]), abs=1e-5)
 
 
-def test_curves_have_the_shape_of_compressai(pictures, tmp_path):
-    bench(*pictures)
+def test_curves_have_the_shape_of_compressai(swept, tmp_path):
     assert {path.name for path in (tmp_path / "out" / "curves").iterdir()} == {
         "combiner-e-1.json",
         "jpeg-420.json",
@@ -129,56 +142,52 @@ def test_curves_have_the_shape_of_compressai(pictures, tmp_path):
     assert set(content["results"]) == {"bpp", "psnr-rgb", "encoding_time", "decoding_time"}
     rows = [row for row in rows_in(tmp_path / "out") if row["codec"] == "combiner -e 1"]
     for number, rate in enumerate(("0.45", "0.6", "0.8", "1")):
-        own = [row for row in rows if row["setting"] == f"bpp={rate}"]
-        assert content["results"]["psnr-rgb"][number] == pytest.approx(np.mean([float(row["psnr"]) for row in own]))
-        assert content["results"]["bpp"][number] == pytest.approx(np.mean([float(row["bpp"]) for row in own]))
+        at_rate = [row for row in rows if row["setting"] == f"bpp={rate}"]
+        psnr, bpp = (np.mean([float(row[column]) for row in at_rate]) for column in ("psnr", "bpp"))
+        assert content["results"]["psnr-rgb"][number] == pytest.approx(psnr)
+        assert content["results"]["bpp"][number] == pytest.approx(bpp)
     (again,) = curves.published(tmp_path / "out" / "curves" / "combiner-e-1.json", "any").values()
     assert again == list(zip(content["results"]["bpp"], content["results"]["psnr-rgb"], strict=True))
 
 
-def test_bd_rates_are_written_and_shown(pictures, tmp_path):
-    done = bench(*pictures)
+def test_bd_rates_are_written_and_shown(swept, tmp_path, first_sweep):
     ((row,), text) = (tables.read_csv(tmp_path / "out" / "bd_rate.csv"), (tmp_path / "out" / "bd_rate.md").read_text())
     assert (row["codec"], row["beside"]) == ("combiner -e 1", "JPEG")
     results = [json.loads(path.read_text())["results"] for path in sorted((tmp_path / "out" / "curves").iterdir())]
-    points = [list(zip(own["bpp"], own["psnr-rgb"], strict=True)) for own in results]
+    points = [list(zip(curve["bpp"], curve["psnr-rgb"], strict=True)) for curve in results]
     expected = curves.bd_rate(curves.better(points[1:]), points[0]).percent
     assert float(row["bd_rate_psnr"]) == pytest.approx(expected, abs=0.006)
     assert f"| combiner -e 1 | JPEG | {tables.signed(expected)} |" in text
-    assert tables.signed(expected) in done.stdout
+    assert tables.signed(expected) in first_sweep[1]
 
 
-def test_names_of_files_are_escaped_in_the_report(pictures, tmp_path):
-    bench(*pictures)
+def test_names_of_files_are_escaped_in_the_report(swept, tmp_path):
     text = (tmp_path / "out" / "report.html").read_text()
     assert "<img src=x" not in text
     assert "more/&lt;img src=x onerror=&#34;alert(1)&#34;&gt; &amp; co.png" in text
 
 
-def test_what_is_there_is_not_measured_again(pictures, tmp_path):
-    assert facts(*pictures)["measured"] == 34
+def test_what_is_there_is_not_measured_again(swept, tmp_path):
     before = rows_in(tmp_path / "out")
     (tmp_path / "pictures" / "a.png").rename(tmp_path / "pictures" / "renamed.png")  # the content counts
-    again = facts(*pictures)
+    again = facts(*swept)
     assert (again["measured"], again["rows"]) == (0, 34)
     assert rows_in(tmp_path / "out") == before
-    more = facts(*pictures[:3], "--rates", "0.6,1,1.2", *pictures[5:])
+    more = facts(*swept[:3], "--rates", "0.6,1,1.2", *swept[5:])
     assert (more["measured"], more["rows"]) == (2, 32)
     assert len(rows_in(tmp_path / "out")) == 36  # the other rates stay
 
 
-def test_a_figure_without_its_file_is_measured_again(pictures, tmp_path):
-    bench(*pictures)
+def test_a_figure_without_its_file_is_measured_again(swept, tmp_path):
     gone, cut, *_ = (tmp_path / "out" / "files").glob("*.cmb")
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:-1])
-    assert facts(*pictures)["measured"] == 2
+    assert facts(*swept)["measured"] == 2
 
 
-def test_another_version_of_the_program_is_measured_again(pictures, tmp_path, monkeypatch):
-    bench(*pictures)
+def test_another_version_of_the_program_is_measured_again(swept, tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "__version__", "99")
-    assert facts(*pictures)["measured"] == 8
+    assert facts(*swept)["measured"] == 8
     assert {row["program"] for row in rows_in(tmp_path / "out")} >= {f"combiner {__version__}", "combiner 99"}
 
 
@@ -200,9 +209,8 @@ def test_interrupted_it_goes_on_where_it_was(pictures, tmp_path, monkeypatch):
     assert facts(*pictures)["measured"] == 29
 
 
-def test_jobs_measure_the_same(pictures, tmp_path):
-    bench(*pictures)
-    assert facts(*pictures[:-1], "two", "--jobs", 2)["measured"] == 34
+def test_jobs_measure_the_same(swept, tmp_path):
+    assert facts(*swept[:-1], "two", "--jobs", 2)["measured"] == 34
     times = ("encoding_time", "decoding_time", "jobs")
     one, two = (
         [{name: value for name, value in row.items() if name not in times} for row in rows_in(tmp_path / folder)]
@@ -257,7 +265,7 @@ def test_a_sweep_of_speech(tmp_path, monkeypatch):
     ]
 
 
-def test_published_curves_stand_beside(pictures, tmp_path):
+def test_published_curves_stand_beside(swept, tmp_path):
     content = {
         "_meta": {},
         "JPEG": {"pictures": [[1, 20], [2, 30]]},
@@ -265,26 +273,26 @@ def test_published_curves_stand_beside(pictures, tmp_path):
         "Far": {"else": [[1, 2]]},
     }
     (tmp_path / "published.json").write_text(json.dumps(content))
-    done = facts(*pictures, "--published", "published.json")
+    done = facts(*swept, "--published", "published.json")
     assert [row["beside"] for row in done["bd_rates"]] == ["JPEG", "JPEG, published", "Peer"]
     text = (tmp_path / "out" / "report.html").read_text()
     assert "curve published" in text
-    named = facts(*pictures, "--published", "published.json", "--published-name", "else", "--published-methods", "Far")
+    named = facts(*swept, "--published", "published.json", "--published-name", "else", "--published-methods", "Far")
     assert [row["beside"] for row in named["bd_rates"]] == ["JPEG", "Far"]
 
 
-def test_a_terminal_of_80_columns_holds_the_tables(pictures):
-    assert max(map(len, bench(*pictures).stdout.splitlines()[:-1])) <= 80
+def test_a_terminal_of_80_columns_holds_the_tables(first_sweep):
+    assert max(map(len, first_sweep[1].splitlines()[:-1])) <= 80
 
 
 # What goes wrong
 
 
-def test_a_bad_file_does_not_stop_the_others(pictures, tmp_path):
+def test_a_bad_file_does_not_stop_the_others(swept, tmp_path):
     (tmp_path / "pictures" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
     clear = np.zeros((16, 16, 4), np.uint8)
     media.write_signal(Signal("image", clear), tmp_path / "pictures" / "clear.png")
-    done = run("bench", *pictures)
+    done = run("bench", *swept)
     assert done.exit_code == 1
     assert "combiner: broken.png: " in done.stderr
     assert "combiner: clear.png: more than 8 bits or transparency" in done.stderr
@@ -292,8 +300,8 @@ def test_a_bad_file_does_not_stop_the_others(pictures, tmp_path):
     assert "<b>clear.png</b>" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_a_rate_that_a_file_cannot_have_is_no_point_of_a_curve(pictures, tmp_path):
-    done = facts(*pictures[:3], "--rates", "0.05,1", *pictures[5:], exit_code=1)
+def test_a_rate_that_a_file_cannot_have_is_no_point_of_a_curve(swept, tmp_path):
+    done = facts(*swept[:3], "--rates", "0.05,1", *swept[5:], exit_code=1)
     assert [failure["what"].split(" by ")[1] for failure in done["failures"]] == ["combiner -e 1, bpp=0.05"] * 2
     results = json.loads((tmp_path / "out" / "curves" / "combiner-e-1.json").read_text())["results"]
     assert len(results["bpp"]) == 1
@@ -423,8 +431,8 @@ def test_half_the_rate_is_a_bd_rate_of_minus_50():
 def test_a_bd_rate_is_the_mean_difference_in_the_logarithm_of_the_rate():
     """Both curves are straight in it; the factor between them goes from 1 to 4, of which 2 is the mean."""
     anchor = [(10 ** (step / 5), 20.0 + step) for step in range(6)]
-    own = [(10 ** (step / 5) * 4 ** (step / 5), 20.0 + step) for step in range(6)]
-    assert curves.bd_rate(anchor, own).percent == pytest.approx(100, abs=1e-6)
+    curve = [(10 ** (step / 5) * 4 ** (step / 5), 20.0 + step) for step in range(6)]
+    assert curves.bd_rate(anchor, curve).percent == pytest.approx(100, abs=1e-6)
 
 
 def test_too_little_in_common_is_no_bd_rate():

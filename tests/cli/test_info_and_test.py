@@ -52,7 +52,7 @@ def test_info_says_where_the_bytes_go(folder):
     ("prior", "signal"), [("photo-6", smooth_image(40, 50)), ("speech-4", tone(900)), ("cifar10-4", smooth_image(9, 9))]
 )
 def test_info_accounts_for_every_byte(tmp_path, prior, signal):
-    described = Metadata(other={"x": b"y"})
+    described = Metadata(unknown={"x": b"y"})
     coded = pipeline.encode(signal, library.find(prior), Target("size", 150), FAST).file
     path = tmp_path / "x.cmb"
     path.write_bytes(container.with_metadata(coded, metadata.pack(described)))

@@ -63,4 +63,4 @@ def test_the_description_is_enough_to_read_metadata(size):
     parts, rest = unwrapped(with_metadata(File.parse(bare), metadata.pack(given)))
     assert rest == bare
     assert list(parts) == sorted(parts)
-    assert parts == {"exif": noise, "icc": b"icc", "tags": tags, **given.other}
+    assert parts == {"exif": noise, "icc": b"icc", "tags": tags, **given.unknown}

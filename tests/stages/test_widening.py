@@ -105,9 +105,10 @@ def test_what_cannot_be_read_of_a_damaged_file_widens_nothing_beyond_the_widest(
         assert deviation.max() <= HIGHEST - LOWEST
 
 
-def test_the_less_reach_is_relied_on_the_more_is_widened():
-    weights = np.zeros(LATENTS)
+def test_the_less_reach_is_relied_on_and_the_more_errors_weigh_the_more_is_widened():
+    weights, moments = np.zeros(LATENTS), moments_of(np.full(LATENTS, 20.0))
     weights[9] = 3 * 20.0
-    relied, doubted = (widenings_of(moments_of(np.full(LATENTS, 20.0)), 1, weights, reach)[0] for reach in (REACH, 2))
-    assert (relied.octaves, relied.rarity) == (0, 0)
-    assert np.flatnonzero(doubted.outliers).tolist() == [9]
+    (usual,) = widenings_of(moments, 1, weights, REACH)
+    assert (usual.octaves, usual.rarity) == (0, 0)
+    for (widening,) in (widenings_of(moments, 1, weights, 2), widenings_of(moments, 1, weights, REACH, emphasis=4.0)):
+        assert np.flatnonzero(widening.outliers).tolist() == [9]

@@ -6,13 +6,15 @@ import functools
 import random
 import struct
 import zlib
+from functools import partial
 
 import msgpack
 from PIL import Image, ImageCms
 
 from combiner_cli.container import header
 from combiner_cli.container.file import MAGIC, VERSION, File
-from combiner_cli.container.metadata import TAGS
+from combiner_cli.container.metadata import CHUNKS
+from combiner_cli.media.sound_containers.tags import picture
 
 from .mutations import NUMBERS, mutated, resealed
 from .profiles import cmyk_profile, gamma_curve, grey_profile, rgb_profile, srgb_curve
@@ -21,6 +23,21 @@ _BEGINNING = 24  # bytes of a file up to where the longest length of metadata en
 # Orientation, descriptions, resolution, places of samples, thumbnail, XMP, profile, and directories of EXIF.
 _EXIF_TAGS = (0, 0x0112, 270, 271, 282, 283, 296, 305, 306, 18246, 33432, 40091, 256, 258, 259, 273, 279, 322, 330)
 _EXIF_TAGS += (0x0201, 0x0202, 700, 34675, 0x8769, 0x8825, 0xA005, 0x927C, 0x9003, 0xFFFF)
+_TAGS = (
+    "title",
+    "artist",
+    "album",
+    "date",
+    "comment",
+    "comment:x",
+    "tracknumber",
+    "isrc",
+    "software",
+    "lyrics",
+    "tdrc",
+)
+_TAGS += ("tdrc", "Title", "Comment", "metadata_block_picture", "replaygain_track_gain", "iabc")
+_TAGS += ("Raw profile type iptc",)
 _NAMES = ("", "exif", "icc", "xmp", "tags", "later", "EXIF", "e" * 300, "\0", "\x1b[31m", "a\nb", "\u202e")
 _TEXTS = (
     "",
@@ -96,8 +113,9 @@ def _no_parts(dice: random.Random) -> object:
 
 def _parts(dice: random.Random) -> dict[str, object]:
     """The parts of metadata by name, hostile in places, in any order."""
-    makers = {"exif": exif, "icc": profile, "xmp": xmp, "tags": tags}
-    names = [name for name in makers if dice.random() < 0.6]
+    makers = {"exif": exif, "icc": profile, "xmp": xmp, "tags": tags, "iptc": iptc, "pictures": pictures}
+    makers |= {name: partial(chunk, length=length) for name, length in CHUNKS.items()}
+    names = [name for name in makers if dice.random() < (0.2 if name in CHUNKS else 0.6)]
     parts: dict[str, object] = {name: makers[name](dice) for name in names}
     for _ in range(dice.choice((0, 0, 0, 1, 3))):
         parts[dice.choice(_NAMES)] = dice.randbytes(dice.choice((0, 1, 50)))
@@ -165,8 +183,32 @@ def xmp(dice: random.Random) -> bytes:
 
 def tags(dice: random.Random) -> dict[str, str]:
     """Tags of a sound, by names that are known or not."""
-    names = dice.sample(TAGS, dice.choice((0, 1, 3, len(TAGS)))) + dice.choices(_NAMES, k=dice.choice((0, 0, 1)))
+    names = dice.sample(_TAGS, dice.choice((0, 1, 3, len(_TAGS)))) + dice.choices(_NAMES, k=dice.choice((0, 0, 1)))
     return {name: dice.choice(_TEXTS) for name in names}
+
+
+def iptc(dice: random.Random) -> bytes:
+    """Records of IPTC, or something else."""
+    return dice.choice((b"\x1c\x02x\0\x05Title", b"8BIM\x04\x04\0\0\xff\xff\xff\xff", dice.randbytes(9), b"x" * 70000))
+
+
+def pictures(dice: random.Random) -> bytes:
+    """Pictures of a sound, of which some make no sense."""
+    kinds = (0, 3, 3, 255, 256, 2**32 - 1)
+    types = ("image/jpeg", "image/png", "", "-->", "a\0b", "é")
+    lengths = (0, 9, 300)
+    made = [
+        picture(dice.choice(kinds), dice.choice(types), dice.choice(_TEXTS[:-1]), dice.randbytes(dice.choice(lengths)))
+        for _ in range(dice.choice((1, 1, 2, 5)))
+    ]
+    return mutated(b"".join(made), dice) if dice.random() < 0.2 else b"".join(made)
+
+
+def chunk(dice: random.Random, length: int) -> bytes:
+    """A chunk of PNG that describes colours or the resolution, mostly of the length that it is to have."""
+    numbers = [dice.choice((0, 1, 2, 12, 13, 16, 22, 45455, 100000, 32900, 2**31, 2**32 - 1)) for _ in range(8)]
+    packed = dice.choice((struct.pack(">8I", *numbers), bytes(number % 256 for number in numbers), dice.randbytes(32)))
+    return packed[: length if dice.random() < 0.95 else dice.choice((0, 1, 33))]
 
 
 @functools.cache

@@ -7,7 +7,6 @@ PYTHONPATH=tests python -m support.killing --moments 5
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -67,8 +66,8 @@ def commands(folder: Path) -> list[Command]:
     pictures.mkdir()
     for number in range(3):
         media.write_signal(smooth_image(32, 32, seed=number), pictures / f"{number}.png")
-    learning = ("--tile", "8", "--width", "8", "--layers", "1", "--features", "8", "--rate", "1", "--device", "cpu")
-    learning += ("--rounds", "40", "--steps", "5", "--checkpoint-seconds", "0", "--covariance", "diagonal")
+    learning = ("--family", "siren", "--tile", "8", "--width", "8", "--layers", "1", "--features", "8", "--rate", "1")
+    learning += ("--rounds", "40", "--steps", "5", "--checkpoint-seconds", "0", "--device", "cpu")
     coded = folder / "photo.cmb"
     wanted = [
         ("encode", ("encode", folder / "photo.png", "-o", coded, "-f", "-e", "2"), coded),
@@ -153,14 +152,14 @@ def kill_while_learning(command: Command, moments: int, dice: random.Random) -> 
     for _ in range(moments):
         if not checkpoint.exists():
             command.target.unlink(missing_ok=True)
-        before = rounds_in(checkpoint)
+        before = steps_in(checkpoint)
         if dice.random() < 0.3:
             status, errors = stopped(command, dice.uniform(0, 1.1) * command.seconds, signal.SIGKILL)
         else:
-            status, errors = killed_after_rounds(
+            status, errors = killed_after_steps(
                 command, checkpoint, before + dice.randint(1, 30), dice.uniform(0, 0.02)
             )
-        reported = [int(line.split("round ")[1].split("/")[0]) for line in errors.splitlines() if "round " in line]
+        reported = [int(line.split("step ")[1].split("/")[0]) for line in errors.splitlines() if "step " in line]
         if status not in (0, -signal.SIGKILL):
             faults.append(f"exit code {status}: {errors[-300:]}")
         if command.target.exists():  # killed behind the end, perhaps
@@ -170,19 +169,19 @@ def kill_while_learning(command: Command, moments: int, dice: random.Random) -> 
             checkpoint.unlink(missing_ok=True)
             continue
         tally.absent += 1
-        after = rounds_in(checkpoint)
+        after = steps_in(checkpoint)
         if status == 0 or after < max([before, *(number - 1 for number in reported)]):
-            faults.append(f"rounds {reported} were reported, the checkpoint has {after}, before it had {before}")
+            faults.append(f"steps {reported} were reported, the checkpoint has {after}, before it had {before}")
     checkpoint.unlink(missing_ok=True)
     command.target.write_bytes(right)
     tally.faults = tuple(faults)
     return tally
 
 
-def killed_after_rounds(command: Command, checkpoint: Path, rounds: int, later: float) -> tuple[int, str]:
-    """Kill learning a little later than its checkpoint has so many rounds; its exit status, and what it said."""
+def killed_after_steps(command: Command, checkpoint: Path, steps: int, later: float) -> tuple[int, str]:
+    """Kill learning a little later than its checkpoint has so many steps; its exit status, and what it said."""
     process = subprocess.Popen(program(*command.arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and rounds_in(checkpoint) < rounds:
+    while process.poll() is None and steps_in(checkpoint) < steps:
         time.sleep(0.01)
     time.sleep(later)
     process.kill()
@@ -190,11 +189,11 @@ def killed_after_rounds(command: Command, checkpoint: Path, rounds: int, later: 
     return process.returncode, errors
 
 
-def rounds_in(checkpoint: Path) -> int:
-    """Finished rounds in a checkpoint; 0 if there is none; −1 if it is damaged."""
+def steps_in(checkpoint: Path) -> int:
+    """Finished steps in a checkpoint; 0 if there is none; −1 if it is damaged."""
     try:
         with safe_open(str(checkpoint), framework="numpy") as content:
-            return len(json.loads(content.metadata()["reports"]))
+            return int(content.metadata()["done"])
     except FileNotFoundError:
         return 0
     except SafetensorError:

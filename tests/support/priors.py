@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from combiner_cli.container.file import pack
 from combiner_cli.container.header import Field
-from combiner_cli.families.lapped import transform
+from combiner_cli.families.lapped import features
 from combiner_cli.families.lapped.prior import LappedPrior
 from combiner_cli.families.pyramid.prior import PyramidPrior
 from combiner_cli.families.siren.network import Siren
@@ -105,7 +105,7 @@ def random_lapped(channels):
     """A prior of small random networks, whose deviations are about those that the classes stand for."""
     generator, stored = np.random.default_rng(3), {}
     for level in range(4):
-        for name, network in transform.networks(level).items():
+        for name, network in features.networks(level).items():
             rows, has_classes = network.values, network.values > 1
             weights, linear = np.full(rows, 2000 if has_classes else 500), (rows, network.relative)
             tensors = random_network(generator, network.features, linear, weights, 0 if has_classes else -2 * 2**22)

@@ -1,10 +1,11 @@
-"""From files with a lapped prior to sounds."""
+"""Through the levels of a segment, the way that encoder and decoder share; from files with a lapped prior to sounds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import product
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +16,94 @@ from ...family import Decoded, View
 from ...signals.resampling import length_at, resampled
 from ...stages.decoder import FileLatents, open_payload
 from ...stages.moments import UNIT, Moments, StageId
-from . import transform
-from .features import Segment, last_stage
-from .prior import LappedPrior, descend, noise_deviation, segments
-from .transform import CHANNELS
+from . import features, transform
+from .features import LEVELS, PARITIES, PHASES, Segment, last_stage, limit_bins
+from .transform import CHANNELS, noise_deviation
+
+if TYPE_CHECKING:
+    from .prior import LappedPrior
 
 Array = npt.NDArray[Any]
 
 
+class LatentSource(Protocol):
+    """Where the classes and weights of a segment come from: a file, a search, or samples of the posterior."""
+
+    def limit(self) -> int:
+        """How many 80ths of the bands of the segment are coded at all."""
+
+    def classes(self, segment: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
+        """The energy classes of the bands of even or odd number of a level.
+
+        Args:
+            segment: that they are of.
+            level: of their frames.
+            parity: of the bands' numbers.
+            channel: of the bands.
+            frequencies: of the classes, ``(16, bands)``.
+
+        Returns:
+            ``(bands,)``.
+        """
+
+    def weights(self, stage: StageId, segment: Segment, moments: Moments) -> Array:
+        """The weights of a stage.
+
+        Args:
+            stage: which one it is.
+            segment: that it is of.
+            moments: of the weights; they may be changed.
+
+        Returns:
+            In whole steps, ``(latents,)``.
+        """
+
+
+def descend(prior: LappedPrior, count: int, channels: int, hop: int, noise_level: int, source: LatentSource) -> Array:
+    """Take the weights of a segment level by level.
+
+    Encoder and decoder go the same way; they differ in the source.
+
+    Args:
+        prior: of the weights.
+        count: frames of the segment.
+        channels: 1 or 2.
+        hop: samples between frames.
+        noise_level: of the file.
+        source: of classes and weights.
+
+    Returns:
+        In steps, ``(channels, frames, bins)``, as many bins as the segment's limit leaves.
+    """
+    try:
+        return _descended(prior, count, channels, hop, noise_level, source)
+    finally:
+        prior.scratch.release()
+
+
+def _descended(
+    prior: LappedPrior, count: int, channels: int, hop: int, noise_level: int, source: LatentSource
+) -> Array:
+    bins = limit_bins(source.limit(), hop)
+    segment = features.new_segment(np.array([noise_level]), hop, channels, count, bins)
+    for level in range(LEVELS - 1, -1, -1):
+        for channel, parity in product(range(channels), range(PARITIES)):
+            if features.band_count(segment, level, parity):
+                frequencies = prior.class_frequencies(segment, level, parity, channel)
+                classes = source.classes(segment, level, parity, channel, frequencies)
+                features.put_classes(segment, level, parity, channel, classes)
+        for phase, channel in product(range(PHASES), range(channels)):
+            if features.latents(segment, level, phase):
+                stage = features.stage_id(level, phase, channel, channels)
+                moments = prior.moments(segment, level, phase, channel)
+                features.put(segment, level, phase, channel, source.weights(stage, segment, moments))
+    weights: Array = segment.weights[0]
+    return weights
+
+
 @dataclass(frozen=True, eq=False)
 class _FileSource:
-    """The classes and weights that a file names; see :class:`prior.LatentSource`.
+    """The classes and weights that a file names; see :class:`LatentSource`.
 
     Attributes:
         latents: of the file.
@@ -44,7 +122,7 @@ class _FileSource:
 
     def weights(self, stage: StageId, segment: Segment, moments: Moments) -> Array:
         del segment  # for an encoder
-        return self.latents.weights(stage, moments, bands=1)
+        return self.latents.weights(stage, moments)
 
 
 def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
@@ -90,7 +168,7 @@ def _segments(
     prior: LappedPrior, latents: FileLatents, frames: int, channels: int, hop: int, noise_level: int
 ) -> Iterator[Array]:
     """Weights ``(channels, frames, bins)`` of one segment after another, on values in [-1, 1]."""
-    parts = segments(frames)
+    parts = transform.segments(frames)
     for number, part in enumerate(parts):
         if number:
             latents.adjust_rate()

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +19,23 @@ from ...stages import rate_control
 from ...stages.class_stream import FREQUENCY_BITS, best_classes
 from ...stages.encoder import CodedSignal, SearchingCoder, Writer
 from ...stages.moments import UNIT, Moments, StageId
+from ...stages.prior import LARGEST_NOISE
 from ...stages.rate_control import SearchOptions
 from ...stages.simulation import Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from . import features, transform
-from .features import BAND, Segment
-from .prior import HIGHEST_NOISE, LIMITS, LappedPrior, descend, limit_bins, noise_deviation, noise_level_of, segments
-from .transform import CHANNELS
+from .decoder import descend
+from .features import BAND, LIMITS, Segment, limit_bins
+from .transform import CHANNELS, noise_deviation, noise_level_of
+
+if TYPE_CHECKING:
+    from .prior import LappedPrior
 
 Array = npt.NDArray[Any]
+FloatArray = npt.NDArray[np.float64]
 
 # variance of the weights of a band over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, *(1 + 4.0**n for n in range(features.CLASSES - 1))])
-GRID = NoiseGrid(0, HIGHEST_NOISE, middle=48, octaves=1 / 4, farthest=48, tries_coarser=True)
+GRID = NoiseGrid(0, LARGEST_NOISE, middle=48, octaves=1 / 4, farthest=48, attempts=3)
 _SIMULATED = (0, 4, 4, 6, 6, 8, 12, 16, 24, 32)  # segments that choices are made by, by effort
 _SHORT = 7  # longest hops: of a shorter recording, what lies beyond its ends is a large part
 _FINE_ENOUGH, _COARSE_ENOUGH = 2.0**-6, 2.0**-5  # of a short recording's amplitude: 36 and 30 dB
@@ -64,7 +69,7 @@ class Recording:
     @property
     def segments(self) -> list[slice]:
         """The frames of each segment."""
-        return segments(self.frames)
+        return transform.segments(self.frames)
 
     def weights(self, frames: slice) -> Array:
         """Weights of some frames, ``(channels, frames, hop)``.
@@ -84,7 +89,7 @@ class Recording:
 
 @dataclass(frozen=True, eq=False)
 class _EncoderSource:
-    """The true weights of a segment, as a coder makes them; see :class:`prior.LatentSource`.
+    """The true weights of a segment, as a coder makes them; see :class:`decoder.LatentSource`.
 
     Attributes:
         true: in units of the noise's deviation, ``(channels, frames, hop)``.
@@ -109,7 +114,7 @@ class _EncoderSource:
     def weights(self, stage: StageId, segment: Segment, moments: Moments) -> Array:
         level, phase, channel = features.place_of(stage, segment.channels)
         true = features.weights_of(self.true[None, channel, :, : segment.bins], level, phase).reshape(-1)
-        return self.coder.weights(stage, moments, bands=1, true=true)
+        return self.coder.weights(stage, moments, true)
 
 
 def limit_of(weights: Array) -> int:
@@ -299,8 +304,8 @@ def _at_rate(signal: Signal, coded_rate: int) -> Array:
         return resampled(signal.samples, signal.sample_rate, coded_rate)
     # to a resampler all is silence beyond the ends, which is most of what it makes a few samples from: these are what a
     # decoder makes the sound from, as well as it can
-    made = resampled(np.eye(count), coded_rate, signal.sample_rate, signal.points)
+    made: FloatArray = resampled(np.eye(count), coded_rate, signal.sample_rate, signal.points)
     energies = made @ made.T
     ridge = _RIDGE * float(energies.trace()) / signal.points
-    samples: Array = made.T @ np.linalg.solve(energies + ridge * np.eye(signal.points), signal.samples)
-    return samples.astype(np.float32)
+    weighted = np.linalg.solve(energies + ridge * np.eye(signal.points), signal.samples.astype(np.float64))
+    return (made.T @ weighted).astype(np.float32)

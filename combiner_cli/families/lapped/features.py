@@ -27,6 +27,7 @@ PHASES = 3
 BAND = 8  # weights
 PARITIES = 2  # of bands
 CLASSES = 16  # of a band's energy
+LIMITS = 81  # of the weights of a segment's frames that are coded at all
 
 _BEFORE = 16  # frames around a segment that the context reaches
 _BESIDE = 16  # weights beside a frame's that it reaches
@@ -153,6 +154,11 @@ class Segment:
     def bands(self) -> int:
         """Number of bands of a frame that are coded at all."""
         return self.bins // BAND
+
+
+def limit_bins(limit: int, hop: int) -> int:
+    """The weights of a frame that are coded at all: so many 80ths of its bands, rounded up."""
+    return -(-limit * (hop // BAND) // (LIMITS - 1)) * BAND
 
 
 def new_segment(noise_levels: npt.NDArray[np.int64], hop: int, channels: int, count: int, bins: int) -> Segment:

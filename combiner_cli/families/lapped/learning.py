@@ -21,8 +21,8 @@ from ...learning.gradients import (
 )
 from ...learning.job import LearningOption, LearningRequest
 from ...learning.report import CardText, Measurement, ReportStyle
-from .prior import LARGEST_HOP, MOST_HOPS, principal_angle, rotation
-from .transform import BAND, CHANNELS
+from .features import BAND
+from .transform import CHANNELS, LARGEST_HOP, MOST_HOPS, principal_angle, rotation
 
 if TYPE_CHECKING:
     import torch

@@ -12,11 +12,9 @@ on what is decoded.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise, product
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,70 +27,21 @@ from ...signals.signal import Format, Kind, Signal
 from ...stages import integer_network
 from ...stages.class_stream import frequencies_of
 from ...stages.integer_network import IntegerNetwork
-from ...stages.moments import HIGHEST, LOWEST, OCTAVE, PARTS_FROM, Moments, StageId
-from ...stages.prior import LARGEST_NOISE, RANGES, StagewisePrior
+from ...stages.moments import HIGHEST, LOWEST, OCTAVE, PARTS_FROM, Moments
+from ...stages.prior import RANGES, StagewisePrior
 from ...system import threads
+from .. import registry
 from . import features
-from .features import BAND, LEVELS, PARITIES, PHASES, Segment
-from .transform import ANGLES, CHANNELS
+from .features import BAND, LEVELS, Segment
+from .transform import ANGLES, CHANNELS, LARGEST_HOP, MOST_HOPS
 
 if TYPE_CHECKING:
     from ...stages.rate_control import SearchOptions
 
 Array = npt.NDArray[Any]
 
-HIGHEST_NOISE = LARGEST_NOISE  # level
-LIMITS = 81  # of the weights of a segment's frames that are coded at all
-MOST_FRAMES = 512  # of a segment
-LARGEST_HOP = 4096
-MOST_HOPS = 9  # of a prior
-_NOISE_LEVELS_PER_OCTAVE = 8
-_LOUDEST = -2.0  # octave of the deviation of noise level 0, on values in [-1, 1]
 _COLUMNS_AT_ONCE = 1 << 14  # of features
 _NEAR_RATE = 1.2  # a recording of a sample rate within this factor of a prior's is taken as it is
-
-
-def noise_deviation(noise_level: int) -> float:
-    """Deviation of a recording's noise on values in [-1, 1]: an eighth of an octave (0.75 dB) per level."""
-    return float(2 ** (_LOUDEST - noise_level / _NOISE_LEVELS_PER_OCTAVE))
-
-
-def noise_level_of(deviation: float) -> float:
-    """The inverse of :func:`noise_deviation`, between levels as well."""
-    return _NOISE_LEVELS_PER_OCTAVE * (_LOUDEST - math.log2(deviation))
-
-
-class LatentSource(Protocol):
-    """Where the classes and weights of a segment come from: a file, a search, or samples of the posterior."""
-
-    def limit(self) -> int:
-        """How many 80ths of the bands of the segment are coded at all."""
-
-    def classes(self, segment: Segment, level: int, parity: int, channel: int, frequencies: Array) -> Array:
-        """The energy classes of the bands of even or odd number of a level.
-
-        Args:
-            segment: that they are of.
-            level: of their frames.
-            parity: of the bands' numbers.
-            channel: of the bands.
-            frequencies: of the classes, ``(16, bands)``.
-
-        Returns:
-            ``(bands,)``.
-        """
-
-    def weights(self, stage: StageId, segment: Segment, moments: Moments) -> Array:
-        """The weights of a stage.
-
-        Args:
-            stage: which one it is.
-            segment: that it is of.
-            moments: of the weights; they may be changed.
-
-        Returns:
-            In whole steps, ``(latents,)``.
-        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,9 +78,7 @@ class LappedPrior(StagewisePrior):
     @property
     def family(self) -> Family:
         """The way of coding that it belongs to."""
-        from .family import FAMILY
-
-        return FAMILY
+        return registry.get("lapped")
 
     @property
     def fields(self) -> Fields:
@@ -245,60 +192,6 @@ def _seen_segment(segment: Segment, channel: int, seen: int) -> Segment:
     arrays = (segment.weights, segment.loudness, segment.smooth, segment.padded_classes)
     alone = (array[:, channel:].copy() for array in arrays)
     return Segment(segment.noise_levels, segment.hop, segment.count, segment.bins, *alone)
-
-
-def segments(frames: int) -> list[slice]:
-    """The frames of the segments of a recording of so many frames, about equally many each."""
-    count = -(-frames // MOST_FRAMES)
-    ends = [frames * number // count for number in range(count + 1)]
-    return [slice(first, last) for first, last in pairwise(ends)]
-
-
-def limit_bins(limit: int, hop: int) -> int:
-    """The weights of a frame that are coded at all: so many 80ths of its bands, rounded up."""
-    return -(-limit * (hop // BAND) // (LIMITS - 1)) * BAND
-
-
-def descend(prior: LappedPrior, count: int, channels: int, hop: int, noise_level: int, source: LatentSource) -> Array:
-    """Take the weights of a segment level by level.
-
-    Encoder and decoder go the same way; they differ in the source.
-
-    Args:
-        prior: of the weights.
-        count: frames of the segment.
-        channels: 1 or 2.
-        hop: samples between frames.
-        noise_level: of the file.
-        source: of classes and weights.
-
-    Returns:
-        In steps, ``(channels, frames, bins)``, as many bins as the segment's limit leaves.
-    """
-    try:
-        return _descended(prior, count, channels, hop, noise_level, source)
-    finally:
-        prior.scratch.release()
-
-
-def _descended(
-    prior: LappedPrior, count: int, channels: int, hop: int, noise_level: int, source: LatentSource
-) -> Array:
-    bins = limit_bins(source.limit(), hop)
-    segment = features.new_segment(np.array([noise_level]), hop, channels, count, bins)
-    for level in range(LEVELS - 1, -1, -1):
-        for channel, parity in product(range(channels), range(PARITIES)):
-            if features.band_count(segment, level, parity):
-                frequencies = prior.class_frequencies(segment, level, parity, channel)
-                classes = source.classes(segment, level, parity, channel, frequencies)
-                features.put_classes(segment, level, parity, channel, classes)
-        for phase, channel in product(range(PHASES), range(channels)):
-            if features.latents(segment, level, phase):
-                stage = features.stage_id(level, phase, channel, channels)
-                moments = prior.moments(segment, level, phase, channel)
-                features.put(segment, level, phase, channel, source.weights(stage, segment, moments))
-    weights: Array = segment.weights[0]
-    return weights
 
 
 def problem(prior: LappedPrior) -> str | None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,16 @@ import torch
 from ...learning.distributed import Device
 from ...learning.networks import GradientTraining, MomentNetwork, NetworkShape, evidence, sampled
 from ...learning.trainer import TrainingPlan
-from ...stages.encoder import best_classes
+from ...stages.class_stream import best_classes
 from ...stages.integer_network import FEATURE_UNIT
 from ...stages.moments import UNIT
-from . import encoder, transform
-from .learning import LappedPlan
-from .prior import LIMITS, LappedPrior, limit_bins, noise_deviation
-from .transform import BAND, LEVELS, PARITIES, PHASES, Segment
+from . import encoder, features, transform
+from .features import BAND, LEVELS, LIMITS, PARITIES, PHASES, Segment, limit_bins
+from .prior import LappedPrior
+from .transform import noise_deviation
+
+if TYPE_CHECKING:
+    from .learning import LappedPlan
 
 Array = npt.NDArray[Any]
 
@@ -87,7 +90,7 @@ class LappedTraining(GradientTraining):
 
     def simulated(self, prior: LappedPrior, signal: Array, noise_level: int) -> tuple[float, float]:
         recording = encoder.Recording(signal, prior.hops[0])
-        parts = [encoder.forecast(prior, recording.weights(segment), noise_level) for segment in recording.segments]
+        parts = [encoder.simulate(prior, recording.weights(segment), noise_level) for segment in recording.segments]
         rate = sum(part.bits + part.class_bits for part in parts) / signal.shape[1]
         return rate, max(sum(part.squared_error for part in parts), 1e-9) / signal.size
 
@@ -113,7 +116,7 @@ def new_networks(settings: LappedPlan) -> torch.nn.ModuleDict:
     prior, generator = unlearned(settings), torch.Generator().manual_seed(settings.seed)
     networks = torch.nn.ModuleDict()
     for level in range(LEVELS):
-        known, of_level = transform.networks(level), torch.nn.ModuleDict()
+        known, of_level = features.networks(level), torch.nn.ModuleDict()
         for name in prior.network_names(level):
             network = known[name]
             activity = network.values > 1
@@ -159,7 +162,7 @@ class TrainingPass:
 
     def run(self, weights: Array, noise_levels: Array) -> float:
         """Take weights ``(stretches, channels, frames, hop)`` through; their cost in bits per weight."""
-        deviations = np.array([noise_deviation(int(code)) for code in noise_levels])
+        deviations = np.array([noise_deviation(int(level)) for level in noise_levels])
         scaled = weights / deviations[:, None, None, None]
         limit = max(encoder.limit_of(stretch) for stretch in scaled)
         hop = scaled.shape[3]
@@ -167,19 +170,19 @@ class TrainingPass:
         if self._generator.random() < _MORE_THAN_NEEDED:
             limit = int(self._generator.integers(limit, LIMITS))
         bins = limit_bins(max(limit, 1), hop)
-        segment = transform.segment(noise_levels, hop, scaled.shape[1], scaled.shape[2], bins)
+        segment = features.new_segment(noise_levels, hop, scaled.shape[1], scaled.shape[2], bins)
         true = scaled[..., :bins]
         for level in range(LEVELS - 1, -1, -1):
             for channel, parity in product(range(segment.channels), range(PARITIES)):
-                if transform.band_latents(segment, level, parity):
-                    self._activity(segment, true, level, parity, channel)
+                if features.band_count(segment, level, parity):
+                    self._classes(segment, true, level, parity, channel)
             for phase, channel in product(range(PHASES), range(segment.channels)):
-                if transform.latents(segment, level, phase):
+                if features.latents(segment, level, phase):
                     self._stage(segment, true, level, phase, channel)
         return self._cost / float(true.size)
 
-    def _results(self, level: int, name: str, features: Array) -> torch.Tensor:
-        values = torch.from_numpy(features).to(self._device) / FEATURE_UNIT
+    def _results(self, level: int, name: str, columns: Array) -> torch.Tensor:
+        values = torch.from_numpy(columns).to(self._device) / FEATURE_UNIT
         results: torch.Tensor = self._networks[str(level)][name](values)[0]  # type: ignore[index]
         return results
 
@@ -191,7 +194,7 @@ class TrainingPass:
             stretch: of each column, ``(columns,)``.
             costs: ``(columns,)``.
         """
-        weights = self._tensor(_weights(segment.code)[stretch])
+        weights = self._tensor(_weights(segment.noise_levels)[stretch])
         if costs.requires_grad:  # not where costs are only measured
             (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
         self._cost += float(costs.detach().sum())
@@ -199,33 +202,33 @@ class TrainingPass:
     def _tensor(self, values: Array) -> torch.Tensor:
         return torch.from_numpy(values.astype(np.float32)).to(self._device)
 
-    def _activity(self, segment: Segment, true: Array, level: int, parity: int, channel: int) -> None:
-        features = transform.activity_features(segment, level, parity, channel, np.float32)
-        logits = self._results(level, transform.activity_name(parity, channel), features)
+    def _classes(self, segment: Segment, true: Array, level: int, parity: int, channel: int) -> None:
+        columns = features.class_features(segment, level, parity, channel, np.float32)
+        logits = self._results(level, features.class_name(parity, channel), columns)
         octaves = torch.log_softmax(logits * math.log(2), dim=0) / math.log(2)
-        energy = (transform.band_target(true[:, channel], level, parity) ** 2).mean(axis=1)
+        energy = (features.bands_of(true[:, channel], level, parity) ** 2).mean(axis=1)
         classes = best_classes(energy, octaves.detach().cpu().numpy(), BAND, encoder.CLASS_VARIANCES)
-        transform.put_activity(segment, level, parity, channel, classes)
-        stretch = np.repeat(np.arange(len(segment.code)), len(classes) // len(segment.code))
+        features.put_classes(segment, level, parity, channel, classes)
+        stretch = np.repeat(np.arange(len(segment.noise_levels)), len(classes) // len(segment.noise_levels))
         self._backward(segment, stretch, -octaves.gather(0, torch.from_numpy(classes).to(self._device)[None])[0])
 
     def _stage(self, segment: Segment, true: Array, level: int, phase: int, channel: int) -> None:
-        which = transform.coded(segment, level, phase, channel)
-        true = transform.target(true[:, channel], level, phase).reshape(-1)
+        which = features.coded(segment, level, phase, channel)
+        true = features.weights_of(true[:, channel], level, phase).reshape(-1)
         values = np.zeros(len(true))
         if len(which):
-            features = transform.detail_features(segment, level, phase, channel, which, np.float32)
-            octaves = self._results(level, transform.detail_name(phase, channel), features)[0].clamp(-6, 20)
+            columns = features.detail_features(segment, level, phase, channel, which, np.float32)
+            octaves = self._results(level, features.detail_name(phase, channel), columns)[0].clamp(-6, 20)
             residual = self._tensor(true[which])
             self._backward(
-                segment, which // (len(true) // len(segment.code)), evidence(residual, octaves, _MOST_BEYOND)
+                segment, which // (len(true) // len(segment.noise_levels)), evidence(residual, octaves, _MOST_BEYOND)
             )
             noise = self._tensor(self._generator.standard_normal(len(which), dtype=np.float32))
             with torch.no_grad():
                 values[which] = sampled(residual, octaves, noise, _REACH).cpu().numpy()
         pruned = np.delete(true, which)
         self._cost += float((pruned**2).sum()) / (2 * math.log(2))
-        transform.put(segment, level, phase, channel, np.floor(values * UNIT))
+        features.put(segment, level, phase, channel, np.floor(values * UNIT))
 
 
 def _weights(noise_levels: Array) -> Array:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,21 @@ Array = npt.NDArray[Any]
 
 CHANNELS = 2  # at most
 ANGLES = 64  # of half a turn
+MOST_FRAMES = 512  # of a segment
+LARGEST_HOP = 4096
+MOST_HOPS = 9  # of a prior
+_NOISE_LEVELS_PER_OCTAVE = 8
+_LOUDEST = -2.0  # octave of the deviation of noise level 0, on values in [-1, 1]
+
+
+def noise_deviation(noise_level: int) -> float:
+    """Deviation of a recording's noise on values in [-1, 1]: an eighth of an octave (0.75 dB) per level."""
+    return float(2 ** (_LOUDEST - noise_level / _NOISE_LEVELS_PER_OCTAVE))
+
+
+def noise_level_of(deviation: float) -> float:
+    """The inverse of :func:`noise_deviation`, between levels as well."""
+    return _NOISE_LEVELS_PER_OCTAVE * (_LOUDEST - math.log2(deviation))
 
 
 def frame_count(length: int, hop: int) -> int:
@@ -31,6 +47,13 @@ def frame_count(length: int, hop: int) -> int:
         hop: samples between frames.
     """
     return -(-length // hop) + 1
+
+
+def segments(frames: int) -> list[slice]:
+    """The frames of the segments of a recording of so many frames, about equally many each."""
+    count = -(-frames // MOST_FRAMES)
+    ends = [frames * number // count for number in range(count + 1)]
+    return [slice(first, last) for first, last in pairwise(ends)]
 
 
 def window(hop: int) -> Array:

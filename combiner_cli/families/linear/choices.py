@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ...signals.signal import Tiling
-from .mixtures import NOISE_CODES, NOISE_STEP, OCTAVE, REACH, Latents, PhaseMixture, class_costs, noise_level
+from .mixtures import NOISE_LEVELS, NOISE_STEP, OCTAVE, REACH, Latents, PhaseMixture, class_costs, variance_level
 from .prior import MixturePrior, stage_tiles
 
 Array = npt.NDArray[np.floating]
 
 OVERHEAD = 0.1  # bits of groups over the KL that reaches the quality of the posterior
 
-_NOISE_OCTAVES = NOISE_STEP / OCTAVE  # between two codes
+_NOISE_OCTAVES = NOISE_STEP / OCTAVE  # between two noise levels
 _SMALLEST_ERROR = 1e-12  # whose logarithm is taken
 _TILES_AT_ONCE = 2048
 _SIMULATION_SEED = 1
@@ -32,13 +32,13 @@ class Choice:
     """What is decided before anything is coded, for one signal.
 
     Attributes:
-        code: of the noise variance.
+        noise_level: as a file names it.
         classes: of all tiles, ``(tiles,)`` int64.
         bits: KL(posterior, prior) of all tiles.
         squared_error: expected sum over all samples, on values in [-1, 1].
     """
 
-    code: int
+    noise_level: int
     classes: npt.NDArray[np.int64]
     bits: float
     squared_error: float
@@ -77,7 +77,7 @@ def decide_by_rate(prior: MixturePrior, layout: Tiling, weights: Array, rate: fl
     samples = layout.tiles * prior.network.latents
 
     def excess(choice: Choice) -> float:
-        octaves = _NOISE_OCTAVES * (choice.code - start) * math.log(2)
+        octaves = _NOISE_OCTAVES * (choice.noise_level - start) * math.log(2)
         return octaves + math.log(max(choice.squared_error, _SMALLEST_ERROR) / samples / error)
 
     return _bisect(prior, layout, weights, start, excess)
@@ -107,61 +107,61 @@ def decide_by_error(prior: MixturePrior, layout: Tiling, weights: Array, error: 
 def _bisect(
     prior: MixturePrior, layout: Tiling, weights: Array, start: float, excess: Callable[[Choice], float]
 ) -> list[Choice]:
-    """For each signal the choice whose excess, which grows with the code, is nearest to 0."""
+    """For each signal the choice whose excess, which grows with the noise level, is nearest to 0."""
     count = len(weights)
-    low, high = np.full(count, -1), np.full(count, NOISE_CODES)  # not enough, too much
-    codes = np.full(count, min(max(round(start), 0), NOISE_CODES - 1))
+    low, high = np.full(count, -1), np.full(count, NOISE_LEVELS)  # not enough, too much
+    levels = np.full(count, min(max(round(start), 0), NOISE_LEVELS - 1))
     best: list[tuple[float, Choice]] = [(math.inf, _NOTHING)] * count
     step = 2
     while (pending := np.flatnonzero(high - low > 1)).size:
-        tried = choose(prior, layout, weights[pending], [int(code) for code in codes[pending]])
+        tried = choose(prior, layout, weights[pending], [int(level) for level in levels[pending]])
         for n, choice in zip(pending, tried, strict=True):
             over = excess(choice)
             if abs(over) < best[n][0]:
                 best[n] = (abs(over), choice)
             if over > 0:
-                high[n] = choice.code
+                high[n] = choice.noise_level
             else:
-                low[n] = choice.code
-            if low[n] >= 0 and high[n] < NOISE_CODES:
-                codes[n] = (low[n] + high[n]) // 2
+                low[n] = choice.noise_level
+            if low[n] >= 0 and high[n] < NOISE_LEVELS:
+                levels[n] = (low[n] + high[n]) // 2
             else:
-                codes[n] = min(max(choice.code + (step if over <= 0 else -step), low[n] + 1), high[n] - 1)
+                levels[n] = min(max(choice.noise_level + (step if over <= 0 else -step), low[n] + 1), high[n] - 1)
         step *= 2
     return [choice for _, choice in best]
 
 
-def choose(prior: MixturePrior, layout: Tiling, weights: Array, codes: Sequence[int]) -> list[Choice]:
-    """Classes of all tiles at given noise variances, one signal after another.
+def choose(prior: MixturePrior, layout: Tiling, weights: Array, noise_levels: Sequence[int]) -> list[Choice]:
+    """Classes of all tiles at given noise levels, one signal after another.
 
     Args:
         prior: of the tiles.
         layout: of each signal.
         weights: that render the signals exactly, ``(signals, tiles, network latents)``.
-        codes: of the noise variance for each signal.
+        noise_levels: of each signal.
     """
-    choices = [_NOTHING] * len(codes)
-    for code in sorted(set(codes)):
-        signals = [signal for signal, of_signal in enumerate(codes) if of_signal == code]
-        for signal, choice in zip(signals, choose_at(prior, layout, weights[signals], code), strict=True):
+    choices = [_NOTHING] * len(noise_levels)
+    for level in sorted(set(noise_levels)):
+        signals = [signal for signal, of_signal in enumerate(noise_levels) if of_signal == level]
+        for signal, choice in zip(signals, choose_at(prior, layout, weights[signals], level), strict=True):
             choices[signal] = choice
     return choices
 
 
 def choose_at(
-    prior: MixturePrior, layout: Tiling, weights: Array, code: int, decoded: Array | None = None
+    prior: MixturePrior, layout: Tiling, weights: Array, noise_level: int, decoded: Array | None = None
 ) -> list[Choice]:
-    """Classes of all tiles at one noise variance, one signal after another.
+    """Classes of all tiles at one noise level, one signal after another.
 
     Args:
         prior: of the tiles.
         layout: of each signal.
         weights: that render the signals exactly, ``(signals, tiles, network latents)``.
-        code: of the noise variance.
+        noise_level: of all signals.
         decoded: of one signal, the weights that render the surroundings of its tiles, ``(tiles, network latents)``;
             where they are ``None``, the surroundings are simulated.
     """
-    signals, noise = len(weights), noise_level(code, prior.kind)
+    signals, noise = len(weights), variance_level(noise_level, prior.kind)
     canvas = prior.canvas(replace(layout, planes=layout.planes * signals))
     classes = np.zeros((signals, layout.tiles), dtype=np.int64)
     bits, errors = np.zeros((2, signals))
@@ -187,7 +187,7 @@ def choose_at(
         of_tile = np.repeat(np.arange(len(chosen)), latents.counts)
         bits += np.bincount(of_tile, divergence, len(chosen)).reshape(signals, -1).sum(axis=1) / math.log(2)
         errors += ((simulated - of_phase) ** 2).sum(axis=1).reshape(signals, -1).sum(axis=1)
-    return [Choice(code, classes[n], float(bits[n]), float(errors[n])) for n in range(signals)]
+    return [Choice(noise_level, classes[n], float(bits[n]), float(errors[n])) for n in range(signals)]
 
 
 def best_classes(phase: PhaseMixture, weights: Array, context: Array, noise: int) -> npt.NDArray[np.int64]:

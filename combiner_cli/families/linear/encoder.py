@@ -21,11 +21,10 @@ from ...rec import candidates, groups, search
 from ...rec.candidates import Chaining
 from ...rec.groups import Partition
 from ...signals.signal import Format, Signal, Tiling, split, to_values
-from ...stages.prior import search_method
 from ..siren import tiles
 from . import choices, mixtures
 from .choices import Choice
-from .mixtures import NOISE_CODES, Latents, noise_level
+from .mixtures import NOISE_LEVELS, Latents, variance_level
 from .neighbourhood import Canvas
 from .prior import NOISE, MixturePrior, stage_tiles
 
@@ -35,7 +34,7 @@ _PEAK_TO_PEAK = 2.0  # of values
 _GROUPS_AHEAD = 12  # of each chain in the next phase that are searched along
 _SEAM_PASSES = (0, 1, 1, 1, 1, 2, 2, 3, 3, 4)  # by effort: searches of a phase, see code_groups
 _SMALL_STAGE = 4096  # groups; in larger ones the seam does not matter
-_CODES_AROUND = (0, 0, 0, 0, 0, 0, 0, 1, 1, 2)  # by effort: noise variances tried on each side of the expected best
+_LEVELS_AROUND = (0, 0, 0, 0, 0, 0, 0, 1, 1, 2)  # by effort: noise levels tried on each side of the expected best
 _PASSES = (0, 0, 0, 0, 0, 0, 1, 1, 2, 2)  # by effort: times that classes are chosen again for what was decoded
 
 
@@ -44,7 +43,7 @@ class Coded:
     """A coded signal.
 
     Attributes:
-        code: of the noise variance.
+        noise_level: as a file names it.
         classes: of all tiles, ``(tiles,)`` int64.
         indices: of all groups, stage after stage, ``(groups,)`` int64.
         z: whitened latents of all stages, one after another, float64.
@@ -52,7 +51,7 @@ class Coded:
         squared_error: sum over all samples, on values in [-1, 1].
     """
 
-    code: int
+    noise_level: int
     classes: npt.NDArray[np.int64]
     indices: npt.NDArray[np.int64]
     z: npt.NDArray[np.float64]
@@ -75,7 +74,7 @@ def encode(
     Raises:
         UsageError: the target cannot be met, or an option goes with another family.
     """
-    method = search_method(prior, options, tiles.usual_search(options.effort))
+    method = prior.search_method(options, tiles.usual_search(options.effort))
     signal_format = signals[0].format
     layout = prior.tiling(signal_format.shape, signal_format.channels)
     values = np.concatenate([split(to_values(signal), layout) for signal in signals])
@@ -127,7 +126,7 @@ def _decide(
 
 def _encoded(prior: MixturePrior, coded: Coded, seconds: dict[str, float]) -> Encoded:
     payload = mixtures.pack_classes(coded.classes, prior.class_bits) + tiles.pack_indices(coded.indices)
-    return Encoded({NOISE.name: (coded.code,)}, payload, coded.z, seconds)
+    return Encoded({NOISE.name: (coded.noise_level,)}, payload, coded.z, seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,11 +161,11 @@ class Coder:
         """
         count = self.count or max(1, math.ceil(choice.bits * (1 + choices.OVERHEAD) / 8))
         best = self._attempt(weights, choice, count)
-        for code in _codes_beside(choice.code, self.effort):
-            (beside,) = choices.choose_at(self.prior, self.layout, weights[None], code)
+        for level in _levels_beside(choice.noise_level, self.effort):
+            (beside,) = choices.choose_at(self.prior, self.layout, weights[None], level)
             best = _better(best, self._attempt(weights, beside, count))
         for _ in range(_PASSES[self.effort]):
-            (again,) = choices.choose_at(self.prior, self.layout, weights[None], best.code, best.weights)
+            (again,) = choices.choose_at(self.prior, self.layout, weights[None], best.noise_level, best.weights)
             best = _better(best, self._attempt(weights, again, count))
         return best
 
@@ -181,10 +180,10 @@ def _better(first: Coded, second: Coded) -> Coded:
     return second if second.squared_error < first.squared_error else first
 
 
-def _codes_beside(code: int, effort: int) -> list[int]:
-    """Further noise variances to try with the same number of groups."""
-    around = range(code - _CODES_AROUND[effort], code + _CODES_AROUND[effort] + 1)
-    return [beside for beside in around if beside != code and 0 <= beside < NOISE_CODES]
+def _levels_beside(level: int, effort: int) -> list[int]:
+    """Further noise levels to try with the same number of groups."""
+    around = range(level - _LEVELS_AROUND[effort], level + _LEVELS_AROUND[effort] + 1)
+    return [beside for beside in around if beside != level and 0 <= beside < NOISE_LEVELS]
 
 
 def code_groups(
@@ -212,7 +211,7 @@ def code_groups(
     Raises:
         UsageError: more groups than the latents can fill.
     """
-    latents = prior.latents(layout, choice.classes, noise_level(choice.code, prior.kind))
+    latents = prior.latents(layout, choice.classes, variance_level(choice.noise_level, prior.kind))
     stages = [of_phase.stage(number) for number, of_phase in enumerate(latents)]
     most = sum(int(stage.information.sum()) for stage in stages)
     if most and count > most:
@@ -233,7 +232,7 @@ def code_groups(
     error = float(((decoded_weights - weights) ** 2).sum())
     unused = np.zeros(count - indices.shape[1], dtype=np.int64)  # where there is nothing to code
     indices = np.concatenate([indices[0], unused])
-    return Coded(choice.code, choice.classes, indices, np.concatenate(values), decoded_weights, error)
+    return Coded(choice.noise_level, choice.classes, indices, np.concatenate(values), decoded_weights, error)
 
 
 @dataclass(frozen=True, eq=False)

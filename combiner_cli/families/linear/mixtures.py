@@ -28,20 +28,20 @@ from ...signals.signal import Kind
 Array = npt.NDArray[Any]
 
 OCTAVE = groups.INFORMATION_UNIT  # levels count 1/256 of an octave of variance
-NOISE_CODES = 128
+NOISE_LEVELS = 128
 REACH = 3.0  # whitened values that a group of 8 bits can be relied on to reach
-_HIGHEST_NOISE = {"image": -2 * OCTAVE, "sound": -8 * OCTAVE}  # level of noise code 0: s2 on values in [-1, 1]
-NOISE_STEP = OCTAVE // 8  # levels between noise codes: an eighth of an octave, 0.38 dB
+_HIGHEST_NOISE = {"image": -2 * OCTAVE, "sound": -8 * OCTAVE}  # at noise level 0: s2 on values in [-1, 1]
+NOISE_STEP = OCTAVE // 8  # levels of variance between noise levels: an eighth of an octave, 0.38 dB
 
 
-def noise_level(code: int, kind: Kind) -> int:
-    """Level of the noise variance that a file names by a code.
+def variance_level(noise_level: int, kind: Kind) -> int:
+    """Level of the noise variance of a file.
 
     Args:
-        code: from 0 to ``NOISE_CODES`` - 1.
+        noise_level: as the file names it, from 0 to ``NOISE_LEVELS`` - 1; higher ones stand for less noise.
         kind: of the signal in the file.
     """
-    return _HIGHEST_NOISE[kind] - NOISE_STEP * code
+    return _HIGHEST_NOISE[kind] - NOISE_STEP * noise_level
 
 
 def variance_of(level: Any) -> Any:

@@ -23,14 +23,14 @@ from ...stages.prior import RANGES, MultiRatePrior
 from .. import registry
 from ..siren import tiles
 from . import mixtures
-from .mixtures import NOISE_CODES, Latents, PhaseMixture, noise_level, variance_of
+from .mixtures import NOISE_LEVELS, Latents, PhaseMixture, variance_level, variance_of
 from .neighbourhood import Canvas, Ring, blank, phase_tiles, phases
 from .network import Linear
 
 Array = npt.NDArray[Any]
 
 NAME = "linear"
-NOISE = Field("noise", NOISE_CODES - 1)  # code of the noise variance
+NOISE = Field("noise", NOISE_LEVELS - 1)
 
 _LARGEST_EXTENT = 2**16  # samples of a tile along an axis
 _LARGEST_SIZE = 2**32 - 1
@@ -51,9 +51,9 @@ class MixturePrior(MultiRatePrior):
         kind: of the signals it was learned from.
         network: shape of the network.
         reach: width in samples of the surroundings that a tile's mean depends on.
-        noise_codes: codes of the lowest and the highest rate that it was learned for.
-        rates: bits over points at these codes, average of the signals of learning.
-        errors: mean squared error at these codes on values in [-1, 1], geometric average of the signals of learning.
+        noise_codes: noise levels of the lowest and the highest rate that it was learned for.
+        rates: bits over points at these levels, average of the signals of learning.
+        errors: mean squared error at these levels on values in [-1, 1], geometric average of the signals of learning.
         size: longer side of a typical signal of learning, in samples.
         projection: ``(phases, latents, dimensions)`` float16.
         context_projection: ``(phases, context, kept)`` float16.
@@ -88,7 +88,7 @@ class MixturePrior(MultiRatePrior):
 
     @property
     def fields(self) -> Fields:
-        """The code of the noise variance."""
+        """The noise level."""
         return (NOISE,)
 
     def configuration(self) -> dict[str, Any]:
@@ -137,8 +137,8 @@ class MixturePrior(MultiRatePrior):
         length = mixtures.class_bytes(layout.tiles, self.class_bits)
         classes = self._classes(bytes(payload[:length]), layout, file.intact)
         indices = tiles.unpack_indices(payload[length:])
-        (code,) = numbers[NOISE.name]
-        noise = noise_level(code, self.kind)
+        (level,) = numbers[NOISE.name]
+        noise = variance_level(level, self.kind)
         chaining = candidates.chaining_of(len(indices), long=True)
         counts, latents = tiles.look_up(self.stages(layout, classes, noise), indices, chaining, self.key)
 
@@ -152,7 +152,7 @@ class MixturePrior(MultiRatePrior):
             values,
             counts,
             length,
-            code,
+            level,
             noise_variance=float(variance_of(noise)),
         )
         return replace(decoded, latents=np.concatenate(latents)) if view.keep_latents else decoded

@@ -18,7 +18,7 @@ from ...signals.signal import Tiling
 from . import choices, mixtures
 from .fitting.phases import LEVELS_ABOVE, Phases, Round, some_tiles, tile_counts
 from .learning import MixturePlan
-from .mixtures import NOISE_CODES, PhaseMixture
+from .mixtures import NOISE_LEVELS, PhaseMixture
 from .neighbourhood import phases
 from .prior import MixturePrior, problem
 
@@ -108,7 +108,7 @@ def _pilot(plan: MixturePlan, training: Sequence[Array]) -> int:
         tiles += len(part[-1]) * of_plane
         if tiles >= _PILOT_TILES * count:
             break
-    level = NOISE_CODES // 3
+    level = NOISE_LEVELS // 3
     small = replace(plan, components=min(plan.components, _PILOT_COMPONENTS), rounds=_PILOT_ROUNDS)
     for _ in range(_PILOTS):
         pilot = Phases(small, part, level)
@@ -128,13 +128,13 @@ def _level_of_rate(prior: MixturePrior, batches: Sequence[Array], rate: float, l
         moved = level + round(math.log(rate / measured) / _USUAL_SLOPE)
         if moved == level:
             break
-        level = min(max(moved, 0), NOISE_CODES - 1)
+        level = min(max(moved, 0), NOISE_LEVELS - 1)
     return level
 
 
 def _prior(plan: MixturePlan, level: int, finished: Sequence[PhaseMixture]) -> MixturePrior:
     """The prior as it is stored, its ranges still to be measured."""
-    low, high = max(level - _LEVELS_BELOW, 0), min(level + LEVELS_ABOVE, NOISE_CODES - 1)
+    low, high = max(level - _LEVELS_BELOW, 0), min(level + LEVELS_ABOVE, NOISE_LEVELS - 1)
     projections, gains = zip(*(_low_rank(phase.gain, plan.context) for phase in finished), strict=True)
     return MixturePrior(
         plan.name,

@@ -1,10 +1,10 @@
-"""From files with a pyramid prior to images that are rendered when they are asked for."""
+"""From the root of a pyramid down to the finest level; from files to images, whose rows are rendered when asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,17 +12,199 @@ import numpy.typing as npt
 from ...container.file import File
 from ...family import Decoded, View
 from ...stages.decoder import FileLatents, open_payload
-from ...stages.moments import Moments, StageId
-from .levels import CHROMA_STAGES, Level, band_count, last_stage
-from .prior import LOWEST_NOISE, PyramidPrior, descend
-from .rendering import LazyRows, noise_variance, planes_of
+from ...stages.moments import HIGHEST, LOWEST, OCTAVE, UNIT, Moments, StageId
+from . import haar, levels
+from .levels import (
+    CHROMA_STAGES,
+    HALF_RANGE,
+    LOWEST_NOISE,
+    Level,
+    band_count,
+    last_stage,
+    noise_deviation,
+    noise_variance,
+    planes_of,
+)
+
+if TYPE_CHECKING:
+    from .prior import PyramidPrior
 
 Array = npt.NDArray[Any]
+
+_ROOT_DEVIATION = (150.0, 60.0, 40.0)  # of the root's colours, times 2^levels, in 255ths of the range
+
+
+class LatentSource(Protocol):
+    """Where the classes and weights of a picture come from: a file, a search, or samples of the posterior.
+
+    Attributes:
+        wants_means: whether it has use for the expected details of units.
+    """
+
+    wants_means: ClassVar[bool]
+
+    def classes(self, level: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
+        """The energy classes of all units of a level.
+
+        Args:
+            level: that they are of.
+            chroma: whether they are of its chroma.
+            frequencies: of the classes, ``(9, units)``.
+            means: expected details of the units in steps, ``(4 or 8 · 3, units)``: colour after colour and band after
+                band at each of the four positions of a unit; none of them where they are not wanted.
+
+        Returns:
+            ``(units,)``.
+        """
+
+    def weights(self, stage: StageId, level: Level | None, moments: Moments) -> Array:
+        """The weights of a stage.
+
+        Args:
+            stage: which one it is.
+            level: that it is of; ``None`` for the root.
+            moments: of the weights; they may be changed.
+
+        Returns:
+            In whole steps, ``(latents,)``.
+        """
+
+
+def descend(
+    prior: PyramidPrior, shape: tuple[int, int], colours: int, noise_level: int, source: LatentSource
+) -> Level | Array:
+    """Take the weights of a plane from the root down.
+
+    Encoder and decoder go the same way; they differ in the source.
+
+    Args:
+        prior: of the weights.
+        shape: height and width.
+        colours: 3, or 1 where there is no chroma; then it is 0.
+        noise_level: of the file.
+        source: of classes and weights.
+
+    Returns:
+        The finest level; of an image that has none, the root ``(colours, height, width)`` in steps.
+    """
+    try:
+        return _descended(prior, shape, colours, noise_level, source)
+    finally:
+        prior.scratch.release()
+
+
+def _descended(
+    prior: PyramidPrior, shape: tuple[int, int], colours: int, noise_level: int, source: LatentSource
+) -> Level | Array:
+    sizes = haar.sizes(shape)
+    count = len(sizes) - 1
+    root = root_moments(count, sizes[-1], colours, noise_level)
+    weights = source.weights(StageId(count, 0), None, root)
+    picture, classes, level = weights.reshape(1, colours, *sizes[-1]), None, None
+    for number in range(count - 1, -1, -1):
+        level = levels.new_level(number, np.array([noise_level]), picture, classes)
+        del picture  # what is done with makes room: all the rest are small beside the finest level
+        for chroma in (False, True)[: 1 + (colours == 3)]:
+            _descend_half(prior, level, chroma, source)
+        if number:
+            picture, classes = level.refined(sizes[number]), level.classes
+    return levels.without_classes(level) if level else picture[0]
+
+
+def _descend_half(prior: PyramidPrior, level: Level, chroma: bool, source: LatentSource) -> None:
+    """Take the luma or the chroma of a level."""
+    frequencies, means = prior.class_frequencies(level, chroma, source.wants_means)
+    level.classes[:, int(chroma)] = source.classes(level, chroma, frequencies, means).reshape(1, *level.units)
+    del frequencies, means  # they are large
+    for number in levels.stage_numbers(chroma):
+        moments = prior.moments(level, number)
+        if len(moments.mean):
+            levels.put(level, number, source.weights(StageId(level.number, number), level, moments))
+        del moments  # the next ones need the room
+
+
+def root_moments(count: int, size: tuple[int, int], colours: int, noise_level: int) -> Moments:
+    """Moments of the root, the same for all pictures: mean 0 and a deviation per colour.
+
+    Args:
+        count: of levels.
+        size: height and width of the root.
+        colours: 1 or 3.
+        noise_level: of the file.
+    """
+    # 2^levels · 150 / (noise deviation) in sixteenths of an octave; a noise level is one of those
+    wanted = np.log2(np.array(_ROOT_DEVIATION[:colours]) / 63.75)
+    numbers = np.clip(np.rint(wanted * OCTAVE) + OCTAVE * count + noise_level, LOWEST, HIGHEST) - LOWEST
+    samples = size[0] * size[1]
+    return Moments(np.zeros(colours * samples), np.repeat(numbers, samples).astype(np.int16))
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneRendering:
+    """A plane of an image as a function of its weights.
+
+    Attributes:
+        picture: the finest level, or the root ``(colours, height, width)`` in steps of an image that has none.
+        size: height and width.
+        colours: 1 or 3.
+        noise_level: that the weights' steps depend on.
+    """
+
+    picture: Level | Array
+    size: tuple[int, int]
+    colours: int
+    noise_level: int
+
+    def rows(self, rows: slice) -> npt.NDArray[np.float32]:
+        """Rows of the plane, ``(rows, width, colours)`` in 255ths of the range, 0 in the middle of it.
+
+        They are the inverse of the transform of colours, and of the unit of steps.
+        """
+        first, last, _ = rows.indices(self.size[0])
+        steps = self._steps(first, last).astype(np.float64)
+        matrix = haar.COLOUR[: self.colours, : self.colours] * (noise_deviation(self.noise_level) / UNIT)
+        values = np.empty((last - first, self.size[1], self.colours), dtype=np.float32)
+        for colour in range(self.colours):
+            total = steps[0] * matrix[0, colour]
+            for number in range(1, self.colours):
+                total += steps[number] * matrix[number, colour]
+            values[..., colour] = total
+        return values
+
+    def _steps(self, first: int, last: int) -> Array:
+        """Rows of the picture in steps, ``(colours, rows, width)``."""
+        if not isinstance(self.picture, Level):
+            root: Array = self.picture[:, first:last]
+            return root
+        positions = slice(first // 4 * 2, min(-(-last // 4) * 2, self.picture.size[0]))
+        reached: Array = self.picture.refined_rows(positions, self.size)[0, :, first - 2 * positions.start :]
+        return reached[:, : last - first]
+
+
+@dataclass(frozen=True, eq=False)
+class LazyRows:
+    """The values of an image in [-1, 1]: rows of them are rendered when they are asked for.
+
+    Attributes:
+        shape: height, width and channels.
+        planes: of the image, each with its channels.
+    """
+
+    shape: tuple[int, ...]
+    planes: tuple[tuple[tuple[int, ...], PlaneRendering], ...]
+
+    def __getitem__(self, rows: slice, /) -> npt.NDArray[np.float32]:
+        first, last, _ = rows.indices(self.shape[0])
+        values = np.empty((last - first, *self.shape[1:]), dtype=np.float32)
+        for channels, plane in self.planes:
+            values[:, :, channels] = plane.rows(slice(first, last))
+        values /= HALF_RANGE
+        return values
 
 
 @dataclass(frozen=True, eq=False)
 class _FileSource:
-    """The classes and weights that a file names; see :class:`prior.LatentSource`.
+    """The classes and weights that a file names; see :class:`LatentSource`.
 
     Attributes:
         latents: of the file.
@@ -52,6 +234,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
     """
     numbers, payload = file.numbers(prior.fields)
     (number,), (height, width) = numbers["noise"], file.format.shape
+    noise_level = number + LOWEST_NOISE
     latents = open_payload(
         numbers, payload, prior.key, prior.parts_from, keep=view.keep_latents, damaged=not file.intact
     )
@@ -59,8 +242,8 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
     for channels in planes_of(file.format.channels):
         if 0 in channels:  # the last plane
             latents.allocator.final_stage = last_stage((height, width), len(channels))
-        plane = descend(prior, (height, width), len(channels), number + LOWEST_NOISE, _FileSource(latents))
-        planes.append((channels, plane))
+        picture = descend(prior, (height, width), len(channels), noise_level, _FileSource(latents))
+        planes.append((channels, PlaneRendering(picture, (height, width), len(channels), noise_level)))
     decoded = latents.finish()
     return Decoded(
         replace(file.format, shape=view.size or (height * view.scale, width * view.scale)),
@@ -69,7 +252,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
         decoded.class_bytes,
         number,
         decoded.latents,
-        noise_variance(number + LOWEST_NOISE),
+        noise_variance(noise_level),
     )
 
 

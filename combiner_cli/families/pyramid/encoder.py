@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +21,18 @@ from ...stages.rate_control import SearchOptions
 from ...stages.simulation import REACH, Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from ...system import threads
 from . import haar, levels
-from .levels import Level
-from .prior import HIGHEST_NOISE, LOWEST_NOISE, PyramidPrior, descend
-from .rendering import HALF_RANGE, PlaneRendering, noise_deviation, noise_variance, planes_of
+from .decoder import PlaneRendering, descend
+from .levels import HALF_RANGE, HIGHEST_NOISE, LOWEST_NOISE, Level, noise_deviation, noise_variance, planes_of
+
+if TYPE_CHECKING:
+    from .prior import PyramidPrior
 
 Array = npt.NDArray[Any]
 
 # variance of the details of a unit over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 90000.0])
 COARSE_CLASS_VARIANCES = np.array([1.0, 2.7, 8.0, 30.0, 150.0, 1000.0, 10_000.0, 150_000.0, 2_000_000.0])
-GRID = NoiseGrid(LOWEST_NOISE, HIGHEST_NOISE, middle=40, octaves=1 / 8, farthest=16, tries_coarser=False)
+GRID = NoiseGrid(LOWEST_NOISE, HIGHEST_NOISE, middle=40, octaves=1 / 8, farthest=16, attempts=8)
 _MOST_RAISES = 4  # of the classes of units
 _RAISED = 2  # kinds of levels from this one on, which are small
 _ROWS_AT_ONCE = 64
@@ -79,7 +81,7 @@ def analyse(values: Array, channels: tuple[int, ...]) -> Plane:
 
 @dataclass(frozen=True, eq=False)
 class _EncoderSource:
-    """The true weights of a plane, as a coder makes them; see :class:`prior.LatentSource`.
+    """The true weights of a plane, as a coder makes them; see :class:`decoder.LatentSource`.
 
     Attributes:
         prior: of the weights.
@@ -133,7 +135,7 @@ class _EncoderSource:
 
     def weights(self, stage: StageId, level: Level | None, moments: Moments) -> Array:
         bands = levels.band_count(level, stage.number)
-        return self.coder.weights(stage, moments, bands, self._true(stage, level))
+        return self.coder.weights(stage, moments, self._true(stage, level), bands)
 
     def _true(self, stage: StageId, level: Level | None) -> Array:
         """The true weights of a stage in units of the noise's deviation, ``(latents,)``."""
@@ -190,7 +192,8 @@ class ImageSimulation(Simulation):
 
     def _descended(self, plane: Plane, noise_level: int, coder: Coder) -> PlaneRendering:
         source = _EncoderSource(self.prior, plane, noise_level, coder)
-        return descend(self.prior, plane.shape, plane.colours, noise_level, source)
+        picture = descend(self.prior, plane.shape, plane.colours, noise_level, source)
+        return PlaneRendering(picture, plane.shape, plane.colours, noise_level)
 
     def _error(self, plane: Plane, rendering: PlaneRendering) -> float:
         """Squared error of what a decoder will have, on values in [-1, 1]."""

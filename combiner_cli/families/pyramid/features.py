@@ -11,7 +11,7 @@ by themselves, so that what lies at one offset from all positions of a phase is 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -22,47 +22,27 @@ import numpy.typing as npt
 
 from ...stages.integer_network import FEATURE_LIMIT, FEATURE_UNIT, octaves
 from ...stages.moments import COARSE, UNIT
-from ...system.threads import Scratch
 from .haar import BANDS, CORNERS
-from .levels import CHROMA_STAGES, CLASSES, HALVES, PHASES, Level, Offsets, Phase
+from .levels import CHROMA_STAGES, CLASSES, PHASES, Level, Offsets, Phase, block, disc, earlier
 
 Array = npt.NDArray[Any]
 Rows = slice | list[int]  # of a matrix
 Windows = dict[Phase, Array]  # by the parity of row and column
+Memory = Callable[[str, tuple[int, ...]], Array]  # by a name and a shape
 
 _MARGIN = 2  # units around a strip that offsets reach: 3 positions
 _LEVEL_LIMIT = 5
 _CENTRE_LEVEL = 48  # of the noise
 
 
-def _disc(square: int) -> Offsets:
-    """Offsets within a distance of the origin, the origin left out."""
-    reach = math.isqrt(square)
-    grid = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
-    return tuple((y, x) for y, x in grid if 0 < y * y + x * x <= square)
-
-
-def _block(first: int, last: int) -> Offsets:
-    """Offsets of a square of positions, the origin left out."""
-    span = range(first, last + 1)
-    return tuple((y, x) for y in span for x in span if (y, x) != (0, 0))
-
-
-def _earlier(phase: int) -> Offsets:
-    """Offsets within two positions of one of a phase at which details of earlier phases lie."""
-    row, column = PHASES[phase]
-    offsets = _block(-2, 2)
-    return tuple((y, x) for y, x in offsets if PHASES.index(((row + y) % 2, (column + x) % 2)) < phase)
-
-
-_NEAR, _WIDE = _disc(2), _disc(10)
-_AROUND = ((0, 0), *_disc(2))
+_NEAR, _WIDE = disc(2), disc(10)
+_AROUND = ((0, 0), *disc(2))
 _SIDES: Offsets = ((-1, 0), (0, -1), (0, 1), (1, 0))
 _ACROSS: Offsets = ((0, -1), (0, 1))
 _DOWN: Offsets = ((-1, 0), (1, 0))
 _SLANTED: Offsets = ((-1, -1), (-1, 1), (1, -1), (1, 1))
 _FAR: Offsets = ((-2, 0), (0, -2), (0, 2), (2, 0))
-EARLIER = tuple(_earlier(phase) for phase in range(4))
+EARLIER = tuple(earlier(phase) for phase in range(4))
 
 
 @dataclass(frozen=True)
@@ -222,24 +202,13 @@ class _Strip:
 class _Features:
     """The rows of a feature matrix, filled one after another for the positions of one parity in some rows of units."""
 
-    def __init__(
-        self,
-        level: Level,
-        network: Network,
-        phase: Phase,
-        rows: slice,
-        kind: Any,
-        scratch: Scratch | None,
-    ) -> None:
+    def __init__(self, level: Level, network: Network, phase: Phase, rows: slice, memory: Memory) -> None:
         self._level, self._network, self._unit_rows, self._filled = level, network, rows, 0
         self._phase, self._strip = phase, _Strip(level, rows)
         self._picture = self._strip.picture()
         self.shape = (len(level.noise_levels), *level.shape_of(phase, rows))
-        shapes = (network.features, *self.shape), (network.relative, *self.shape)
-        if scratch is None:
-            self.values, self._magnitudes = (np.empty(shape, dtype=kind) for shape in shapes)
-        else:
-            self.values, self._magnitudes = scratch.take("features", shapes[0]), scratch.take("magnitudes", shapes[1])
+        self.values = memory("features", (network.features, *self.shape))
+        self._magnitudes = memory("magnitudes", (network.relative, *self.shape))
 
     def _rows(self, *counts: int) -> Array:
         """The next rows of the matrix, ``(*counts, pictures, rows, columns)``."""
@@ -320,36 +289,64 @@ class _Features:
         return self.values.reshape(len(self.values), -1)
 
 
-def luma_class_features(
-    level: Level, rows: slice, kind: Any = np.float64, scratch: Scratch | None = None
-) -> tuple[Array, Array]:
-    """What the luma classes of units are predicted from.
+def class_network(chroma: bool) -> Network:
+    """The network that predicts the classes of a level's luma or chroma."""
+    return CHROMA_CLASSES if chroma else LUMA_CLASSES
+
+
+def stage_network(number: int) -> Network:
+    """The network that predicts the moments of a stage of a level."""
+    return CHROMA[number - CHROMA_STAGES[0]] if number in CHROMA_STAGES else LUMA[number]
+
+
+def new_memory(_name: str, shape: tuple[int, ...]) -> Array:
+    """Memory that nobody has used before, of float64."""
+    return np.empty(shape)
+
+
+def class_features(level: Level, chroma: bool, rows: slice, memory: Memory = new_memory) -> tuple[Array, Array]:
+    """What the classes of units are predicted from.
 
     Args:
         level: of the units.
+        chroma: whether it is about its chroma.
         rows: of units.
-        kind: type of the features.
-        scratch: where the features of float64 are kept until others are asked for; ``None`` for memory of their own.
+        memory: gives arrays to fill, by what they are for; what was filled before may be filled again.
 
     Returns:
         Features ``(features, units)`` and contrast ``(units,)`` in steps of coefficients.
     """
-    features = _Features(level, LUMA_CLASSES, (0, 0), rows, kind, scratch)
-    offsets = _block(-2, 3)
+    features = _Features(level, class_network(chroma), (0, 0), rows, memory)
+    contrast = (_chroma_classes if chroma else _luma_classes)(features, level)
+    return features.matrix(), contrast.reshape(-1)
+
+
+def stage_features(
+    level: Level, number: int, phase: Phase, rows: slice, memory: Memory = new_memory
+) -> tuple[Array, Array]:
+    """What the moments of the details of a stage depend on; as :func:`class_features`, of the positions of a phase."""
+    features = _Features(level, stage_network(number), phase, rows, memory)
+    if number in CHROMA_STAGES:
+        contrast = _chroma_details(features, level, number - CHROMA_STAGES[0])
+    else:
+        contrast = _luma_details(features, number)
+    return features.matrix(), contrast.reshape(-1)
+
+
+def _luma_classes(features: _Features, level: Level) -> Array:
+    """Fill the features of luma classes; their contrast."""
+    offsets = block(-2, 3)
     features.picture(_LUMA, offsets)
     features.picture(_CHROMA, CORNERS[1:])
     features.measure()
     contrast = UNIT + np.floor(features.magnitude(slice(0, 35)) / 32)
     features.relative_to(contrast, [*_places(offsets, _ACROSS, _DOWN, _SLANTED, _FAR), slice(35, 41)])
     features.classes_around(level.padded_parents[:, 0])
-    return features.matrix(), contrast.reshape(-1)
+    return contrast
 
 
-def luma_features(
-    level: Level, phase: int, rows: slice, kind: Any = np.float64, scratch: Scratch | None = None
-) -> tuple[Array, Array]:
-    """What the moments of the luma details of a phase depend on; as :func:`luma_class_features`, of positions."""
-    features = _Features(level, LUMA[phase], PHASES[phase], rows, kind, scratch)
+def _luma_details(features: _Features, phase: int) -> Array:
+    """Fill the features of luma details of a phase; their contrast."""
     features.picture(_LUMA, _WIDE)
     features.picture(_CHROMA, _NEAR)
     features.details(False, EARLIER[phase])
@@ -359,16 +356,13 @@ def luma_features(
     bands = [slice(begin + band, end, BANDS) for band in range(BANDS if phase else 0)]
     features.relative_to(contrast, [*_places(_WIDE, _ACROSS, _DOWN, _SLANTED, _FAR), slice(len(_WIDE), begin), *bands])
     features.classes(0)
-    return features.matrix(), contrast.reshape(-1)
+    return contrast
 
 
-def chroma_class_features(
-    level: Level, rows: slice, kind: Any = np.float64, scratch: Scratch | None = None
-) -> tuple[Array, Array]:
-    """What the chroma classes of units are predicted from; as :func:`luma_class_features`."""
-    features = _Features(level, CHROMA_CLASSES, (0, 0), rows, kind, scratch)
+def _chroma_classes(features: _Features, level: Level) -> Array:
+    """Fill the features of chroma classes; their contrast."""
     for colours in (_CHROMA, _LUMA):
-        features.picture(colours, _block(-1, 2))
+        features.picture(colours, block(-1, 2))
     features.details(False, CORNERS)
     features.measure()
     contrast = UNIT + np.floor(features.magnitude(slice(0, 30)) / 32 + features.magnitude(slice(45, 57)) / 64)
@@ -376,29 +370,11 @@ def chroma_class_features(
     features.relative_to(contrast, [slice(0, 15), slice(15, 30), slice(30, 45), *bands])
     features.unit_value(level.classes[:, 0])
     features.classes_around(level.padded_parents[:, 1])
-    return features.matrix(), contrast.reshape(-1)
+    return contrast
 
 
-def chroma_features(level: Level, half: int, rows: slice, kind: Any = np.float64) -> tuple[Array, Array]:
-    """What the moments of the chroma details of two phases depend on; positions of one phase after the other."""
-    parts = [stage_features(level, 4 + half, phase, rows, kind) for phase in HALVES[half]]
-    features, contrast = zip(*parts, strict=True)
-    return np.concatenate(features, axis=1), np.concatenate(contrast)
-
-
-def stage_features(
-    level: Level,
-    number: int,
-    phase: Phase,
-    rows: slice,
-    kind: Any = np.float64,
-    scratch: Scratch | None = None,
-) -> tuple[Array, Array]:
-    """What the moments of the details of one phase of a stage depend on; as :func:`luma_class_features`."""
-    if number not in CHROMA_STAGES:
-        return luma_features(level, number, rows, kind, scratch)
-    half = number - 4
-    features = _Features(level, CHROMA[half], phase, rows, kind, scratch)
+def _chroma_details(features: _Features, level: Level, half: int) -> Array:
+    """Fill the features of chroma details of one of two halves of the phases; their contrast."""
     for colours in (_CHROMA, _LUMA):
         features.picture(colours, _NEAR)
     around = 3 * len(_NEAR)
@@ -417,4 +393,4 @@ def stage_features(
     features.relative_to(contrast, energies)
     features.classes(1)
     features.unit_value(level.classes[:, 0])
-    return features.matrix(), contrast.reshape(-1)
+    return contrast

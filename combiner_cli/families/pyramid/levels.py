@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...stages.moments import COARSE, LARGEST_VALUE, StageId
+from ...stages.prior import LARGEST_NOISE
 from ...system import arrays, threads
 from ...system.arrays import NarrowArray
 from .haar import BANDS, CORNERS, LARGEST_ROOT, synthesise
@@ -35,9 +36,31 @@ _LARGEST_FINE_VALUE = 2.0**21  # in the finest levels, whose sums of four fit fl
 _FINE = 1  # levels up to this one
 _POSITIONS_AT_ONCE = 1 << 14  # of a level that is rendered
 
+LOWEST_NOISE = -16  # level; a file holds the number of levels above it
+HIGHEST_NOISE = LOWEST_NOISE + LARGEST_NOISE
+HALF_RANGE = 127.5  # of samples in 255ths of their range
+_LOUDEST = -2.0  # octave of the variance of noise level 0, on values in [-1, 1]
+_NOISE_LEVELS_PER_OCTAVE = 8
+
 PHASES: Offsets = ((0, 0), (1, 1), (0, 1), (1, 0))
 HALVES = (PHASES[:2], PHASES[2:])
 LUMA_STAGES, CHROMA_STAGES = range(4), range(4, 6)
+
+
+def noise_deviation(noise_level: int) -> float:
+    """Deviation of an image's noise in 255ths of the range of samples: an eighth of an octave of variance per level."""
+    return float(np.sqrt(np.exp2(_LOUDEST - noise_level / _NOISE_LEVELS_PER_OCTAVE))) * HALF_RANGE
+
+
+def noise_variance(noise_level: int) -> float:
+    """Variance of an image's noise on values in [-1, 1]."""
+    return (noise_deviation(noise_level) / HALF_RANGE) ** 2
+
+
+def planes_of(channels: int) -> tuple[tuple[int, ...], ...]:
+    """The channels of each plane of an image, in coding order: alpha alone and first, then grey or RGB."""
+    colours = (0, 1, 2) if channels >= 3 else (0,)
+    return ((channels - 1,), colours) if channels in (2, 4) else (colours,)
 
 
 @dataclass(eq=False)
@@ -132,6 +155,26 @@ class Level:
             first = rows.start // 2
             part[...] = np.moveaxis(details[..., first : first + part.shape[3], :], 2, 0)
         return synthesise(coarse, whole, (min(2 * rows.stop, size[0]) - 2 * rows.start, size[1]))
+
+
+def disc(square: int) -> Offsets:
+    """Offsets of positions within a distance of the origin, the square of which is given, the origin left out."""
+    reach = math.isqrt(square)
+    grid = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
+    return tuple((y, x) for y, x in grid if 0 < y * y + x * x <= square)
+
+
+def block(first: int, last: int) -> Offsets:
+    """Offsets of a square of positions from one row and column to another, the origin left out."""
+    span = range(first, last + 1)
+    return tuple((y, x) for y in span for x in span if (y, x) != (0, 0))
+
+
+def earlier(phase: int) -> Offsets:
+    """Offsets within two positions of one of a phase at which details of earlier phases lie."""
+    row, column = PHASES[phase]
+    offsets = block(-2, 2)
+    return tuple((y, x) for y, x in offsets if PHASES.index(((row + y) % 2, (column + x) % 2)) < phase)
 
 
 def strips(size: tuple[int, int]) -> Iterator[slice]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,22 +25,26 @@ from ...learning.networks import (
     sampled,
 )
 from ...learning.trainer import TrainingPlan
-from ...stages.encoder import best_classes
+from ...signals.signal import Signal
+from ...stages.class_stream import best_classes
 from ...stages.integer_network import FEATURE_UNIT
 from ...stages.integer_network import octaves as octaves_of
 from ...stages.moments import COARSE, PARTS_FROM, UNIT
 from . import encoder, haar, levels
 from . import features as pyramid_features
 from .features import Network
-from .learning import PyramidPlan
-from .levels import Level
-from .prior import PyramidPrior, noise_deviation
+from .levels import Level, noise_deviation
+from .prior import PyramidPrior
+
+if TYPE_CHECKING:
+    from .learning import PyramidPlan
 
 Array = npt.NDArray[Any]
 Picture = npt.NDArray[np.uint8]
 
 _USUAL_LEVEL = 48  # of noise; its pictures have weight 1. The cost is about inverse to the noise deviation ...
 _WEIGHT_OCTAVES = 0.7 / 16  # ... and so is the weight, nearly
+_SMALLEST_ERROR = 1e-6 / 127.5**2  # of a picture
 _FINE = 2  # levels of the pyramid, from the finest on, that are called fine
 _FINEST_CROP = 7 / 16  # of the finest level's positions along an axis; it has most of the work
 
@@ -48,7 +52,7 @@ _FINEST_CROP = 7 / 16  # of the finest level's positions along an axis; it has m
 class PyramidTraining(GradientTraining):
     """The networks of a pyramid prior in training."""
 
-    peak = 255.0
+    peak = 2.0
 
     def __init__(
         self,
@@ -94,9 +98,9 @@ class PyramidTraining(GradientTraining):
         return PyramidPrior(settings.name, "image", settings.noise_levels, *ranges, settings.size, tensors, PARTS_FROM)
 
     def simulated(self, prior: PyramidPrior, signal: Picture, noise_level: int) -> tuple[float, float]:
-        expected = encoder.forecast(prior, signal.astype(np.float64) - 127.5, noise_level)
+        expected = encoder.ImageSimulation(prior, Signal("image", signal, None, 8)).cost(noise_level)
         rate = (expected.bits + expected.class_bits) / (signal.shape[0] * signal.shape[1])
-        return rate, max(expected.squared_error, 1e-6) / signal.size
+        return rate, max(expected.squared_error, _SMALLEST_ERROR) / signal.size
 
 
 def new_networks(settings: PyramidPlan) -> torch.nn.ModuleDict:
@@ -104,10 +108,10 @@ def new_networks(settings: PyramidPlan) -> torch.nn.ModuleDict:
     generator = torch.Generator().manual_seed(settings.seed)
     networks = torch.nn.ModuleDict()
     for kind in range(COARSE + 1):
-        luma, chroma, activity = settings.fine if kind < _FINE else settings.coarse
+        luma, chroma, classes = settings.fine if kind < _FINE else settings.coarse
         of_level = torch.nn.ModuleDict()
         for network in pyramid_features.NETWORKS:
-            hidden = activity if network.activity else chroma if network.chroma else luma
+            hidden = classes if network.classes else chroma if network.chroma else luma
             of_level[network.name] = MomentNetwork(_shape(network, hidden), generator)
         networks[str(kind)] = of_level
     return networks
@@ -115,7 +119,7 @@ def new_networks(settings: PyramidPlan) -> torch.nn.ModuleDict:
 
 def _shape(network: Network, hidden: tuple[int, int]) -> NetworkShape:
     # octaves of the deviations begin at -1, relative to the contrast
-    bias = [0.0] * network.outputs + [0.0 if network.activity else -1.0] * (network.values - network.outputs)
+    bias = [0.0] * network.outputs + [0.0 if network.classes else -1.0] * (network.values - network.outputs)
     return NetworkShape(network.features, network.values, network.outputs, network.relative, hidden, tuple(bias))
 
 
@@ -143,7 +147,7 @@ class TrainingPass:
 
     def run(self, pictures: Array, noise_levels: Array) -> float:
         """Take pictures ``(pictures, 3, height, width)`` down; their cost in bits per element, weighted."""
-        scale = UNIT / np.array([noise_deviation(int(code)) for code in noise_levels])
+        scale = UNIT / np.array([noise_deviation(int(level)) for level in noise_levels])
         planes = np.einsum("kc,bchw->bkhw", haar.COLOUR, pictures) * scale[:, None, None, None]
         sizes, details = haar.sizes(pictures.shape[2:]), []
         for _ in sizes[1:]:
@@ -152,12 +156,12 @@ class TrainingPass:
         planes = np.floor(planes + UNIT * self._generator.standard_normal(planes.shape))
         classes = None
         for number in range(len(details) - 1, -1, -1):
-            level, true = levels.level(number, noise_levels, planes, classes), details[number]
+            level, true = levels.new_level(number, noise_levels, planes, classes), details[number]
             if number == 0:
                 level, true = self._cropped(level, true)
             self._level(level, true)
             if number:
-                planes, classes = level.refined(sizes[number]), level.own_activity
+                planes, classes = level.refined(sizes[number]), level.classes
         return self._cost / pictures.size
 
     def _cropped(self, level: Level, true: Array) -> tuple[Level, Array]:
@@ -166,16 +170,16 @@ class TrainingPass:
         room = [(size - length) // 2 + 1 for size, length in zip(level.size, side, strict=True)]
         first = [2 * int(self._generator.integers(places)) for places in room]
         rows, columns = (slice(start, start + length) for start, length in zip(first, side, strict=True))
-        part = levels.level(0, level.code, level.picture[..., rows, columns])
+        part = levels.new_level(0, level.noise_levels, level.picture[..., rows, columns])
         units = (slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2))
-        part.own_parents[...] = level.own_parents[(slice(None), slice(None), *units)]
+        part.parents[...] = level.parents[(slice(None), slice(None), *units)]
         return part, true[..., rows, columns]
 
     def _level(self, level: Level, true: Array) -> None:
         """All stages of a level; true details ``(pictures, 3, 3, rows, columns)`` in steps."""
         for chroma in (False, True):
-            self._activity(level, true, chroma)
-            for number in levels.stages(chroma):
+            self._classes(level, true, chroma)
+            for number in levels.stage_numbers(chroma):
                 self._stage(level, true, number)
 
     def _results(self, level: Level, network: Network, features: Array) -> tuple[torch.Tensor, torch.Tensor]:
@@ -194,7 +198,7 @@ class TrainingPass:
             costs: ``(positions,)``, picture after picture within phases.
             counted: the part that a file pays for, if not all.
         """
-        weights = self._tensor(np.concatenate([np.repeat(_weights(level.code), count) for count in counts]))
+        weights = self._tensor(np.concatenate([np.repeat(_weights(level.noise_levels), count) for count in counts]))
         if costs.requires_grad:  # not where costs are only measured
             (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
         self._cost += float(((costs if counted is None else counted).detach() * weights).sum())
@@ -202,10 +206,9 @@ class TrainingPass:
     def _tensor(self, values: Array) -> torch.Tensor:
         return torch.from_numpy(values.astype(np.float32)).to(self._device)
 
-    def _activity(self, level: Level, true: Array, chroma: bool) -> None:
-        network = pyramid_features.CHROMA_ACTIVITY if chroma else pyramid_features.LUMA_ACTIVITY
-        gather = pyramid_features.chroma_activity_features if chroma else pyramid_features.luma_activity_features
-        features, contrast = gather(level, slice(0, level.units[0]), np.float32)
+    def _classes(self, level: Level, true: Array, chroma: bool) -> None:
+        network = pyramid_features.class_network(chroma)
+        features, contrast = pyramid_features.class_features(level, chroma, level.all_units, _memory)
         means, logits = self._results(level, network, features)
         residual = self._tensor(levels.unit_details(true, chroma) / UNIT) - means * self._tensor(contrast / UNIT)
         energy = (residual**2).mean(dim=0)
@@ -216,7 +219,7 @@ class TrainingPass:
             network.outputs,
             encoder.class_variances(level.kind),
         )
-        level.own_activity[:, int(chroma)] = classes.reshape(len(level.code), *level.units)
+        level.classes[:, int(chroma)] = classes.reshape(len(level.noise_levels), *level.units)
         entropy = -octaves.gather(0, torch.from_numpy(classes).to(self._device)[None])[0]
         # means serve to tell what is left over: about what it takes to code that
         self._backward(
@@ -224,21 +227,17 @@ class TrainingPass:
         )
 
     def _stage(self, level: Level, true: Array, number: int) -> None:
-        rows = slice(0, level.units[0])
-        if number in levels.CHROMA_STAGES:
-            network = pyramid_features.CHROMA[number - 4]
-            features, contrast = pyramid_features.chroma_features(level, number - 4, rows, np.float32)
-        else:
-            network = pyramid_features.LUMA[number]
-            features, contrast = pyramid_features.luma_features(level, number, rows, np.float32)
+        rows, phases = level.all_units, levels.stage_phases(number)
+        network = pyramid_features.stage_network(number)
+        parts = [pyramid_features.stage_features(level, number, phase, rows, _memory) for phase in phases]
+        features, contrast = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
         if not features.shape[1]:
             return
         means, octaves = self._results(level, network, features)
         means = means * self._tensor(contrast / UNIT)
         octaves = (octaves + self._tensor(octaves_of(contrast / UNIT))).clamp(-6, 20)
-        residual = self._tensor(levels.get(true, level, number) / UNIT) - means
-        phases = levels.stage_phases(number)
-        counts = [levels.positions(level, phase, rows) // len(level.code) for phase in phases]
+        residual = self._tensor(levels.details_of(true, level, number) / UNIT) - means
+        counts = [levels.positions(level, phase, rows) // len(level.noise_levels) for phase in phases]
         self._backward(level, counts, evidence(residual, octaves).sum(dim=0))
         noise = self._generator.standard_normal(residual.shape, dtype=np.float32)
         with torch.no_grad():
@@ -249,3 +248,8 @@ class TrainingPass:
 def _weights(noise_levels: Array) -> Array:
     """Weights of pictures of noise levels, ``(pictures,)``."""
     return np.exp2(-(noise_levels - _USUAL_LEVEL) * _WEIGHT_OCTAVES).clip(0.1, 8.0)
+
+
+def _memory(_name: str, shape: tuple[int, ...]) -> Array:
+    """Memory for features, which networks in training take in float32."""
+    return np.empty(shape, dtype=np.float32)

@@ -134,7 +134,7 @@ def test_options_of_other_families_are_refused(options, words):
 def test_nothing_to_code_is_padded_to_the_size():
     """Every direction of the chosen class is under the noise: the groups say nothing, and the decoder agrees."""
     prior = tiny_mixture()
-    prior = replace(prior, levels=np.full_like(prior.levels, mixtures.noise_level(0, "image") - 1))
+    prior = replace(prior, levels=np.full_like(prior.levels, mixtures.variance_level(0, "image") - 1))
     image = smooth_image(8, 8)
     layout = prior.tiling(image.shape, 3)
     weights = prior.network.weights(split(to_values(image), layout))
@@ -185,7 +185,7 @@ def test_a_psnr_is_about_what_was_predicted(kind, psnr):
 def test_a_psnr_out_of_reach_gives_the_least_or_the_most(psnr):
     prior, image = tiny_mixture(), smooth_image(16, 16, seed=5)
     file = _file(image, prior, Target("psnr", psnr), FAST)
-    assert prior.decode(file, View()).noise_level == (0 if psnr == 1.0 else mixtures.NOISE_CODES - 1)
+    assert prior.decode(file, View()).noise_level == (0 if psnr == 1.0 else mixtures.NOISE_LEVELS - 1)
 
 
 @pytest.mark.parametrize("kind", ["image", "sound"])
@@ -213,7 +213,7 @@ def test_the_reported_error_is_that_of_the_decoded_tiles():
     assert len(coded.indices) == 60
     assert ((coded.indices >= 0) & (coded.indices < 256)).all()
     assert coded.squared_error == pytest.approx(((prior.network.forward(coded.weights) - cut) ** 2).sum())
-    noise = mixtures.noise_level(coded.code, "image")
+    noise = mixtures.variance_level(coded.noise_level, "image")
     bounds = np.cumsum([0, *(latents.counts.sum() for latents in prior.latents(layout, coded.classes, noise))])
     z = [coded.z[first:last] for first, last in pairwise(bounds)]
     assert np.array_equal(prior.network_weights(z, layout, coded.classes, noise), coded.weights)
@@ -230,7 +230,7 @@ def test_what_is_decided_meets_groups_rate_or_error():
     for choice in choices.decide_by_error(prior, layout, weights, 0.01):
         assert choice.squared_error / samples == pytest.approx(0.01, rel=0.1)
     rates = [choices.decide_by_rate(prior, layout, weights, rate) for rate in (0.3, 1.0, 2.5)]
-    codes = np.array([[choice.code for choice in decided] for decided in rates])
+    codes = np.array([[choice.noise_level for choice in decided] for decided in rates])
     assert (np.diff(codes, axis=0) > 0).all()
     # every signal pays the same for a dB
     errors = np.array([[choice.squared_error for choice in decided] for decided in rates])
@@ -304,7 +304,7 @@ def test_groups_are_dealt_to_the_phases_by_what_the_file_itself_says():
     payload = bytes(file.numbers(prior.fields)[1])
     assert (decoded.class_bytes, decoded.noise_level) == (mixtures.class_bytes(25, prior.class_bits), code)
     classes = mixtures.unpack_classes(payload[: decoded.class_bytes], 25, prior.classes)
-    stages = prior.stages(prior.tiling((40, 40), 3), classes, mixtures.noise_level(code, "image"))
+    stages = prior.stages(prior.tiling((40, 40), 3), classes, mixtures.variance_level(code, "image"))
     shares = groups.share_out(stages, len(payload) - decoded.class_bytes)
     assert decoded.groups == {f"phase {number}": share for number, share in enumerate(shares)}
     assert min(shares) > 0

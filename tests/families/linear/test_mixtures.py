@@ -11,7 +11,14 @@ from support.learned import tiny_mixture
 
 from combiner_cli.errors import DamagedFileError
 from combiner_cli.families.linear import mixtures
-from combiner_cli.families.linear.mixtures import OCTAVE, Latents, PhaseMixture, class_costs, noise_level, variance_of
+from combiner_cli.families.linear.mixtures import (
+    OCTAVE,
+    Latents,
+    PhaseMixture,
+    class_costs,
+    variance_level,
+    variance_of,
+)
 
 NOISE = -1000
 LATENTS, DIMENSIONS, CONTEXT, CLASSES = 12, 7, 5, 4
@@ -152,11 +159,11 @@ def test_information_is_half_the_octaves_over_the_noise_in_integers():
 
 
 def test_noise_levels_step_by_an_eighth_of_an_octave_below_a_quarter():
-    assert variance_of(noise_level(0, "image")) == 0.25
-    assert variance_of(noise_level(8, "image")) == 0.125
+    assert variance_of(variance_level(0, "image")) == 0.25
+    assert variance_of(variance_level(8, "image")) == 0.125
     assert all(
-        noise_level(code, "image") - noise_level(code + 1, "image") == OCTAVE // 8
-        for code in range(mixtures.NOISE_CODES - 1)
+        variance_level(code, "image") - variance_level(code + 1, "image") == OCTAVE // 8
+        for code in range(mixtures.NOISE_LEVELS - 1)
     )
 
 

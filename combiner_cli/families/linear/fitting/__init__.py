@@ -1,3 +1,3 @@
 """How a mixture is fitted to tiles: phase by phase, and in each phase assignments and updates in turns."""
 
-__all__ = ["classes", "phases"]
+__all__ = ["phases"]

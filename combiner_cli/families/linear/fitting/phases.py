@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .. import choices, mixtures
 from ..learning import MixturePlan
-from ..mixtures import Latents, PhaseMixture, noise_level
+from ..mixtures import Latents, PhaseMixture, variance_level
 from ..neighbourhood import Canvas, Ring, blank, phase_tiles, phases
 from . import classes
 from .classes import Tiles
@@ -94,7 +94,7 @@ class Phases:
         plan, number = self._plan, len(self.finished)
         if self._tiles is None:
             self._tiles = self._gathered(number)
-        tiles, noise = self._tiles, noise_level(self.noise_level, plan.kind)
+        tiles, noise = self._tiles, variance_level(self.noise_level, plan.kind)
         lowest = noise - mixtures.NOISE_STEP * LEVELS_ABOVE
         if self.labels is None:
             centred = tiles.weights - tiles.weights.mean(axis=0)
@@ -136,7 +136,7 @@ class Phases:
     def _decode(self, phase: PhaseMixture, weights: Array, surroundings: Array) -> None:
         """Finish a phase: what a decoder would have of its tiles becomes the surroundings of the next one."""
         plan, number = self._plan, len(self.finished)
-        noise = noise_level(self.noise_level, plan.kind)
+        noise = variance_level(self.noise_level, plan.kind)
         labels = choices.best_classes(phase, weights, surroundings, noise)
         decoded = _sampled(Latents(phase, labels, noise), weights, surroundings, plan.seed + number)
         values = np.clip(plan.network.forward(decoded), -1, 1)

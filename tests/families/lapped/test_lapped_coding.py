@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from combiner_cli.families.lapped.files import _Listener
 from conftest import lapped_plan, recordings_of_tones, smooth_image, tiny_lapped, tiny_lapped_mono, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,6 @@ from combiner_cli.families.lapped import learning as learn_recordings
 from combiner_cli.families.lapped import prior as recordings
 from combiner_cli.families.lapped import transform as lapped
 from combiner_cli.families.lapped.encoder import Recording, forecast
-from combiner_cli.families.lapped.files import _Listener
 from combiner_cli.families.lapped.prior import LappedPrior
 from combiner_cli.families.lapped.transform import BAND, LEVELS, PARITIES, PHASES
 from combiner_cli.learning import datasets, trainer

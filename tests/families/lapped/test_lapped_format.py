@@ -1,0 +1,294 @@
+"""A second decoder of files with a lapped prior, as FORMAT.md has it: slow, plain, and the same samples."""
+
+import itertools
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soxr
+from support.coding import coded, invented_file
+from support.learned import tiny_lapped, tiny_lapped_mono
+from support.plain_stages import StageDecoder, clipped, frequencies, logarithm, results
+from support.priors import tiny_priors
+from support.signals import tone
+
+from combiner_cli.container.file import File, pack
+from combiner_cli.errors import DamagedFileError
+from combiner_cli.families.lapped import decoder, transform
+from combiner_cli.family import Target, View
+from combiner_cli.signals.signal import Format
+
+DIGIT = [7288] + [7281] * 8
+NEAR = (-6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6)
+DECODED = ((), (-10, -6, -2, 2, 6, 10), (-7, -5, -3, -1, 1, 3, 5, 7))
+
+
+class Channel:
+    """What is decoded of a channel of a segment: dictionaries, where what is missing is 0."""
+
+    def __init__(self):
+        self.weights, self.classes = {}, {}
+
+    def loudness(self, frame, places):
+        amplitudes = [abs(self.weights.get((frame, i), 0)) for i in places]
+        return [min(logarithm(amplitude + 64, 128), 2047) for amplitude in amplitudes]
+
+    def smooth(self, frame, i):
+        whole = sum(abs(self.weights.get((frame, i + n), 0)) for n in range(-7, 8))
+        return min(logarithm(whole + 960, 128) - logarithm(960, 128), 2047)
+
+    def bands(self, frame, numbers):
+        return [64 * self.classes.get((frame, b), 0) for b in numbers]
+
+
+def around(i, offsets):
+    return [i + n for n in offsets]
+
+
+class Decoder(StageDecoder):
+    """A file of a sound."""
+
+    def __init__(self, data, configuration, tensors):
+        super().__init__(data, configuration, tensors, further=2)
+        (self.length, self.sample_rate), self.configuration = self.size, configuration
+        self.hop, self.channels = configuration["hops"][self.transform[0]], self.form % 4 + 1
+        self.networks = [
+            {name: tensor for name, tensor in tensors.items() if name.startswith(f"{level}.")} for level in range(4)
+        ]
+        self.weights, self.adjusted, self.cut = [], [], []
+
+    def place(self, i):
+        h = 896 * i // self.hop
+        hats = [max(128 - abs(h - 128 * n), 0) for n in range(8)]
+        return [*hats, 2 * self.noise_level, logarithm(64 * self.hop, 64) - 512]
+
+    def detail_features(self, level, phase, t, i, channel, first):
+        b, d, place = i // 8, 2**level, i % 8
+        beside = b - 1 if place < 4 else b + 1
+        beside, share = beside if 0 <= beside < self.bands else b, abs(2 * place - 7)
+        here = channel.classes[t, b]
+        seen = [16 * ((16 - share) * here + share * channel.classes[t, beside])]
+        seen += [128 * (n == here) for n in range(16)]
+        seen += channel.bands(t, around(b, (-2, -1, 1, 2)))
+        if level < 3:
+            seen += [channel.bands(t + n * d, [b])[0] for n in (-1, -2, 1, 2)]
+            for sign in (-1, 1):
+                seen += channel.loudness(t + sign * d, around(i, NEAR))
+                if phase:
+                    seen += channel.loudness(t + sign * 2 * d, around(i, (-1, 0, 1)))
+                seen += channel.loudness(t + sign * 3 * d, around(i, (-1, 0, 1)))
+        seen += channel.loudness(t, around(i, DECODED[phase]))
+        seen += [channel.smooth(t, i)] if phase else []
+        seen += [channel.smooth(t + n * d, i) for n in (-1, -2, -3, 1, 2, 3)] if level < 3 else []
+        if first:
+            seen += [*first.loudness(t, around(i, (-1, 0, 1))), first.smooth(t, i), *first.bands(t, [b])]
+        return seen + self.place(i)
+
+    def class_features(self, level, parity, t, b, channel, first):
+        seen, d = [], 2**level
+        for sign in (-1, 1) if level < 3 else ():
+            seen += channel.bands(t + sign * d, range(b - 3, b + 4))
+            seen += channel.bands(t + sign * 3 * d, range(b - 1, b + 2))
+        seen += channel.bands(t, around(b, (-3, -1, 1, 3))) if parity else []
+        seen += first.bands(t, range(b - 2, b + 3)) if first else []
+        return seen + self.place(8 * b + 4)
+
+    def predicted(self, level, kind, number, channel, features):
+        return results(self.networks[level], f"{level}.{kind}_{number}_{channel}", features)[0]
+
+    def segment(self, count, final):
+        """The weights of a segment in steps."""
+        u, v = self.range_decoder.decode(DIGIT), self.range_decoder.decode(DIGIT)
+        self.bands = math.ceil((9 * u + v) * (self.hop // 8) / 80)
+        self.cut.append(self.hop // 8 - self.bands)
+        channels = [Channel() for _ in range(self.channels)]
+        for level in (3, 2, 1, 0):
+            frames = range(0, count, 8) if level == 3 else range(2**level, count, 2 ** (level + 1))
+            for (number, channel), parity in itertools.product(enumerate(channels), range(2)):
+                seen, first = self.seen(number, channels)
+                for t, b in itertools.product(frames, range(parity, self.bands, 2)):
+                    features = self.class_features(level, parity, t, b, channel, first)
+                    logits = self.predicted(level, "activity", parity, seen, features)
+                    channel.classes[t, b] = self.range_decoder.decode(frequencies(logits))
+                    self.classes.append(channel.classes[t, b])
+            for phase, (number, channel) in itertools.product(range(3), enumerate(channels)):
+                seen, first = self.seen(number, channels)
+                places = list(itertools.product(frames, range(*((0, 2, 1)[phase], 8 * self.bands, (4, 4, 2)[phase]))))
+                moments = []
+                for t, i in places:
+                    k = -38
+                    if channel.classes[t, i // 8]:
+                        features = self.detail_features(level, phase, t, i, channel, first)
+                        (result,) = self.predicted(level, "detail", phase, seen, features)
+                        k = clipped(result * 16 // 2**22, -38, 320)
+                    moments.append((0, k))
+                density = (2 + phase * self.channels + number, 1, 0, 0)[level] if final else 0
+                last = final and (level, phase, number) == (0, 2, self.channels - 1)
+                values = self.stage(moments, density, last, level)
+                channel.weights |= {
+                    place: clipped(value, -(2**28), 2**28) for place, value in zip(places, values, strict=True)
+                }
+        weights = np.zeros((self.channels, count, self.hop))
+        for number, channel in enumerate(channels):
+            for (t, i), value in channel.weights.items():
+                weights[number, t, i] = value
+        return weights
+
+    def seen(self, number, channels):
+        """As which channel a network sees one, and the first one if it knows of that."""
+        known = number and self.configuration["channels"] == 2
+        return (number, channels[0]) if known else (0, None)
+
+    def values(self, scale=1):
+        """The sound in [−1, 1]: ``(length, channels)``."""
+        ours = self.configuration["sample_rate"]
+        near = 5 * max(ours, self.sample_rate) <= 6 * min(ours, self.sample_rate)
+        coded_rate = self.sample_rate if near else ours
+        length = math.ceil(self.length * coded_rate / self.sample_rate)
+        frames = math.ceil(length / self.hop) + 1
+        count = math.ceil(frames / transform.MOST_FRAMES)
+        for number in range(count):
+            if number:
+                self.adjusted.append(self.range_decoder.decode(DIGIT))
+                self.share.densities[0] = clipped(self.share.densities[0] + self.adjusted[-1] - 4, 0, 127)
+            first, last = (frames * place // count for place in (number, number + 1))
+            self.weights.append(self.segment(last - first, number == count - 1))
+        weights = np.concatenate(self.weights, axis=1) * 2 ** (-2 - self.noise_level / 8) / 64
+        channels = np.zeros((self.channels, scale * length))
+        x, k = np.arange(scale * length), np.arange(self.hop)[:, None]
+        for frame in range(frames):
+            t = (x + 0.5) / (scale * self.hop) - (frame - 1)
+            inside = (t > 0) & (t < 2)
+            t = t[inside]
+            window = np.sin(math.pi / 2 * np.sin(math.pi * t / 2) ** 2)
+            features = window * math.sqrt(2 / self.hop) * np.cos(math.pi * (t + 0.5) * (k + 0.5))
+            channels[:, inside] += weights[:, frame] @ features
+        if self.channels == 2:
+            turn = math.pi * self.transform[1] / 64
+            (y, z), cosine, sine = channels, math.cos(turn), math.sin(turn)
+            channels = np.stack([y * cosine - z * sine, y * sine + z * cosine])
+        wanted, samples = scale * self.length, channels.T
+        if coded_rate != self.sample_rate:
+            samples = soxr.resample(samples.astype(np.float32), coded_rate, self.sample_rate, quality="VHQ")[:wanted]
+        return np.concatenate([samples, np.zeros((wanted - len(samples), self.channels))])
+
+
+PRIOR, MONO = (tiny_priors()[name] for name in ("lapped", "lapped-mono"))
+
+
+def decoded_twice(data, prior, scale=1):
+    """The second decoder, once it has given the same as the first."""
+    plain = Decoder(data, json.loads(json.dumps(prior.configuration())), prior.tensors())
+    values, weights = plain.values(scale), []
+    with pytest.MonkeyPatch.context() as patch:
+        usual = decoder.descend
+        patch.setattr(decoder, "descend", lambda *arguments: weights.append(usual(*arguments)) or weights[-1])
+        decoded = prior.decode(File.parse(data), View(scale=scale, keep_latents=True))
+    assert decoded.latents.tolist() == plain.latents
+    for expected, steps in zip(plain.weights, weights, strict=True):
+        bins = steps.shape[-1]
+        assert np.array_equal(expected[..., :bins], steps) and not expected[..., bins:].any()
+    # the steps from whole weights to values are in float32
+    rounding = 5e-7 * (1 + np.abs(values).max())
+    np.testing.assert_allclose(values, decoded.values, rtol=0, atol=rounding)
+    steps = 2.0 ** (23 if plain.form & 4 else 15)
+    samples = np.clip(np.rint(values * steps), -steps, steps - 1)
+    sound = decoded.signal()
+    assert (sound.sample_rate, sound.samples.shape) == (scale * plain.sample_rate, samples.shape)
+    difference = np.abs(sound.samples * steps - samples)
+    assert difference.max() <= math.ceil(rounding * steps)
+    assert plain.form & 4 or (difference > 0).sum() <= 2 + 0.01 * difference.size
+    return plain
+
+
+@pytest.mark.parametrize(
+    ("length", "channels", "rate", "hops", "frames", "target"),
+    [
+        (700, 1, 16000, (32, 64), 512, Target("rate", 0.8)),
+        (500, 2, 16000, (64,), 512, Target("size", 300)),
+        (600, 2, 14000, (16,), 20, Target("size", 400)),
+        (900, 1, 8000, (32,), 9, Target("size", 260)),
+        (400, 1, 44100, (48,), 512, Target("rate", 0.6)),
+        (1, 2, 16000, (32, 64), 512, Target("rate", 0.8)),
+        (300, 1, 16000, (32,), 6, Target("rate", 1.6)),
+    ],
+)
+def test_the_description_is_enough_to_decode_what_the_encoder_writes(
+    length, channels, rate, hops, frames, target, monkeypatch
+):
+    monkeypatch.setattr(transform, "MOST_FRAMES", frames)
+    prior = replace(tiny_lapped(), hops=hops)
+    data = coded(tone(length, channels, rate), prior, target).file.data
+    assert target.unit != "size" or len(data) == target.value
+    plain = decoded_twice(data, prior)
+    assert plain.coded or length == 1  # which is silent
+    assert len(plain.adjusted) == len(plain.weights) - 1
+
+
+def test_an_encoder_codes_large_weights_in_parts():
+    prior = replace(tiny_lapped(), parts_from=4)
+    plain = decoded_twice(coded(tone(500, 2), prior, Target("rate", 2.4)).file.data, prior)
+    assert plain.parts > 3 and plain.more
+
+
+def test_a_prior_of_one_channel_decodes_pairs():
+    decoded_twice(coded(tone(400, 2), tiny_lapped_mono(), Target("rate", 0.6)).file.data, tiny_lapped_mono())
+
+
+def test_the_encoder_adjusts_densities_and_cuts_high_bands(monkeypatch):
+    monkeypatch.setattr(transform, "MOST_FRAMES", 8)
+    plain = decoded_twice(coded(tone(1500), tiny_lapped(), Target("size", 250)).file.data, tiny_lapped())
+    assert set(plain.adjusted) != {4}
+    assert max(plain.cut) > 0
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_the_description_is_enough_to_render_at_another_scale(scale):
+    for signal in (tone(300, 2), tone(300, 1, 8000)):
+        decoded_twice(coded(signal, tiny_lapped()).file.data, tiny_lapped(), scale)
+
+
+def any_file(prior, seed, length, channels, hop, groups, chains, noise):
+    """A file of random classes and indices, which no encoder would write."""
+    generator = np.random.default_rng(seed)
+    indices = generator.integers(0, 256, groups).astype(np.uint8).tobytes()
+    numbers = {"noise": (noise,), "densities": tuple(generator.integers(0, 128, 8).tolist()), "chains": (chains,)}
+    numbers |= {"hop": (hop,), "angle": (int(generator.integers(0, 64)),)}
+    return invented_file(prior, Format("sound", (length,), channels, 16, 15000), numbers, indices, seed)
+
+
+@pytest.mark.parametrize(
+    ("prior", "length", "channels", "hop", "groups", "chains", "noise"),
+    [
+        (PRIOR, 350, 2, 0, 900, 5, 50),
+        (PRIOR, 400, 1, 1, 200, 1, 127),
+        (PRIOR, 330, 2, 2, 0, 64, 90),
+        (MONO, 300, 2, 0, 300, 2, 20),
+        (MONO, 16, 1, 0, 40, 1, 80),
+    ],
+)
+@pytest.mark.parametrize("seed", range(2))
+def test_the_description_is_enough_to_decode_any_file(
+    prior, length, channels, hop, groups, chains, noise, seed, monkeypatch
+):
+    monkeypatch.setattr(transform, "MOST_FRAMES", 12)
+    decoded_twice(any_file(prior, seed, length, channels, hop, groups, chains, noise), prior)
+
+
+def test_the_tests_meet_pruned_weights_parts_outliers_and_all_classes():
+    plains = [decoded_twice(any_file(PRIOR, seed, 350, 2, 0, 900, 5, 50), PRIOR) for seed in range(2)]
+    assert all(plain.pruned and plain.coded for plain in plains)
+    for name in ("parts", "more", "outliers", "widened_bands"):
+        assert any(getattr(plain, name) for plain in plains)
+    assert {number for plain in plains for number in plain.classes} == set(range(16))
+
+
+def test_a_hop_that_the_prior_does_not_have_is_refused_by_both():
+    numbers = {"noise": (50,), "class_bytes": (0,), "densities": (96,) * 8, "chains": (1,), "hop": (3,), "angle": (0,)}
+    data = pack(PRIOR.id, Format("sound", (100,), 1, 16, 15000), PRIOR.fields, numbers, bytes(20))
+    with pytest.raises(DamagedFileError, match="hop is out of range"):
+        PRIOR.decode(File.parse(data), View())
+    with pytest.raises(IndexError):
+        Decoder(data, PRIOR.configuration(), PRIOR.tensors())
