@@ -34,7 +34,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows.append(_row("--version", arguments.before, [["--version"]] * 2, arguments.runs))
-        for source in arguments.inputs:
+        for source in map(Path.resolve, arguments.inputs):
             rows += _of_input(source, arguments.before, folder, arguments.runs)
             print(rows[-2:], flush=True)
     write_csv("before_after.csv", rows)
@@ -79,10 +79,16 @@ def _row(what: str, before: Path, commands: Sequence[list[str]], runs: int) -> d
 def _run(tree: Path, command: Sequence[str]) -> tuple[float, str]:
     """Processor seconds of a command of a tree on one thread, and what it printed."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    environment = os.environ | threads | {"PYTHONPATH": str(tree)}
+    environment = os.environ | threads
     begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Python looks for the package where it is started before it looks anywhere else
     done = subprocess.run(
-        [sys.executable, "-m", "combiner_cli", *command], check=True, capture_output=True, text=True, env=environment
+        [sys.executable, "-m", "combiner_cli", *command],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tree,
     )
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime, done.stdout

@@ -150,8 +150,9 @@ class Live(_Watching):
         for name in (word, "training", "held out", "best held out", f"s a {word}", "left"):
             table.add_column(name, justify="right", no_wrap=True)
         best, seconds = curves.best(), pace.seconds_per_step()
+        is_measuring = self._finishing is not None and self._finishing[0] < 1
         table.add_row(
-            f"{pace.done:,} of {self._shown.estimate.steps:,}" if self._finishing is None else "measuring",
+            "measuring" if is_measuring else f"{pace.done:,} of {self._shown.estimate.steps:,}",
             f"{curves.training[-1]:.4f}" if curves.training else "–",
             "–" if not curves.held_out or curves.held_out[-1] is None else f"{curves.held_out[-1]:.4f}",
             "–" if best is None else f"{best[1]:.4f} at {best[0]:,}",
