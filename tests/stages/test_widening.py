@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from combiner_cli.stages.class_stream import SymbolCost, SymbolReader, SymbolWriter
+from combiner_cli.stages.encoding.simulation import REACH
 from combiner_cli.stages.moments import HIGHEST, LOWEST, OCTAVE, Moments
-from combiner_cli.stages.simulation import REACH
 from combiner_cli.stages.widening import NO_WIDENING, Widening, exchange_widening, widenings_of
 
 LATENTS = 3000

@@ -15,13 +15,13 @@ from ...container.header import Numbers
 from ...family import Encoded, Target
 from ...signals.resampling import length_at, resampled
 from ...signals.signal import Format, Signal
-from ...stages import rate_control
 from ...stages.class_stream import FREQUENCY_BITS, best_classes
-from ...stages.encoder import CodedSignal, SearchingCoder, Writer
+from ...stages.encoding import rate_control
+from ...stages.encoding.encoder import CodedSignal, SearchingCoder, Writer
+from ...stages.encoding.rate_control import SearchOptions
+from ...stages.encoding.simulation import Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from ...stages.moments import UNIT, Moments, StageId
 from ...stages.prior import LARGEST_NOISE
-from ...stages.rate_control import SearchOptions
-from ...stages.simulation import Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from . import features, transform
 from .decoder import descend
 from .features import BAND, LIMITS, Segment, limit_bins

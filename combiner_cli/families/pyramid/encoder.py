@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from ...family import Encoded, Target
 from ...signals.signal import Signal, to_values
-from ...stages import rate_control
 from ...stages.class_stream import FREQUENCY_BITS, best_classes
-from ...stages.encoder import CodedSignal, SearchingCoder, Writer
+from ...stages.encoding import rate_control
+from ...stages.encoding.encoder import CodedSignal, SearchingCoder, Writer
+from ...stages.encoding.rate_control import SearchOptions
+from ...stages.encoding.simulation import REACH, Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from ...stages.moments import COARSE, UNIT, Moments, StageId, in_deviations
-from ...stages.rate_control import SearchOptions
-from ...stages.simulation import REACH, Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from ...system import threads
 from . import haar, levels
 from .decoder import PlaneRendering, descend

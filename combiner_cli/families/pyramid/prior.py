@@ -38,7 +38,7 @@ from . import features, levels
 from .levels import Level, planes_of
 
 if TYPE_CHECKING:
-    from ...stages.rate_control import SearchOptions
+    from ...stages.encoding.rate_control import SearchOptions
 
 Array = npt.NDArray[Any]
 

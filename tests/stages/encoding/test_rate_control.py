@@ -10,10 +10,10 @@ from combiner_cli.container.header import Field
 from combiner_cli.errors import UsageError
 from combiner_cli.family import Target
 from combiner_cli.signals.signal import Format
-from combiner_cli.stages import rate_control
-from combiner_cli.stages.encoder import CodedSignal
-from combiner_cli.stages.rate_control import SearchOptions, choose_noise_level, code, levels_near, root
-from combiner_cli.stages.simulation import CostEstimate, NoiseGrid, Simulation
+from combiner_cli.stages.encoding import rate_control
+from combiner_cli.stages.encoding.encoder import CodedSignal
+from combiner_cli.stages.encoding.rate_control import SearchOptions, choose_noise_level, code, levels_near, root
+from combiner_cli.stages.encoding.simulation import CostEstimate, NoiseGrid, Simulation
 
 GRID = NoiseGrid(0, 100, middle=48, octaves=1 / 4, farthest=16, attempts=4)
 SAMPLES = 1000

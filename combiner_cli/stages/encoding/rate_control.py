@@ -9,9 +9,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..errors import UsageError
-from ..family import Target
-from .allocation import DENSITIES, GROUP_INFORMATION, LARGEST_DENSITY
+from ...errors import UsageError
+from ...family import Target
+from ..allocation import DENSITIES, GROUP_INFORMATION, LARGEST_DENSITY
 from .encoder import Budget, CodedSignal, Writer
 from .simulation import CostEstimate, NoiseGrid, Simulation
 
@@ -166,8 +166,8 @@ def _of_any_size(simulation: Simulation, noise_level: int, how: SearchOptions) -
     for ratio, emphasis in _MORE_BITS:
         if coded.squared_error <= allowed:
             break
-        other = _coded(simulation, noise_level, Budget(ratio, emphasis=emphasis), how)
-        coded = min(coded, other, key=lambda file: file.squared_error)
+        further = _coded(simulation, noise_level, Budget(ratio, emphasis=emphasis), how)
+        coded = min(coded, further, key=lambda file: file.squared_error)
     return coded
 
 

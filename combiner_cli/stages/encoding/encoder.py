@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..container.header import Numbers
-from ..rec import candidates, search
-from ..rec.candidates import Chaining
-from . import allocation
-from .allocation import (
+from ...container.header import Numbers
+from ...rec import candidates, search
+from ...rec.candidates import Chaining
+from .. import allocation
+from ..allocation import (
     DENSITIES,
     EXTRA_FREQUENCIES,
     GROUP_BITS,
@@ -30,10 +30,10 @@ from .allocation import (
     density_of,
     may_have_extra_groups,
 )
-from .class_stream import DIGITS, SymbolWriter, equal_frequencies
-from .moments import Moments, Parts, StageId, in_deviations
+from ..class_stream import DIGITS, SymbolWriter, equal_frequencies
+from ..moments import Moments, Parts, StageId, in_deviations
+from ..widening import exchange_widening, widenings_of
 from .simulation import REACH, CostEstimate, posterior
-from .widening import exchange_widening, widenings_of
 
 Array = npt.NDArray[Any]
 

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..container.file import pack
-from ..container.header import Numbers
-from ..signals.signal import Format
-from .allocation import DENSITIES, density_number
-from .class_stream import SymbolCost
-from .moments import CANDIDATE_BITS, COARSE, Moments, StageId, in_deviations
-from .widening import exchange_widening, widenings_of
+from ...container.file import pack
+from ...container.header import Numbers
+from ...signals.signal import Format
+from ..allocation import DENSITIES, density_number
+from ..class_stream import SymbolCost
+from ..moments import CANDIDATE_BITS, COARSE, Moments, StageId, in_deviations
+from ..widening import exchange_widening, widenings_of
 
 if TYPE_CHECKING:
+    from ..prior import MultiRatePrior
     from .encoder import CodedSignal, Writer
-    from .prior import MultiRatePrior
 
 Array = npt.NDArray[Any]
 

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from combiner_cli.stages import simulation
-from combiner_cli.stages.moments import LOWEST, OCTAVE, Moments, StageId
-from combiner_cli.stages.simulation import (
+from combiner_cli.stages.encoding import simulation
+from combiner_cli.stages.encoding.simulation import (
     CostEstimate,
     SimulatedCoder,
     posterior,
 )
+from combiner_cli.stages.moments import LOWEST, OCTAVE, Moments, StageId
 from combiner_cli.stages.widening import NO_WIDENING
 
 FINE, COARSE = StageId(0, 3), StageId(4, 0)

@@ -9,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from combiner_cli.errors import DamagedFileError
-from combiner_cli.stages import allocation, encoder
+from combiner_cli.stages import allocation
 from combiner_cli.stages import decoder as stage_decoder
 from combiner_cli.stages.allocation import EXTRA_FREQUENCIES, NO_CHANGE, REPEAT, GroupAllocator
 from combiner_cli.stages.class_stream import equal_frequencies
 from combiner_cli.stages.decoder import open_payload
-from combiner_cli.stages.encoder import Budget, SearchingCoder, Writer
+from combiner_cli.stages.encoding import encoder
+from combiner_cli.stages.encoding.encoder import Budget, SearchingCoder, Writer
+from combiner_cli.stages.encoding.simulation import CostEstimate
 from combiner_cli.stages.moments import LOWEST, OCTAVE, Moments, StageId
-from combiner_cli.stages.simulation import CostEstimate
 from combiner_cli.stages.widening import NO_WIDENING, exchange_widening
 
 KEY, PARTS_FROM = 1234, 6
