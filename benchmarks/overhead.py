@@ -22,8 +22,8 @@ from combiner_cli.families.pyramid.prior import PyramidPrior
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
 from combiner_cli.signals.signal import Signal
-from combiner_cli.stages import rate_control as rates
-from combiner_cli.stages.encoder import Budget, Writer
+from combiner_cli.stages.encoding import rate_control as rates
+from combiner_cli.stages.encoding.encoder import Budget, Writer
 
 CODES = (8, 16, 24, 32, 40, 48, 56)
 METHODS = ("best", "viterbi")

@@ -28,7 +28,7 @@ from combiner_cli.priors import library
 from combiner_cli.signals import metrics
 from combiner_cli.signals.signal import Signal
 from combiner_cli.stages import decoder as stage_decoder
-from combiner_cli.stages import encoder as stage_encoder
+from combiner_cli.stages.encoding import encoder as stage_encoder
 from combiner_cli.stages.moments import MOST_PARTS_FROM
 from combiner_cli.system import threads
 

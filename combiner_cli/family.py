@@ -135,6 +135,8 @@ class Decoded:
         class_bytes: bytes of the payload that are not group indices.
         noise_level: the number of the file that stands for the noise variance; ``None`` where the prior has one only.
         latents: whitened latents of all stages, one after another, ``(latents,)``; empty where they are not kept.
+        noise_variance: that the file was made for, on values in [-1, 1]: about the largest mean squared error that it
+            may have; ``None`` where the prior knows of none.
     """
 
     format: Format
@@ -143,6 +145,7 @@ class Decoded:
     class_bytes: int
     noise_level: int | None = None
     latents: npt.NDArray[np.floating] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    noise_variance: float | None = None
 
     def signal(self) -> Signal:
         """The signal, with samples rounded to the steps of its bit depth.

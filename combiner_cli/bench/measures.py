@@ -7,6 +7,7 @@ import operator
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from .curves import decibels
 
 SMALLEST_SIDE = 161  # of an image with MS-SSIM: five scales of a window of eleven pixels
 SPEECH_RATE = 16000  # Hz
+SMALLEST_SIDE_OF_SSIMULACRA = 8
 RATE_COLUMN: dict[Kind, str] = {"image": "bpp", "sound": "kbps"}  # of tables
 
 _FLOOR = 1e-6  # of the power of the loudest place of the original
@@ -59,6 +61,22 @@ def multiscale_similarity(original: Signal, decoded: Signal) -> float | None:
 
     pair = [torch.from_numpy(signal.samples.astype(np.float32)).movedim(-1, 0)[None] for signal in (original, decoded)]
     return float(ms_ssim(*pair, data_range=float(2**original.bit_depth - 1)))
+
+
+def ssimulacra(original: Signal, decoded: Signal) -> float | None:
+    """SSIMULACRA 2 of two images of 8 bits without alpha; of others, and of those that are too small, ``None``."""
+    if min(original.shape) < SMALLEST_SIDE_OF_SSIMULACRA or original.bit_depth != 8 or original.channels not in (1, 3):
+        return None
+    from PIL import Image
+    from ssimulacra2 import compute_ssimulacra2
+
+    files = []
+    for signal in (original, decoded):
+        files.append(BytesIO())
+        Image.fromarray(signal.samples.squeeze(axis=2) if signal.channels == 1 else signal.samples).save(
+            files[-1], "PNG", compress_level=1
+        )
+    return float(compute_ssimulacra2(*files))
 
 
 def intelligibility(original: Signal, decoded: Signal) -> float | None:
@@ -125,6 +143,15 @@ MS_SSIM = Measure(
     "is in dB, −10 log10(1 − MS-SSIM).",
     digits=4,
     drawn_to_scale=True,
+)
+SSIMULACRA_2 = Measure(
+    "ssimulacra2",
+    "SSIMULACRA 2",
+    ssimulacra,
+    True,
+    float,
+    "SSIMULACRA 2 (package ssimulacra2) is 100 for equal images; from 90 on nobody sees a difference.",
+    digits=1,
 )
 ESTOI = Measure(
     "estoi",

@@ -19,8 +19,8 @@ import torch
 
 from ..errors import UsageError
 from ..stages import integer_network
+from ..stages.encoding.simulation import LEAST_REACH, MOST_REACH, REACH, REACH_PER_BIT
 from ..stages.moments import LOWEST, OCTAVE
-from ..stages.simulation import LEAST_REACH, MOST_REACH, REACH, REACH_PER_BIT
 from . import trainer
 from .checkpoint import TrainingState
 from .distributed import Device

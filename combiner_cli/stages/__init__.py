@@ -3,10 +3,8 @@
 __all__ = [
     "class_stream",
     "decoder",
-    "encoder",
+    "encoding",
     "integer_network",
     "moments",
     "prior",
-    "rate_control",
-    "simulation",
 ]

@@ -29,7 +29,7 @@ REPEAT = 8  # groups more than a share, after which the same part comes again
 # of 0 to 8 groups more than a share, in 65536ths
 EXTRA_FREQUENCIES = np.array([49152, 5632, 3584, 2304, 1664, 1280, 896, 640, 384], dtype=np.float64)[:, None]
 _DENSITY_UNIT = 96  # of a density: groups per 8 bits of information
-_FEW_GROUPS = 256
+_FEW_GROUPS, _FEW_FINE_GROUPS = 256, 16
 
 
 def density_of(ratio: float) -> int:
@@ -69,7 +69,7 @@ class GroupAllocator:
         Returns:
             How many there are.
         """
-        if self.left is not None and stage == self.final_stage and last:
+        if self.left is not None and self.ends(stage, last):
             count = min(self.left, information)
         else:
             # what comes before the last plane or segment is coded before the size of the file is known: it has one
@@ -82,6 +82,10 @@ class GroupAllocator:
         if self.left is not None:
             self.left -= count
         return count
+
+    def ends(self, stage: StageId, last: bool) -> bool:
+        """Whether a part of a stage, the stage's last one or not, is the file's last one, which takes what is left."""
+        return last and stage == self.final_stage
 
     def most_extra(self, information: int, count: int) -> int:
         """How many groups a part of a stage can have beyond its share.
@@ -103,17 +107,19 @@ class GroupAllocator:
         self.densities[0] = min(max(self.densities[0] + digit - NO_CHANGE, 0), LARGEST_DENSITY)
 
 
-def may_have_extra_groups(stage: StageId, count: int) -> bool:
+def may_have_extra_groups(stage: StageId, count: int, information: int) -> bool:
     """Whether the file says of a part of a stage how many groups it has beyond its share.
 
-    A few latents that stand for many samples each may have no good candidates in their share of the groups; with more
-    they are dealt anew. Those that no candidates reach are coded once again.
+    A few latents may have no good candidates in their share of the groups; with more they are dealt anew. Those that no
+    candidates reach are coded once again.
 
     Args:
         stage: which one it is.
         count: groups of the share.
+        information: of all latents of the part, in 1/256 bit.
     """
-    return stage.level >= COARSE and 0 < count <= _FEW_GROUPS
+    # weights of coarse levels stand for many samples each
+    return count < information and count <= (_FEW_GROUPS if stage.level >= COARSE else _FEW_FINE_GROUPS)
 
 
 def partition(information: npt.NDArray[np.integer], count: int, key: int, extra: int = 0) -> Partition:

@@ -1,14 +1,13 @@
 """The stream of classes of a file: what is not in groups, in an entropy code with probabilities that both sides know.
 
-Energy classes are most of it; a few other symbols say how groups are dealt, and which weights have wider priors than
-was predicted. All symbols go through one range coder, in the order in which a decoder meets them.
+Energy classes are most of it; a few other symbols say how groups are dealt, and which weights have wider priors
+than was predicted. All symbols go through one range coder, in the order in which a decoder meets them.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,21 +17,15 @@ import numpy.typing as npt
 
 from ..errors import DamagedFileError
 from . import integer_network
-from .moments import HIGHEST, LOWEST, OCTAVE, Moments
 
 Array = npt.NDArray[Any]
 
 FREQUENCY_BITS = 16  # of the probabilities of classes
 DIGITS = 9  # values of a digit
-MOST_WIDENED = 4  # octaves that an outlier's prior is wider
 _LOGIT_UNIT = 16
 _LOWEST_LOGIT = -12 * _LOGIT_UNIT
 _POWERS = np.rint(np.exp2(np.arange(_LOWEST_LOGIT, 1) / _LOGIT_UNIT + FREQUENCY_BITS))
 _SYMBOLS_AT_ONCE = 1 << 13
-_OUTLIERS_AT_ONCE = 8
-# of 0 to 8 outliers, in 65536ths; after 8 others may follow
-_OUTLIER_FREQUENCIES = np.array([60000, 2500, 1200, 700, 450, 300, 200, 120, 66], dtype=np.float64)[:, None]
-_HEXADECIMAL = 16
 
 
 def frequencies_of(logits: Array) -> Array:
@@ -106,38 +99,14 @@ class Symbols(ABC):
         flat = equal_frequencies(DIGITS)
         return self.exchange(high, flat) * DIGITS + self.exchange(low, flat)
 
-    def exchange_outliers(self, moments: Moments, outliers: Sequence[tuple[int, int]] = ()) -> None:
-        """Say or learn which weights have wider priors than was predicted, and widen them.
+    @abstractmethod
+    def exchange_all(self, symbols: npt.NDArray[np.int64], frequencies: Array) -> npt.NDArray[np.integer]:
+        """Symbols that all have the same frequencies, as :meth:`exchange`.
 
         Args:
-            moments: of all weights of a stage; the deviations are changed.
-            outliers: what an encoder says: the number of each outlier among the weights that are coded, and octaves.
+            symbols: what an encoder puts, ``(units,)``; a decoder may be given any as many.
+            frequencies: ``(symbols, 1)``.
         """
-        coded = np.flatnonzero(moments.deviation >= 0)
-        done, follows = 0, len(coded) > 0
-        while follows:
-            count = self.exchange(min(len(outliers) - done, _OUTLIERS_AT_ONCE), _OUTLIER_FREQUENCIES)
-            for _ in range(count):
-                number, octaves = outliers[done] if outliers else (0, 1)
-                place = coded[self._exchange_place(number, len(coded))]
-                octaves = 1 + self.exchange(octaves - 1, equal_frequencies(MOST_WIDENED))
-                moments.deviation[place] = min(moments.deviation[place] + octaves * OCTAVE, HIGHEST - LOWEST)
-                done += 1
-            # or else there might be no end in a damaged file
-            follows = count == _OUTLIERS_AT_ONCE and done < len(coded)
-
-    def _exchange_place(self, number: int, count: int) -> int:
-        """A number below a count, in hexadecimal digits from the last one on, of which the first one is in fewer bits.
-
-        What digits could say beyond the count stands for the last number.
-        """
-        exchanged, place = 0, 1
-        while place < count:
-            left = -(-count // place)  # numbers that the remaining digits can be
-            frequencies = equal_frequencies(min(left, _HEXADECIMAL))
-            exchanged += place * self.exchange(number // place % _HEXADECIMAL, frequencies)
-            place *= _HEXADECIMAL
-        return min(exchanged, count - 1)
 
 
 class SymbolCost(Symbols):
@@ -157,6 +126,10 @@ class SymbolCost(Symbols):
     def exchange(self, symbol: int, frequencies: Array) -> int:
         self.put(np.array([symbol]), frequencies)
         return symbol
+
+    def exchange_all(self, symbols: npt.NDArray[np.int64], frequencies: Array) -> npt.NDArray[np.integer]:
+        self.put(symbols, np.broadcast_to(frequencies, (len(frequencies), len(symbols))))
+        return symbols
 
 
 class SymbolWriter(SymbolCost):
@@ -208,6 +181,9 @@ class SymbolReader(Symbols):
     def exchange(self, symbol: int, frequencies: Array) -> int:
         del symbol  # it is what is found out
         return int(self.read(frequencies)[0])
+
+    def exchange_all(self, symbols: npt.NDArray[np.int64], frequencies: Array) -> npt.NDArray[np.integer]:
+        return self.read(np.broadcast_to(frequencies, (len(frequencies), len(symbols))))
 
 
 def _model() -> Any:

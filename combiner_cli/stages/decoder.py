@@ -26,6 +26,7 @@ from .allocation import (
 )
 from .class_stream import DIGITS, SymbolReader, equal_frequencies
 from .moments import Moments, Parts, StageId
+from .widening import exchange_widening
 
 Array = npt.NDArray[Any]
 
@@ -61,7 +62,6 @@ class FileLatents:
         parts_from: of the prior.
         class_bytes: length of the stream of classes.
         keep: whether candidates are kept.
-        outliers: whether the stream of classes names weights with wider priors.
     """
 
     symbols: SymbolReader
@@ -72,7 +72,6 @@ class FileLatents:
     parts_from: int
     class_bytes: int
     keep: bool
-    outliers: bool
     _used: int = 0  # groups of the parts so far
     _repeated: int = 0  # latents of parts that came again
     _latents: list[Array] = field(default_factory=list)
@@ -83,12 +82,13 @@ class FileLatents:
         digit = self.symbols.exchange(NO_CHANGE, equal_frequencies(DIGITS))
         self.allocator.adjust_rate(digit)
 
-    def weights(self, stage: StageId, moments: Moments) -> Array:
+    def weights(self, stage: StageId, moments: Moments, bands: int = 1) -> Array:
         """The weights of the next stage.
 
         Args:
             stage: which one it is.
             moments: of the weights; they may be changed.
+            bands: of the weights, one after another, of equally many weights.
 
         Returns:
             In whole steps, ``(latents,)``.
@@ -98,8 +98,9 @@ class FileLatents:
         """
         parts = Parts(moments, self.parts_from)
         while not parts.finished:
-            if self.outliers and parts.may_have_outliers:
-                self.symbols.exchange_outliers(parts.moments)
+            if parts.may_be_widened:
+                for deviation in parts.moments.deviation.reshape(bands, -1):
+                    exchange_widening(self.symbols, deviation)
             parts.put(*self._part(stage, parts.begin()))
         return parts.moments.mean
 
@@ -107,7 +108,8 @@ class FileLatents:
         """Weights of a stage once a part of them is read, and whether it comes again."""
         information = moments.total_information()
         share, extra = self.allocator.take(stage, information, moments.last), 0
-        if may_have_extra_groups(stage, share):
+        ends = self.allocator.ends(stage, moments.last)
+        if not ends and may_have_extra_groups(stage, share, information):
             extra = self.symbols.exchange(0, EXTRA_FREQUENCIES)
             extra = min(extra, self.allocator.most_extra(information, share))
             self.allocator.take_extra(extra)
@@ -144,7 +146,6 @@ def open_payload(
     payload: memoryview,
     key: int,
     parts_from: int,
-    outliers: bool,
     keep: bool,
     damaged: bool,
 ) -> FileLatents:
@@ -155,7 +156,6 @@ def open_payload(
         payload: of the file.
         key: of the prior.
         parts_from: of the prior.
-        outliers: whether the stream of classes names weights with wider priors.
         keep: whether candidates are kept.
         damaged: whether the file is known to be: what is missing is 0 then, and no error.
 
@@ -177,5 +177,4 @@ def open_payload(
         parts_from,
         class_bytes,
         keep,
-        outliers,
     )

@@ -29,7 +29,7 @@ FEWEST_PARTS_FROM, MOST_PARTS_FROM = 4, 20
 PARTS_FROM = 6  # of the priors that are learned today
 _PART_OCTAVES = 4  # that the deviation of a weight shrinks by when a part of it is coded
 _PART_INFORMATION = _PART_OCTAVES * INFORMATION_UNIT
-_MOST_PARTS_WITH_OUTLIERS = 16  # or else there might be no end to the parts of a damaged file
+_MOST_WIDENED_PARTS = 16  # or else there might be no end to the parts of a damaged file
 _LATENTS_AT_ONCE = 1 << 16
 
 
@@ -167,9 +167,9 @@ class Parts:
     _last_begun: bool = False
 
     @property
-    def may_have_outliers(self) -> bool:
+    def may_be_widened(self) -> bool:
         """Whether a file may now say that some deviations are wider."""
-        return not self._last_begun and self.coded < _MOST_PARTS_WITH_OUTLIERS
+        return not self._last_begun and self.coded < _MOST_WIDENED_PARTS
 
     def begin(self) -> Moments:
         """Moments of the part that is to be coded now; weights without one are pruned in them."""

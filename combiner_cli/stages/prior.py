@@ -20,7 +20,7 @@ from .allocation import DENSITIES, LARGEST_DENSITY
 from .moments import FEWEST_PARTS_FROM, MOST_PARTS_FROM
 
 if TYPE_CHECKING:
-    from .rate_control import SearchOptions
+    from .encoding.rate_control import SearchOptions
 
 LARGEST_NOISE = 127  # that a file can name
 RANGES = ("noise_codes", "rates", "errors")  # what a configuration has at the lowest and the highest rate
@@ -131,7 +131,7 @@ class StagewisePrior(MultiRatePrior):
         self, signals: Sequence[Signal], target: Target, options: EncodingOptions, report: Report
     ) -> list[Encoded]:
         """Encode signals, one after another; see :meth:`family.Prior.encode`."""
-        from .rate_control import SearchOptions
+        from .encoding.rate_control import SearchOptions
 
         method = self.search_method(options, self.usual_search(options.effort))
         how = SearchOptions(options.effort, method, options.seed)

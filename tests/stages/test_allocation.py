@@ -89,9 +89,10 @@ def test_the_density_before_the_last_plane_is_adjusted_by_a_digit(digit, density
     assert allocator.densities[0] == 0
 
 
-def test_extra_groups_are_for_few_groups_of_coarse_levels():
-    assert [may_have_extra_groups(StageId(3, 0), count) for count in (0, 1, 256, 257)] == [False, True, True, False]
-    assert not may_have_extra_groups(StageId(2, 0), 5)
+def test_extra_groups_are_for_few_groups_that_are_not_as_many_as_there_can_be():
+    assert [may_have_extra_groups(StageId(3, 0), count, 999) for count in (0, 1, 256, 257)] == [True, True, True, False]
+    assert [may_have_extra_groups(StageId(2, 0), count, 999) for count in (0, 16, 17)] == [True, True, False]
+    assert [may_have_extra_groups(StageId(2, 0), 5, information) for information in (0, 5, 6)] == [False, False, True]
     assert EXTRA_FREQUENCIES.sum() == 2**16
     allocator = GroupAllocator([96] * 8, 10, LAST)
     # eight at most, no more than are left, nor more groups than information

@@ -1,4 +1,4 @@
-"""The stream of classes: frequencies, the range coder, choices of classes, outliers."""
+"""The stream of classes: frequencies, the range coder, choices of classes."""
 
 import math
 
@@ -17,7 +17,7 @@ from combiner_cli.stages.class_stream import (
     equal_frequencies,
     frequencies_of,
 )
-from combiner_cli.stages.moments import HIGHEST, LOWEST, OCTAVE, Moments
+from combiner_cli.stages.moments import LOWEST, OCTAVE, Moments
 
 CLASSES = 9
 
@@ -113,53 +113,3 @@ def test_the_choice_between_two_classes_by_hand():
     # variance 1: 6 · e / ln 2 bits; variance 4: 6 · (2 + e / (4 ln 2)); the same where e = 8 ln 2 / 3 = 1.848
     even = np.zeros((2, 2))
     assert best_classes(np.array([1.84, 1.86]), even, 12, np.array([1.0, 4.0])).tolist() == [0, 1]
-
-
-# outliers
-
-
-@given(
-    st.lists(st.one_of(st.none(), st.integers(-2, 12)), min_size=1, max_size=60),
-    st.integers(0, 20),
-    st.integers(0, 9),
-)
-@settings(deadline=None)
-def test_outliers_come_back_and_are_widened_on_both_sides(octaves, count, seed):
-    generator, coded = np.random.default_rng(seed), sum(one is not None for one in octaves)
-    count = min(count, coded)
-    numbers = sorted(generator.choice(coded, count, replace=False).tolist()) if count else []
-    outliers = [(number, int(generator.integers(1, 5))) for number in numbers]
-    sent, received, writer = moments_of(*octaves), moments_of(*octaves), SymbolWriter()
-    writer.exchange_outliers(sent, outliers)
-    SymbolReader(writer.stream()).exchange_outliers(received)
-    assert np.array_equal(sent.deviation, received.deviation)
-    expected = moments_of(*octaves).deviation
-    places = np.flatnonzero(expected >= 0)
-    for number, octaves_wider in outliers:
-        expected[places[number]] = min(expected[places[number]] + 16 * octaves_wider, HIGHEST - LOWEST)
-    assert np.array_equal(sent.deviation, expected)
-
-
-def test_what_outliers_cost_by_hand():
-    """How many there are, and of each its number in hexadecimal digits, the first in fewer bits, and its octaves."""
-    cost = SymbolCost()
-    cost.exchange_outliers(moments_of(*[0] * 40))
-    assert cost.bits == pytest.approx(16 - math.log2(60000))
-    cost = SymbolCost()
-    cost.exchange_outliers(moments_of(*[0] * 40), [(37, 2)])
-    # 37 = 2 · 16 + 5: 16 possible digits, then ceil(40 / 16) = 3; one of four numbers of octaves
-    assert cost.bits == pytest.approx(16 - math.log2(2500) + 4 + math.log2(3) + 2, abs=1e-3)
-    cost = SymbolCost()
-    cost.exchange_outliers(moments_of(None, None), [])
-    assert cost.bits == 0
-
-
-def test_damaged_outliers_come_to_an_end():
-    class Endless(SymbolCost):
-        def exchange(self, symbol, frequencies):
-            return len(frequencies) - 1
-
-    moments = moments_of(*[0] * 20)
-    Endless().exchange_outliers(moments)
-    # 8 at a time until there are as many as weights: all of them the last weight, which is widened to the end
-    assert moments.deviation.tolist() == [-LOWEST] * 19 + [HIGHEST - LOWEST]

@@ -98,16 +98,16 @@ def test_every_weight_ends_with_a_last_part_of_few_octaves(octaves, parts_from):
         assert number is None if before is None else (before - number) % 4 == 0
 
 
-def test_outliers_are_named_before_the_first_sixteen_parts_and_not_before_a_last_part_that_comes_again():
+def test_deviations_are_widened_before_the_first_sixteen_parts_and_not_before_a_last_part_that_comes_again():
     parts, asked = Parts(of_octaves(20), 4), []
     for _ in range(18):
-        asked.append(parts.may_have_outliers)
+        asked.append(parts.may_be_widened)
         parts.put(parts.begin().mean, repeat=True)
     assert asked == [True] * 16 + [False] * 2
     parts = Parts(of_octaves(0), 4)
-    assert parts.may_have_outliers
+    assert parts.may_be_widened
     parts.put(parts.begin().mean, repeat=True)
-    assert not parts.may_have_outliers
+    assert not parts.may_be_widened
 
 
 def test_no_deviation_is_beyond_the_table():

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from unittest import mock
 
 import numpy as np
+import numpy.typing as npt
 
-from combiner_cli.container.file import File
+from combiner_cli.container.file import File, pack
+from combiner_cli.container.header import Numbers
 from combiner_cli.family import Decoded, Encoded, EncodingOptions, Prior, Target, View
 from combiner_cli.priors import library, store
 from combiner_cli.signals import metrics
-from combiner_cli.signals.signal import Signal
+from combiner_cli.signals.signal import Format, Signal
+from combiner_cli.stages import decoder
+from combiner_cli.stages.class_stream import SymbolWriter
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,47 @@ def of_size(signal: Signal, prior: Prior, size: int, **options) -> Coding:
     coding = coded(signal, prior, Target("size", size), **options)
     assert coding.size == size
     return coding
+
+
+class InventedSymbols(SymbolWriter):
+    """A stream of classes that is made up while it is read, rare symbols oftener than they should be."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._generator = np.random.default_rng(seed)
+
+    def read(self, frequencies: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """Make up symbols ``(units,)``, given their frequencies ``(symbols, units)``."""
+        shares = np.cumsum(np.sqrt(frequencies), axis=0)
+        symbols = (shares <= self._generator.random(shares.shape[1]) * shares[-1]).sum(axis=0)
+        self.put(symbols, frequencies)
+        return symbols
+
+    def exchange(self, symbol: int, frequencies: npt.NDArray[np.float64]) -> int:
+        return int(self.read(frequencies)[0])
+
+    def exchange_all(
+        self, symbols: npt.NDArray[np.int64], frequencies: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.int64]:
+        return self.read(np.broadcast_to(frequencies, (len(frequencies), len(symbols))))
+
+
+def invented_file(prior: Prior, signal_format: Format, numbers: Numbers, indices: bytes, seed: int) -> bytes:
+    """A file that no encoder would write, but that decodes.
+
+    Args:
+        prior: that is coded stage by stage.
+        signal_format: of the file.
+        numbers: of the header, but for the length of the stream of classes.
+        indices: of groups.
+        seed: of the stream of classes.
+    """
+    symbols = InventedSymbols(seed)
+    with mock.patch.object(decoder, "SymbolReader", lambda *_: symbols):
+        without = pack(prior.id, signal_format, prior.fields, {**numbers, "class_bytes": (0,)}, indices)
+        prior.decode(File.parse(without), View())
+    classes = symbols.stream()
+    return pack(prior.id, signal_format, prior.fields, {**numbers, "class_bytes": (len(classes),)}, classes + indices)
 
 
 @functools.cache

@@ -85,6 +85,9 @@ def frequencies(logits):
     return shares
 
 
+HALVES = [*(2**n for n in range(15, 1, -1)), 4]
+
+
 class Share:
     """Deals groups to stages."""
 
@@ -114,13 +117,13 @@ class StageDecoder:
         self.share = Share(densities, len(self.indices))
         self.parts_from = configuration["parts_from"]
         self.coded, self.pruned, self.classes, self.parts, self.more, self.again = 0, 0, [], 0, [], 0
-        self.latents = []
+        self.latents, self.widened_bands, self.outliers = [], 0, 0
 
-    def stage(self, moments, density, last, level):
+    def stage(self, moments, density, last, level, bands=1):
         """Coefficients from means and numbers of deviations."""
-        least = 16 * self.parts_from
+        least, moments = 16 * self.parts_from, [(mean, min(k, 320)) for mean, k in moments]
         for turn in itertools.count():
-            moments = self.widened(moments) if turn < 16 else moments
+            moments = self.widened(moments, bands) if turn < 16 else moments
             if not any(k >= least for _, k in moments):
                 break
             self.parts += 1
@@ -137,9 +140,24 @@ class StageDecoder:
             self.again += again
         return values
 
-    def widened(self, moments):
-        """Moments of which the file may change some, before all parts of a stage but repeated last ones."""
-        return moments
+    def widened(self, moments, bands):
+        """Moments whose deviations the file may widen, before all parts of a stage but repeated last ones."""
+        size, wide = len(moments) // bands, []
+        for band in range(bands if moments else 0):
+            octaves = self.range_decoder.decode([65011] + [35] * 15)
+            rarity = self.range_decoder.decode([64010] + [109] * 14)
+            often = 2 ** (16 - rarity)
+            outliers = [self.range_decoder.decode([65536 - often, often]) if rarity else 0 for _ in range(size)]
+            more = [1 + self.range_decoder.decode(HALVES) if outlier else 0 for outlier in outliers]
+            self.widened_bands, self.outliers = self.widened_bands + (octaves > 0), self.outliers + sum(outliers)
+            some = moments[band * size : (band + 1) * size]
+            if octaves or rarity:
+                some = [
+                    (mean, max(k, min(max(k, -38) + 16 * (octaves + own), 288)))
+                    for (mean, k), own in zip(some, more, strict=True)
+                ]
+            wide += some
+        return wide
 
     def part(self, moments, information, density, last, level, least):
         """Coefficients once the latents that have information are added to."""
@@ -147,7 +165,7 @@ class StageDecoder:
         self.coded, self.pruned = self.coded + len(coded), self.pruned + len(moments) - len(coded)
         first = len(self.indices) - self.share.left
         count, more = self.share.take(sum(information), density, last, least), 0
-        if level >= 3 and 1 <= count <= 256:
+        if not last and count < sum(information) and count <= (256 if level >= 3 else 16):
             more = self.range_decoder.decode([49152, 5632, 3584, 2304, 1664, 1280, 896, 640, 384])
             more = min(more, self.share.left, sum(information) - count)
             self.more.append(more)

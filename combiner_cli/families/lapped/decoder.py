@@ -143,7 +143,7 @@ def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
     if number >= len(prior.hops):
         raise DamagedFileError("the header's hop is out of range; the file is damaged")
     latents = open_payload(
-        numbers, payload, prior.key, prior.parts_from, outliers=True, keep=view.keep_latents, damaged=not file.intact
+        numbers, payload, prior.key, prior.parts_from, keep=view.keep_latents, damaged=not file.intact
     )
     hop, coded_rate = prior.hops[number], prior.coded_rate(sample_rate)
     length = length_at(file.format.points, sample_rate, coded_rate)
@@ -160,6 +160,7 @@ def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
         decoded.class_bytes,
         noise_level,
         decoded.latents,
+        noise_deviation(noise_level) ** 2,
     )
 
 

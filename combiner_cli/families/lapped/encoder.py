@@ -15,13 +15,13 @@ from ...container.header import Numbers
 from ...family import Encoded, Target
 from ...signals.resampling import length_at, resampled
 from ...signals.signal import Format, Signal
-from ...stages import rate_control
 from ...stages.class_stream import FREQUENCY_BITS, best_classes
-from ...stages.encoder import CodedSignal, SearchingCoder, Writer
+from ...stages.encoding import rate_control
+from ...stages.encoding.encoder import CodedSignal, SearchingCoder, Writer
+from ...stages.encoding.rate_control import SearchOptions
+from ...stages.encoding.simulation import Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from ...stages.moments import UNIT, Moments, StageId
 from ...stages.prior import LARGEST_NOISE
-from ...stages.rate_control import SearchOptions
-from ...stages.simulation import Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from . import features, transform
 from .decoder import descend
 from .features import BAND, LIMITS, Segment, limit_bins
@@ -138,7 +138,7 @@ def simulate(prior: LappedPrior, weights: Array, noise_level: int) -> CostEstima
         weights: on values in [-1, 1], ``(channels, frames, hop)``.
         noise_level: of the file.
     """
-    coder = SimulatedCoder(prior.parts_from, outliers=True)
+    coder = SimulatedCoder()
     return coder.cost(_coded(prior, weights, noise_level, coder))
 
 
@@ -205,9 +205,13 @@ class SoundSimulation(Simulation):
         cost = self.cost(noise_level)
         return cost.bits + cost.class_bits + cost.squared_error / (2 * math.log(2) * noise_deviation(noise_level) ** 2)
 
+    def noise_variance(self, noise_level: int) -> float:
+        """The variance that a noise level stands for, on values in [-1, 1]."""
+        return noise_deviation(noise_level) ** 2
+
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:
         """Code all segments."""
-        coder = SearchingCoder(writer, self.prior.parts_from, outliers=True)
+        coder = SearchingCoder(writer, self.prior.parts_from)
         parts, expected = self.recording.segments, self.parts(noise_level)
         error = 0.0
         for number, frames in enumerate(parts):

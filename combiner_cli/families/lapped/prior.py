@@ -36,7 +36,7 @@ from .features import BAND, LEVELS, Segment
 from .transform import ANGLES, CHANNELS, LARGEST_HOP, MOST_HOPS
 
 if TYPE_CHECKING:
-    from ...stages.rate_control import SearchOptions
+    from ...stages.encoding.rate_control import SearchOptions
 
 Array = npt.NDArray[Any]
 

@@ -23,7 +23,7 @@ from ...stages.prior import RANGES, MultiRatePrior
 from .. import registry
 from ..siren import tiles
 from . import mixtures
-from .mixtures import NOISE, Latents, PhaseMixture, variance_level
+from .mixtures import NOISE, Latents, PhaseMixture, variance_level, variance_of
 from .neighbourhood import Canvas, Ring, blank, phases, stage_tiles
 from .network import Linear
 
@@ -146,7 +146,14 @@ class MixturePrior(MultiRatePrior):
             return self.network.forward(weights, view.scale)
 
         values = tiles.RenderedTiles(layout, file.format.channels, view.scale, render)
-        decoded = Decoded(tiles.format_shown(file.format, view), values, counts, length, level)
+        decoded = Decoded(
+            tiles.format_shown(file.format, view),
+            values,
+            counts,
+            length,
+            level,
+            noise_variance=float(variance_of(noise)),
+        )
         return replace(decoded, latents=np.concatenate(latents)) if view.keep_latents else decoded
 
     def _classes(self, data: bytes, layout: Tiling, intact: bool) -> npt.NDArray[np.int64]:

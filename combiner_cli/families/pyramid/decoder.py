@@ -14,7 +14,17 @@ from ...family import Decoded, View
 from ...stages.decoder import FileLatents, open_payload
 from ...stages.moments import HIGHEST, LOWEST, OCTAVE, UNIT, Moments, StageId
 from . import haar, levels
-from .levels import CHROMA_STAGES, HALF_RANGE, LOWEST_NOISE, Level, last_stage, noise_deviation, planes_of
+from .levels import (
+    CHROMA_STAGES,
+    HALF_RANGE,
+    LOWEST_NOISE,
+    Level,
+    band_count,
+    last_stage,
+    noise_deviation,
+    noise_variance,
+    planes_of,
+)
 
 if TYPE_CHECKING:
     from .prior import PyramidPrior
@@ -208,8 +218,7 @@ class _FileSource:
         return self.latents.symbols.read(frequencies)
 
     def weights(self, stage: StageId, level: Level | None, moments: Moments) -> Array:
-        del level  # for an encoder
-        return self.latents.weights(stage, moments)
+        return self.latents.weights(stage, moments, band_count(level, stage.number))
 
 
 def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
@@ -227,7 +236,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
     (number,), (height, width) = numbers["noise"], file.format.shape
     noise_level = number + LOWEST_NOISE
     latents = open_payload(
-        numbers, payload, prior.key, prior.parts_from, outliers=False, keep=view.keep_latents, damaged=not file.intact
+        numbers, payload, prior.key, prior.parts_from, keep=view.keep_latents, damaged=not file.intact
     )
     planes = []
     for channels in planes_of(file.format.channels):
@@ -243,6 +252,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
         decoded.class_bytes,
         number,
         decoded.latents,
+        noise_variance(noise_level),
     )
 
 

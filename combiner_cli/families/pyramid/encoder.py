@@ -13,16 +13,16 @@ import numpy.typing as npt
 
 from ...family import Encoded, Target
 from ...signals.signal import Signal, to_values
-from ...stages import rate_control
 from ...stages.class_stream import FREQUENCY_BITS, best_classes
-from ...stages.encoder import CodedSignal, SearchingCoder, Writer
+from ...stages.encoding import rate_control
+from ...stages.encoding.encoder import CodedSignal, SearchingCoder, Writer
+from ...stages.encoding.rate_control import SearchOptions
+from ...stages.encoding.simulation import REACH, Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from ...stages.moments import COARSE, UNIT, Moments, StageId, in_deviations
-from ...stages.rate_control import SearchOptions
-from ...stages.simulation import REACH, Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from ...system import threads
 from . import haar, levels
 from .decoder import PlaneRendering, descend
-from .levels import HALF_RANGE, HIGHEST_NOISE, LOWEST_NOISE, Level, noise_deviation, planes_of
+from .levels import HALF_RANGE, HIGHEST_NOISE, LOWEST_NOISE, Level, noise_deviation, noise_variance, planes_of
 
 if TYPE_CHECKING:
     from .prior import PyramidPrior
@@ -134,7 +134,8 @@ class _EncoderSource:
         return classes
 
     def weights(self, stage: StageId, level: Level | None, moments: Moments) -> Array:
-        return self.coder.weights(stage, moments, self._true(stage, level))
+        bands = levels.band_count(level, stage.number)
+        return self.coder.weights(stage, moments, self._true(stage, level), bands)
 
     def _true(self, stage: StageId, level: Level | None) -> Array:
         """The true weights of a stage in units of the noise's deviation, ``(latents,)``."""
@@ -171,12 +172,16 @@ class ImageSimulation(Simulation):
         return self._known[noise_level]
 
     def _simulated(self, plane: Plane, noise_level: int) -> CostEstimate:
-        coder = SimulatedCoder(self.prior.parts_from, outliers=False)
+        coder = SimulatedCoder()
         return coder.cost(self._error(plane, self._descended(plane, noise_level, coder)))
+
+    def noise_variance(self, noise_level: int) -> float:
+        """The variance that a noise level stands for, on values in [-1, 1]."""
+        return noise_variance(noise_level)
 
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:
         """Code all planes."""
-        coder = SearchingCoder(writer, self.prior.parts_from, outliers=False)
+        coder = SearchingCoder(writer, self.prior.parts_from)
         error = 0.0
         for plane, expected in zip(self._planes, self.parts(noise_level), strict=True):
             last = plane is self._planes[-1]

@@ -52,6 +52,11 @@ def noise_deviation(noise_level: int) -> float:
     return float(np.sqrt(np.exp2(_LOUDEST - noise_level / _NOISE_LEVELS_PER_OCTAVE))) * HALF_RANGE
 
 
+def noise_variance(noise_level: int) -> float:
+    """Variance of an image's noise on values in [-1, 1]."""
+    return (noise_deviation(noise_level) / HALF_RANGE) ** 2
+
+
 def planes_of(channels: int) -> tuple[tuple[int, ...], ...]:
     """The channels of each plane of an image, in coding order: alpha alone and first, then grey or RGB."""
     colours = (0, 1, 2) if channels >= 3 else (0,)
@@ -230,6 +235,11 @@ def last_stage(shape: tuple[int, ...], colours: int) -> StageId:
 def last_classes(colours: int) -> int:
     """Number of the stage of level 0 before which the last classes of a picture come, which has 3 colours or 1."""
     return stage_numbers(colours > 1)[0]
+
+
+def band_count(level: Level | None, number: int) -> int:
+    """Bands of a stage, those of all colours; the root, for which there is no level, is one."""
+    return 1 if level is None else 2 * BANDS if number in CHROMA_STAGES else BANDS
 
 
 def stage_phases(number: int) -> Offsets:

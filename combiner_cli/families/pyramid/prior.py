@@ -6,7 +6,8 @@ entropy code whose probabilities are predicted as well: they tell how large the 
 left is close to Gaussian. Small networks in whole numbers (:mod:`combiner_cli.stages.integer_network`) predict. With
 noise variance s2 as the unit, a detail whose prior variance is t has the evidence N(mean, t + 1); the networks were
 learned by maximising it, which minimises KL + squared error / (2 · s2). Details of a variance far under the noise are
-pruned and cost nothing.
+pruned and cost nothing. Where an image is unlike what the networks were learned of, a file says which bands
+of a stage have wider priors, and which of its details.
 
 Everything that a decoder's structure depends on (classes, which details are pruned, information, the partition into
 groups) is made of whole numbers here. That moments depend on what is decoded is therefore safe.
@@ -37,7 +38,7 @@ from . import features, levels
 from .levels import Level, planes_of
 
 if TYPE_CHECKING:
-    from ...stages.rate_control import SearchOptions
+    from ...stages.encoding.rate_control import SearchOptions
 
 Array = npt.NDArray[Any]
 

@@ -192,7 +192,7 @@ def test_weights_that_candidates_would_not_reach_are_named(monkeypatch):
     weights[0, 5, 9] = 1000
     weights *= transform.noise_deviation(noise_level)
     named = simulate(prior, weights, noise_level).squared_error
-    monkeypatch.setattr("combiner_cli.stages.simulation.outliers_of", lambda *_: [])
+    monkeypatch.setattr("combiner_cli.stages.encoding.simulation.outliers_of", lambda *_: [])
     assert named < 0.6 * simulate(prior, weights, noise_level).squared_error
 
 

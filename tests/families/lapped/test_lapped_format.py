@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soxr
-from support.coding import coded
+from support.coding import coded, invented_file
 from support.learned import tiny_lapped, tiny_lapped_mono
 from support.plain_stages import StageDecoder, clipped, frequencies, logarithm, results
 from support.priors import tiny_priors
@@ -21,7 +21,6 @@ from combiner_cli.family import Target, View
 from combiner_cli.signals.signal import Format
 
 DIGIT = [7288] + [7281] * 8
-OUTLIERS = [60000, 2500, 1200, 700, 450, 300, 200, 120, 66]
 NEAR = (-6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6)
 DECODED = ((), (-10, -6, -2, 2, 6, 10), (-7, -5, -3, -1, 1, 3, 5, 7))
 
@@ -44,10 +43,6 @@ class Channel:
         return [64 * self.classes.get((frame, b), 0) for b in numbers]
 
 
-def flat(count):
-    return [65536 - (count - 1) * (65536 // count), *[65536 // count] * (count - 1)]
-
-
 def around(i, offsets):
     return [i + n for n in offsets]
 
@@ -62,7 +57,7 @@ class Decoder(StageDecoder):
         self.networks = [
             {name: tensor for name, tensor in tensors.items() if name.startswith(f"{level}.")} for level in range(4)
         ]
-        self.weights, self.adjusted, self.cut, self.outliers = [], [], [], 0
+        self.weights, self.adjusted, self.cut = [], [], []
 
     def place(self, i):
         h = 896 * i // self.hop
@@ -140,24 +135,6 @@ class Decoder(StageDecoder):
             for (t, i), value in channel.weights.items():
                 weights[number, t, i] = value
         return weights
-
-    def widened(self, moments):
-        """Moments with wider priors for the weights of a part that the stream of classes names."""
-        moments = [list(moment) for moment in moments]
-        coded = [moment for moment in moments if moment[1] >= -37]
-        count, named = 8, 0
-        while count == 8 and named < len(coded):
-            count = self.range_decoder.decode(OUTLIERS)
-            named += count
-            for _ in range(count):
-                number, place = 0, 1
-                while place < len(coded):
-                    classes = min(math.ceil(len(coded) / place), 16)
-                    number, place = number + place * self.range_decoder.decode(flat(classes)), 16 * place
-                moment = coded[min(number, len(coded) - 1)]
-                moment[1] = min(moment[1] + 16 * (1 + self.range_decoder.decode(flat(4))), 320)
-                self.outliers += 1
-        return moments
 
     def seen(self, number, channels):
         """As which channel a network sees one, and the first one if it knows of that."""
@@ -276,11 +253,10 @@ def test_the_description_is_enough_to_render_at_another_scale(scale):
 def any_file(prior, seed, length, channels, hop, groups, chains, noise):
     """A file of random classes and indices, which no encoder would write."""
     generator = np.random.default_rng(seed)
-    classes, indices = (generator.integers(0, 256, count).astype(np.uint8).tobytes() for count in (60, groups))
-    densities = tuple(generator.integers(0, 128, 8).tolist())
-    numbers = {"noise": (noise,), "class_bytes": (len(classes),), "densities": densities, "chains": (chains,)}
+    indices = generator.integers(0, 256, groups).astype(np.uint8).tobytes()
+    numbers = {"noise": (noise,), "densities": tuple(generator.integers(0, 128, 8).tolist()), "chains": (chains,)}
     numbers |= {"hop": (hop,), "angle": (int(generator.integers(0, 64)),)}
-    return pack(prior.id, Format("sound", (length,), channels, 16, 15000), prior.fields, numbers, classes + indices)
+    return invented_file(prior, Format("sound", (length,), channels, 16, 15000), numbers, indices, seed)
 
 
 @pytest.mark.parametrize(
@@ -304,13 +280,14 @@ def test_the_description_is_enough_to_decode_any_file(
 def test_the_tests_meet_pruned_weights_parts_outliers_and_all_classes():
     plains = [decoded_twice(any_file(PRIOR, seed, 350, 2, 0, 900, 5, 50), PRIOR) for seed in range(2)]
     assert all(plain.pruned and plain.coded for plain in plains)
-    for name in ("parts", "more", "outliers"):
+    for name in ("parts", "more", "outliers", "widened_bands"):
         assert any(getattr(plain, name) for plain in plains)
     assert {number for plain in plains for number in plain.classes} == set(range(16))
 
 
 def test_a_hop_that_the_prior_does_not_have_is_refused_by_both():
-    data = any_file(PRIOR, 0, 100, 1, 3, 20, 1, 50)
+    numbers = {"noise": (50,), "class_bytes": (0,), "densities": (96,) * 8, "chains": (1,), "hop": (3,), "angle": (0,)}
+    data = pack(PRIOR.id, Format("sound", (100,), 1, 16, 15000), PRIOR.fields, numbers, bytes(20))
     with pytest.raises(DamagedFileError, match="hop is out of range"):
         PRIOR.decode(File.parse(data), View())
     with pytest.raises(IndexError):

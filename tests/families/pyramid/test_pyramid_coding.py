@@ -16,7 +16,7 @@ from combiner_cli.families.pyramid.decoder import PlaneRendering
 from combiner_cli.families.pyramid.encoder import ImageSimulation
 from combiner_cli.family import Target, View
 from combiner_cli.signals.signal import Signal, to_values
-from combiner_cli.stages.encoder import Budget, Writer
+from combiner_cli.stages.encoding.encoder import Budget, Writer
 from combiner_cli.stages.moments import UNIT
 
 

@@ -1,7 +1,7 @@
 """From targets to noise levels and files of exactly a size, worked by hand with signals whose costs are formulas."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,10 +10,10 @@ from combiner_cli.container.header import Field
 from combiner_cli.errors import UsageError
 from combiner_cli.family import Target
 from combiner_cli.signals.signal import Format
-from combiner_cli.stages import rate_control
-from combiner_cli.stages.encoder import CodedSignal
-from combiner_cli.stages.rate_control import SearchOptions, choose_noise_level, code, levels_near, root
-from combiner_cli.stages.simulation import CostEstimate, NoiseGrid, Simulation
+from combiner_cli.stages.encoding import rate_control
+from combiner_cli.stages.encoding.encoder import CodedSignal
+from combiner_cli.stages.encoding.rate_control import SearchOptions, choose_noise_level, code, levels_near, root
+from combiner_cli.stages.encoding.simulation import CostEstimate, NoiseGrid, Simulation
 
 GRID = NoiseGrid(0, 100, middle=48, octaves=1 / 4, farthest=16, attempts=4)
 SAMPLES = 1000
@@ -60,6 +60,9 @@ class Formula(Simulation):
         error = SAMPLES * self._error(noise_level)
         return [CostEstimate(self._bits(noise_level), self.class_bits, information, error)]
 
+    def noise_variance(self, noise_level):
+        return 2.0 ** (-2 - noise_level / 4)
+
     def code(self, noise_level, writer):
         budget = writer.budget
         self.written.append((noise_level, budget.ratio, budget.total))
@@ -105,6 +108,14 @@ def test_of_two_levels_around_a_root_the_nearer_one_is_taken():
     excess, asked = watched(lambda level: 0.5 * (level - 33.4))
     assert root(excess, GRID, 30, 0.5) == 33
     assert asked == [30, 33]  # 0.4 levels from the root: there is no nearer one
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_what_is_about_the_same_everywhere_has_its_root_at_an_end(sign):
+    """Whatever it comes to in detail: or else a little more or less of something were another level altogether."""
+    for seed in range(9):
+        values = sign + 0.1 * np.random.default_rng(seed).random(101)
+        assert root(lambda level, values=values: values[level], GRID, 40, 0.1) == (100 if sign < 0 else 0)
 
 
 @pytest.mark.parametrize(("value", "level"), [(-1.0, 100), (1.0, 0)])
@@ -198,6 +209,34 @@ def test_without_a_size_one_file_is_written():
     coded = code(simulation, 40, Target("rate", 1.0), searching(9))
     assert simulation.written == [(40, rate_control.OVERHEAD, None)]
     assert len(coded.indices) == round(3200 * 1.05 / 8)
+
+
+def test_a_file_with_more_error_than_noise_is_written_with_more_groups_until_it_has_less():
+    simulation = Formula()
+    usual, errors = simulation.code, iter([1.5, 1.3, 1.4, 1.1, 0.1])
+
+    def code_with_errors(noise_level, writer):
+        coded = usual(noise_level, writer)
+        return replace(coded, squared_error=next(errors) * SAMPLES * simulation.noise_variance(noise_level))
+
+    simulation.code = code_with_errors
+    coded = code(simulation, 40, Target("rate", 1.0), searching())
+    assert coded.squared_error == pytest.approx(1.1 * SAMPLES * simulation.noise_variance(40))
+    ratios = [ratio for _, ratio, _ in simulation.written]
+    assert len(ratios) == 4
+    assert ratios == sorted(ratios) and ratios[0] == rate_control.OVERHEAD
+
+
+def test_of_files_with_too_much_error_the_best_is_kept():
+    simulation = Formula()
+    usual, errors = simulation.code, iter([3.0, 2.0, 5.0, 4.0, 6.0, 7.0])
+
+    def code_with_errors(noise_level, writer):
+        return replace(usual(noise_level, writer), squared_error=next(errors) * SAMPLES)
+
+    simulation.code = code_with_errors
+    assert code(simulation, 40, Target("rate", 1.0), searching()).squared_error == 2 * SAMPLES
+    assert not list(errors)
 
 
 def test_a_size_is_met_once_the_length_of_the_header_is_known():

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..errors import UsageError
-from ..family import Target
-from .allocation import DENSITIES, GROUP_INFORMATION, LARGEST_DENSITY
+from ...errors import UsageError
+from ...family import Target
+from ..allocation import DENSITIES, GROUP_INFORMATION, LARGEST_DENSITY
 from .encoder import Budget, CodedSignal, Writer
 from .simulation import CostEstimate, NoiseGrid, Simulation
 
@@ -20,6 +20,8 @@ _LEAST_RATIO = 0.05
 _LEVELS_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise levels tried on each side of the expected best
 _SMALLEST_ERROR = 1e-6 / 127.5**2
 _FEW_ATTEMPTS, _LAST_ATTEMPTS = 3, 9  # at a level with more noise, and at that with the most: down to no groups
+_MOST_ERROR = 1.2  # over the noise
+_MORE_BITS = ((1.1, 2.0), (1.15, 4.0), (1.2, 8.0), (1.3, 16.0), (1.3, 64.0))  # ratios, and emphasis of errors
 _FAST = 2  # efforts up to this one save time
 _LEAST_SLOPE, _STEEPEST_SLOPE = 1 / 64, 1.0
 _NEAREST = 0.55  # levels to the root with which a level is the nearest or as good
@@ -89,8 +91,12 @@ def _level_of_rate(simulation: Simulation, bits_per_point: float) -> int:
         return (level - start) * grid.octaves + math.log2(_error(simulation, level) / usual)
 
     # where the error is nothing but the noise, or there is none, no level is better than another
-    level = root(excess, grid, start, _RATE_SLOPE * grid.octaves)
-    return int(min(max(level, start - grid.farthest), start + grid.farthest))
+    near = replace(
+        grid,
+        lowest=max(grid.lowest, round(start) - grid.farthest),
+        highest=min(grid.highest, round(start) + grid.farthest),
+    )
+    return root(excess, near, start, _RATE_SLOPE * grid.octaves)
 
 
 def _level_of_size(simulation: Simulation, size: float, effort: int) -> int:
@@ -135,7 +141,7 @@ def code(simulation: Simulation, noise_level: int, target: Target, how: SearchOp
         UsageError: the target is a size that is too small.
     """
     if target.unit != "size":
-        return _coded(simulation, noise_level, Budget(OVERHEAD), how)
+        return _of_any_size(simulation, noise_level, how)
     size, grid = int(target.value), simulation.grid
     files = [
         file
@@ -151,6 +157,18 @@ def code(simulation: Simulation, noise_level: int, target: Target, how: SearchOp
             raise UsageError(f"a file of this {simulation.format.kind} takes {least} bytes; ask for more than {size}")
         files = [file]
     return min(files, key=lambda file: file.squared_error)
+
+
+def _of_any_size(simulation: Simulation, noise_level: int, how: SearchOptions) -> CodedSignal:
+    """A file at a noise level, with more groups than usual where the error would be larger than the noise."""
+    allowed = _MOST_ERROR * simulation.noise_variance(noise_level) * simulation.samples
+    coded = _coded(simulation, noise_level, Budget(OVERHEAD), how)
+    for ratio, emphasis in _MORE_BITS:
+        if coded.squared_error <= allowed:
+            break
+        further = _coded(simulation, noise_level, Budget(ratio, emphasis=emphasis), how)
+        coded = min(coded, further, key=lambda file: file.squared_error)
+    return coded
 
 
 def _of_size_with_more_noise(
@@ -239,4 +257,5 @@ def root(
         level = min(max(round(level + step), low + 1), high - 1)
         if low + 1 >= high:
             break
-    return min(known, key=lambda tried: abs(known[tried]))
+    # the last level that is not enough or the first that is too much: what is flat has no nearest one
+    return min(known.keys() & {low, high}, key=lambda tried: (abs(known[tried]), tried))

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..container.header import Numbers
-from ..rec import candidates, search
-from ..rec.candidates import Chaining
-from . import allocation
-from .allocation import (
+from ...container.header import Numbers
+from ...rec import candidates, search
+from ...rec.candidates import Chaining
+from .. import allocation
+from ..allocation import (
     DENSITIES,
     EXTRA_FREQUENCIES,
     GROUP_BITS,
@@ -30,14 +30,16 @@ from .allocation import (
     density_of,
     may_have_extra_groups,
 )
-from .class_stream import DIGITS, SymbolWriter, equal_frequencies
-from .moments import Moments, Parts, StageId, in_deviations
-from .simulation import REACH, CostEstimate, outliers_of, posterior
+from ..class_stream import DIGITS, SymbolWriter, equal_frequencies
+from ..moments import Moments, Parts, StageId, in_deviations
+from ..widening import exchange_widening, widenings_of
+from .simulation import REACH, CostEstimate, posterior
 
 Array = npt.NDArray[Any]
 
 _GOOD_SHARE, _GOOD_DEVIATIONS = 0.55, 1.0  # of the expected squared error, where candidates are very good
 _MOST_REPEATED = 16  # parts of a stage: a weight thousands of deviations away would take thousands of them
+_FEW_AT_END, _MOST_EXTRA_AT_END = 16, 16  # groups of the last part of a file
 _MUCH_RESERVE = 8  # times the reserve are enough groups to come to any size
 
 
@@ -50,11 +52,13 @@ class Budget:
         total: bytes that classes and groups together take, if given. They may take more where it is small, or where
             too little was kept in reserve.
         reserve: bytes of the total that are kept back for what is not foreseen.
+        emphasis: how many times as much as usual errors weigh against bits.
     """
 
     ratio: float
     total: int | None = None
     reserve: int = 0
+    emphasis: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,40 +280,53 @@ class SearchingCoder:
     Attributes:
         writer: of the file.
         parts_from: of the prior.
-        outliers: whether the file names weights with wider priors.
     """
 
     writer: Writer
     parts_from: int
-    outliers: bool
 
     @property
     def symbols(self) -> SymbolWriter:
         """The stream of classes."""
         return self.writer.symbols
 
-    def weights(self, stage: StageId, moments: Moments, true: Array) -> Array:
+    def weights(self, stage: StageId, moments: Moments, true: Array, bands: int = 1) -> Array:
         """Code the weights of the next stage; see :class:`simulation.Coder`."""
-        self.writer.adjust(stage, moments)
         parts, repeated = Parts(moments, self.parts_from), 0
         while not parts.finished:
-            if self.outliers and parts.may_have_outliers:
-                named = outliers_of(parts.moments, true, self.parts_from)
-                self.symbols.exchange_outliers(parts.moments, named)
+            if parts.may_be_widened:
+                self._widen(parts.moments, bands, true)
+            if not parts.coded:
+                self.writer.adjust(stage, parts.moments)
             weights, repeat = self._part(stage, parts.begin(), true, may_repeat=repeated < _MOST_REPEATED)
             parts.put(weights, repeat)
             repeated += repeat
         return parts.moments.mean
 
+    def _widen(self, moments: Moments, bands: int, true: Array) -> None:
+        """Widen deviations with which candidates would not reach the weights of a stage, and say so."""
+        widenings = widenings_of(moments, bands, true, REACH, self.writer.budget.emphasis)
+        for deviation, widening in zip(moments.deviation.reshape(bands, -1), widenings, strict=True):
+            exchange_widening(self.symbols, deviation, widening)
+
     def _part(self, stage: StageId, moments: Moments, true: Array, may_repeat: bool) -> tuple[Array, bool]:
         """Weights of a stage once a part of them is coded, and whether it has to come again."""
         writer, information = self.writer, int(moments.information().sum())
-        if moments.last and stage == writer.allocator.final_stage:
+        ends = writer.allocator.ends(stage, moments.last)
+        if ends:
             writer.leave_rest()
         share = writer.allocator.take(stage, information, moments.last)
         best, extra = self._choice(moments, true, share, 0), 0
-        if may_have_extra_groups(stage, share):
-            least = _least_cost(len(best.candidates))
+        least = writer.budget.emphasis * _least_cost(len(best.candidates))
+        if ends:
+            # nobody has to be told how many groups there are
+            most = min(information - share, _MOST_EXTRA_AT_END)
+            for count in range(1, 1 + most if writer.budget.total is None and share <= _FEW_AT_END else 1):
+                if best.cost <= GROUP_BITS * (share + count) + least:
+                    break
+                choice = self._choice(moments, true, share + count, 0)
+                best = choice if choice.cost < best.cost else best
+        elif may_have_extra_groups(stage, share, information):
             most = min(writer.allocator.most_extra(information, share), writer.room(share))
             most = most if may_repeat else min(most, REPEAT - 1)
             for count in range(1, 1 + most):
@@ -350,13 +367,13 @@ class SearchingCoder:
         cost = float(GROUP_BITS * count)
         if extra == REPEAT:  # the part comes again with as many groups, and mends what it can
             left = 1 + moments.deviations(coded) ** 2
-            cost += GROUP_BITS * count + _least_cost(len(coded))
+            cost += GROUP_BITS * count + writer.budget.emphasis * _least_cost(len(coded))
         else:
             left = moments.variance_left(coded)
         squared = float((error**2 / left).sum())
         if extra == REPEAT or not moments.last:  # what the parts to come cannot reach stays
             squared += float((np.maximum(error - REACH * np.sqrt(left), 0) ** 2).sum())
-        return _Choice(indices, values, weights, cost + squared / (2 * math.log(2)))
+        return _Choice(indices, values, weights, cost + writer.budget.emphasis * squared / (2 * math.log(2)))
 
 
 def _least_cost(latents: int) -> float:

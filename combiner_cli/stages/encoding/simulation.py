@@ -16,24 +16,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..container.file import pack
-from ..container.header import Numbers
-from ..signals.signal import Format
-from .allocation import DENSITIES, density_number
-from .class_stream import MOST_WIDENED, SymbolCost
-from .moments import CANDIDATE_BITS, COARSE, Moments, StageId, in_deviations
+from ...container.file import pack
+from ...container.header import Numbers
+from ...signals.signal import Format
+from ..allocation import DENSITIES, density_number
+from ..class_stream import SymbolCost
+from ..moments import CANDIDATE_BITS, COARSE, Moments, StageId, in_deviations
+from ..widening import exchange_widening, widenings_of
 
 if TYPE_CHECKING:
+    from ..prior import MultiRatePrior
     from .encoder import CodedSignal, Writer
-    from .prior import MultiRatePrior
 
 Array = npt.NDArray[Any]
 
 REACH = 3.3  # prior deviations that candidates can be relied on to reach
 LEAST_REACH, REACH_PER_BIT, MOST_REACH = 3.0, 0.3, 4.2  # what they reach as a rule, by the information of a weight
 _SIMULATION_SEED = 1
-_OUTLIER_BITS = 16.0  # about what it takes to say which weight is an outlier
-_REACH_OF_PARTS = 2.8  # prior deviations
 
 
 class Coder(Protocol):
@@ -46,13 +45,14 @@ class Coder(Protocol):
     @property
     def symbols(self) -> SymbolCost: ...
 
-    def weights(self, stage: StageId, moments: Moments, true: Array) -> Array:
+    def weights(self, stage: StageId, moments: Moments, true: Array, bands: int = 1) -> Array:
         """Code the weights of the next stage.
 
         Args:
             stage: which one it is.
             moments: of the weights; they may be changed.
             true: the weights in units of the noise's deviation, ``(latents,)``.
+            bands: of the weights, one after another, of equally many weights.
 
         Returns:
             What a decoder will have, in whole steps, ``(latents,)``.
@@ -92,15 +92,11 @@ class SimulatedCoder:
     """Samples of the posterior in the place of candidates.
 
     Attributes:
-        parts_from: of the prior.
-        outliers: whether a file names weights with wider priors.
         symbols: counts the bits of the stream of classes.
         bits: KL(posterior, prior) of all latents so far.
         information: expected information so far of the stages of each density, in 1/256 bit.
     """
 
-    parts_from: int
-    outliers: bool
     symbols: SymbolCost = field(default_factory=SymbolCost)
     bits: float = 0.0
     information: Array = field(default_factory=lambda: np.zeros(DENSITIES))
@@ -108,10 +104,11 @@ class SimulatedCoder:
         default_factory=lambda: np.random.Generator(np.random.Philox(_SIMULATION_SEED))
     )
 
-    def weights(self, stage: StageId, moments: Moments, true: Array) -> Array:
+    def weights(self, stage: StageId, moments: Moments, true: Array, bands: int = 1) -> Array:
         """Code the weights of the next stage; see :class:`Coder`."""
-        if self.outliers:
-            self.symbols.exchange_outliers(moments, outliers_of(moments, true, self.parts_from))
+        widenings = widenings_of(moments, bands, true, REACH)
+        for deviation, widening in zip(moments.deviation.reshape(bands, -1), widenings, strict=True):
+            exchange_widening(self.symbols, deviation, widening)
         coded, mean, deviation = posterior(moments, true)
         if stage.level < COARSE:  # in coarse levels nothing is too far away
             reach = np.minimum(LEAST_REACH - REACH_PER_BIT * np.log2(deviation), MOST_REACH)
@@ -142,27 +139,6 @@ def posterior(moments: Moments, true: Array) -> tuple[npt.NDArray[np.int64], Arr
     residual = true[coded] - in_deviations(moments.mean[coded])
     evidence = left + prior**2
     return coded, residual * prior / evidence, np.sqrt(left / evidence)
-
-
-def outliers_of(moments: Moments, true: Array, parts_from: int) -> list[tuple[int, int]]:
-    """Which weights of a stage candidates would not reach, where it pays to say so.
-
-    Args:
-        moments: of the weights.
-        true: the weights in units of the noise's deviation, ``(latents,)``.
-        parts_from: of the prior.
-
-    Returns:
-        For each of them its number among the weights that are coded, and by how many octaves its prior is to be wider.
-    """
-    coded = np.flatnonzero(moments.deviation >= 0)
-    deviation = moments.deviations(coded)
-    # what is coded in parts and missed by the first one is missed by far
-    reach = np.where(deviation >= 2.0**parts_from, _REACH_OF_PARTS, REACH) * np.sqrt(1 + deviation**2)
-    distance = np.abs(true[coded] - in_deviations(moments.mean[coded]))
-    outliers = np.flatnonzero(distance - reach > math.sqrt(2 * math.log(2) * _OUTLIER_BITS))
-    octaves = np.clip(np.ceil(np.log2(distance[outliers] / reach[outliers])), 1, MOST_WIDENED).astype(int)
-    return list(zip(outliers.tolist(), octaves.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -212,6 +188,10 @@ class Simulation(ABC):
     def cost(self, noise_level: int) -> CostEstimate:
         """About what the whole signal comes to at a noise level."""
         return CostEstimate.total(self.parts(noise_level))
+
+    @abstractmethod
+    def noise_variance(self, noise_level: int) -> float:
+        """The variance that a noise level stands for, on values in [-1, 1]."""
 
     @abstractmethod
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:

@@ -1,17 +1,18 @@
-"""Simulated coding: exact posteriors, what they cost, outliers."""
+"""Simulated coding: exact posteriors, what they cost, wider deviations."""
 
 import math
 
 import numpy as np
 import pytest
 
-from combiner_cli.stages.moments import LOWEST, OCTAVE, Moments, StageId
-from combiner_cli.stages.simulation import (
+from combiner_cli.stages.encoding import simulation
+from combiner_cli.stages.encoding.simulation import (
     CostEstimate,
     SimulatedCoder,
-    outliers_of,
     posterior,
 )
+from combiner_cli.stages.moments import LOWEST, OCTAVE, Moments, StageId
+from combiner_cli.stages.widening import NO_WIDENING
 
 FINE, COARSE = StageId(0, 3), StageId(4, 0)
 
@@ -40,8 +41,8 @@ def test_the_posterior_of_a_part_leaves_the_rest_to_later_parts():
 
 
 def test_a_simulation_counts_what_the_posterior_is_worth():
-    coder = SimulatedCoder(6, outliers=False)
-    weights = coder.weights(FINE, moments_of([0, None]), np.array([1.0, 7.0]))
+    coder = SimulatedCoder()
+    weights = coder.weights(FINE, moments_of([0, None]), np.array([1.0, 0.5]))
     # KL of N(1/2, 1/2) from N(0, 1) in nats: (1/2 + 1/4 - 1) / 2 + ln(2) / 2
     assert coder.bits == pytest.approx((-0.125 + 0.5 * math.log(2)) / math.log(2))
     assert coder.information.tolist() == [0, 0, 0, 0, 0, 128, 0, 0]  # density 2 + 3, half a bit
@@ -49,46 +50,33 @@ def test_a_simulation_counts_what_the_posterior_is_worth():
     coder.weights(COARSE, moments_of([1]), np.array([0.0]))
     assert coder.information.tolist() == [297, 0, 0, 0, 0, 128, 0, 0]
     cost = coder.cost(0.25)
-    assert (cost.bits, cost.class_bits, cost.squared_error) == (coder.bits, 0.0, 0.25)
+    assert (cost.bits, cost.class_bits, cost.squared_error) == (coder.bits, coder.symbols.bits, 0.25)
+    assert 0 < cost.class_bits < 0.1  # to say twice that nothing is wider
 
 
 def test_samples_are_distributed_like_the_posterior():
-    coder, count = SimulatedCoder(6, outliers=False), 20_000
+    coder, count = SimulatedCoder(), 20_000
     weights = coder.weights(FINE, moments_of([1] * count), np.full(count, 2.0)) / 64
     # mean 2 · 4 / 5, variance 4 / 5
     assert weights.mean() == pytest.approx(1.6, abs=0.02)
     assert weights.var() == pytest.approx(0.8, abs=0.02)
 
 
-def test_in_fine_levels_candidates_do_not_reach_everything():
+def test_in_fine_levels_candidates_do_not_reach_everything(monkeypatch):
+    monkeypatch.setattr(simulation, "widenings_of", lambda moments, bands, *_: [NO_WIDENING] * bands)
     weight = np.array([100.0])
-    near, far = (SimulatedCoder(6, outliers=False).weights(stage, moments_of([0]), weight) for stage in (FINE, COARSE))
+    near, far = (SimulatedCoder().weights(stage, moments_of([0]), weight) for stage in (FINE, COARSE))
     assert near[0] / 64 < 3.2 + 4  # 3.0 + 0.3 · 0.5 deviations, and a sample around that
     assert far[0] / 64 > 45  # half of the way
 
 
 def test_a_simulation_is_the_same_every_time():
-    weights = [SimulatedCoder(6, outliers=True).weights(FINE, moments_of([2] * 9), np.arange(9.0)) for _ in range(2)]
+    weights = [SimulatedCoder().weights(FINE, moments_of([2] * 9), np.arange(9.0)) for _ in range(2)]
     assert np.array_equal(*weights)
 
 
-def test_outliers_by_hand():
-    """A weight is one where it is more than sqrt(2 ln 2 · 16) = 4.71 noise deviations beyond what candidates reach."""
-    # prior deviation 1, so that candidates reach 3.3 · sqrt(2) = 4.67 from the mean 2: up to 11.38
-    moments = moments_of([0, None, 0, 0, 0], mean=[128] * 5)
-    true = np.array([11.3, 500, 11.5, 2 - 4.67 * 3.5, 2 + 4.67 * 40])
-    # 9.5 / 4.67, 3.5 and 40 times too far: 2 octaves, 2, and 4, which is the most
-    assert outliers_of(moments, true, 6) == [(1, 2), (2, 2), (3, 4)]
-
-
-def test_what_is_coded_in_parts_reaches_less_far():
-    moments = moments_of([4])  # deviation 16; 3.3 · 16.03 = 52.9 is reached, in parts 2.8 · 16.03 = 44.9
-    assert outliers_of(moments, np.array([55.0]), 6) == []
-    assert outliers_of(moments, np.array([55.0]), 4) == [(0, 1)]
-
-
 def test_outliers_are_widened_and_paid_for():
-    quiet, loud = SimulatedCoder(6, outliers=True), SimulatedCoder(6, outliers=True)
+    quiet, loud = SimulatedCoder(), SimulatedCoder()
     quiet.weights(FINE, moments_of([0] * 5), np.zeros(5))
     weights = loud.weights(FINE, moments_of([0] * 5), np.array([0, 0, 60.0, 0, 0]))
     assert loud.symbols.bits > quiet.symbols.bits + 6

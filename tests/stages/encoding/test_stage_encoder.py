@@ -1,6 +1,7 @@
 """Files in the making and the search for candidates, worked by hand; what is written is what a decoder finds."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,14 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from combiner_cli.errors import DamagedFileError
-from combiner_cli.stages import allocation, encoder
+from combiner_cli.stages import allocation
 from combiner_cli.stages import decoder as stage_decoder
 from combiner_cli.stages.allocation import EXTRA_FREQUENCIES, NO_CHANGE, REPEAT, GroupAllocator
 from combiner_cli.stages.class_stream import equal_frequencies
 from combiner_cli.stages.decoder import open_payload
-from combiner_cli.stages.encoder import Budget, SearchingCoder, Writer
+from combiner_cli.stages.encoding import encoder
+from combiner_cli.stages.encoding.encoder import Budget, SearchingCoder, Writer
+from combiner_cli.stages.encoding.simulation import CostEstimate
 from combiner_cli.stages.moments import LOWEST, OCTAVE, Moments, StageId
-from combiner_cli.stages.simulation import CostEstimate
+from combiner_cli.stages.widening import NO_WIDENING, exchange_widening
 
 KEY, PARTS_FROM = 1234, 6
 FINAL = StageId(0, 5)
@@ -40,13 +43,13 @@ def begun(total=None, ratio=1.0, reserve=0, information=(0,) * 8, class_bits=0.0
     return writer
 
 
-def coder_of(writer, outliers=False):
-    return SearchingCoder(writer, PARTS_FROM, outliers)
+def coder_of(writer):
+    return SearchingCoder(writer, PARTS_FROM)
 
 
-def decoder_of(coded, outliers=False, final=FINAL, damaged=False):
+def decoder_of(coded, final=FINAL, damaged=False):
     payload = memoryview(coded.payload)
-    latents = open_payload(coded.numbers, payload, KEY, PARTS_FROM, outliers, keep=True, damaged=damaged)
+    latents = open_payload(coded.numbers, payload, KEY, PARTS_FROM, keep=True, damaged=damaged)
     latents.allocator.final_stage = final
     return latents
 
@@ -222,11 +225,20 @@ def test_a_better_fit_is_found_with_more_groups():
 def test_a_pruned_stage_has_no_groups_and_its_means():
     writer = begun()
     moments = Moments(np.array([64.0, -64.0]), np.array([-1, -1], dtype=np.int16))
-    assert coder_of(writer).weights(StageId(0, 0), moments, np.array([5.0, 5.0])).tolist() == [64, -64]
+    assert coder_of(writer).weights(StageId(0, 0), moments, np.array([1.5, -2.5])).tolist() == [64, -64]
     assert not len(writer.indices)
 
 
-def test_a_coarse_weight_has_as_many_extra_groups_as_pay():
+@pytest.fixture
+def unwidened(monkeypatch):
+    """A coder that leaves all deviations as they are."""
+    monkeypatch.setattr(encoder, "widenings_of", lambda moments, bands, *_: [NO_WIDENING] * bands)
+
+
+NOTHING_WIDER = -math.log2(65011 / 65536) - math.log2(64010 / 65536)  # bits of saying so of a band
+
+
+def test_a_coarse_weight_has_as_many_extra_groups_as_pay(monkeypatch):
     """Four weights whose candidates share one group fit badly; each group more costs 8 bits and may save more."""
     generator = np.random.default_rng(3)
     extras, errors, plain_errors = [], [], []
@@ -237,7 +249,9 @@ def test_a_coarse_weight_has_as_many_extra_groups_as_pay():
         weights = coder_of(writer).weights(StageId(3, 0), moments_of([4] * 4), true)
         extras.append(len(writer.indices) - 2)
         errors.append(((weights / 64 - true) ** 2).sum())
-        weights = coder_of(plain).weights(StageId(2, 0), moments_of([4] * 4), true)  # no coarse level
+        with monkeypatch.context() as patch:
+            patch.setattr(encoder, "may_have_extra_groups", lambda *_: False)
+            weights = coder_of(plain).weights(StageId(3, 0), moments_of([4] * 4), true)
         assert len(plain.indices) == 2
         plain_errors.append(((weights / 64 - true) ** 2).sum())
     assert max(extras) > 0 and min(extras) >= 0
@@ -249,13 +263,42 @@ def test_extra_groups_are_said_in_the_stream_of_classes():
     coder_of(writer).weights(StageId(3, 0), moments_of([4] * 4), np.array([30.0, -30.0, 30.0, -30.0]))
     extra = len(writer.indices) - 2
     bits = 16 - math.log2(EXTRA_FREQUENCIES[min(extra, 8), 0])
-    assert writer.symbols.bits == pytest.approx(bits)
+    assert writer.symbols.bits == pytest.approx(NOTHING_WIDER + bits)
+
+
+def test_the_last_part_of_a_file_has_as_many_groups_as_pay_and_nobody_is_told():
+    true = np.array([30.0, -30.0, 30.0, -30.0])  # 4 · log2(17) bits are 2 groups
     writer = begun()
-    coder_of(writer).weights(StageId(2, 0), moments_of([4] * 4), np.array([30.0, -30.0, 30.0, -30.0]))
-    assert writer.symbols.bits == 0
+    weights = coder_of(writer).weights(FINAL, moments_of([4] * 4), true)
+    assert len(writer.indices) > 2
+    assert writer.symbols.bits == pytest.approx(NOTHING_WIDER)
+    assert np.array_equal(decoder_of(writer.finish(40, 0.0)).weights(FINAL, moments_of([4] * 4)), weights)
+    writer = begun(total=2, information=(0,) * 7 + (2,))
+    coder_of(writer).weights(FINAL, moments_of([4] * 4), true)
+    assert len(writer.indices) == 2  # where the size is given they are those that are left
 
 
-def test_a_weight_that_no_candidate_reaches_is_coded_again():
+def test_the_more_errors_weigh_the_more_groups_pay():
+    true = np.random.default_rng(3).normal(0, 16, 4)
+    counts = []
+    for emphasis in (1.0, 4.0, 64.0):
+        writer = begun()
+        writer.budget = replace(writer.budget, emphasis=emphasis)
+        coder_of(writer).weights(FINAL, moments_of([4] * 4), true)
+        counts.append(len(writer.indices))
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
+
+
+def test_what_is_out_of_reach_is_widened_and_said():
+    writer, true = begun(), np.random.default_rng(4).normal(0, 60, 200)
+    weights = coder_of(writer).weights(StageId(0, 0), moments_of([0] * 200), true)
+    assert ((weights / 64 - true) ** 2).mean() < 2
+    coded = writer.finish(40, 0.0)
+    assert np.array_equal(decoder_of(coded).weights(StageId(0, 0), moments_of([0] * 200)), weights)
+
+
+def test_a_weight_that_no_candidate_reaches_is_coded_again(unwidened):
     # deviations of 2 do not reach 60: one group by its information, and 8 more each time, as long as that pays
     writer = begun()
     true = np.array([60.0, 1.0, -1.0, 2.0, 0.0, 1.0, -2.0, 0.0])
@@ -266,7 +309,7 @@ def test_a_weight_that_no_candidate_reaches_is_coded_again():
     assert np.array_equal(decoder_of(coded).weights(StageId(3, 0), moments_of([1] * 8)), weights)
 
 
-def test_repetitions_come_to_an_end(monkeypatch):
+def test_repetitions_come_to_an_end(monkeypatch, unwidened):
     monkeypatch.setattr(encoder, "_MOST_REPEATED", 3)
     writer = begun()
     coder_of(writer).weights(StageId(3, 0), moments_of([1] * 8), np.full(8, 60.0))
@@ -274,7 +317,7 @@ def test_repetitions_come_to_an_end(monkeypatch):
     assert 3 * (1 + REPEAT) < len(writer.indices) <= 3 * (1 + REPEAT) + REPEAT
 
 
-def test_no_extra_groups_are_taken_that_the_file_has_no_room_for():
+def test_no_extra_groups_are_taken_that_the_file_has_no_room_for(unwidened):
     writer = begun(3, information=(0,) * 8)
     coder_of(writer).weights(StageId(3, 0), moments_of([1] * 8), np.full(8, 500.0))
     assert len(writer.indices) == 3  # one by its information, and two extra ones
@@ -301,21 +344,20 @@ def test_large_deviations_are_coded_in_parts():
         min_size=1,
         max_size=4,
     ),
-    st.booleans(),
     st.sampled_from([None, 30, 90]),
     st.integers(0, 99),
 )
 @settings(max_examples=25, deadline=None)
-def test_a_decoder_finds_what_was_coded(stages, outliers, total, seed):
+def test_a_decoder_finds_what_was_coded(stages, total, seed):
     generator, writer = np.random.default_rng(seed), begun(total, information=(2,) * 8, class_bits=40.0)
     stages = [*((StageId(level, 1), octaves) for level, octaves in stages), (FINAL, [1] * 12)]
-    coder, weights = coder_of(writer, outliers), []
+    coder, weights = coder_of(writer), []
     for stage, octaves in stages:
         true = generator.standard_cauchy(len(octaves)) * 3
         weights.append(coder.weights(stage, moments_of(octaves), true))
     coded = writer.finish(40, 0.0)
     assert total is None or len(coded.payload) >= total
-    latents = decoder_of(coded, outliers)
+    latents = decoder_of(coded)
     for (stage, octaves), expected_weights in zip(stages, weights, strict=True):
         assert np.array_equal(latents.weights(stage, moments_of(octaves)), expected_weights)
     decoded = latents.finish()
@@ -326,7 +368,7 @@ def test_a_decoder_finds_what_was_coded(stages, outliers, total, seed):
 
 def coded_stage():
     writer = begun()
-    coder_of(writer, outliers=True).weights(StageId(3, 0), moments_of([2] * 40), np.linspace(-90, 90, 40))
+    coder_of(writer).weights(StageId(3, 0), moments_of([2] * 40), np.linspace(-90, 90, 40))
     return writer.finish(40, 0.0)
 
 
@@ -335,7 +377,7 @@ def test_without_keeping_latents_the_weights_are_the_same():
     weights = []
     for keep in (True, False):
         payload = memoryview(coded.payload)
-        latents = open_payload(coded.numbers, payload, KEY, PARTS_FROM, True, keep=keep, damaged=False)
+        latents = open_payload(coded.numbers, payload, KEY, PARTS_FROM, keep=keep, damaged=False)
         weights.append(latents.weights(StageId(3, 0), moments_of([2] * 40)))
         assert len(latents.finish().latents) == (len(coded.latents) if keep else 0)
     assert np.array_equal(*weights)
@@ -346,8 +388,8 @@ def test_more_classes_than_there_are_bytes_are_refused_unless_damage_is_known():
     numbers = {**coded.numbers, "class_bytes": (len(coded.payload) + 1,)}
     payload = memoryview(coded.payload)
     with pytest.raises(DamagedFileError, match="more classes"):
-        open_payload(numbers, payload, KEY, PARTS_FROM, True, keep=False, damaged=False)
-    latents = open_payload(numbers, payload, KEY, PARTS_FROM, True, keep=False, damaged=True)
+        open_payload(numbers, payload, KEY, PARTS_FROM, keep=False, damaged=False)
+    latents = open_payload(numbers, payload, KEY, PARTS_FROM, keep=False, damaged=True)
     assert latents.finish().class_bytes == len(payload)
     assert latents.weights(StageId(3, 0), moments_of([2] * 40)).tolist() == [0] * 40  # there are no groups
 
@@ -355,6 +397,7 @@ def test_more_classes_than_there_are_bytes_are_refused_unless_damage_is_known():
 def test_parts_that_are_repeated_without_end_are_refused(monkeypatch):
     monkeypatch.setattr(stage_decoder, "_MOST_REPEATED", 100)
     writer = begun()
+    exchange_widening(writer.symbols, moments_of([2] * 40).deviation)
     for _ in range(5):
         writer.symbols.exchange(REPEAT, EXTRA_FREQUENCIES)
     writer.append(np.zeros(1000, dtype=np.int64))

@@ -1,0 +1,106 @@
+"""Whatever goes in comes out right: the error of a file is no larger than the noise that it is made for."""
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import zoo_signals
+
+import combiner_cli as combiner
+from combiner_cli.family import View
+from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal
+
+MOST_ERROR = 1.5  # mean squared, over the noise variance of the file
+MOST_SIDE = 64
+OFTEN = settings(
+    max_examples=20,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@functools.cache
+def prior():
+    """Of whole images of any size."""
+    return combiner.find_prior("photo-6")
+
+
+def coded(image, quality):
+    """A file and what comes back."""
+    result = combiner.encode(image, quality=quality, effort=2, prior=prior())
+    return result.file, result.decoded
+
+
+def error_over_noise(image, file, decoded):
+    step = 2 / (2**image.bit_depth - 1)
+    return metrics.mean_squared_error(image, decoded) * step**2 / prior().decode(file, View()).noise_variance
+
+
+def chequered(shape, dice):
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    height, width = dice.integers(1, 9, 2)
+    return ((rows // height + columns // width) % 2)[..., None] * dice.random(shape[2])
+
+
+def striped(shape, dice):
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    return np.sin((rows * dice.normal() + columns * dice.normal()) * 2)[..., None] * dice.random(shape[2]) / 2 + 0.5
+
+
+def ramp(shape, dice):
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    place = rows * dice.random() + columns * dice.random()
+    return (place / max(place.max(), 1e-9))[..., None] * dice.random(shape[2])
+
+
+KINDS = {
+    "noise": lambda shape, dice: dice.random(shape),
+    "bits": lambda shape, dice: dice.integers(0, 2, shape),
+    "dots": lambda shape, dice: dice.random(shape) < 0.03,
+    "steps": lambda shape, dice: dice.random((2, 2, shape[2]))[dice.integers(0, 2, shape[0])][
+        :, dice.integers(0, 2, shape[1])
+    ],
+    "chequered": chequered,
+    "striped": striped,
+    "ramp": ramp,
+    "flat": lambda shape, dice: np.broadcast_to(dice.random(shape[2]), shape),
+}
+
+
+@st.composite
+def images(draw):
+    """Images of every kind, size, depth and number of channels."""
+    side = st.integers(1, 6) | st.integers(1, MOST_SIDE)
+    shape = draw(side), draw(side), draw(st.integers(1, 4))
+    depth, kind, seed = draw(st.sampled_from([8, 16])), draw(st.sampled_from(sorted(KINDS))), draw(st.integers(0, 999))
+    values = np.broadcast_to(KINDS[kind](shape, np.random.default_rng(seed)), shape)
+    samples = np.rint(values * (2**depth - 1)).astype(np.uint8 if depth == 8 else np.uint16)
+    return Signal("image", samples, bit_depth=depth)
+
+
+@given(images(), st.integers(1, 10))
+@OFTEN
+def test_the_error_is_no_larger_than_the_noise(image, quality):
+    assert error_over_noise(image, *coded(image, quality)) <= MOST_ERROR
+
+
+@pytest.mark.parametrize("name", ["checkerboard-1", "stripes-down-2", "matrix-code-1", "dot-white", "icon-hard"])
+def test_more_quality_is_more_bytes_and_less_error(name):
+    image = zoo_signals.IMAGES[name]()
+    files = [coded(image, quality) for quality in (2, 5, 8)]
+    sizes = [len(file.data) for file, _ in files]
+    errors = [metrics.mean_squared_error(image, decoded) for _, decoded in files]
+    assert sizes == sorted(sizes)
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_the_zoo_is_large_and_always_the_same():
+    assert len(zoo_signals.IMAGES) >= 60 and len(zoo_signals.SOUNDS) >= 20
+    for make in (*zoo_signals.IMAGES.values(), *zoo_signals.SOUNDS.values()):
+        first, second = make(), make()
+        assert first.format == second.format
+        assert np.array_equal(first.samples, second.samples)
