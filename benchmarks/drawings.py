@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 Picture = Image.Image
 Colour = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont
 Array = npt.NDArray[np.uint8]
 
 LEAST_SIDE, LARGEST_SIDE = 192, 384  # of a drawn picture, in pixels
@@ -114,7 +115,8 @@ def plot(random: np.random.Generator, materials: Materials) -> Picture:
                 for number, curve in enumerate(curves):
                     axes.plot(x, curve, _pick(random, ["-", "--", ":", ".-", "o-"]), label=f"series {number}")
             case "bars":
-                axes.bar(np.arange(9), np.abs(curves[0][:9].repeat(2)[:9]), color="#{:02x}{:02x}{:02x}".format(*_any_colour(random)))
+                heights = np.abs(curves[0][:8])
+                axes.bar(np.arange(8), heights, color="#{:02x}{:02x}{:02x}".format(*_any_colour(random)))
             case "points":
                 axes.scatter(x, curves[0], c=np.abs(curves[-1]), s=float(random.uniform(4, 60)))
             case "area":
@@ -240,11 +242,13 @@ def dither(random: np.random.Generator, materials: Materials) -> Picture:
             for _ in range(int(random.integers(0, 3))):
                 bayer = np.block([[4 * bayer, 4 * bayer + 2], [4 * bayer + 3, 4 * bayer + 1]])
             threshold = (np.tile(bayer, np.array(grey.shape) // len(bayer) + 1) + 0.5) / bayer.size * 255
-            result = Image.fromarray(np.where(grey > threshold[: grey.shape[0], : grey.shape[1]], 255, 0).astype("uint8"))
+            black = grey <= threshold[: grey.shape[0], : grey.shape[1]]
+            result = Image.fromarray(np.where(black, 0, 255).astype("uint8"))
         case _:
             period, angle = random.uniform(4, 12), random.uniform(0, math.pi)
             y, x = np.mgrid[: grey.shape[0], : grey.shape[1]] * 2 * math.pi / period
-            screen = np.cos(x * math.cos(angle) + y * math.sin(angle)) + np.cos(y * math.cos(angle) - x * math.sin(angle))
+            across, along = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
+            screen = np.cos(across) + np.cos(along)
             sharpness = random.uniform(60, 800)
             result = Image.fromarray(np.clip(128 + sharpness * (grey / 255 - 0.5 + screen / 4), 0, 255).astype("uint8"))
     result = result.convert("RGB")
@@ -403,9 +407,7 @@ def _font(random: np.random.Generator, materials: Materials, size: int) -> Image
     return ImageFont.truetype(str(_pick(random, materials.fonts)), size)
 
 
-def _write(
-    draw: ImageDraw.ImageDraw, place: tuple[int, int], line: str, font: ImageFont.FreeTypeFont, colour: Colour, mode: str
-) -> None:
+def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], line: str, font: Font, colour: Colour, mode: str) -> None:
     """Write a line: with grey edges, with hard ones, or with those of the three colours apart, as flat screens do."""
     if mode != "subpixels":
         draw.fontmode = "1" if mode == "hard" else "L"

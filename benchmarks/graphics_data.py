@@ -7,8 +7,8 @@
     done
     python benchmarks/graphics_data.py packages graphics --photographs train_photographs
 
-Debian packages, unpacked, give screenshots, clip art, icons, fonts and text; the rest is drawn by ``drawings.py``. In the
-output folder come ``training`` (pictures of at least 128 pixels a side), ``small`` (icons of 16 to 64 pixels) and
+Debian packages, unpacked, give screenshots, clip art, icons, fonts and text; the rest is drawn by ``drawings.py``. The
+output folder gets ``training`` (pictures of at least 128 pixels a side), ``small`` (icons of 16 to 64 pixels) and
 ``held-out``, named by their kinds. A tenth of the sources, by a hash of their names without size and folder, are held
 out: files, fonts, texts and photographs alike. Needs matplotlib, pygments and qrcode.
 """
@@ -75,7 +75,8 @@ def written(folder: Path, pictures: Iterator[tuple[str, Make]], seed: list[int])
     """Make pictures and write them, each from random numbers of its own; how many there are."""
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
-    for count, (name, make) in enumerate(pictures, 1):
+    for name, make in pictures:
+        count += 1
         path = folder / f"{name}.png"
         if not path.exists():
             make(np.random.default_rng([*seed, int(digest(name)[:8], 16)])).save(path)
@@ -97,7 +98,10 @@ class Recipe:
         codes = [path.read_text(encoding="utf-8", errors="replace") for path in self._kept(library.glob("*.py"))]
         named = [] if photographs is None else list(self._kept(path for path in photographs.rglob("*.*")))
         self.materials = Materials(
-            list(fonts), [text for text in texts if len(text) > 2000], [code for code in codes if len(code) > 2000], named
+            list(fonts),
+            [text for text in texts if len(text) > 2000],
+            [code for code in codes if len(code) > 2000],
+            named,
         )
 
     def _kept(self, paths: Iterator[Path]) -> list[Path]:
@@ -115,7 +119,7 @@ class Recipe:
                 yield f"{kind}-{number:04d}", lambda random, kind=kind: DRAWINGS[kind](random, self.materials)
         screens = [path for path in self._images["screen"] if min(size_of(path)) >= LEAST_CROP]
         for number, path in enumerate(spread(screens, self._count(SCREENS))):
-            yield f"screen-{number:04d}", lambda random, path=path: cut(random, on_background(random, opened(path)), 512)
+            yield f"screen-{number:04d}", lambda random, path=path: cut(random, shown(random, path), 512)
         clips = [path for path in self._images["clip-art"] if LEAST_CROP**2 < area_of(path) <= LARGEST_SOURCE]
         for number, path in enumerate(spread(clips, self._count(CLIP_ART))):
             yield from self._with_alpha("clip", number, lambda random, path=path: fitted(random, opened(path)))
@@ -123,7 +127,7 @@ class Recipe:
             yield from self._with_alpha("sheet", number, lambda random: sheet(random, self._images["icon"]))
 
     def _with_alpha(self, kind: str, number: int, make: Make) -> Iterator[tuple[str, Make]]:
-        """A picture with alpha. Networks learn from it on a background, of its colours alone, and of its alpha alone."""
+        """A picture with alpha; to learn from, on a background and of its colours or its alpha alone."""
         if self._held_out:
             yield f"{kind}-{number:04d}", make
             return
@@ -167,7 +171,8 @@ def is_held_out(path: Path) -> bool:
 
 def plain_text(path: Path) -> str:
     """The words of a page of hypertext."""
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", path.read_text(encoding="utf-8", errors="replace"))))
+    page = path.read_text(encoding="utf-8", errors="replace")
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -201,9 +206,14 @@ def opened(path: Path) -> Picture:
 
 def on_background(random: np.random.Generator, picture: Picture) -> Picture:
     """A picture on white, black, or any colour."""
-    choice = random.random()
-    colour = (255, 255, 255) if choice < 0.5 else (0, 0, 0) if choice < 0.6 else tuple(random.integers(0, 256, 3).tolist())
+    choice, colour = random.random(), tuple(random.integers(0, 256, 3).tolist())
+    colour = (255, 255, 255) if choice < 0.5 else (0, 0, 0) if choice < 0.6 else colour
     return Image.alpha_composite(Image.new("RGBA", picture.size, (*colour, 255)), picture).convert("RGB")
+
+
+def shown(random: np.random.Generator, path: Path) -> Picture:
+    """A file on a background."""
+    return on_background(random, opened(path))
 
 
 def cut(random: np.random.Generator, picture: Picture, most: int) -> Picture:
