@@ -336,8 +336,8 @@ def page(random: np.random.Generator, materials: Materials) -> Picture:
         scale = max(random.uniform(0.4, 1), width / photograph.width, height / photograph.height)
         photograph = photograph.resize([max(1, round(size * scale)) for size in photograph.size])
         left, top = (int(random.integers(max(1, n - m))) for n, m in zip(photograph.size, (width, height), strict=True))
-        place = tuple(int(n) for n in random.integers(0, [picture.width - width + 1, picture.height - height + 1]))
-        picture.paste(photograph.crop((left, top, left + width, top + height)), place)
+        across, down = random.integers(0, [picture.width - width + 1, picture.height - height + 1]).tolist()
+        picture.paste(photograph.crop((left, top, left + width, top + height)), (across, down))
     return picture
 
 
@@ -436,7 +436,8 @@ def _smooth(random: np.random.Generator, shape: tuple[int, int], radius: float) 
     """Smooth noise in [0, 1]."""
     noise = Image.fromarray(random.integers(0, 256, shape).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))
     values = np.asarray(noise, dtype=np.float64)
-    return (values - values.min()) / max(float(np.ptp(values)), 1.0)
+    scaled: npt.NDArray[np.float64] = (values - values.min()) / max(float(np.ptp(values)), 1.0)
+    return scaled
 
 
 def _rgb(colour: str) -> Colour:

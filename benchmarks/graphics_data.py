@@ -21,6 +21,7 @@ import html
 import re
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from drawings import DRAWINGS, LARGEST_SIDE, LEAST_SIDE, Materials, Picture
 from PIL import Image
 
 LEAST_CROP = 128  # side of what is learned from, in pixels
+LARGEST_SCREEN = 512  # side of a part of a screenshot, in pixels
 LARGEST_SOURCE = 40_000_000  # pixels of clip art that is taken
 HELD_OUT_SHARE = 10  # one in so many sources
 # drawn pictures of each kind to learn from; a sixteenth as many are held out
@@ -116,15 +118,15 @@ class Recipe:
         """Names of pictures and how they are made."""
         for kind, count in DRAWN.items():
             for number in range(self._count(count)):
-                yield f"{kind}-{number:04d}", lambda random, kind=kind: DRAWINGS[kind](random, self.materials)
+                yield f"{kind}-{number:04d}", partial(drawn, DRAWINGS[kind], self.materials)
         screens = [path for path in self._images["screen"] if min(size_of(path)) >= LEAST_CROP]
         for number, path in enumerate(spread(screens, self._count(SCREENS))):
-            yield f"screen-{number:04d}", lambda random, path=path: cut(random, shown(random, path), 512)
+            yield f"screen-{number:04d}", partial(shown, path)
         clips = [path for path in self._images["clip-art"] if LEAST_CROP**2 < area_of(path) <= LARGEST_SOURCE]
         for number, path in enumerate(spread(clips, self._count(CLIP_ART))):
-            yield from self._with_alpha("clip", number, lambda random, path=path: fitted(random, opened(path)))
+            yield from self._with_alpha("clip", number, partial(fitted, path))
         for number in range(self._count(SHEETS)):
-            yield from self._with_alpha("sheet", number, lambda random: sheet(random, self._images["icon"]))
+            yield from self._with_alpha("sheet", number, partial(sheet, self._images["icon"]))
 
     def _with_alpha(self, kind: str, number: int, make: Make) -> Iterator[tuple[str, Make]]:
         """A picture with alpha; to learn from, on a background and of its colours or its alpha alone."""
@@ -211,9 +213,16 @@ def on_background(random: np.random.Generator, picture: Picture) -> Picture:
     return Image.alpha_composite(Image.new("RGBA", picture.size, (*colour, 255)), picture).convert("RGB")
 
 
-def shown(random: np.random.Generator, path: Path) -> Picture:
-    """A file on a background."""
-    return on_background(random, opened(path))
+def drawn(
+    drawing: Callable[[np.random.Generator, Materials], Picture], materials: Materials, random: np.random.Generator
+) -> Picture:
+    """What one of the drawings gives."""
+    return drawing(random, materials)
+
+
+def shown(path: Path, random: np.random.Generator) -> Picture:
+    """A file on a background, or a part of it."""
+    return cut(random, on_background(random, opened(path)), LARGEST_SCREEN)
 
 
 def cut(random: np.random.Generator, picture: Picture, most: int) -> Picture:
@@ -223,8 +232,9 @@ def cut(random: np.random.Generator, picture: Picture, most: int) -> Picture:
     return picture.crop((left, top, left + width, top + height))
 
 
-def fitted(random: np.random.Generator, picture: Picture) -> Picture:
+def fitted(path: Path, random: np.random.Generator) -> Picture:
     """Clip art as it is shown: shrunk to a usual size, or a part of it."""
+    picture = opened(path)
     side = int(random.integers(LEAST_SIDE, LARGEST_SIDE))
     scale = side / max(picture.size)
     if scale < 1 and random.random() < 0.8 and min(picture.size) * scale >= LEAST_CROP:
@@ -232,7 +242,7 @@ def fitted(random: np.random.Generator, picture: Picture) -> Picture:
     return cut(random, picture, LARGEST_SIDE)
 
 
-def sheet(random: np.random.Generator, icons: Sequence[Path]) -> Picture:
+def sheet(icons: Sequence[Path], random: np.random.Generator) -> Picture:
     """Icons of one size side by side, as in tool bars and folders; one of them where they are large."""
     size = int(random.choice([16, 22, 32, 48, 64, 128, 256]))
     alike = [path for path in icons if f"{size}x{size}" in path.parts]
