@@ -57,7 +57,7 @@ def main() -> None:
     write_table(
         "overhead.md",
         "Overhead of coding",
-        f"Prior {prior.name}, the first {arguments.images} images, means. Files without header and checksum (30 bytes) "
+        f"Prior {prior.name}, the first {arguments.images} images, means. Files without header and checksum (25 bytes) "
         "against KL + class bits of the posteriors; the overhead is at equal PSNR (– outside the coded range).",
         table,
     )

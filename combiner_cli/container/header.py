@@ -32,12 +32,19 @@ class Field:
         largest: that one of the numbers may be.
         least: that one of the numbers may be.
         count: of the numbers.
+        may_be_one: whether one number may stand for all of them. Where it does not, the first one is written with
+            ``largest + 1`` on top.
     """
 
     name: str
     largest: int = _LARGEST_NUMBER
     least: int = 0
     count: int = 1
+    may_be_one: bool = False
+
+    def counts(self, numbers: int) -> bool:
+        """Whether it may have so many numbers."""
+        return numbers == self.count or (self.may_be_one and numbers == 1)
 
 
 Fields = tuple[Field, ...]
@@ -63,16 +70,19 @@ def write(fields: Fields, numbers: Numbers) -> bytes:
 
     Args:
         fields: in the order in which they are written.
-        numbers: of each field by its name, as many as it counts.
+        numbers: of each field by its name, as many as it counts, or one where that may stand for all.
 
     Raises:
         ValueError: a number is out of the field's range, or there are too many or too few.
     """
+    written: list[int] = []
     for field in fields:
         values = numbers[field.name]
-        if len(values) != field.count or not all(field.least <= value <= field.largest for value in values):
+        if not field.counts(len(values)) or not all(field.least <= value <= field.largest for value in values):
             raise ValueError(f"{field.name} cannot be {values!r}")
-    return b"".join(msgpack.packb(int(value)) for field in fields for value in numbers[field.name])
+        more = field.may_be_one and len(values) > 1
+        written += [values[0] + (field.largest + 1) * more, *values[1:]]
+    return b"".join(msgpack.packb(int(value)) for value in written)
 
 
 def read(fields: Fields, content: memoryview) -> tuple[dict[str, tuple[int, ...]], int]:
@@ -93,15 +103,24 @@ def read(fields: Fields, content: memoryview) -> tuple[dict[str, tuple[int, ...]
     unpacker.feed(content[: longest(fields)])
     numbers: dict[str, tuple[int, ...]] = {}
     for field in fields:
-        try:
-            values = tuple(unpacker.unpack() for _ in range(field.count))
-        except (ValueError, msgpack.exceptions.UnpackException) as error:
-            raise DamagedFileError("the header cannot be read; the file is damaged") from error
-        for value in values:
-            if isinstance(value, bool) or not isinstance(value, int) or not field.least <= value <= field.largest:
-                raise DamagedFileError(f"the header's {field.name} is out of range; the file is damaged")
-        numbers[field.name] = values
+        first = _number(unpacker, field, 2 * field.largest + 1 if field.may_be_one else field.largest)
+        count = field.count
+        if field.may_be_one:
+            more, first = divmod(first, field.largest + 1)
+            count = field.count if more else 1
+        numbers[field.name] = (first, *(_number(unpacker, field, field.largest) for _ in range(count - 1)))
     return numbers, unpacker.tell()
+
+
+def _number(unpacker: msgpack.Unpacker, field: Field, largest: int) -> int:
+    """The next number of a field."""
+    try:
+        value = unpacker.unpack()
+    except (ValueError, msgpack.exceptions.UnpackException) as error:
+        raise DamagedFileError("the header cannot be read; the file is damaged") from error
+    if isinstance(value, bool) or not isinstance(value, int) or not field.least <= value <= largest:
+        raise DamagedFileError(f"the header's {field.name} is out of range; the file is damaged")
+    return value
 
 
 def common_numbers(signal_format: Format, has_metadata: bool) -> Numbers:

@@ -26,6 +26,7 @@ _LOGIT_UNIT = 16
 _LOWEST_LOGIT = -12 * _LOGIT_UNIT
 _POWERS = np.rint(np.exp2(np.arange(_LOWEST_LOGIT, 1) / _LOGIT_UNIT + FREQUENCY_BITS))
 _SYMBOLS_AT_ONCE = 1 << 13
+_STATE_WORDS = 2  # words of the range coder's state
 
 
 def frequencies_of(logits: Array) -> Array:
@@ -145,9 +146,20 @@ class SymbolWriter(SymbolCost):
         super().put(symbols, frequencies)
 
     def stream(self) -> bytes:
-        """The stream, if it ended here: words, least significant byte first, without zeros at its end."""
+        """The stream, if it ended here: words, most significant byte first, without the zeros at its end that a decoder
+        takes for what is missing, and as short as it can be.
+
+        Any number in the interval of the encoder's state names the symbols (Moffat, Neal and Witten, "Arithmetic coding
+        revisited", 1998); of those the one with the most zeros at its end is taken.
+        """
         words: npt.NDArray[np.uint32] = self._encoder.get_compressed()
-        return words.astype("<u4").tobytes().rstrip(b"\0")
+        count, (low, size) = self._encoder.pos()
+        point = int.from_bytes(words.astype(">u4").tobytes()) << 32 * (count + _STATE_WORDS - len(words))
+        # the library's point is in the interval, which says what the words before the state are
+        first = ((point - low) >> 32 * _STATE_WORDS << 32 * _STATE_WORDS) + low
+        numbers = (-(-first >> zeros << zeros) for zeros in reversed(range(32 * _STATE_WORDS + 1)))  # rounded up
+        shortest = next(number for number in numbers if number < first + size)
+        return shortest.to_bytes(4 * (count + _STATE_WORDS)).rstrip(b"\0")
 
 
 class SymbolReader(Symbols):
@@ -160,7 +172,7 @@ class SymbolReader(Symbols):
     def __init__(self, stream: bytes, damaged: bool = False) -> None:
         self.damaged = damaged
         padded = stream + bytes(-len(stream) % 4)
-        self._decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, dtype="<u4").astype(np.uint32))
+        self._decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, dtype=">u4").astype(np.uint32))
 
     def read(self, frequencies: Array) -> npt.NDArray[np.int8]:
         """The next symbols ``(units,)``, given their frequencies ``(symbols, units)``.

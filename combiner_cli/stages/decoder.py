@@ -15,6 +15,7 @@ from ..rec import candidates, groups
 from ..rec.candidates import Chaining
 from ..rec.groups import Partition
 from .allocation import (
+    DENSITIES,
     EXTRA_FREQUENCIES,
     GROUP_BITS,
     NO_CHANGE,
@@ -162,7 +163,7 @@ def open_payload(
     Raises:
         DamagedFileError: the header and the payload do not fit each other.
     """
-    (class_bytes,), (chains,) = numbers["class_bytes"], numbers["chains"]
+    (class_bytes,), (chains,), densities = numbers["class_bytes"], numbers["chains"], list(numbers["densities"])
     if class_bytes > len(payload):
         if not damaged:
             raise DamagedFileError("the file declares more classes than its payload holds; it is damaged")
@@ -170,7 +171,7 @@ def open_payload(
     indices = np.frombuffer(payload[class_bytes:], dtype=np.uint8)  # there may be millions
     return FileLatents(
         SymbolReader(bytes(payload[:class_bytes]), damaged),
-        GroupAllocator(list(numbers["densities"]), len(indices)),
+        GroupAllocator(densities * (DENSITIES // len(densities)), len(indices)),
         indices,
         Chaining(GROUP_BITS, chains),
         key,

@@ -29,7 +29,7 @@ RANGES = ("noise_codes", "rates", "errors")  # what a configuration has at the l
 _FIELDS: Fields = (
     Field("noise", LARGEST_NOISE),
     Field("class_bytes"),
-    Field("densities", LARGEST_DENSITY, count=DENSITIES),
+    Field("densities", LARGEST_DENSITY, count=DENSITIES, may_be_one=True),
     Field("chains", MOST_CHAINS, least=1),
 )
 

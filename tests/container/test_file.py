@@ -32,12 +32,13 @@ SOUNDS = st.builds(
     st.sampled_from((16, 24)),
 )
 FORMATS = IMAGES | SOUNDS
-FIELDS = (Field("noise", 127), Field("length"), Field("densities", 127, count=3), Field("chains", 64, least=1))
+DENSITIES = Field("densities", 127, count=3, may_be_one=True)
+FIELDS = (Field("noise", 127), Field("length"), DENSITIES, Field("chains", 64, least=1))
 NUMBERS = st.fixed_dictionaries(
     {
         "noise": st.tuples(st.integers(0, 127)),
         "length": st.tuples(st.integers(0, 2**32 - 1)),
-        "densities": st.tuples(*[st.integers(0, 127)] * 3),
+        "densities": st.tuples(*[st.integers(0, 127)] * 3) | st.tuples(st.integers(0, 127)),
         "chains": st.tuples(st.integers(1, 64)),
     }
 )
@@ -135,13 +136,25 @@ def test_headers_that_make_no_sense_are_damage(rest, words):
 
 
 def test_numbers_of_a_family_that_make_no_sense_are_damage():
-    parsed = File.parse(sealed(b"CMB\x05" + bytes(4) + b"\x02\x03\x05" + b"\x04\x01\x02\x03\x80"))
+    parsed = File.parse(sealed(b"CMB\x05" + bytes(4) + b"\x02\x03\x05" + b"\x04\x01\xcc\x82\x03\x80"))
     with pytest.raises(DamagedFileError, match="densities is out of range"):
         parsed.numbers(FIELDS)
     with pytest.raises(DamagedFileError, match="cannot be read"):
-        parsed.numbers((Field("noise", count=9),))
+        File.parse(sealed(b"CMB\x05" + bytes(4) + b"\x02\x03\x05\x04")).numbers((Field("noise", count=9),))
     with pytest.raises(DamagedFileError, match="chains is out of range"):
         parsed.numbers((Field("noise"), Field("length"), Field("densities", count=2), Field("chains", 127)))
+
+
+def test_one_number_stands_for_all_by_hand():
+    assert header.write((DENSITIES,), {"densities": (80,)}) == b"\x50"
+    assert header.write((DENSITIES,), {"densities": (80, 80, 127)}) == b"\xcc\xd0\x50\x7f"
+    assert header.read((DENSITIES,), memoryview(b"\x50\x07")) == ({"densities": (80,)}, 1)
+    assert header.read((DENSITIES,), memoryview(b"\xcc\xd0\x50\x7f\x07")) == ({"densities": (80, 80, 127)}, 4)
+    for damaged in (b"\xcd\x01\x00\x50\x7f", b"\xcc\xd0\x50\xcc\x80"):
+        with pytest.raises(DamagedFileError, match="densities is out of range"):
+            header.read((DENSITIES,), memoryview(damaged))
+    with pytest.raises(ValueError, match="densities cannot be"):
+        header.write((DENSITIES,), {"densities": (80, 80)})
 
 
 @pytest.mark.parametrize("numbers", [{"noise": (128,)}, {"noise": (-1,)}, {"noise": (1, 2)}, {"noise": ()}])
@@ -173,10 +186,11 @@ def test_the_worked_examples_of_the_format_description_parse():
     stages = [groups.Stage("phase", np.array([information])) for information in (3000, 1000, 1500, 500)]
     assert groups.share_out(stages, 3) == (1, 1, 0, 1)
 
-    fields = (Field("noise", 127), Field("class_bytes"), Field("densities", 127, count=8), Field("chains", 64, least=1))
+    densities = Field("densities", 127, count=8, may_be_one=True)
+    fields = (Field("noise", 127), Field("class_bytes"), densities, Field("chains", 64, least=1))
     numbers, payload = pyramid.numbers(fields)
     assert numbers == {"noise": (40,), "class_bytes": (4,), "densities": tuple(range(80, 88)), "chains": (1,)}
-    assert payload.hex() == "fa8c20a312ff0740c8"
+    assert payload.hex() == "a3208cfa12ff0740c8"
 
     assert metadata.unpack(described.metadata) == metadata.Metadata(xmp=b"<x/>")
     assert described.data == with_metadata(mixture, described.metadata)

@@ -65,10 +65,32 @@ def test_symbols_come_back_from_their_stream(count, seed):
     writer = SymbolWriter()
     writer.put(symbols, frequencies)
     assert writer.bits == pytest.approx(bits_of(symbols, frequencies))
-    assert 8 * len(writer.stream()) <= writer.bits + 64
+    assert 8 * len(writer.stream()) < writer.bits + 9
     reader = SymbolReader(writer.stream())
     halves = [reader.read(frequencies[:, half]) for half in (slice(0, count // 3), slice(count // 3, count))]
     assert np.concatenate(halves).tolist() == symbols.tolist()
+
+
+def test_streams_are_as_short_as_they_can_be_by_hand():
+    halves, writer = np.array([[2**15], [2**15]], dtype=np.float64), SymbolWriter()
+    assert writer.stream() == b""
+    for symbol, stream in ((0, b""), (1, b"\x40"), (1, b"\x60"), (0, b"\x60"), (1, b"\x68")):
+        writer.exchange(symbol, halves)
+        assert writer.stream() == stream
+
+
+@given(st.integers(1, 60), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_no_shorter_stream_has_the_same_symbols(count, seed):
+    generator = np.random.default_rng(seed)
+    frequencies = frequencies_of(generator.normal(0, 3, (CLASSES, count)) * 2**22)
+    symbols = generator.integers(0, CLASSES, count)
+    writer = SymbolWriter()
+    writer.put(symbols, frequencies)
+    number, length = int.from_bytes(writer.stream()), len(writer.stream())
+    for shorter in {number >> 8, (number >> 8) + 1} if length > 1 else {0}:
+        stream = shorter.to_bytes(length)[1:]
+        assert not length or SymbolReader(stream, damaged=True).read(frequencies).tolist() != symbols.tolist()
 
 
 def test_a_stream_in_the_making_can_be_looked_at():

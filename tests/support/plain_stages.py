@@ -16,7 +16,7 @@ class RangeDecoder:
 
     def __init__(self, data):
         data += bytes(-len(data) % 4)
-        self.words = [int.from_bytes(data[n : n + 4], "little") for n in range(0, len(data), 4)]
+        self.words = [int.from_bytes(data[n : n + 4], "big") for n in range(0, len(data), 4)]
         self.low, self.range = 0, 2**64 - 1
         self.point = self.word() * 2**32 + self.word()
 
@@ -41,16 +41,26 @@ class RangeDecoder:
 
 
 def parsed(data, count):
-    """Of a file: the id of the prior, three numbers of the format, so many numbers of the family, and the payload."""
+    """Of a file: the id of the prior, three numbers of the format, so many numbers of the family, and the payload.
+
+    The third number of the family is a list of eight densities.
+    """
     assert data[:4] == b"CMB\x05"
     assert zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "big")
     numbers, place = [], 8
-    for _ in range(3 + count):
+    while len(numbers) < 3 + count:
         first, place = data[place], place + 1
         size = {0xCC: 1, 0xCD: 2, 0xCE: 4}.get(first, 0)
         assert size or first < 0x80
-        numbers.append(int.from_bytes(data[place : place + size], "big") if size else first)
+        number = int.from_bytes(data[place : place + size], "big") if size else first
         place += size
+        if len(numbers) != 5:
+            numbers.append(number)
+        elif number < 128:
+            numbers.append([number] * 8)
+        else:
+            numbers.append([number - 128, *data[place : place + 7]])
+            place += 7
     return int.from_bytes(data[4:8], "big"), numbers[:3], numbers[3:], data[place:-4]
 
 
@@ -107,9 +117,9 @@ class StageDecoder:
     """A file that is being decoded stage by stage, and what tests may want to know of it."""
 
     def __init__(self, data, configuration, tensors, further=0):
-        prior_id, (self.form, *self.size), numbers, payload = parsed(data, 11 + further)
-        self.noise_level, length, *densities, self.chains = numbers[:11]
-        self.transform = numbers[11:]
+        prior_id, (self.form, *self.size), numbers, payload = parsed(data, 4 + further)
+        self.noise_level, length, densities, self.chains = numbers[:4]
+        self.transform = numbers[4:]
         wanted_id, self.key = keys_of(configuration, tensors)
         assert prior_id == wanted_id
         self.tensors = tensors

@@ -67,7 +67,7 @@ class CodedSignal:
 
     Attributes:
         number: that stands for the noise level.
-        densities: eight of them.
+        densities: eight of them, or one that stands for all.
         chains: of groups.
         classes: the stream of classes.
         indices: of all groups, ``(groups,)`` int64.
@@ -252,7 +252,9 @@ class Writer:
             missing = max(self.budget.total - len(classes) - self._count, 0)
             self.append(np.zeros(missing, dtype=np.int64))
         latents = np.concatenate([np.zeros(0, dtype=np.float32), *self.latents])
-        densities = (self._first_density, *self.allocator.densities[1:])
+        densities = self._first_density, *self.allocator.densities[1:]
+        if self.budget.total is None:  # no density was adjusted but the first
+            densities = densities[:1]
         return CodedSignal(number, densities, self.chaining.chains, classes, self.indices, latents, squared_error)
 
 
