@@ -34,6 +34,9 @@ Tensors = Mapping[str, Array]
 Unit = Literal["quality", "rate", "size", "bits_per_pixel", "kilobits_per_second", "psnr", "snr"]
 
 
+Tune = Literal["perceptual", "psnr"]
+
+
 @dataclass(frozen=True)
 class Target:
     """What a file is to be: one number in one unit.
@@ -82,6 +85,7 @@ class EncodingOptions:
         search: one of ``rec.search.METHODS``, or ``None``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``: where gradient steps are made.
         refinement: how the weights still uncoded are adapted to the coded ones, by a name of the family, or ``None``.
+        tune: what errors are weighed by: ``"psnr"``: all alike; ``"perceptual"``: by how much they are noticed.
     """
 
     effort: int = 5
@@ -89,6 +93,7 @@ class EncodingOptions:
     search: str | None = None
     device: str = "auto"
     refinement: str | None = None
+    tune: Tune = "psnr"
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,8 @@ class Decoded:
         latents: whitened latents of all stages, one after another, ``(latents,)``; empty where they are not kept.
         noise_variance: that the file was made for, on values in [-1, 1]: about the largest mean squared error that it
             may have; ``None`` where the prior knows of none.
+        noise_shape: the numbers of the file that say where there is more and less noise than that; none where it is
+            the same everywhere.
     """
 
     format: Format
@@ -146,6 +153,7 @@ class Decoded:
     noise_level: int | None = None
     latents: npt.NDArray[np.floating] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     noise_variance: float | None = None
+    noise_shape: tuple[int, ...] = ()
 
     def signal(self) -> Signal:
         """The signal, with samples rounded to the steps of its bit depth.

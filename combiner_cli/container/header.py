@@ -32,12 +32,15 @@ class Field:
         largest: that one of the numbers may be.
         least: that one of the numbers may be.
         count: of the numbers.
+        present: name of a field before it, and how large its number must be, or else a header does not have this one;
+            ``None`` where every header has it.
     """
 
     name: str
     largest: int = _LARGEST_NUMBER
     least: int = 0
     count: int = 1
+    present: tuple[str, int] | None = None
 
 
 Fields = tuple[Field, ...]
@@ -63,16 +66,25 @@ def write(fields: Fields, numbers: Numbers) -> bytes:
 
     Args:
         fields: in the order in which they are written.
-        numbers: of each field by its name, as many as it counts.
+        numbers: of each field that is present by its name, as many as it counts.
 
     Raises:
         ValueError: a number is out of the field's range, or there are too many or too few.
     """
-    for field in fields:
+    there = [field for field in fields if _is_present(field, numbers)]
+    for field in there:
         values = numbers[field.name]
         if len(values) != field.count or not all(field.least <= value <= field.largest for value in values):
             raise ValueError(f"{field.name} cannot be {values!r}")
-    return b"".join(msgpack.packb(int(value)) for field in fields for value in numbers[field.name])
+    return b"".join(msgpack.packb(int(value)) for field in there for value in numbers[field.name])
+
+
+def _is_present(field: Field, numbers: Numbers) -> bool:
+    """Whether a header has a field, given the numbers of those before it."""
+    if field.present is None:
+        return True
+    name, least = field.present
+    return numbers[name][0] >= least
 
 
 def read(fields: Fields, content: memoryview) -> tuple[dict[str, tuple[int, ...]], int]:
@@ -83,7 +95,7 @@ def read(fields: Fields, content: memoryview) -> tuple[dict[str, tuple[int, ...]
         content: begins with them.
 
     Returns:
-        The numbers of each field by its name, and how many bytes they take.
+        The numbers of each field that is present by its name, and how many bytes they take.
 
     Raises:
         DamagedFileError: there are no such numbers.
@@ -93,6 +105,8 @@ def read(fields: Fields, content: memoryview) -> tuple[dict[str, tuple[int, ...]
     unpacker.feed(content[: longest(fields)])
     numbers: dict[str, tuple[int, ...]] = {}
     for field in fields:
+        if not _is_present(field, numbers):
+            continue
         try:
             values = tuple(unpacker.unpack() for _ in range(field.count))
         except (ValueError, msgpack.exceptions.UnpackException) as error:

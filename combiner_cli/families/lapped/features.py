@@ -260,6 +260,12 @@ def put_classes(segment: Segment, level: int, parity: int, channel: int, classes
     place[...] = classes.reshape(place.shape)
 
 
+def columns(segment: Segment, phase: int) -> int:
+    """Number of weights of a phase in a frame."""
+    first, step = _STEPS[phase]
+    return len(range(first, segment.bins, step))
+
+
 def latents(segment: Segment, level: int, phase: int) -> int:
     """Number of weights of a phase of a level."""
     return weights_of(segment.weights[:, 0], level, phase).size
