@@ -7,12 +7,15 @@ import operator
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..signals import metrics
+from ..signals.resampling import resampled
 from ..signals.signal import Kind, Signal
 from .curves import decibels
 
@@ -21,6 +24,7 @@ SPEECH_RATE = 16000  # Hz
 SMALLEST_SIDE_OF_SSIMULACRA = 8
 RATE_COLUMN: dict[Kind, str] = {"image": "bpp", "sound": "kbps"}  # of tables
 
+_AUDIO_RATE = 48000  # Hz, of ViSQOL's audio mode
 _FLOOR = 1e-6  # of the power of the loudest place of the original
 _SILENCE = np.finfo(np.float64).tiny
 
@@ -94,6 +98,46 @@ def intelligibility(original: Signal, decoded: Signal) -> float | None:
             return None
 
 
+def narrow_quality(original: Signal, decoded: Signal) -> float | None:
+    """PESQ of speech, wide band, mean over the channels; ``None`` where that is not defined: of other rates than 16 kHz, of
+    silence, and of what is too short."""
+    if original.sample_rate != SPEECH_RATE:
+        return None
+    import pesq
+
+    pairs = zip(original.samples.T, decoded.samples.T, strict=True)
+    try:
+        return float(np.mean([pesq.pesq(SPEECH_RATE, *pair, "wb") for pair in pairs]))
+    except (pesq.PesqError, ValueError):
+        return None
+
+
+@lru_cache(maxsize=2)
+def _visqol(mode: str) -> Any:
+    """ViSQOL in one of its modes."""
+    import visqol
+
+    api = visqol.VisqolApi()
+    # decoded sounds are as long as the originals, and nothing is late
+    api.create(mode=mode, use_lattice_model=False if mode == "speech" else None)
+    return api
+
+
+def listening_quality(original: Signal, decoded: Signal) -> float | None:
+    """ViSQOL, mean over the channels: of speech at 16 kHz in its speech mode, of other sounds at 48 kHz in its audio
+    mode; ``None`` where that is not defined, of silence and of what is too short."""
+    rate = original.sample_rate or 1
+    speech = rate == SPEECH_RATE
+    wanted, mode = (SPEECH_RATE, "speech") if speech else (_AUDIO_RATE, "audio")
+    if not original.samples.any():
+        return None
+    pair = [resampled(signal.samples, rate, wanted).T.astype(np.float64) for signal in (original, decoded)]
+    try:
+        return float(np.mean([_visqol(mode).measure_from_arrays(*two, wanted).moslqo for two in zip(*pair, strict=True)]))
+    except (ValueError, IndexError):
+        return None
+
+
 def spectral_distance(original: Signal, decoded: Signal) -> float:
     """Distance of the logarithms of two spectrograms: rms over frequencies, mean over time and channels, in dB."""
     distances = []
@@ -162,6 +206,23 @@ ESTOI = Measure(
     "ESTOI (package pystoi) foretells from the envelopes of bands up to 4.3 kHz how intelligible speech is, up to "
     "1. It is no measure of how good it sounds.",
     digits=3,
+)
+PESQ = Measure(
+    "pesq",
+    "PESQ",
+    narrow_quality,
+    True,
+    float,
+    "PESQ (package pesq, wide band) foretells how listeners rate telephone speech, from 1 to 4.6.",
+)
+VISQOL = Measure(
+    "visqol",
+    "ViSQOL",
+    listening_quality,
+    True,
+    float,
+    "ViSQOL (package visqol-python; of speech at 16 kHz its speech mode with the polynomial mapping, of other sounds its "
+    "audio mode) foretells how listeners rate a sound, from 1 to 5.",
 )
 LSD = Measure(
     "lsd",

@@ -29,6 +29,8 @@ _MOST_FINER = 4 * OCTAVE  # a level than the one before
 _EVEN = 2 * OCTAVE  # stands for chroma with the noise of the luma
 _MASKING_UNIT = 32
 _MOST_SMOOTHING = 15
+_MOST_TILT = 2 * OCTAVE
+_LOW_PITCH = 700  # Hz, under which pitch is about linear in the frequency, and above it in its logarithm
 _REACH = 2  # positions around one that are looked at for what masks
 _WINDOW = (2 * _REACH + 1) ** 2
 _LEAST_SPREAD = 2 * UNIT * _WINDOW**2  # two deviations of the noise, in the units of a spread
@@ -78,45 +80,51 @@ class PictureShape:
 
 @dataclass(frozen=True)
 class SoundShape:
-    """The shape of the noise of a sound: a power of the predicted spectrum.
+    """The shape of the noise of a sound: a power of the predicted spectrum, and coarser the higher the pitch.
 
     Attributes:
         exponent: that the variance of a weight over the base noise, the noise included, is taken to, in 64ths.
         smoothing: weights of its phase on each side of one whose variances are averaged with its own, as octaves.
+        tilt: sixteenths of an octave by which noise is coarser for each octave of pitch, as hearing has it.
     """
 
     exponent: int = 0
     smoothing: int = 0
+    tilt: int = 0
 
     @property
     def flat(self) -> bool:
         """Whether all weights have the base noise."""
-        return not self.exponent
+        return not (self.exponent or self.tilt)
 
     @property
     def numbers(self) -> tuple[int, ...]:
         """What the header says of it; nothing where it is flat."""
-        return () if self.flat else (self.exponent, self.smoothing)
+        return () if self.flat else (self.exponent, self.smoothing, self.tilt)
 
     @staticmethod
     def of(numbers: Sequence[int]) -> SoundShape:
         """The inverse of ``numbers``."""
         return SoundShape(*numbers) if numbers else FLAT_SOUND
 
-    def shaped(self, moments: Moments, columns: int) -> Moments:
+    def tilted(self, pitch: Array) -> npt.NDArray[np.int64]:
+        """Sixteenths of an octave by which noise at some pitches, as :func:`pitches` has them, is coarser."""
+        return (self.tilt * pitch.astype(np.int64) + OCTAVE // 2) // OCTAVE
+
+    def shaped(self, moments: Moments, pitch: Array) -> Moments:
         """Moments whose deviations are over the base noise, with noise of this shape.
 
         Args:
             moments: of weights in rows, their neighbours along frequency one behind another.
-            columns: weights of a row.
+            pitch: of the weights of a row, as :func:`pitches` has them.
         """
         if self.flat or not len(moments.deviation):
             return moments
-        information = moments.information().astype(np.int64).reshape(-1, columns)
+        information = moments.information().astype(np.int64).reshape(-1, len(pitch))
         if self.smoothing:
             information = _smoothed(information, self.smoothing)
         # information is half of log2(v / s2) in 1/256 bit, which is octaves of a deviation
-        noise = (information * self.exponent + _HALF_SIXTEENTH) // (2 * _HALF_SIXTEENTH)
+        noise = (information * self.exponent + _HALF_SIXTEENTH) // (2 * _HALF_SIXTEENTH) + self.tilted(pitch)
         return moments.with_noise(noise.reshape(-1).astype(np.int16))
 
 
@@ -131,6 +139,7 @@ PICTURE_FIELDS = (
 SOUND_FIELDS = (
     Field("exponent", EXPONENT_UNIT - 1, present=_PRESENT),
     Field("smoothing", _MOST_SMOOTHING, present=_PRESENT),
+    Field("tilt", _MOST_TILT, present=_PRESENT),
 )
 
 
@@ -143,6 +152,18 @@ def header_numbers(fields: Sequence[Field], numbers: Sequence[int]) -> Numbers:
 def numbers_in(fields: Sequence[Field], header: Numbers) -> tuple[int, ...]:
     """The numbers of a shape among those of a header; none where it has no shape."""
     return tuple(number for field in fields for number in header.get(field.name, ()))
+
+
+def pitches(frequencies: Array, unit: int) -> npt.NDArray[np.int64]:
+    """How high frequencies are to the ear: sixteenths of octaves of 1 + frequency / (700 Hz), rounded down.
+
+    Args:
+        frequencies: whole numbers.
+        unit: of them that a Hz has.
+    """
+    low = _LOW_PITCH * unit
+    sixteenths = np.floor((octaves(low + frequencies) - octaves(np.array(low))) * OCTAVE)
+    return sixteenths.astype(np.int64)
 
 
 def rescaled(values: Array, sixteenths: int) -> Array:

@@ -113,7 +113,7 @@ def _descended(
             if features.latents(segment, level, phase):
                 stage = features.stage_id(level, phase, channel, channels)
                 moments = prior.moments(segment, level, phase, channel)
-                moments = noise.shaped(moments, features.columns(segment, phase))
+                moments = noise.shaped(moments, features.weight_pitches(bins, hop, prior.sample_rate, phase))
                 features.put(segment, level, phase, channel, source.weights(stage, segment, moments))
     weights: Array = segment.weights[0]
     return weights

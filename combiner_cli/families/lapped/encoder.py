@@ -38,7 +38,7 @@ FloatArray = npt.NDArray[np.float64]
 # variance of the weights of a band over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, *(1 + 4.0**n for n in range(features.CLASSES - 1))])
 GRID = NoiseGrid(0, LARGEST_NOISE, middle=48, octaves=1 / 4, farthest=48, attempts=3)
-PERCEPTUAL = SoundShape(42)
+PERCEPTUAL = SoundShape(26, 2, 13)
 _NUMBERS = ("hop", "angle")  # of the header, that do not depend on what is coded
 _SIMULATED = (0, 4, 4, 6, 6, 8, 12, 16, 24, 32)  # segments that choices are made by, by effort
 _SHORT = 7  # longest hops: of a shorter recording, what lies beyond its ends is a large part
@@ -144,11 +144,25 @@ def simulate(prior: LappedPrior, weights: Array, noise_level: int, noise: SoundS
         noise: its shape.
     """
     coder = SimulatedCoder()
-    return coder.cost(_coded(prior, weights, noise_level, noise, coder))
+    return coder.cost(coded_segment(prior, weights, noise_level, noise, coder)[1])
 
 
-def _coded(prior: LappedPrior, weights: Array, noise_level: int, noise: SoundShape, coder: Coder) -> float:
-    """Code a segment; the squared error of its weights, over the factors of their noise, on values in [-1, 1]."""
+def coded_segment(
+    prior: LappedPrior, weights: Array, noise_level: int, noise: SoundShape, coder: Coder
+) -> tuple[Array, float]:
+    """Code a segment.
+
+    Args:
+        prior: of the weights.
+        weights: on values in [-1, 1], ``(channels, frames, hop)``.
+        noise_level: of the file.
+        noise: its shape.
+        coder: of the weights.
+
+    Returns:
+        The weights that a decoder will have, ``(channels, frames, bins)``, and their squared error, over the factors of
+        their noise; both on values in [-1, 1].
+    """
     deviation = noise_deviation(noise_level)
     true = weights / deviation
     channels, count, hop = weights.shape
@@ -158,7 +172,8 @@ def _coded(prior: LappedPrior, weights: Array, noise_level: int, noise: SoundSha
     inside = coder.weighted_error - before
     if noise.flat:
         inside = ((true[..., :bins] - decoded / UNIT) ** 2).sum()
-    return float(inside + (true[..., bins:] ** 2).sum()) * deviation**2
+    error = float(inside + (true[..., bins:] ** 2).sum()) * deviation**2
+    return decoded * (deviation / UNIT), error
 
 
 class SoundSimulation(Simulation):
@@ -243,7 +258,7 @@ class SoundSimulation(Simulation):
             writer.begin_part(expected[number], 0, final_stage)
             if number:
                 writer.adjust_rate(expected[number:])
-            error += _coded(self.prior, self.recording.weights(frames), noise_level, self.noise, coder)
+            error += coded_segment(self.prior, self.recording.weights(frames), noise_level, self.noise, coder)[1]
         return writer.finish(noise_level, error)
 
 
