@@ -26,14 +26,16 @@ from combiner_cli.bench import curves, measures
 from combiner_cli.bench.measures import Measure
 from combiner_cli.families.lapped import encoder as lapped
 from combiner_cli.families.lapped import transform
+from combiner_cli.families.lapped.prior import LappedPrior
 from combiner_cli.families.pyramid import encoder as pyramid
 from combiner_cli.families.pyramid.levels import HALF_RANGE
+from combiner_cli.families.pyramid.prior import PyramidPrior
 from combiner_cli.family import Prior
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
 from combiner_cli.signals.signal import Signal, from_values
 from combiner_cli.stages.encoding import rate_control
-from combiner_cli.stages.encoding.simulation import Simulation, SimulatedCoder
+from combiner_cli.stages.encoding.simulation import SimulatedCoder, Simulation
 from combiner_cli.stages.shape import PICTURE_FIELDS, SOUND_FIELDS, PictureShape, SoundShape
 
 Numbers = tuple[int, ...]
@@ -108,6 +110,8 @@ class Trial(ABC):
 class Pictures(Trial):
     """Images under a pyramid prior; SSIMULACRA 2 counts."""
 
+    prior: PyramidPrior
+
     levels = (12, 28, 44, 60)
     measures = ((measures.SSIMULACRA_2, 1.0), (measures.MS_SSIM, 1.0), (measures.PSNR, 1.0))
     most = tuple(one.largest for one in PICTURE_FIELDS for _ in range(one.count))
@@ -133,6 +137,8 @@ class Sounds(Trial):
     levels = (40, 52, 64, 76)
     measures = ((measures.ESTOI, 1.0), (measures.PESQ, 10.0))  # ViSQOL takes too long
     most = tuple(one.largest for one in SOUND_FIELDS)
+
+    prior: LappedPrior
 
     @cached_property
     def hop(self) -> int:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from .container.file import File, pack
 from .container.header import Fields, Numbers
+from .signals.kinds import Tune
 from .signals.resizing import Resized
 from .signals.signal import Format, Kind, Rows, Signal, from_values
 
@@ -31,28 +32,35 @@ Configuration = Mapping[str, Any]
 Tensors = Mapping[str, Array]
 
 
-Unit = Literal["quality", "rate", "size", "bits_per_pixel", "kilobits_per_second", "psnr", "snr"]
-
-
-Tune = Literal["perceptual", "psnr"]
+Unit = Literal["quality", "rate", "size", "bits_per_pixel", "kilobits_per_second", "psnr", "snr", "ssimulacra2"]
 
 
 @dataclass(frozen=True)
 class Target:
     """What a file is to be: one number in one unit.
 
-    ``codec.goals`` settles what only makes sense for a signal or with a prior; encoders get a rate, a size or a PSNR.
+    ``codec.goals`` settles what only makes sense for a signal or with a prior; encoders get a rate, a size or a PSNR,
+    and a tune.
 
     Attributes:
         unit: ``"quality"``: 1 (smallest) to 10 (best). ``"rate"``: bits per point that a typical signal takes at the
             quality that is meant; other signals take what that quality takes of them. ``"size"``: bytes of the whole
             file, exactly. ``"bits_per_pixel"`` of an image and ``"kilobits_per_second"`` of a sound: of the whole file,
             at most. ``"psnr"``: dB that the decoded signal is to reach; ``"snr"``: likewise, of a sound.
+            ``"ssimulacra2"``: score that a decoded image is to reach.
         value: in that unit.
+        tune: what errors are weighed by: ``"psnr"``: all alike; ``"perceptual"``: by how much they are noticed;
+            ``None`` for what is usual of the kind of signal.
     """
 
     unit: Unit
     value: float
+    tune: Tune | None = "psnr"
+
+    @property
+    def perceptual(self) -> bool:
+        """Whether errors are weighed by how much they are noticed; a PSNR weighs them all alike."""
+        return self.tune == "perceptual" and self.unit != "psnr"
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,6 @@ class EncodingOptions:
         search: one of ``rec.search.METHODS``, or ``None``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``: where gradient steps are made.
         refinement: how the weights still uncoded are adapted to the coded ones, by a name of the family, or ``None``.
-        tune: what errors are weighed by: ``"psnr"``: all alike; ``"perceptual"``: by how much they are noticed.
     """
 
     effort: int = 5
@@ -93,7 +100,6 @@ class EncodingOptions:
     search: str | None = None
     device: str = "auto"
     refinement: str | None = None
-    tune: Tune = "psnr"
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import InputError, UsageError
 from ..signals import metrics
 from ..signals.resampling import resampled
 from ..signals.signal import Kind, Signal
@@ -21,7 +21,6 @@ from .curves import decibels
 
 SMALLEST_SIDE = 161  # of an image with MS-SSIM: five scales of a window of eleven pixels
 SPEECH_RATE = 16000  # Hz
-SMALLEST_SIDE_OF_SSIMULACRA = 8
 RATE_COLUMN: dict[Kind, str] = {"image": "bpp", "sound": "kbps"}  # of tables
 
 _AUDIO_RATE = 48000  # Hz, of ViSQOL's audio mode
@@ -69,18 +68,10 @@ def multiscale_similarity(original: Signal, decoded: Signal) -> float | None:
 
 def ssimulacra(original: Signal, decoded: Signal) -> float | None:
     """SSIMULACRA 2 of two images of 8 bits without alpha; of others, and of those that are too small, ``None``."""
-    if min(original.shape) < SMALLEST_SIDE_OF_SSIMULACRA or original.bit_depth != 8 or original.channels not in (1, 3):
+    try:
+        return metrics.ssimulacra2(original, decoded)
+    except InputError:
         return None
-    from PIL import Image
-    from ssimulacra2 import compute_ssimulacra2
-
-    files = []
-    for signal in (original, decoded):
-        files.append(BytesIO())
-        Image.fromarray(signal.samples.squeeze(axis=2) if signal.channels == 1 else signal.samples).save(
-            files[-1], "PNG", compress_level=1
-        )
-    return float(compute_ssimulacra2(*files))
 
 
 def intelligibility(original: Signal, decoded: Signal) -> float | None:
@@ -98,9 +89,9 @@ def intelligibility(original: Signal, decoded: Signal) -> float | None:
             return None
 
 
-def narrow_quality(original: Signal, decoded: Signal) -> float | None:
-    """PESQ of speech, wide band, mean over the channels; ``None`` where that is not defined: of other rates than 16 kHz, of
-    silence, and of what is too short."""
+def speech_quality(original: Signal, decoded: Signal) -> float | None:
+    """PESQ of speech, wide band, mean over the channels; ``None`` where that is not defined: of other rates than
+    16 kHz, of silence, and of what is too short."""
     if original.sample_rate != SPEECH_RATE:
         return None
     import pesq
@@ -133,7 +124,9 @@ def listening_quality(original: Signal, decoded: Signal) -> float | None:
         return None
     pair = [resampled(signal.samples, rate, wanted).T.astype(np.float64) for signal in (original, decoded)]
     try:
-        return float(np.mean([_visqol(mode).measure_from_arrays(*two, wanted).moslqo for two in zip(*pair, strict=True)]))
+        return float(
+            np.mean([_visqol(mode).measure_from_arrays(*two, wanted).moslqo for two in zip(*pair, strict=True)])
+        )
     except (ValueError, IndexError):
         return None
 
@@ -210,7 +203,7 @@ ESTOI = Measure(
 PESQ = Measure(
     "pesq",
     "PESQ",
-    narrow_quality,
+    speech_quality,
     True,
     float,
     "PESQ (package pesq, wide band) foretells how listeners rate telephone speech, from 1 to 4.6.",
@@ -221,8 +214,8 @@ VISQOL = Measure(
     listening_quality,
     True,
     float,
-    "ViSQOL (package visqol-python; of speech at 16 kHz its speech mode with the polynomial mapping, of other sounds its "
-    "audio mode) foretells how listeners rate a sound, from 1 to 5.",
+    "ViSQOL (package visqol-python; of speech at 16 kHz its speech mode with the polynomial mapping, of other sounds "
+    "its audio mode) foretells how listeners rate a sound, from 1 to 5.",
 )
 LSD = Measure(
     "lsd",
@@ -236,8 +229,30 @@ LSD = Measure(
 )
 
 
-def second_measure(kind: Kind, sample_rates: set[int | None]) -> Measure:
-    """What is measured beside PSNR: of images MS-SSIM, of speech at 16 kHz ESTOI, of other sounds LSD."""
+# measures of perception, and the extra of this package that brings what they need
+PERCEPTUAL: dict[Kind, tuple[tuple[Measure, str], ...]] = {
+    "image": ((MS_SSIM, "bench"), (SSIMULACRA_2, "bench")),
+    "sound": ((ESTOI, "bench"), (PESQ, "listening"), (VISQOL, "listening")),
+}
+_CHOICES: dict[Kind, tuple[Measure, ...]] = {"image": (MS_SSIM, SSIMULACRA_2), "sound": (ESTOI, PESQ, VISQOL, LSD)}
+
+
+def second_measure(kind: Kind, sample_rates: set[int | None], wanted: str | None = None) -> Measure:
+    """What is measured beside PSNR: of images MS-SSIM, of speech at 16 kHz ESTOI, of other sounds LSD.
+
+    Args:
+        kind: of the signals.
+        sample_rates: of the signals.
+        wanted: column of another measure; ``None`` for the usual one.
+
+    Raises:
+        UsageError: there is no such measure of the kind of signal.
+    """
+    if wanted is not None:
+        named = {measure.column: measure for measure in _CHOICES[kind]}
+        if wanted not in named:
+            raise UsageError(f"{wanted} is no measure of {kind}s; give one of {', '.join(named)}")
+        return named[wanted]
     if kind == "image":
         return MS_SSIM
     return ESTOI if sample_rates == {SPEECH_RATE} else LSD

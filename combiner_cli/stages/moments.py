@@ -139,9 +139,11 @@ class Moments:
     def _base_deviations(self, which: npt.NDArray[np.integer]) -> Array:
         """Prior deviations of latents that are coded, in units of 2^-12 of the base noise's."""
         if self.noise is None:
-            return _DEVIATIONS[self.deviation[which]]
+            unshaped: Array = _DEVIATIONS[self.deviation[which]]
+            return unshaped
         numbers = self.deviation[which] + self.noise[which] + (LOWEST - _LOWEST_SHAPED)
-        return _BASE_DEVIATIONS[np.clip(numbers, 0, len(_BASE_DEVIATIONS) - 1)]
+        shaped: Array = _BASE_DEVIATIONS[np.clip(numbers, 0, len(_BASE_DEVIATIONS) - 1)]
+        return shaped
 
     def values(self, which: npt.NDArray[np.integer], candidates: Array) -> Array:
         """Weights of all latents in whole steps, ``(latents,)``.

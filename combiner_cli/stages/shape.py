@@ -1,4 +1,4 @@
-"""The shape of the noise: how much more or less of it than usual a weight has, so that it is where it is least perceived.
+"""The shape of the noise: how much more or less of it than usual a weight has, so that it is where it is least noticed.
 
 The noise of a file has a base deviation, which its noise level stands for. A shape gives each weight a deviation of its
 own, in sixteenths of an octave over the base: by its level, by what is decoded around it, or by its own predicted
@@ -162,7 +162,7 @@ def pitches(frequencies: Array, unit: int) -> npt.NDArray[np.int64]:
         unit: of them that a Hz has.
     """
     low = _LOW_PITCH * unit
-    sixteenths = np.floor((octaves(low + frequencies) - octaves(np.array(low))) * OCTAVE)
+    sixteenths: Array = np.floor((octaves(low + frequencies) - octaves(np.array(low))) * OCTAVE)
     return sixteenths.astype(np.int64)
 
 
@@ -202,7 +202,7 @@ def masking(luma: Array, strength: int) -> npt.NDArray[np.int16]:
 
 
 def _spread(luma: Array, rows: slice) -> Array:
-    """Sixteenths of octaves of the sum of the distances of 25 samples from their average, for some rows of positions."""
+    """Sixteenths of octaves of the sum of the distances of 25 samples from their average, for some rows."""
     height, width = luma.shape[1:]
     reached = np.clip(np.arange(rows.start - _REACH, rows.stop + _REACH), 0, height - 1)
     whole = np.pad(luma[:, reached].astype(np.float64), ((0, 0), (0, 0), (_REACH, _REACH)), mode="edge")

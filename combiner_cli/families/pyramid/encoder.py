@@ -35,7 +35,7 @@ Array = npt.NDArray[Any]
 CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 90000.0])
 COARSE_CLASS_VARIANCES = np.array([1.0, 2.7, 8.0, 30.0, 150.0, 1000.0, 10_000.0, 150_000.0, 2_000_000.0])
 GRID = NoiseGrid(LOWEST_NOISE, HIGHEST_NOISE, middle=40, octaves=1 / 8, farthest=16, attempts=8)
-PERCEPTUAL = PictureShape((16, 8, 8, 8), 0, 12)
+PERCEPTUAL = PictureShape((14, 20, 4, 4), 8, 10)  # of a search for the best SSIMULACRA 2; benchmarks/shapes.py
 _MOST_RAISES = 4  # of the classes of units
 _RAISED = 2  # kinds of levels from this one on, which are small
 _ROWS_AT_ONCE = 64
@@ -252,8 +252,7 @@ def encode(prior: PyramidPrior, signal: Signal, target: Target, how: SearchOptio
         UsageError: the target cannot be met.
     """
     begun = time.perf_counter()
-    # a PSNR is about errors that are weighed all alike
-    noise = PERCEPTUAL if how.tune == "perceptual" and target.unit != "psnr" else FLAT_PICTURE
+    noise = PERCEPTUAL if target.perceptual else FLAT_PICTURE
     simulation = ImageSimulation(prior, signal, noise)
     noise_level = rate_control.choose_noise_level(simulation, target, how.effort)
     fitted = time.perf_counter()

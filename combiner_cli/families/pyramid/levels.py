@@ -346,7 +346,8 @@ def unit_noise(level: Level, chroma: bool) -> Array | None:
     whole = np.zeros(shape)
     whole[:, : level.size[0], : level.size[1]] = level.masking
     variance: Array = np.exp2((whole + more) * (2 / OCTAVE))
-    return variance.reshape(shape[0], level.units[0], 2, level.units[1], 2).mean(axis=(2, 4)).reshape(-1)
+    of_units: Array = variance.reshape(shape[0], level.units[0], 2, level.units[1], 2).mean(axis=(2, 4))
+    return of_units.reshape(-1)
 
 
 def mark_units(level: Level, number: int, marked: Array, units: Array) -> None:

@@ -164,7 +164,9 @@ class PyramidPrior(StagewisePrior):
         mean = NarrowArray((network.outputs, sum(counts)))
         deviation = arrays.mapped_zeros(mean.values.shape, np.int16)
         noises = [level.noise(phase, level.all_units, number in levels.CHROMA_STAGES) for phase in phases]
-        noise = None if noises[0] is None else np.concatenate(noises)  # type: ignore[arg-type]  # all or none are
+        noise: Array | None = None
+        if any(some is not None for some in noises):  # all or none are
+            noise = np.concatenate([some for some in noises if some is not None])
 
         def strip(item: tuple[int, slice]) -> None:
             place, rows = item

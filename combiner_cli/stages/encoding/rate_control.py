@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ...errors import UsageError
-from ...family import Target, Tune
+from ...family import Target
 from ..allocation import DENSITIES, GROUP_INFORMATION, LARGEST_DENSITY
 from .encoder import Budget, CodedSignal, Writer
 from .simulation import CostEstimate, NoiseGrid, Simulation
@@ -39,13 +39,11 @@ class SearchOptions:
         effort: 1 (fastest) to 9 (best).
         method: one of ``search.METHODS``.
         seed: of the encoder's random numbers.
-        tune: what errors are weighed by.
     """
 
     effort: int
     method: str
     seed: int
-    tune: Tune = "psnr"
 
 
 def choose_noise_level(simulation: Simulation, target: Target, effort: int) -> int:

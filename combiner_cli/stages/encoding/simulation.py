@@ -72,8 +72,8 @@ class CostEstimate:
         bits: KL(posterior, prior) of all latents.
         class_bits: of the stream of classes.
         information: expected information of the stages of each density, in 1/256 bit, ``(8,)``.
-        squared_error: sum over all samples, on values in [-1, 1]; where the noise has a shape, of the weights, each error
-            over the factor of its noise.
+        squared_error: sum over all samples, on values in [-1, 1]; where the noise has a shape, over all weights, each
+            error over the factor of its noise.
     """
 
     bits: float
