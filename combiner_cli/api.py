@@ -30,6 +30,7 @@ from .errors import CombinerError, UsageError
 from .family import EncodingOptions, Prior, View
 from .media import files as media
 from .priors import library
+from .signals.kinds import Tune
 from .signals.metrics import psnr, signal_to_noise
 from .signals.signal import Signal
 from .system import files
@@ -85,6 +86,8 @@ def encode(
     kilobits_per_second: float | None = None,
     psnr: float | None = None,
     snr: float | None = None,
+    ssimulacra2: float | None = None,
+    tune: Tune | None = None,
     effort: int = 5,
     prior: str | Prior | None = None,
     device: str = "auto",
@@ -100,6 +103,9 @@ def encode(
         kilobits_per_second: of a sound, at most.
         psnr: dB to reach.
         snr: dB to reach, of a sound.
+        ssimulacra2: score to reach, of an image; needs the extra bench.
+        tune: what errors are weighed by: ``"psnr"``, all alike, or ``"perceptual"``, by how much they are noticed;
+            ``None`` for what is usual of the kind of signal.
         effort: 1 (fastest) to 9 (best).
         prior: name, file, or what :func:`find_prior` gave; ``None`` for the one that suits.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``, where networks with hidden layers are fitted.
@@ -114,12 +120,14 @@ def encode(
     if not 1 <= effort <= 9:
         raise UsageError(f"an effort is from 1 to 9, not {effort}")
     target = goals.target_of(
+        tune,
         quality=quality,
         size=size,
         bits_per_pixel=bits_per_pixel,
         kilobits_per_second=kilobits_per_second,
         psnr=psnr,
         snr=snr,
+        ssimulacra2=ssimulacra2,
     )
     named = library.find(prior) if isinstance(prior, str) else prior
     chosen, settled = goals.plan(signal, target, named)

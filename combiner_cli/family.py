@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from .container.file import File, pack
 from .container.header import Fields, Numbers
+from .signals.kinds import Tune
 from .signals.resizing import Resized
 from .signals.signal import Format, Kind, Rows, Signal, from_values
 
@@ -31,25 +32,35 @@ Configuration = Mapping[str, Any]
 Tensors = Mapping[str, Array]
 
 
-Unit = Literal["quality", "rate", "size", "bits_per_pixel", "kilobits_per_second", "psnr", "snr"]
+Unit = Literal["quality", "rate", "size", "bits_per_pixel", "kilobits_per_second", "psnr", "snr", "ssimulacra2"]
 
 
 @dataclass(frozen=True)
 class Target:
     """What a file is to be: one number in one unit.
 
-    ``codec.goals`` settles what only makes sense for a signal or with a prior; encoders get a rate, a size or a PSNR.
+    ``codec.goals`` settles what only makes sense for a signal or with a prior; encoders get a rate, a size or a PSNR,
+    and a tune.
 
     Attributes:
         unit: ``"quality"``: 1 (smallest) to 10 (best). ``"rate"``: bits per point that a typical signal takes at the
             quality that is meant; other signals take what that quality takes of them. ``"size"``: bytes of the whole
             file, exactly. ``"bits_per_pixel"`` of an image and ``"kilobits_per_second"`` of a sound: of the whole file,
             at most. ``"psnr"``: dB that the decoded signal is to reach; ``"snr"``: likewise, of a sound.
+            ``"ssimulacra2"``: score that a decoded image is to reach.
         value: in that unit.
+        tune: what errors are weighed by: ``"psnr"``: all alike; ``"perceptual"``: by how much they are noticed;
+            ``None`` for what is usual of the kind of signal.
     """
 
     unit: Unit
     value: float
+    tune: Tune | None = "psnr"
+
+    @property
+    def perceptual(self) -> bool:
+        """Whether errors are weighed by how much they are noticed; a PSNR weighs them all alike."""
+        return self.tune == "perceptual" and self.unit != "psnr"
 
 
 @dataclass(frozen=True)
@@ -137,6 +148,8 @@ class Decoded:
         latents: whitened latents of all stages, one after another, ``(latents,)``; empty where they are not kept.
         noise_variance: that the file was made for, on values in [-1, 1]: about the largest mean squared error that it
             may have; ``None`` where the prior knows of none.
+        noise_shape: the numbers of the file that say where there is more and less noise than that; none where it is
+            the same everywhere.
     """
 
     format: Format
@@ -146,6 +159,7 @@ class Decoded:
     noise_level: int | None = None
     latents: npt.NDArray[np.floating] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     noise_variance: float | None = None
+    noise_shape: tuple[int, ...] = ()
 
     def signal(self) -> Signal:
         """The signal, with samples rounded to the steps of its bit depth.

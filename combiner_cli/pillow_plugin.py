@@ -31,7 +31,18 @@ from .priors import library
 from .signals.signal import Signal
 
 FORMAT = "CMB"
-_OPTIONS = ("quality", "size", "bits_per_pixel", "psnr", "effort", "prior", "device", "seed")
+_OPTIONS = (
+    "quality",
+    "size",
+    "bits_per_pixel",
+    "psnr",
+    "ssimulacra2",
+    "tune",
+    "effort",
+    "prior",
+    "device",
+    "seed",
+)
 _MODES = {(1, 8): "L", (2, 8): "LA", (3, 8): "RGB", (4, 8): "RGBA", (1, 16): "I;16"}
 
 

@@ -163,7 +163,7 @@ def _encode_all(
             yield job, planned
             continue
         most = planned.prior.signals_together(planned.signal.format, request.options)
-        if most < 2 or planned.target.unit == "psnr":  # which each signal reaches by trials of its own
+        if most < 2 or planned.target.unit in ("psnr", "ssimulacra2"):  # which each signal reaches by trials of its own
             yield job, attempt(partial(_encode, planned, request))
             continue
         key = (planned.prior.id, planned.target, planned.signal.format)

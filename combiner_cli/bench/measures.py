@@ -7,20 +7,23 @@ import operator
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import InputError, UsageError
 from ..signals import metrics
+from ..signals.resampling import resampled
 from ..signals.signal import Kind, Signal
 from .curves import decibels
 
 SMALLEST_SIDE = 161  # of an image with MS-SSIM: five scales of a window of eleven pixels
 SPEECH_RATE = 16000  # Hz
-SMALLEST_SIDE_OF_SSIMULACRA = 8
 RATE_COLUMN: dict[Kind, str] = {"image": "bpp", "sound": "kbps"}  # of tables
 
+_AUDIO_RATE = 48000  # Hz, of ViSQOL's audio mode
 _FLOOR = 1e-6  # of the power of the loudest place of the original
 _SILENCE = np.finfo(np.float64).tiny
 
@@ -65,18 +68,10 @@ def multiscale_similarity(original: Signal, decoded: Signal) -> float | None:
 
 def ssimulacra(original: Signal, decoded: Signal) -> float | None:
     """SSIMULACRA 2 of two images of 8 bits without alpha; of others, and of those that are too small, ``None``."""
-    if min(original.shape) < SMALLEST_SIDE_OF_SSIMULACRA or original.bit_depth != 8 or original.channels not in (1, 3):
+    try:
+        return metrics.ssimulacra2(original, decoded)
+    except InputError:
         return None
-    from PIL import Image
-    from ssimulacra2 import compute_ssimulacra2
-
-    files = []
-    for signal in (original, decoded):
-        files.append(BytesIO())
-        Image.fromarray(signal.samples.squeeze(axis=2) if signal.channels == 1 else signal.samples).save(
-            files[-1], "PNG", compress_level=1
-        )
-    return float(compute_ssimulacra2(*files))
 
 
 def intelligibility(original: Signal, decoded: Signal) -> float | None:
@@ -92,6 +87,48 @@ def intelligibility(original: Signal, decoded: Signal) -> float | None:
             return float(np.mean([pystoi.stoi(*pair, rate, extended=True) for pair in pairs]))
         except (RuntimeWarning, ValueError):
             return None
+
+
+def speech_quality(original: Signal, decoded: Signal) -> float | None:
+    """PESQ of speech, wide band, mean over the channels; ``None`` where that is not defined: of other rates than
+    16 kHz, of silence, and of what is too short."""
+    if original.sample_rate != SPEECH_RATE:
+        return None
+    import pesq
+
+    pairs = zip(original.samples.T, decoded.samples.T, strict=True)
+    try:
+        return float(np.mean([pesq.pesq(SPEECH_RATE, *pair, "wb") for pair in pairs]))
+    except (pesq.PesqError, ValueError):
+        return None
+
+
+@lru_cache(maxsize=2)
+def _visqol(mode: str) -> Any:
+    """ViSQOL in one of its modes."""
+    import visqol
+
+    api = visqol.VisqolApi()
+    # decoded sounds are as long as the originals, and nothing is late
+    api.create(mode=mode, use_lattice_model=False if mode == "speech" else None)
+    return api
+
+
+def listening_quality(original: Signal, decoded: Signal) -> float | None:
+    """ViSQOL, mean over the channels: of speech at 16 kHz in its speech mode, of other sounds at 48 kHz in its audio
+    mode; ``None`` where that is not defined, of silence and of what is too short."""
+    rate = original.sample_rate or 1
+    speech = rate == SPEECH_RATE
+    wanted, mode = (SPEECH_RATE, "speech") if speech else (_AUDIO_RATE, "audio")
+    if not original.samples.any():
+        return None
+    pair = [resampled(signal.samples, rate, wanted).T.astype(np.float64) for signal in (original, decoded)]
+    try:
+        return float(
+            np.mean([_visqol(mode).measure_from_arrays(*two, wanted).moslqo for two in zip(*pair, strict=True)])
+        )
+    except (ValueError, IndexError):
+        return None
 
 
 def spectral_distance(original: Signal, decoded: Signal) -> float:
@@ -163,6 +200,23 @@ ESTOI = Measure(
     "1. It is no measure of how good it sounds.",
     digits=3,
 )
+PESQ = Measure(
+    "pesq",
+    "PESQ",
+    speech_quality,
+    True,
+    float,
+    "PESQ (package pesq, wide band) foretells how listeners rate telephone speech, from 1 to 4.6.",
+)
+VISQOL = Measure(
+    "visqol",
+    "ViSQOL",
+    listening_quality,
+    True,
+    float,
+    "ViSQOL (package visqol-python; of speech at 16 kHz its speech mode with the polynomial mapping, of other sounds "
+    "its audio mode) foretells how listeners rate a sound, from 1 to 5.",
+)
 LSD = Measure(
     "lsd",
     "LSD",
@@ -175,8 +229,30 @@ LSD = Measure(
 )
 
 
-def second_measure(kind: Kind, sample_rates: set[int | None]) -> Measure:
-    """What is measured beside PSNR: of images MS-SSIM, of speech at 16 kHz ESTOI, of other sounds LSD."""
+# measures of perception, and the extra of this package that brings what they need
+PERCEPTUAL: dict[Kind, tuple[tuple[Measure, str], ...]] = {
+    "image": ((MS_SSIM, "bench"), (SSIMULACRA_2, "bench")),
+    "sound": ((ESTOI, "bench"), (PESQ, "listening"), (VISQOL, "listening")),
+}
+_CHOICES: dict[Kind, tuple[Measure, ...]] = {"image": (MS_SSIM, SSIMULACRA_2), "sound": (ESTOI, PESQ, VISQOL, LSD)}
+
+
+def second_measure(kind: Kind, sample_rates: set[int | None], wanted: str | None = None) -> Measure:
+    """What is measured beside PSNR: of images MS-SSIM, of speech at 16 kHz ESTOI, of other sounds LSD.
+
+    Args:
+        kind: of the signals.
+        sample_rates: of the signals.
+        wanted: column of another measure; ``None`` for the usual one.
+
+    Raises:
+        UsageError: there is no such measure of the kind of signal.
+    """
+    if wanted is not None:
+        named = {measure.column: measure for measure in _CHOICES[kind]}
+        if wanted not in named:
+            raise UsageError(f"{wanted} is no measure of {kind}s; give one of {', '.join(named)}")
+        return named[wanted]
     if kind == "image":
         return MS_SSIM
     return ESTOI if sample_rates == {SPEECH_RATE} else LSD

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import OutputError, UsageError
 from ..family import Target, Unit
+from ..signals.kinds import Tune
 from ..signals.signal import Kind
 from . import curves, measures, sources, sweep
 from .codecs.baselines import Codec
@@ -52,6 +53,8 @@ class Request:
         limit: files at most.
         jobs: files at once.
         device: as of the encoder.
+        tunes: a curve for each; ``None`` for what is usual.
+        measure: column of what is measured beside PSNR, ``None`` for the usual one.
     """
 
     places: Sequence[Path]
@@ -67,6 +70,8 @@ class Request:
     limit: int | None
     jobs: int
     device: str
+    tunes: Sequence[Tune | None] = (None,)
+    measure: str | None = None
 
     @property
     def name(self) -> str:
@@ -107,7 +112,7 @@ def run(request: Request, note: Callable[[str], None], progress: ProgressBar) ->
     published = _published(request)
     ways = _ways(request, dataset)
     tasks = tasks_of(dataset, ways, list(codecs))
-    measure = measures.second_measure(kind, {source.format.sample_rate for source in dataset})
+    measure = measures.second_measure(kind, {source.format.sample_rate for source in dataset}, request.measure)
     store = sweep.Store(request.folder, kind, measure)
     _make_folder(request.folder / sweep.FILES)
     with progress("measuring", len(tasks)) as advance:
@@ -157,14 +162,17 @@ def _codecs(wanted: str, kind: Kind) -> dict[str, Codec]:
 
 
 def _ways(request: Request, dataset: Sequence[Source]) -> list[CombinerWay]:
-    """What combiner is asked for, effort after effort."""
+    """What combiner is asked for, tune after tune and effort after effort."""
     if request.qualities:
         targets = [Target("quality", quality) for quality in sorted(request.qualities)]
     else:
         unit: Unit = "bits_per_pixel" if dataset[0].format.kind == "image" else "kilobits_per_second"
         targets = [Target(unit, rate) for rate in sorted(request.rates or _usual_rates(dataset))]
     return [
-        CombinerWay(target, effort, request.prior, request.device) for effort in request.efforts for target in targets
+        CombinerWay(target, effort, request.prior, request.device, tune)
+        for tune in request.tunes
+        for effort in request.efforts
+        for target in targets
     ]
 
 

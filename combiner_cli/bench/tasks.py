@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +13,7 @@ from .. import __version__
 from ..codec import goals
 from ..family import Prior, Target, Unit
 from ..priors import library
+from ..signals.kinds import Tune
 from ..signals.signal import Format, Kind, Signal, sample_type
 from .codecs import baselines, images, sounds
 from .codecs.baselines import Codec, Options
@@ -35,17 +36,22 @@ class CombinerWay:
         effort: 1 to 9.
         prior: name or file, ``None`` for the usual choice.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        tune: what errors are weighed by; ``None`` for what is usual.
     """
 
     target: Target
     effort: int
     prior: str | None = None
     device: str = "auto"
+    tune: Tune | None = None
 
     @property
     def title(self) -> str:
         """Of the codec in tables."""
-        return "combiner" if self.effort == USUAL_EFFORT else f"combiner -e {self.effort}"
+        words = ["combiner"]
+        words += [] if self.effort == USUAL_EFFORT else [f"-e {self.effort}"]
+        words += [] if self.tune is None else [f"--tune {self.tune}"]
+        return " ".join(words)
 
     @property
     def setting(self) -> str:
@@ -155,7 +161,7 @@ def tasks_of(sources: Sequence[Source], ways: Sequence[CombinerWay], codecs: Seq
 
 def planned(source: Source, way: CombinerWay) -> tuple[Prior, Target]:
     """The prior that a file is coded with, and the target of its encoder."""
-    return _planned(source.format, way.target, way.prior)
+    return _planned(source.format, replace(way.target, tune=way.tune), way.prior)
 
 
 @lru_cache(maxsize=256)

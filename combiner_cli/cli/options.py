@@ -54,6 +54,12 @@ device = click.option(
 )
 
 
+tune = click.option(
+    "--tune",
+    type=click.Choice(["perceptual", "psnr"]),
+    help="What errors are weighed by: how much they are noticed, or all alike, as --psnr and --snr want it. "
+    "[default: as is usual for the kind of signal]",
+)
 recursive = click.option("-r", "--recursive", is_flag=True, help="Take the files in folders.")
 
 EXIT_CODES = {

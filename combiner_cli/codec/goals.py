@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ..errors import UsageError
 from ..family import Prior, Target, Unit
 from ..priors import selection
 from ..signals import metrics
-from ..signals.kinds import KINDS
+from ..signals.kinds import KINDS, Tune
 from ..signals.signal import Kind, Signal
 
 USUAL_QUALITY = 5
@@ -21,15 +22,29 @@ OPTIONS: dict[Unit, str] = {
     "kilobits_per_second": "--kbps",
     "psnr": "--psnr",
     "snr": "--snr",
+    "ssimulacra2": "--ssimulacra2",
 }
-_KIND_OF_UNIT: dict[Unit, Kind] = {"bits_per_pixel": "image", "kilobits_per_second": "sound", "snr": "sound"}
-_INSTEAD: dict[Unit, str] = {"bits_per_pixel": "--kbps", "kilobits_per_second": "--bpp", "snr": "--psnr"}
+_KIND_OF_UNIT: dict[Unit, Kind] = {
+    "bits_per_pixel": "image",
+    "kilobits_per_second": "sound",
+    "snr": "sound",
+    "ssimulacra2": "image",
+}
+_INSTEAD: dict[Unit, str] = {
+    "bits_per_pixel": "--kbps",
+    "kilobits_per_second": "--bpp",
+    "snr": "--psnr",
+    "ssimulacra2": "--snr",
+}
+_WEIGHING_ALL_ALIKE: tuple[Unit, ...] = ("psnr", "snr")
+_BEST_SCORE = 100  # of SSIMULACRA 2
 
 
-def target_of(**wishes: float | None) -> Target:
+def target_of(tune: Tune | None = None, **wishes: float | None) -> Target:
     """The one target among some wishes, of which at most one is not ``None``; the usual quality where all are.
 
     Args:
+        tune: what errors are weighed by; ``None`` for what is usual of the kind of signal.
         wishes: numbers by the units in ``OPTIONS``.
 
     Raises:
@@ -47,11 +62,15 @@ def target_of(**wishes: float | None) -> Target:
         raise UsageError(f"a quality is from {QUALITIES[0]} to {QUALITIES[-1]}, not {value:g}")
     if unit not in ("psnr", "snr") and value <= 0:
         raise UsageError(f"{OPTIONS[unit]} takes a positive number, not {value:g}")
-    return Target(unit, value)
+    if unit == "ssimulacra2" and value >= _BEST_SCORE:
+        raise UsageError(f"{OPTIONS[unit]} takes a number under {_BEST_SCORE}, not {value:g}")
+    if tune == "perceptual" and unit in _WEIGHING_ALL_ALIKE:
+        raise UsageError(f"{OPTIONS[unit]} weighs all errors alike; leave out --tune perceptual")
+    return Target(unit, value, tune)
 
 
 def plan(signal: Signal, target: Target, prior: Prior | None, metadata_bytes: int = 0) -> tuple[Prior, Target]:
-    """The prior for a signal, and a rate, a size or a PSNR as the target of its encoder.
+    """The prior for a signal, and a rate, a size, a PSNR or a score as the target of its encoder.
 
     Args:
         signal: to encode.
@@ -66,16 +85,16 @@ def plan(signal: Signal, target: Target, prior: Prior | None, metadata_bytes: in
     """
     if prior is not None:
         selection.check_kind(prior, signal.kind)
-    settled = _settled(signal, target, metadata_bytes)
+    settled = replace(_settled(signal, target, metadata_bytes), tune=target.tune or KINDS[signal.kind].usual_tune)
     if prior is None:
         return selection.choose(signal.format, settled)
     if settled.unit == "quality":
-        return prior, Target("rate", prior.rate_at(round(settled.value)))
+        return prior, replace(settled, unit="rate", value=prior.rate_at(round(settled.value)))
     return prior, settled
 
 
 def _settled(signal: Signal, target: Target, metadata_bytes: int) -> Target:
-    """A quality, a rate, a size or a PSNR that means the same for a signal."""
+    """A quality, a rate, a size, a PSNR or a score that means the same for a signal."""
     kind = _KIND_OF_UNIT.get(target.unit, signal.kind)
     if kind != signal.kind:
         instead, article = _INSTEAD[target.unit], KINDS[signal.kind].article

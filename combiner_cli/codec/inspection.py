@@ -36,6 +36,7 @@ class Inspection:
         groups: number of groups by the names of stages, in coding order.
         noise_level: number that stands for the noise variance which the file was made for, and decides its quality;
             ``None`` where the prior has one only.
+        noise_shape: numbers that say where there is more and less noise than that; none where it is the same for all.
     """
 
     version: int
@@ -51,6 +52,7 @@ class Inspection:
     group_bytes: int | None = None
     groups: Mapping[str, int] = field(default_factory=dict)
     noise_level: int | None = None
+    noise_shape: tuple[int, ...] = ()
 
     @property
     def bits_per_pixel(self) -> float | None:
@@ -107,4 +109,5 @@ def inspect(file: File, find_prior: Callable[[int], Prior]) -> Inspection:
         group_bytes=payload_bytes - decoded.class_bytes,
         groups=dict(decoded.groups),
         noise_level=decoded.noise_level,
+        noise_shape=decoded.noise_shape,
     )

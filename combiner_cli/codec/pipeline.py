@@ -56,7 +56,7 @@ def encode(
     Args:
         signal: what to encode.
         prior: shared with the decoder.
-        target: a rate, a size or a PSNR; ``None`` stands for the prior's own rate.
+        target: a rate, a size, a PSNR or a score; ``None`` stands for the prior's own rate.
         options: how.
         report: called as the work proceeds.
         verify: whether the file is decoded once it is made, as any decoder would, and compared.
@@ -96,13 +96,14 @@ def encode_batch(
     limits.check_encoded(signal_format, prior)
 
     attempt = partial(_attempt, prior=prior, options=options, report=report or _silence)
-    if target.unit != "psnr":
+    goal = reaching.of_target(target, prior)
+    if goal is None:
         return attempt(signals, target, verify)
 
     def attempt_one(signal: Signal, wanted: Target) -> EncodeResult:
         return attempt([signal], wanted, verify=True)[0]  # or else nobody knows what is reached
 
-    return [reaching.reach(signal, target.value, prior.name, partial(attempt_one, signal)) for signal in signals]
+    return [reaching.reach(signal, goal, prior.name, partial(attempt_one, signal)) for signal in signals]
 
 
 def _attempt(

@@ -1,14 +1,14 @@
-"""The smallest file that reaches a PSNR: false position on the logarithm of the size."""
+"""The smallest file that reaches a quality by some measure: false position on the logarithm of the size."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..family import Target
+from ..family import Prior, Target
 from ..signals import metrics
 from ..signals.signal import Signal
 
@@ -16,17 +16,52 @@ if TYPE_CHECKING:
     from .pipeline import EncodeResult
 
 _MOST_ATTEMPTS = 16
-_CLOSE_ENOUGH = 0.02  # dB over it
-_DB_PER_DOUBLING = 4.0  # of the size, about
 _MOST_OCTAVES = 2.0  # that a file grows at once
-_SATURATED = 0.1  # dB: a file of almost twice the size that gains less is about the best that its prior can do
 _GROWN = 1.8  # times the payload that count as almost twice
 _MARGIN = 0.15  # octaves of size beyond the first guess, so that the next one is on the other side
 
 
+@dataclass(frozen=True)
+class Goal:
+    """A quality that is to be reached.
+
+    Attributes:
+        first: what an encoder is asked for at first.
+        wanted: in the units of the measure.
+        measured: the measure, of an original and what was decoded.
+        words: a quality in words, of an original and a number.
+        per_doubling: about what twice the size gains.
+        close_enough: over what is wanted.
+        saturated: a file of almost twice the size that gains less is about the best that its prior can do.
+    """
+
+    first: Target
+    wanted: float
+    measured: Callable[[Signal, Signal], float]
+    words: Callable[[Signal, float], str]
+    per_doubling: float
+    close_enough: float
+    saturated: float
+
+
+def of_target(target: Target, prior: Prior) -> Goal | None:
+    """What a target wants to be reached; ``None`` where an encoder meets it by itself.
+
+    Args:
+        target: of a file.
+        prior: that it is to be made with.
+    """
+    if target.unit == "psnr":  # which an encoder comes about to, or to as good a beginning as any
+        return Goal(target, target.value, metrics.psnr, _decibels_text, 4.0, 0.02, 0.1)
+    if target.unit == "ssimulacra2":
+        first = replace(target, unit="rate", value=prior.bits_per_point)
+        return Goal(first, target.value, metrics.ssimulacra2, _score_text, 16.0, 0.1, 0.4)
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class _Attempt:
-    """A file, and how many dB it is over what is asked for (below 0: under it)."""
+    """A file, and how much it is over what is asked for (below 0: under it)."""
 
     excess: float
     result: EncodeResult
@@ -36,12 +71,12 @@ class _Attempt:
         return len(self.result.data)
 
 
-def reach(signal: Signal, psnr: float, prior_name: str, attempt: Callable[[Target], EncodeResult]) -> EncodeResult:
-    """The smallest file found that reaches a PSNR.
+def reach(signal: Signal, goal: Goal, prior_name: str, attempt: Callable[[Target], EncodeResult]) -> EncodeResult:
+    """The smallest file found that reaches a quality.
 
     Args:
         signal: to encode.
-        psnr: dB that its decoded version is to reach.
+        goal: that its decoded version is to reach.
         prior_name: of the prior, for messages.
         attempt: makes a file for a target and decodes it.
 
@@ -51,21 +86,21 @@ def reach(signal: Signal, psnr: float, prior_name: str, attempt: Callable[[Targe
     below: _Attempt | None = None
     above: _Attempt | None = None
     smallest = 1
-    result = attempt(Target("psnr", psnr))  # about there, or as good a beginning as any
+    result = attempt(goal.first)
     for number in range(1, _MOST_ATTEMPTS + 1):
         assert result.decoded is not None
-        latest = _Attempt(metrics.psnr(signal, result.decoded) - psnr, result)
+        latest = _Attempt(goal.measured(signal, result.decoded) - goal.wanted, result)
         if latest.excess >= 0:
             above = latest
-        elif above is None and below is not None and _is_saturated(below, latest):
+        elif above is None and below is not None and _is_saturated(below, latest, goal):
             break
         else:
             below = latest
-        size = _next_size(below, above, smallest)
-        if size is None or number == _MOST_ATTEMPTS or (above is not None and above.excess < _CLOSE_ENOUGH):
+        size = _next_size(below, above, smallest, goal)
+        if size is None or number == _MOST_ATTEMPTS or (above is not None and above.excess < goal.close_enough):
             break
         try:
-            result = attempt(Target("size", size))
+            result = attempt(replace(goal.first, unit="size", value=size))
         except UsageError:
             if above is None:
                 raise
@@ -75,7 +110,7 @@ def reach(signal: Signal, psnr: float, prior_name: str, attempt: Callable[[Targe
             break  # it does not get larger than this
     if above is None:
         assert below is not None
-        best, asked = (_decibels_text(signal, round(value, 2)) for value in (psnr + below.excess, psnr))
+        best, asked = (goal.words(signal, round(value, 2)) for value in (goal.wanted + below.excess, goal.wanted))
         raise UsageError(f"prior {prior_name} reaches {best} here; ask for less than {asked}")
     return above.result
 
@@ -87,19 +122,23 @@ def _decibels_text(signal: Signal, psnr: float) -> str:
     return f"{psnr:g} dB (SNR {psnr - metrics.peak_over_signal(signal):.2f} dB)"
 
 
-def _is_saturated(smaller: _Attempt, larger: _Attempt) -> bool:
+def _score_text(_signal: Signal, score: float) -> str:
+    return f"a SSIMULACRA 2 of {score:g}"
+
+
+def _is_saturated(smaller: _Attempt, larger: _Attempt, goal: Goal) -> bool:
     """Whether many more bytes hardly gain anything."""
     grown = larger.result.payload_bytes > _GROWN * smaller.result.payload_bytes
-    return grown and larger.excess < smaller.excess + _SATURATED
+    return grown and larger.excess < smaller.excess + goal.saturated
 
 
-def _next_size(below: _Attempt | None, above: _Attempt | None, smallest: int) -> int | None:
+def _next_size(below: _Attempt | None, above: _Attempt | None, smallest: int, goal: Goal) -> int | None:
     """A size between the largest file that fails and the smallest that does not, or beyond; ``None``: none is left."""
     if below is None or above is None:
         only = above or below
         assert only is not None
         around = only.size - only.result.payload_bytes
-        octaves = min(-only.excess / _DB_PER_DOUBLING, _MOST_OCTAVES)
+        octaves = min(-only.excess / goal.per_doubling, _MOST_OCTAVES)
         size = around + round(only.result.payload_bytes * 2 ** (octaves + math.copysign(_MARGIN, octaves)))
         size = max(size, smallest)
         return size if size != only.size else None

@@ -34,6 +34,8 @@ class Field:
         count: of the numbers.
         may_be_one: whether one number may stand for all of them. Where it does not, the first one is written with
             ``largest + 1`` on top.
+        present: name of a field before it, and how large its number must be, or else a header does not have this one;
+            ``None`` where every header has it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Field:
     least: int = 0
     count: int = 1
     may_be_one: bool = False
+    present: tuple[str, int] | None = None
 
     def counts(self, numbers: int) -> bool:
         """Whether it may have so many numbers."""
@@ -70,19 +73,27 @@ def write(fields: Fields, numbers: Numbers) -> bytes:
 
     Args:
         fields: in the order in which they are written.
-        numbers: of each field by its name, as many as it counts, or one where that may stand for all.
+        numbers: of each field that is present by its name, as many as it counts, or one where that may stand for all.
 
     Raises:
         ValueError: a number is out of the field's range, or there are too many or too few.
     """
     written: list[int] = []
-    for field in fields:
+    for field in (field for field in fields if _is_present(field, numbers)):
         values = numbers[field.name]
         if not field.counts(len(values)) or not all(field.least <= value <= field.largest for value in values):
             raise ValueError(f"{field.name} cannot be {values!r}")
         more = field.may_be_one and len(values) > 1
         written += [values[0] + (field.largest + 1) * more, *values[1:]]
     return b"".join(msgpack.packb(int(value)) for value in written)
+
+
+def _is_present(field: Field, numbers: Numbers) -> bool:
+    """Whether a header has a field, given the numbers of those before it."""
+    if field.present is None:
+        return True
+    name, least = field.present
+    return numbers[name][0] >= least
 
 
 def read(fields: Fields, content: memoryview) -> tuple[dict[str, tuple[int, ...]], int]:
@@ -93,7 +104,7 @@ def read(fields: Fields, content: memoryview) -> tuple[dict[str, tuple[int, ...]
         content: begins with them.
 
     Returns:
-        The numbers of each field by its name, and how many bytes they take.
+        The numbers of each field that is present by its name, and how many bytes they take.
 
     Raises:
         DamagedFileError: there are no such numbers.
@@ -103,6 +114,8 @@ def read(fields: Fields, content: memoryview) -> tuple[dict[str, tuple[int, ...]
     unpacker.feed(content[: longest(fields)])
     numbers: dict[str, tuple[int, ...]] = {}
     for field in fields:
+        if not _is_present(field, numbers):
+            continue
         first = _number(unpacker, field, 2 * field.largest + 1 if field.may_be_one else field.largest)
         count = field.count
         if field.may_be_one:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import PriorError
@@ -52,9 +53,11 @@ def choose(signal_format: Format, target: Target) -> tuple[Prior, Target]:
             return nearest(suitable, max(target.value, 1) * 8 / signal_format.points), target
         case "rate":
             return nearest(suitable, target.value), target
+        case "ssimulacra2":
+            return suitable[-1], target
         case _:
             rate = _rate_at(suitable, round(target.value))
-            return nearest(suitable, rate), Target("rate", rate)
+            return nearest(suitable, rate), replace(target, unit="rate", value=rate)
 
 
 def suitable_priors(signal_format: Format) -> list[Prior]:

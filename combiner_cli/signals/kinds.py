@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .signal import Kind
+
+Tune = Literal["perceptual", "psnr"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Traits:
         suffix: of a decoded file where none is asked for; its format holds every signal of the kind exactly.
         most_points: coordinates that a file may declare, unless the caller says otherwise.
         limit_option: of the command line, that raises this limit.
+        usual_tune: what errors are weighed by, where nobody says.
     """
 
     article: str
@@ -32,9 +36,12 @@ class Traits:
     suffix: str
     most_points: int
     limit_option: str
+    usual_tune: Tune
 
 
 KINDS: dict[Kind, Traits] = {
-    "image": Traits("an image", 2, "pixel", "bpp", "bpp", "bits per pixel", ".png", 2**26, "--max-pixels"),
-    "sound": Traits("a sound", 1, "sample", "kbps", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds"),
+    "image": Traits("an image", 2, "pixel", "bpp", "bpp", "bits per pixel", ".png", 2**26, "--max-pixels", "psnr"),
+    "sound": Traits(
+        "a sound", 1, "sample", "kbps", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds", "psnr"
+    ),
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from io import BytesIO
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
 from .signal import INSTANTS_AT_ONCE, FloatArray, Format, Signal
 
+SMALLEST_SIDE_OF_SSIMULACRA = 8  # pixels
 _GREY, _PEAK = 128, 255  # of a picture of differences
 
 
@@ -49,6 +51,32 @@ def signal_to_noise(reference: Signal, decoded: Signal) -> float:
         InputError: the signals are no sounds or cannot be compared, see :func:`mean_squared_error`.
     """
     return _decibels(_energy(reference), mean_squared_error(reference, decoded))
+
+
+def ssimulacra2(reference: Signal, decoded: Signal) -> float:
+    """SSIMULACRA 2 of two images of 8 bits without alpha: 100 for equal ones.
+
+    Raises:
+        InputError: the signals are no such images, or have less than 8 pixels a side.
+        UsageError: its package is not installed.
+    """
+    _check_comparable(reference, decoded)
+    if reference.kind != "image" or reference.bit_depth != 8 or reference.channels not in (1, 3):
+        raise InputError("SSIMULACRA 2 is for images of 8 bits without alpha; give another measure")
+    if min(reference.shape) < SMALLEST_SIDE_OF_SSIMULACRA:
+        raise InputError(f"SSIMULACRA 2 takes images of {SMALLEST_SIDE_OF_SSIMULACRA} pixels a side and more")
+    try:
+        from ssimulacra2 import compute_ssimulacra2
+    except ImportError as error:
+        raise UsageError("SSIMULACRA 2 needs a package; pip install 'combiner[bench]' brings it") from error
+    from PIL import Image
+
+    files = []
+    for signal in (reference, decoded):
+        files.append(BytesIO())
+        samples = signal.samples[..., 0] if signal.channels == 1 else signal.samples
+        Image.fromarray(samples).save(files[-1], "PNG", compress_level=1)
+    return float(compute_ssimulacra2(*files))
 
 
 def peak_over_signal(sound: Signal) -> float:

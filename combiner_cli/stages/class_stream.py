@@ -60,7 +60,9 @@ def bits_of(symbols: Array, frequencies: Array) -> float:
     return float((FREQUENCY_BITS - np.log2(chosen)).sum())
 
 
-def best_classes(energy: Array, octaves: Array, weights: int, variances: Array) -> npt.NDArray[np.int64]:
+def best_classes(
+    energy: Array, octaves: Array, weights: int, variances: Array, noise: Array | None = None
+) -> npt.NDArray[np.int64]:
     """The energy class of least cost of each unit: its own bits, and KL + squared error / (2 · s2) of the unit's
     weights if they all had the variance that the class stands for.
 
@@ -69,11 +71,14 @@ def best_classes(energy: Array, octaves: Array, weights: int, variances: Array) 
         octaves: logarithms to base 2 of the classes' probabilities, ``(classes, units)``.
         weights: number of weights of a unit.
         variances: that the classes stand for, over the noise's, the noise itself included, ``(classes,)``.
+        noise: variance of the noise of each unit where they differ, ``(units,)``.
 
     Returns:
         ``(units,)``.
     """
     variances = variances[:, None]
+    if noise is not None:
+        variances = variances - 1 + noise
     coding = np.log2(variances) + energy / (variances * math.log(2))
     classes: npt.NDArray[np.int64] = (0.5 * weights * coding - octaves).argmin(axis=0)
     return classes

@@ -1,12 +1,13 @@
 """Prior moments of the weights of a stage, in whole numbers, and the parts in which weights are coded given them.
 
 With the noise's deviation as the unit, means are whole steps, and deviations are numbers of sixteenths of an octave. So
-all that a decoder's structure depends on comes out the same on every machine.
+all that a decoder's structure depends on comes out the same on every machine. Where the noise has a shape
+(:mod:`combiner_cli.stages.shape`), means are in the unit of the base noise, and deviations in that of a weight's noise.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ DEVIATION_BITS = 12  # of the fraction of a deviation
 CANDIDATE_BITS = 20  # of the fraction of a candidate
 FEWEST_PARTS_FROM, MOST_PARTS_FROM = 4, 20
 PARTS_FROM = 6  # of the priors that are learned today
+_LOWEST_SHAPED = LOWEST - 6 * OCTAVE  # of a deviation over the base noise
 _PART_OCTAVES = 4  # that the deviation of a weight shrinks by when a part of it is coded
 _PART_INFORMATION = _PART_OCTAVES * INFORMATION_UNIT
 _MOST_WIDENED_PARTS = 16  # or else there might be no end to the parts of a damaged file
@@ -47,6 +49,8 @@ def _information() -> npt.NDArray[np.int16]:
 
 # the last entry is that of a pruned weight, whose number is -1
 _DEVIATIONS = _deviations()
+# the same over the base noise, those of weights with less noise included
+_BASE_DEVIATIONS = np.rint(np.exp2(np.arange(_LOWEST_SHAPED, HIGHEST + 1) / OCTAVE + DEVIATION_BITS))
 _INFORMATION = _information()
 
 
@@ -72,11 +76,35 @@ class Moments:
         deviation: numbers of the prior deviations less ``LOWEST``, ``(latents,)`` int16; −1 where a weight is pruned,
             and where this part of it is not coded.
         last: whether no further part of the weights follows.
+        noise: sixteenths of an octave by which a weight has more noise than the base, ``(latents,)`` int16; ``None``
+            where none has.
     """
 
     mean: Array
     deviation: npt.NDArray[np.int16]
     last: bool = True
+    noise: npt.NDArray[np.int16] | None = None
+
+    def with_noise(self, noise: npt.NDArray[np.int16]) -> Moments:
+        """The same moments with a noise for each weight, where they were in the unit of the base noise.
+
+        Args:
+            noise: as the attribute.
+        """
+        relative = np.maximum(self.deviation - noise, -1)
+        return replace(self, deviation=np.where(self.deviation < 0, -1, relative).astype(np.int16), noise=noise)
+
+    def over_noise(self, base: Array, which: Any = slice(None)) -> Array:
+        """What is in units of the base noise's deviation, in units of each weight's.
+
+        Args:
+            base: differences of some weights, ``(weights,)``.
+            which: of the latents they are.
+        """
+        if self.noise is None:
+            return base
+        relative: Array = base * np.exp2(self.noise[which] * np.float32(-1 / OCTAVE))
+        return relative
 
     def information(self) -> npt.NDArray[np.int16]:
         """Expected information in 1/256 bit, ``(latents,)``; 0 where pruned."""
@@ -96,7 +124,7 @@ class Moments:
         return sum(int(self.information_of(slice(first, first + _LATENTS_AT_ONCE)).sum()) for first in blocks)
 
     def deviations(self, which: npt.NDArray[np.int64]) -> Array:
-        """Prior deviations of some latents in units of the noise's."""
+        """Prior deviations of some latents in units of their noise's."""
         deviations: Array = _DEVIATIONS[self.deviation[which]] * 2.0**-DEVIATION_BITS
         return deviations
 
@@ -107,6 +135,15 @@ class Moments:
             return np.ones(len(which))
         variance: Array = 1 + (self.deviations(which) * 2.0**-_PART_OCTAVES) ** 2
         return variance
+
+    def _base_deviations(self, which: npt.NDArray[np.integer]) -> Array:
+        """Prior deviations of latents that are coded, in units of 2^-12 of the base noise's."""
+        if self.noise is None:
+            unshaped: Array = _DEVIATIONS[self.deviation[which]]
+            return unshaped
+        numbers = self.deviation[which] + self.noise[which] + (LOWEST - _LOWEST_SHAPED)
+        shaped: Array = _BASE_DEVIATIONS[np.clip(numbers, 0, len(_BASE_DEVIATIONS) - 1)]
+        return shaped
 
     def values(self, which: npt.NDArray[np.integer], candidates: Array) -> Array:
         """Weights of all latents in whole steps, ``(latents,)``.
@@ -132,7 +169,7 @@ class Moments:
         for begin in range(0, len(which), _LATENTS_AT_ONCE):
             some = which[begin : begin + _LATENTS_AT_ONCE]
             whole = candidates[begin : begin + _LATENTS_AT_ONCE].astype(np.float64) * 2.0**CANDIDATE_BITS
-            scaled = _DEVIATIONS[self.deviation[some]] * whole
+            scaled = self._base_deviations(some) * whole
             sums = weights[some] + np.floor(scaled * (UNIT * 2.0 ** -(DEVIATION_BITS + CANDIDATE_BITS)))
             weights = arrays.widened(weights, arrays.largest(sums))
             weights[some] = sums
@@ -178,7 +215,7 @@ class Parts:
             self._last_begun = True
             return self.moments
         wide = deviation > self._widest_of_one_part
-        return Moments(self.moments.mean, np.where(wide, deviation, -1).astype(np.int16), last=False)
+        return replace(self.moments, deviation=np.where(wide, deviation, -1).astype(np.int16), last=False)
 
     def put(self, weights: Array, repeat: bool) -> None:
         """Go on to the next part.
@@ -193,7 +230,7 @@ class Parts:
         elif not repeat:
             wide = deviation > self._widest_of_one_part
             deviation = (deviation - _PART_OCTAVES * OCTAVE * wide).astype(np.int16)
-        self.moments, self.coded = Moments(weights, deviation), self.coded + 1
+        self.moments, self.coded = replace(self.moments, mean=weights, deviation=deviation), self.coded + 1
 
     @property
     def _widest_of_one_part(self) -> int:

@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..container.header import Field, Fields
+from ..container.header import Field, Fields, Numbers
 from ..errors import DamagedFileError, UsageError
 from ..family import Configuration, Encoded, EncodingOptions, Family, Prior, Progress, Report, Target
 from ..rec.candidates import MOST_CHAINS
 from ..signals.signal import Signal
 from .allocation import DENSITIES, LARGEST_DENSITY
 from .moments import FEWEST_PARTS_FROM, MOST_PARTS_FROM
+from .shape import SHAPED
 
 if TYPE_CHECKING:
     from .encoding.rate_control import SearchOptions
 
-LARGEST_NOISE = 127  # that a file can name
+LARGEST_NOISE = SHAPED - 1  # that a file can name
 RANGES = ("noise_codes", "rates", "errors")  # what a configuration has at the lowest and the highest rate
 # what the header of a file says besides what every file says: the noise level, the length of the stream of classes,
 # how many groups stages have for their information, and in how many chains groups are coded
 _FIELDS: Fields = (
-    Field("noise", LARGEST_NOISE),
+    Field("noise", LARGEST_NOISE + SHAPED),  # with a shape of the noise it is so much more
     Field("class_bytes"),
     Field("densities", LARGEST_DENSITY, count=DENSITIES, may_be_one=True),
     Field("chains", MOST_CHAINS, least=1),
@@ -169,6 +170,11 @@ class StagewisePrior(MultiRatePrior):
             and FEWEST_PARTS_FROM <= self.parts_from <= MOST_PARTS_FROM
             and self.ranges_possible(LARGEST_NOISE)
         )
+
+
+def noise_number(numbers: Numbers) -> int:
+    """The number that stands for the noise level of a file, without what says that its noise has a shape."""
+    return numbers["noise"][0] % SHAPED
 
 
 def arguments_of(

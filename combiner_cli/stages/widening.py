@@ -102,7 +102,7 @@ def widenings_of(moments: Moments, bands: int, true: Array, reach: float, emphas
         reach: deviations, noise included, that candidates can be relied on to reach.
         emphasis: how many times as much as usual errors weigh against bits.
     """
-    distance = math.sqrt(emphasis) * np.abs(true - in_deviations(moments.mean)).reshape(bands, -1)
+    distance = math.sqrt(emphasis) * np.abs(moments.over_noise(true - in_deviations(moments.mean))).reshape(bands, -1)
     deviation = moments.deviation.reshape(bands, -1)
     return [_widening_of(*band, reach) for band in zip(deviation, distance, strict=True)]
 

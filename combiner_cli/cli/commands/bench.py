@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -16,6 +16,7 @@ from .. import display, options
 
 if TYPE_CHECKING:
     from ...bench.study import Outcome
+    from ...signals.kinds import Tune
 
 _PACKAGES = ("bjontegaard", "jinja2", "matplotlib", "pystoi", "pytorch_msssim")
 _SOME_FAILED = 1
@@ -67,6 +68,16 @@ def _numbers(low: float, high: float, whole: bool) -> Callable[[click.Context, c
     show_default=True,
     help="Efforts as of encode -e, a curve for each.",
 )
+@click.option(
+    "--tunes",
+    metavar="TUNE,...",
+    help="perceptual, psnr, or both with a comma, as of encode --tune; a curve for each. [default: as encode does]",
+)
+@click.option(
+    "--measure",
+    type=click.Choice(["ms_ssim", "ssimulacra2", "estoi", "pesq", "visqol", "lsd"]),
+    help="Measured beside PSNR and SNR. [default: ms_ssim, estoi of speech, lsd of other sounds]",
+)
 @click.option("--prior", "prior_name", metavar="NAME|FILE", help="Prior to use. [default: as encode does]")
 @click.option(
     "--baselines",
@@ -101,6 +112,8 @@ def bench(
     rates: tuple[float, ...] | None,
     qualities: tuple[int, ...] | None,
     efforts: tuple[int, ...],
+    tunes: str | None,
+    measure: str | None,
     prior_name: str | None,
     baselines: str,
     published: tuple[Path, ...],
@@ -148,6 +161,8 @@ def bench(
         limit=limit,
         jobs=jobs,
         device=device,
+        tunes=_tunes(tunes),
+        measure=measure,
     )
     clock = time.perf_counter()
     outcome = study.run(request, display.note, display.task_bar)
@@ -156,6 +171,17 @@ def bench(
         click.echo(f"combiner: {failure.what}: {failure.why}", err=True)
     if outcome.failures:
         click.get_current_context().exit(_SOME_FAILED)
+
+
+def _tunes(words: str | None) -> tuple[Tune | None, ...]:
+    """The tunes that are named with commas between them, each once; the usual one where none is."""
+    if words is None:
+        return (None,)
+    named = dict.fromkeys(word.strip() for word in words.split(","))
+    for word in named:
+        if word not in ("perceptual", "psnr"):
+            raise UsageError(f"there is no tune {word!r}; give perceptual or psnr, or both with a comma")
+    return cast("tuple[Tune, ...]", tuple(named))
 
 
 def _tell(outcome: Outcome, folder: Path, seconds: float, as_json: bool) -> None:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ...errors import one_line
+from ...errors import UsageError, one_line
 from .. import display, options
 from ..sources import read_signal
 
 if TYPE_CHECKING:
     from ...signals.signal import Signal
+
+
+_USUAL_EXTRA = "bench"
+# what people see of measures of perception, where they are known
+_TITLES = (
+    ("ms_ssim", "MS-SSIM", 4),
+    ("ssimulacra2", "SSIMULACRA 2", 1),
+    ("estoi", "ESTOI", 3),
+    ("pesq", "PESQ", 2),
+    ("visqol", "ViSQOL", 2),
+)
 
 
 @click.command(epilog=options.exit_codes(3, 4, 5, 6, 7))
@@ -40,9 +50,10 @@ if TYPE_CHECKING:
 def compare(first: Path, second: Path, difference: Path | None, gain: float, force: bool, as_json: bool) -> None:
     """Compare two images or two sounds, of which either may be a .cmb file.
 
-    A is the original. Of images: PSNR, MS-SSIM (with the extra bench, from 161 pixels of width and height on), and the
-    largest difference. Of sounds: PSNR as the papers count it (samples mapped to [0, 1], peak 1), and SNR. Images and
-    sounds come as encode reads them: upright, in sRGB.
+    A is the original. Of images: PSNR, with the extra bench MS-SSIM (from 161 pixels of width and height on) and
+    SSIMULACRA 2 (of 8 bits without alpha), and the largest difference. Of sounds: PSNR as the papers count it (samples
+    mapped to [0, 1], peak 1), SNR, with the extra bench ESTOI, with the extra listening PESQ (of 16 kHz) and ViSQOL.
+    Images and sounds come as encode reads them: upright, in sRGB.
 
     \b
     Examples:
@@ -59,8 +70,7 @@ def compare(first: Path, second: Path, difference: Path | None, gain: float, for
     facts: dict[str, float | None] = {"psnr": metrics.psnr(original, copy)}
     if original.sample_rate is not None:
         facts["snr"] = metrics.signal_to_noise(original, copy)
-    else:
-        facts["ms_ssim"] = _similarity(original, copy)
+    facts |= _perceived(original, copy)
     facts["largest_difference"] = metrics.largest_difference(original, copy)
     if difference is not None:
         media.check_writable_suffix(original.kind, difference)
@@ -75,15 +85,18 @@ def compare(first: Path, second: Path, difference: Path | None, gain: float, for
     click.echo(one_line(words))
 
 
-def _similarity(original: Signal, copy: Signal) -> float | None:
-    """MS-SSIM, where it is defined and its package is installed."""
-    with suppress(ImportError):
-        from ...bench.measures import multiscale_similarity
+def _perceived(original: Signal, copy: Signal) -> dict[str, float | None]:
+    """What measures of perception say, where they are defined and their packages are installed."""
+    from ...bench.measures import PERCEPTUAL
 
-        similarity: float | None = multiscale_similarity(original, copy)
-        return similarity
-    display.note("MS-SSIM is left out; pip install 'combiner[bench]' brings it")
-    return None
+    facts: dict[str, float | None] = {}
+    for measure, extra in PERCEPTUAL[original.kind]:
+        try:
+            facts[measure.column] = measure.of(original, copy)
+        except (ImportError, UsageError):
+            if extra == _USUAL_EXTRA:
+                display.note(f"{measure.title} is left out; pip install 'combiner[{extra}]' brings it")
+    return facts
 
 
 def _words(original: Signal, facts: dict[str, float | None]) -> str:
@@ -94,7 +107,8 @@ def _words(original: Signal, facts: dict[str, float | None]) -> str:
     words = [f"PSNR {psnr:.2f} dB"]
     if facts.get("snr") is not None:
         words.append(f"SNR {facts['snr']:.2f} dB")
-    if facts.get("ms_ssim") is not None:
-        words.append(f"MS-SSIM {facts['ms_ssim']:.4f}")
+    for name, title, digits in _TITLES:
+        if facts.get(name) is not None:
+            words.append(f"{title} {facts[name]:.{digits}f}")
     words.append(f"largest difference {largest:.4g}{' of 255' if original.bit_depth == 8 else ''}")
     return ", ".join(words)

@@ -31,6 +31,13 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 @click.option("--psnr", type=_POSITIVE, help="dB that must be reached, instead of -q.")
 @click.option("--snr", type=_POSITIVE, help="dB of SNR that a sound must reach, instead of -q.")
 @click.option(
+    "--ssimulacra2",
+    type=_POSITIVE,
+    metavar="SCORE",
+    help="SSIMULACRA 2 that an image must reach, instead of -q; needs the extra bench.",
+)
+@options.tune
+@click.option(
     "-e", "--effort", type=click.IntRange(1, 9), default=5, show_default=True, help="1 (fastest) to 9 (best)."
 )
 @click.option("--prior", type=options.PRIOR, help="Prior to use, at its own rate unless -q is given.")
@@ -69,9 +76,9 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 def encode(inputs: tuple[Path, ...], **given: Any) -> None:
     """Encode images and sounds to .cmb files.
 
-    -q, --size, --bpp, --kbps, --psnr and --snr exclude each other. INPUT may be - for standard input, whose .cmb
-    file goes to standard output unless -o is given. Of several files the lines come in the order in which they are
-    finished; one that fails does not keep the others from being encoded.
+    -q, --size, --bpp, --kbps, --psnr, --snr and --ssimulacra2 exclude each other. INPUT may be - for standard input,
+    whose .cmb file goes to standard output unless -o is given. Of several files the lines come in the order in which
+    they are finished; one that fails does not keep the others from being encoded.
 
     \b
     Examples:
@@ -93,6 +100,7 @@ def encode(inputs: tuple[Path, ...], **given: Any) -> None:
     if not native.is_built() and not given["quiet"] and sys.stderr.isatty():
         display.note(native.SLOWER)
 
-    target = goals.target_of(**{unit: given.pop(unit) for unit in goals.OPTIONS})
+    wishes = {unit: given.pop(unit) for unit in goals.OPTIONS}
+    target = goals.target_of(given.pop("tune"), **wishes)
     request = options.taken(Encoding, given, target=target, options=options.taken(EncodingOptions, given))
     converting.convert(inputs, request, given)

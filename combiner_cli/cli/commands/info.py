@@ -60,6 +60,7 @@ def _facts(source: Path, inspected: Inspection) -> dict[str, object]:
         "prior_id": f"{inspected.prior_id:08x}",
         "family": inspected.family,
         "noise_level": inspected.noise_level,
+        "noise_shape": list(inspected.noise_shape),
         "bytes": inspected.bytes,
         "metadata_bytes": inspected.metadata_bytes,
         "metadata": inspected.metadata.sizes(),
@@ -82,7 +83,7 @@ def _text(source: Path, inspected: Inspection) -> str:
         f"  size     {inspected.bytes:,} bytes, {rate}; file version {inspected.version}",
     ]
     if inspected.noise_level is not None:
-        lines.append(f"  noise    level {inspected.noise_level}")
+        lines.append(f"  noise    level {inspected.noise_level}{_shape_words(inspected.noise_shape)}")
     if inspected.header_bytes is not None:
         lines.append(f"  header   {inspected.header_bytes:,} bytes with checksum")
     if inspected.metadata_bytes:
@@ -94,6 +95,11 @@ def _text(source: Path, inspected: Inspection) -> str:
         reason = "with so many samples" if inspected.prior else "without the prior"
         return "\n".join([*lines, f"  groups   unknown {reason}"])
     return "\n".join([*lines, *_group_lines(inspected.group_bytes, inspected.groups)])
+
+
+def _shape_words(shape: tuple[int, ...]) -> str:
+    """Where the noise is: for eyes or ears, by the numbers of the header."""
+    return f", perceptual shape {' '.join(map(str, shape))}" if shape else ""
 
 
 def _group_lines(group_bytes: int, groups: Mapping[str, int]) -> list[str]:

@@ -16,6 +16,8 @@ from ...family import Decoded, View
 from ...signals.resampling import length_at, resampled
 from ...stages.decoder import FileLatents, open_payload
 from ...stages.moments import UNIT, Moments, StageId
+from ...stages.prior import noise_number
+from ...stages.shape import FLAT_SOUND, SOUND_FIELDS, SoundShape, numbers_in
 from . import features, transform
 from .features import LEVELS, PARITIES, PHASES, Segment, last_stage, limit_bins
 from .transform import CHANNELS, noise_deviation
@@ -59,7 +61,15 @@ class LatentSource(Protocol):
         """
 
 
-def descend(prior: LappedPrior, count: int, channels: int, hop: int, noise_level: int, source: LatentSource) -> Array:
+def descend(
+    prior: LappedPrior,
+    count: int,
+    channels: int,
+    hop: int,
+    noise_level: int,
+    source: LatentSource,
+    noise: SoundShape = FLAT_SOUND,
+) -> Array:
     """Take the weights of a segment level by level.
 
     Encoder and decoder go the same way; they differ in the source.
@@ -71,18 +81,25 @@ def descend(prior: LappedPrior, count: int, channels: int, hop: int, noise_level
         hop: samples between frames.
         noise_level: of the file.
         source: of classes and weights.
+        noise: its shape.
 
     Returns:
         In steps, ``(channels, frames, bins)``, as many bins as the segment's limit leaves.
     """
     try:
-        return _descended(prior, count, channels, hop, noise_level, source)
+        return _descended(prior, count, channels, hop, noise_level, source, noise)
     finally:
         prior.scratch.release()
 
 
 def _descended(
-    prior: LappedPrior, count: int, channels: int, hop: int, noise_level: int, source: LatentSource
+    prior: LappedPrior,
+    count: int,
+    channels: int,
+    hop: int,
+    noise_level: int,
+    source: LatentSource,
+    noise: SoundShape,
 ) -> Array:
     bins = limit_bins(source.limit(), hop)
     segment = features.new_segment(np.array([noise_level]), hop, channels, count, bins)
@@ -96,6 +113,7 @@ def _descended(
             if features.latents(segment, level, phase):
                 stage = features.stage_id(level, phase, channel, channels)
                 moments = prior.moments(segment, level, phase, channel)
+                moments = noise.shaped(moments, features.weight_pitches(bins, hop, prior.sample_rate, phase))
                 features.put(segment, level, phase, channel, source.weights(stage, segment, moments))
     weights: Array = segment.weights[0]
     return weights
@@ -137,7 +155,8 @@ def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
         DamagedFileError: the file's numbers and its payload do not fit each other.
     """
     numbers, payload = file.numbers(prior.fields)
-    (noise_level,), (number,), (angle,) = numbers["noise"], numbers["hop"], numbers["angle"]
+    noise_level, (number,), (angle,) = noise_number(numbers), numbers["hop"], numbers["angle"]
+    noise = SoundShape.of(numbers_in(SOUND_FIELDS, numbers))
     channels, sample_rate, scale = file.format.channels, file.format.sample_rate, view.scale
     assert sample_rate is not None
     if number >= len(prior.hops):
@@ -147,7 +166,7 @@ def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
     )
     hop, coded_rate = prior.hops[number], prior.coded_rate(sample_rate)
     length = length_at(file.format.points, sample_rate, coded_rate)
-    weights = _segments(prior, latents, transform.frame_count(length, hop), channels, hop, noise_level)
+    weights = _segments(prior, latents, transform.frame_count(length, hop), channels, hop, noise_level, noise)
     values = transform.render(weights, channels, length * scale, hop, hop * scale)
     if channels == CHANNELS:
         values = values @ transform.rotation(angle).astype(np.float32)
@@ -161,11 +180,18 @@ def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
         noise_level,
         decoded.latents,
         noise_deviation(noise_level) ** 2,
+        noise.numbers,
     )
 
 
 def _segments(
-    prior: LappedPrior, latents: FileLatents, frames: int, channels: int, hop: int, noise_level: int
+    prior: LappedPrior,
+    latents: FileLatents,
+    frames: int,
+    channels: int,
+    hop: int,
+    noise_level: int,
+    noise: SoundShape,
 ) -> Iterator[Array]:
     """Weights ``(channels, frames, bins)`` of one segment after another, on values in [-1, 1]."""
     parts = transform.segments(frames)
@@ -174,7 +200,7 @@ def _segments(
             latents.adjust_rate()
         if number == len(parts) - 1:
             latents.allocator.final_stage = last_stage(channels)
-        steps = descend(prior, part.stop - part.start, channels, hop, noise_level, _FileSource(latents))
+        steps = descend(prior, part.stop - part.start, channels, hop, noise_level, _FileSource(latents), noise)
         yield steps * (noise_deviation(noise_level) / UNIT)
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ...stages.encoding.rate_control import SearchOptions
 from ...stages.encoding.simulation import Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from ...stages.moments import UNIT, Moments, StageId
 from ...stages.prior import LARGEST_NOISE
+from ...stages.shape import FLAT_SOUND, SOUND_FIELDS, SoundShape, header_numbers
 from . import features, transform
 from .decoder import descend
 from .features import BAND, LIMITS, Segment, limit_bins
@@ -36,6 +38,8 @@ FloatArray = npt.NDArray[np.float64]
 # variance of the weights of a band over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, *(1 + 4.0**n for n in range(features.CLASSES - 1))])
 GRID = NoiseGrid(0, LARGEST_NOISE, middle=48, octaves=1 / 4, farthest=48, attempts=3)
+PERCEPTUAL = SoundShape(28, 2, 14)  # of a search for the best ESTOI and PESQ; benchmarks/shapes.py
+_NUMBERS = ("hop", "angle")  # of the header, that do not depend on what is coded
 _SIMULATED = (0, 4, 4, 6, 6, 8, 12, 16, 24, 32)  # segments that choices are made by, by effort
 _SHORT = 7  # longest hops: of a shorter recording, what lies beyond its ends is a large part
 _COARSE_ENOUGH, _FINE_ENOUGH = 2.0**-4, 2.0**-5  # of a short recording's amplitude, at the prior's own rate: 24, 30 dB
@@ -130,27 +134,46 @@ def limit_of(weights: Array) -> int:
     return next(limit for limit in range(LIMITS) if limit_bins(limit, weights.shape[-1]) >= wanted)
 
 
-def simulate(prior: LappedPrior, weights: Array, noise_level: int) -> CostEstimate:
+def simulate(prior: LappedPrior, weights: Array, noise_level: int, noise: SoundShape = FLAT_SOUND) -> CostEstimate:
     """What a segment comes to.
 
     Args:
         prior: of the weights.
         weights: on values in [-1, 1], ``(channels, frames, hop)``.
         noise_level: of the file.
+        noise: its shape.
     """
     coder = SimulatedCoder()
-    return coder.cost(_coded(prior, weights, noise_level, coder))
+    return coder.cost(coded_segment(prior, weights, noise_level, noise, coder)[1])
 
 
-def _coded(prior: LappedPrior, weights: Array, noise_level: int, coder: Coder) -> float:
-    """Code a segment; the squared error of its weights, on values in [-1, 1]."""
+def coded_segment(
+    prior: LappedPrior, weights: Array, noise_level: int, noise: SoundShape, coder: Coder
+) -> tuple[Array, float]:
+    """Code a segment.
+
+    Args:
+        prior: of the weights.
+        weights: on values in [-1, 1], ``(channels, frames, hop)``.
+        noise_level: of the file.
+        noise: its shape.
+        coder: of the weights.
+
+    Returns:
+        The weights that a decoder will have, ``(channels, frames, bins)``, and their squared error, over the factors of
+        their noise; both on values in [-1, 1].
+    """
     deviation = noise_deviation(noise_level)
     true = weights / deviation
     channels, count, hop = weights.shape
-    decoded = descend(prior, count, channels, hop, noise_level, _EncoderSource(true, coder))
+    before = coder.weighted_error
+    decoded = descend(prior, count, channels, hop, noise_level, _EncoderSource(true, coder), noise)
     bins = decoded.shape[-1]
-    inside = ((true[..., :bins] - decoded / UNIT) ** 2).sum()
-    return float(inside + (true[..., bins:] ** 2).sum()) * deviation**2
+    inside = coder.weighted_error - before
+    if noise.flat:
+        inside = ((true[..., :bins] - decoded / UNIT) ** 2).sum()
+    error = float(inside + (true[..., bins:] ** 2).sum()) * deviation**2
+    return decoded * (deviation / UNIT), error
 
 
 class SoundSimulation(Simulation):
@@ -163,7 +186,13 @@ class SoundSimulation(Simulation):
     prior: LappedPrior
 
     def __init__(
-        self, prior: LappedPrior, signal_format: Format, recording: Recording, numbers: Numbers, most_segments: int
+        self,
+        prior: LappedPrior,
+        signal_format: Format,
+        recording: Recording,
+        numbers: Numbers,
+        most_segments: int,
+        noise: SoundShape = FLAT_SOUND,
     ) -> None:
         """
         Args:
@@ -172,16 +201,17 @@ class SoundSimulation(Simulation):
             recording: what is to be coded of it.
             numbers: of the header that do not depend on what is coded.
             most_segments: that choices are made by.
+            noise: its shape.
         """
         self.prior, self.format, self.grid = prior, signal_format, GRID
-        self.samples, self.numbers = recording.samples.size, numbers
-        self.recording, self._most_segments = recording, most_segments
+        self.samples, self.numbers = recording.samples.size, {**numbers, **header_numbers(SOUND_FIELDS, noise.numbers)}
+        self.recording, self.noise, self._most_segments = recording, noise, most_segments
         self._known: dict[tuple[int, int], CostEstimate] = {}
 
     def _part(self, noise_level: int, number: int) -> CostEstimate:
         if (noise_level, number) not in self._known:
             weights = self.recording.weights(self.recording.segments[number])
-            self._known[noise_level, number] = simulate(self.prior, weights, noise_level)
+            self._known[noise_level, number] = simulate(self.prior, weights, noise_level, self.noise)
         return self._known[noise_level, number]
 
     def parts(self, noise_level: int) -> Sequence[CostEstimate]:
@@ -205,6 +235,14 @@ class SoundSimulation(Simulation):
         cost = self.cost(noise_level)
         return cost.bits + cost.class_bits + cost.squared_error / (2 * math.log(2) * noise_deviation(noise_level) ** 2)
 
+    @cached_property
+    def unshaped(self) -> SoundSimulation:
+        """The same sound with noise without a shape; itself where that has none."""
+        if self.noise.flat:
+            return self
+        numbers = {name: self.numbers[name] for name in _NUMBERS}
+        return SoundSimulation(self.prior, self.format, self.recording, numbers, self._most_segments)
+
     def noise_variance(self, noise_level: int) -> float:
         """The variance that a noise level stands for, on values in [-1, 1]."""
         return noise_deviation(noise_level) ** 2
@@ -220,7 +258,7 @@ class SoundSimulation(Simulation):
             writer.begin_part(expected[number], 0, final_stage)
             if number:
                 writer.adjust_rate(expected[number:])
-            error += _coded(self.prior, self.recording.weights(frames), noise_level, coder)
+            error += coded_segment(self.prior, self.recording.weights(frames), noise_level, self.noise, coder)[1]
         return writer.finish(noise_level, error)
 
 
@@ -237,19 +275,22 @@ def encode(prior: LappedPrior, signal: Signal, target: Target, how: SearchOption
         UsageError: the target cannot be met.
     """
     begun = time.perf_counter()
-    simulation, noise_level = _fitted(_simulations(prior, signal, how.effort), target, how.effort)
+    noise = PERCEPTUAL if target.perceptual else FLAT_SOUND
+    simulation, noise_level = _fitted(_simulations(prior, signal, how.effort, noise), target, how.effort)
     fitted = time.perf_counter()
     coded = rate_control.code(simulation, noise_level, target, how)
     seconds = {"fit": fitted - begun, "search": time.perf_counter() - fitted}
-    return Encoded({**simulation.numbers, **coded.numbers}, coded.payload, coded.latents, seconds)
+    return Encoded(simulation.header(coded.numbers), coded.payload, coded.latents, seconds)
 
 
 def _fitted(simulations: Sequence[SoundSimulation], target: Target, effort: int) -> tuple[SoundSimulation, int]:
     """The best of the hops for a sound, and the noise level."""
     usual = simulations[len(simulations) // 2]
-    noise_level = rate_control.choose_noise_level(usual, target, effort)
     if usual.recording.short and target.unit == "rate":
-        noise_level = _of_short(usual, noise_level, target.value)
+        noise_level = rate_control.choose_noise_level(usual.unshaped, target, effort)
+        noise_level = rate_control.level_of_same_size(usual, _of_short(usual, noise_level, target.value))
+    else:
+        noise_level = rate_control.choose_noise_level(usual, target, effort)
     simulation = min(simulations, key=lambda one: one.bits(noise_level))
     if simulation is not usual and not usual.recording.short:
         noise_level = rate_control.choose_noise_level(simulation, target, effort)
@@ -277,7 +318,7 @@ def _of_short(simulation: SoundSimulation, noise_level: int, bits_per_point: flo
     return min(max(chosen, simulation.grid.lowest), simulation.grid.highest)
 
 
-def _simulations(prior: LappedPrior, signal: Signal, effort: int) -> list[SoundSimulation]:
+def _simulations(prior: LappedPrior, signal: Signal, effort: int, noise: SoundShape) -> list[SoundSimulation]:
     """The sound with each of the hops of its prior."""
     assert signal.sample_rate is not None
     samples, angle = _at_rate(signal, prior.coded_rate(signal.sample_rate)), 0
@@ -291,8 +332,9 @@ def _simulations(prior: LappedPrior, signal: Signal, effort: int) -> list[SoundS
             prior,
             signal.format,
             Recording(channels, hop, short),
-            {"hop": (number,), "angle": (angle,)},
+            dict(zip(_NUMBERS, ((number,), (angle,)), strict=True)),
             _SIMULATED[effort],
+            noise,
         )
         for number, hop in enumerate(prior.hops)
     ]

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ...stages.integer_network import FEATURE_LIMIT, FEATURE_UNIT, octaves
 from ...stages.moments import LARGEST_VALUE, UNIT, StageId
+from ...stages.shape import pitches
 from .transform import CHANNELS
 
 Array = npt.NDArray[Any]
@@ -258,6 +259,19 @@ def put_classes(segment: Segment, level: int, parity: int, channel: int, classes
     """Put decoded classes ``(bands,)`` of the bands of even or odd number into their places."""
     place = segment.padded_classes[:, channel, _times(segment, level), _bands(segment, parity)]
     place[...] = classes.reshape(place.shape)
+
+
+def weight_pitches(bins: int, hop: int, sample_rate: int, phase: int) -> npt.NDArray[np.int64]:
+    """How high the weights of a frame are to the ear; see :func:`shape.pitches`.
+
+    Args:
+        bins: weights of a frame.
+        hop: samples between frames.
+        sample_rate: of the samples, in Hz.
+        phase: of the weights.
+    """
+    first, step = _STEPS[phase]
+    return pitches((2 * np.arange(first, bins, step) + 1) * sample_rate, 4 * hop)
 
 
 def latents(segment: Segment, level: int, phase: int) -> int:

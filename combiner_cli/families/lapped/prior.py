@@ -29,6 +29,7 @@ from ...stages.class_stream import frequencies_of
 from ...stages.integer_network import IntegerNetwork
 from ...stages.moments import HIGHEST, LOWEST, OCTAVE, PARTS_FROM, Moments
 from ...stages.prior import RANGES, StagewisePrior
+from ...stages.shape import SOUND_FIELDS
 from ...system import threads
 from .. import registry
 from . import features
@@ -83,7 +84,7 @@ class LappedPrior(StagewisePrior):
     @property
     def fields(self) -> Fields:
         """The numbers that the header of its files has besides those of all files, in their order."""
-        return (*super().fields, Field("hop", MOST_HOPS - 1), Field("angle", ANGLES - 1))
+        return (*super().fields, Field("hop", MOST_HOPS - 1), Field("angle", ANGLES - 1), *SOUND_FIELDS)
 
     def configuration(self) -> dict[str, Any]:
         """Everything but the tensors that decides how a file decodes, as JSON has it."""

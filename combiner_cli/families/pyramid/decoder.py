@@ -13,6 +13,8 @@ from ...container.file import File
 from ...family import Decoded, View
 from ...stages.decoder import FileLatents, open_payload
 from ...stages.moments import HIGHEST, LOWEST, OCTAVE, UNIT, Moments, StageId
+from ...stages.prior import noise_number
+from ...stages.shape import FLAT_PICTURE, PICTURE_FIELDS, PictureShape, numbers_in, rescaled
 from . import haar, levels
 from .levels import (
     CHROMA_STAGES,
@@ -71,7 +73,12 @@ class LatentSource(Protocol):
 
 
 def descend(
-    prior: PyramidPrior, shape: tuple[int, int], colours: int, noise_level: int, source: LatentSource
+    prior: PyramidPrior,
+    shape: tuple[int, int],
+    colours: int,
+    noise_level: int,
+    source: LatentSource,
+    noise: PictureShape = FLAT_PICTURE,
 ) -> Level | Array:
     """Take the weights of a plane from the root down.
 
@@ -83,26 +90,35 @@ def descend(
         colours: 3, or 1 where there is no chroma; then it is 0.
         noise_level: of the file.
         source: of classes and weights.
+        noise: its shape.
 
     Returns:
         The finest level; of an image that has none, the root ``(colours, height, width)`` in steps.
     """
     try:
-        return _descended(prior, shape, colours, noise_level, source)
+        return _descended(prior, shape, colours, noise_level, source, noise)
     finally:
         prior.scratch.release()
 
 
 def _descended(
-    prior: PyramidPrior, shape: tuple[int, int], colours: int, noise_level: int, source: LatentSource
+    prior: PyramidPrior,
+    shape: tuple[int, int],
+    colours: int,
+    noise_level: int,
+    source: LatentSource,
+    noise: PictureShape,
 ) -> Level | Array:
     sizes = haar.sizes(shape)
     count = len(sizes) - 1
-    root = root_moments(count, sizes[-1], colours, noise_level)
+    root = root_moments(count, sizes[-1], colours, noise_level + noise.finer_at(count))
     weights = source.weights(StageId(count, 0), None, root)
     picture, classes, level = weights.reshape(1, colours, *sizes[-1]), None, None
     for number in range(count - 1, -1, -1):
-        level = levels.new_level(number, np.array([noise_level]), picture, classes)
+        # a noise level is a sixteenth of an octave of deviation
+        finer = noise.finer_at(number)
+        picture = rescaled(picture, noise.finer_at(number + 1) - finer)
+        level = levels.new_level(number, np.array([noise_level + finer]), picture, classes, noise)
         del picture  # what is done with makes room: all the rest are small beside the finest level
         for chroma in (False, True)[: 1 + (colours == 3)]:
             _descend_half(prior, level, chroma, source)
@@ -233,8 +249,8 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
         DamagedFileError: the file's numbers and its payload do not fit each other.
     """
     numbers, payload = file.numbers(prior.fields)
-    (number,), (height, width) = numbers["noise"], file.format.shape
-    noise_level = number + LOWEST_NOISE
+    number, (height, width) = noise_number(numbers), file.format.shape
+    noise_level, noise = number + LOWEST_NOISE, PictureShape.of(numbers_in(PICTURE_FIELDS, numbers))
     latents = open_payload(
         numbers, payload, prior.key, prior.parts_from, keep=view.keep_latents, damaged=not file.intact
     )
@@ -242,7 +258,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
     for channels in planes_of(file.format.channels):
         if 0 in channels:  # the last plane
             latents.allocator.final_stage = last_stage((height, width), len(channels))
-        picture = descend(prior, (height, width), len(channels), noise_level, _FileSource(latents))
+        picture = descend(prior, (height, width), len(channels), noise_level, _FileSource(latents), noise)
         planes.append((channels, PlaneRendering(picture, (height, width), len(channels), noise_level)))
     decoded = latents.finish()
     return Decoded(
@@ -253,6 +269,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
         number,
         decoded.latents,
         noise_variance(noise_level),
+        noise.numbers,
     )
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from ...stages.encoding.encoder import CodedSignal, SearchingCoder, Writer
 from ...stages.encoding.rate_control import SearchOptions
 from ...stages.encoding.simulation import REACH, Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from ...stages.moments import COARSE, UNIT, Moments, StageId, in_deviations
+from ...stages.shape import FLAT_PICTURE, PICTURE_FIELDS, PictureShape, header_numbers
 from ...system import threads
 from . import haar, levels
 from .decoder import PlaneRendering, descend
@@ -33,6 +35,7 @@ Array = npt.NDArray[Any]
 CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 90000.0])
 COARSE_CLASS_VARIANCES = np.array([1.0, 2.7, 8.0, 30.0, 150.0, 1000.0, 10_000.0, 150_000.0, 2_000_000.0])
 GRID = NoiseGrid(LOWEST_NOISE, HIGHEST_NOISE, middle=40, octaves=1 / 8, farthest=16, attempts=8)
+PERCEPTUAL = PictureShape((14, 20, 4, 4), 8, 10)  # of a search for the best SSIMULACRA 2; benchmarks/shapes.py
 _MOST_RAISES = 4  # of the classes of units
 _RAISED = 2  # kinds of levels from this one on, which are small
 _ROWS_AT_ONCE = 64
@@ -87,6 +90,7 @@ class _EncoderSource:
         prior: of the weights.
         plane: that they are of.
         noise_level: of the file.
+        noise: its shape.
         coder: of the weights.
     """
 
@@ -94,18 +98,19 @@ class _EncoderSource:
     prior: PyramidPrior
     plane: Plane
     noise_level: int
+    noise: PictureShape
     coder: Coder
 
-    @property
-    def _scale(self) -> float:
-        """Deviations of the noise per 255th."""
-        return 1 / noise_deviation(self.noise_level)
+    def _scale(self, level: int) -> float:
+        """Deviations of a level's noise per 255th."""
+        return 1 / noise_deviation(self.noise_level + self.noise.finer_at(level))
 
     def classes(self, level: Level, chroma: bool, frequencies: Array, means: Array) -> npt.NDArray[np.int64]:
-        details = levels.unit_details(self.plane.details[level.number][None], chroma) * self._scale
+        details = levels.unit_details(self.plane.details[level.number][None], chroma) * self._scale(level.number)
         energy = ((details - means / UNIT) ** 2).mean(axis=0)
         octaves = np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS
-        classes = best_classes(energy, octaves, len(details), class_variances(level.kind))
+        noise = levels.unit_noise(level, chroma)
+        classes = best_classes(energy, octaves, len(details), class_variances(level.kind), noise)
         if level.kind >= _RAISED:
             classes = self._raised(level, chroma, classes)
         self.coder.symbols.put(classes, frequencies)
@@ -125,7 +130,7 @@ class _EncoderSource:
                 moments = self.prior.moments(trial, number)
                 true = self._true(StageId(level.number, number), level)
                 deviations = np.sqrt(1 + moments.deviations(np.arange(len(true))) ** 2)
-                outside = np.abs(true - in_deviations(moments.mean)) > REACH * deviations
+                outside = np.abs(moments.over_noise(true - in_deviations(moments.mean))) > REACH * deviations
                 levels.mark_units(trial, number, outside, beyond)
                 levels.put(trial, number, np.rint(true * UNIT))
             if not beyond.any():
@@ -143,7 +148,7 @@ class _EncoderSource:
             true = self.plane.root[: self.plane.colours].reshape(-1)
         else:
             true = levels.details_of(self.plane.details[level.number][None], level, stage.number).reshape(-1)
-        scaled: Array = true * self._scale
+        scaled: Array = true * self._scale(stage.level)
         return scaled
 
 
@@ -153,27 +158,44 @@ def class_variances(kind: int) -> Array:
 
 
 class ImageSimulation(Simulation):
-    """An image whose Haar pyramid is known, and what coding it comes to."""
+    """An image whose Haar pyramid is known, and what coding it comes to.
+
+    Attributes:
+        noise: its shape.
+        planes: of the image, in coding order.
+    """
 
     prior: PyramidPrior
 
-    def __init__(self, prior: PyramidPrior, signal: Signal) -> None:
+    def __init__(self, prior: PyramidPrior, signal: Signal, noise: PictureShape = FLAT_PICTURE) -> None:
+        """
+        Args:
+            prior: of the weights.
+            signal: the image.
+            noise: its shape.
+        """
         self.prior, self.format, self.grid = prior, signal.format, GRID
-        self.samples, self.numbers = signal.points * signal.channels, {}
+        self.samples, self.numbers = signal.points * signal.channels, header_numbers(PICTURE_FIELDS, noise.numbers)
+        self.noise = noise
         self._signal = signal
         values = to_values(signal) * HALF_RANGE
-        self._planes = [analyse(values[:, :, channels], channels) for channels in planes_of(signal.channels)]
+        self.planes = [analyse(values[:, :, channels], channels) for channels in planes_of(signal.channels)]
         self._known: dict[int, list[CostEstimate]] = {}
+
+    @cached_property
+    def unshaped(self) -> ImageSimulation:
+        """The same image with noise without a shape; itself where that has none."""
+        return self if self.noise.flat else ImageSimulation(self.prior, self._signal)
 
     def parts(self, noise_level: int) -> Sequence[CostEstimate]:
         """What each plane comes to at a noise level, in coding order."""
         if noise_level not in self._known:
-            self._known[noise_level] = [self._simulated(plane, noise_level) for plane in self._planes]
+            self._known[noise_level] = [self._simulated(plane, noise_level) for plane in self.planes]
         return self._known[noise_level]
 
     def _simulated(self, plane: Plane, noise_level: int) -> CostEstimate:
         coder = SimulatedCoder()
-        return coder.cost(self._error(plane, self._descended(plane, noise_level, coder)))
+        return coder.cost(self._error_of(plane, noise_level, coder))
 
     def noise_variance(self, noise_level: int) -> float:
         """The variance that a noise level stands for, on values in [-1, 1]."""
@@ -183,16 +205,25 @@ class ImageSimulation(Simulation):
         """Code all planes."""
         coder = SearchingCoder(writer, self.prior.parts_from)
         error = 0.0
-        for plane, expected in zip(self._planes, self.parts(noise_level), strict=True):
-            last = plane is self._planes[-1]
+        for plane, expected in zip(self.planes, self.parts(noise_level), strict=True):
+            last = plane is self.planes[-1]
             final_stage = levels.last_stage(plane.shape, plane.colours) if last else None
             writer.begin_part(expected, levels.last_classes(plane.colours), final_stage)
-            error += self._error(plane, self._descended(plane, noise_level, coder))
+            error += self._error_of(plane, noise_level, coder)
         return writer.finish(noise_level - LOWEST_NOISE, error)
 
-    def _descended(self, plane: Plane, noise_level: int, coder: Coder) -> PlaneRendering:
-        source = _EncoderSource(self.prior, plane, noise_level, coder)
-        picture = descend(self.prior, plane.shape, plane.colours, noise_level, source)
+    def _error_of(self, plane: Plane, noise_level: int, coder: Coder) -> float:
+        """Code a plane; its squared error, or that of its weights over the factors of their noise."""
+        before = coder.weighted_error
+        rendering = self.rendering(plane, noise_level, coder)
+        if self.noise.flat:
+            return self._error(plane, rendering)
+        return (coder.weighted_error - before) * noise_variance(noise_level)
+
+    def rendering(self, plane: Plane, noise_level: int, coder: Coder) -> PlaneRendering:
+        """What a decoder will have of a plane, once it is coded."""
+        source = _EncoderSource(self.prior, plane, noise_level, self.noise, coder)
+        picture = descend(self.prior, plane.shape, plane.colours, noise_level, source, self.noise)
         return PlaneRendering(picture, plane.shape, plane.colours, noise_level)
 
     def _error(self, plane: Plane, rendering: PlaneRendering) -> float:
@@ -221,9 +252,10 @@ def encode(prior: PyramidPrior, signal: Signal, target: Target, how: SearchOptio
         UsageError: the target cannot be met.
     """
     begun = time.perf_counter()
-    simulation = ImageSimulation(prior, signal)
+    noise = PERCEPTUAL if target.perceptual else FLAT_PICTURE
+    simulation = ImageSimulation(prior, signal, noise)
     noise_level = rate_control.choose_noise_level(simulation, target, how.effort)
     fitted = time.perf_counter()
     coded = rate_control.code(simulation, noise_level, target, how)
     seconds = {"fit": fitted - begun, "search": time.perf_counter() - fitted}
-    return Encoded(coded.numbers, coded.payload, coded.latents, seconds)
+    return Encoded(simulation.header(coded.numbers), coded.payload, coded.latents, seconds)

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...stages.moments import COARSE, LARGEST_VALUE, StageId
+from ...stages.moments import COARSE, LARGEST_VALUE, OCTAVE, StageId
 from ...stages.prior import LARGEST_NOISE
+from ...stages.shape import FLAT_PICTURE, PictureShape, masking
 from ...system import arrays, threads
 from ...system.arrays import NarrowArray
 from .haar import BANDS, CORNERS, LARGEST_ROOT, synthesise
@@ -75,6 +76,9 @@ class Level:
         padded_classes: energy classes of the units with a margin of one unit, luma and chroma,
             ``(pictures, 2, unit rows + 2, unit columns + 2)``.
         padded_parents: classes of the units one level up at each unit, with a margin of one unit, likewise.
+        shape: of the noise.
+        masking: sixteenths of an octave by which the noise at each position is coarser than the level's,
+            ``(pictures, rows, columns)`` int16; ``None`` where it nowhere is.
         details: at the positions of the phases at which they are decoded, of luma or chroma,
             ``(colours, 3, pictures, rows, columns)``, by the phase and whether they are of the chroma.
     """
@@ -85,6 +89,8 @@ class Level:
     picture: Array
     padded_classes: Array
     padded_parents: Array
+    shape: PictureShape = FLAT_PICTURE
+    masking: Array | None = None
     details: dict[tuple[Phase, bool], Array] = field(default_factory=dict)
 
     @property
@@ -106,6 +112,24 @@ class Level:
     def parents(self) -> Array:
         """The classes one level up without their margin."""
         return self.padded_parents[..., 1:-1, 1:-1]
+
+    def noise(self, phase: Phase, rows: slice, chroma: bool) -> Array | None:
+        """Sixteenths of an octave by which details have more noise than the level, ``None`` where none has.
+
+        Args:
+            phase: of the positions.
+            rows: of units.
+            chroma: whether it is about chroma details.
+
+        Returns:
+            ``(positions,)``, picture after picture.
+        """
+        more = self.shape.chroma * chroma
+        if self.masking is None:
+            count = positions(self, phase, rows)
+            return np.full(count, more, dtype=np.int16) if more else None
+        around: Array = self.masking[(slice(None), *self.places(phase, rows))].reshape(-1)
+        return around + np.int16(more)
 
     def places(self, phase: Phase, rows: slice) -> tuple[slice, slice]:
         """The rows and columns of a phase's positions in some rows of units."""
@@ -195,19 +219,28 @@ def _kept(values: Array, number: int) -> Array:
     return arrays.narrowed(np.clip(values, -most, most) if arrays.largest(values) > most else values)
 
 
-def new_level(number: int, noise_levels: Array, picture: Array, parents: Array | None = None) -> Level:
+def new_level(
+    number: int,
+    noise_levels: Array,
+    picture: Array,
+    parents: Array | None = None,
+    shape: PictureShape = FLAT_PICTURE,
+) -> Level:
     """A level of which nothing but the coarser picture is decoded.
 
     Args:
         number: 0 for the finest.
-        noise_levels: of each picture, ``(pictures,)``.
-        picture: the coarser picture in steps, ``(pictures, colours, rows, columns)``.
+        noise_levels: of each picture at the level, ``(pictures,)``.
+        picture: the coarser picture in steps of the level before, ``(pictures, colours, rows, columns)``.
         parents: classes of the level before, if there is one, ``(pictures, 2, unit rows, unit columns)``.
+        shape: of the noise.
     """
     height, width = picture.shape[2:]
     units = -(-height // 2), -(-width // 2)
     classes = np.zeros((len(picture), 2, units[0] + 2, units[1] + 2), dtype=np.int8)
-    level = Level(number, noise_levels, (height, width), _kept(picture, number), classes, np.zeros_like(classes))
+    level = Level(number, noise_levels, (height, width), _kept(picture, number), classes, np.zeros_like(classes), shape)
+    if shape.masks(number):
+        level.masking = masking(level.picture[:, 0], shape.masking)
     if parents is not None:
         # a unit of this level lies in one position of the level before, four units in one unit there
         level.parents[...] = parents.repeat(2, axis=2).repeat(2, axis=3)[..., : units[0], : units[1]]
@@ -217,7 +250,7 @@ def new_level(number: int, noise_levels: Array, picture: Array, parents: Array |
 def without_classes(level: Level) -> Level:
     """A level that is decoded, without what only its decoding needs."""
     none = np.zeros((len(level.noise_levels), 2, 0, 0), dtype=np.int8)
-    return replace(level, padded_classes=none, padded_parents=none)
+    return replace(level, padded_classes=none, padded_parents=none, masking=None)
 
 
 def stage_numbers(chroma: bool) -> range:
@@ -302,6 +335,19 @@ def details_of(details: Array, level: Level, number: int) -> Array:
         for place in stage_places(level, number)
     ]
     return np.concatenate(parts, axis=1)
+
+
+def unit_noise(level: Level, chroma: bool) -> Array | None:
+    """Variance of the noise of units over the level's, ``(units,)``; ``None`` where that is the same for all."""
+    shape = len(level.noise_levels), *(2 * side for side in level.units)
+    more = level.shape.chroma * chroma
+    if level.masking is None:
+        return np.full(math.prod(shape) // 4, np.exp2(more * (2 / OCTAVE))) if more else None
+    whole = np.zeros(shape)
+    whole[:, : level.size[0], : level.size[1]] = level.masking
+    variance: Array = np.exp2((whole + more) * (2 / OCTAVE))
+    of_units: Array = variance.reshape(shape[0], level.units[0], 2, level.units[1], 2).mean(axis=(2, 4))
+    return of_units.reshape(-1)
 
 
 def mark_units(level: Level, number: int, marked: Array, units: Array) -> None:

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...container.file import File
+from ...container.header import Fields
 from ...family import Decoded, Encoded, Family, Target, View
 from ...signals.signal import Format, Kind, Signal
 from ...stages import integer_network
@@ -31,6 +32,7 @@ from ...stages.class_stream import frequencies_of
 from ...stages.integer_network import IntegerNetwork, octaves
 from ...stages.moments import COARSE, HIGHEST, LOWEST, OCTAVE, UNIT, Moments
 from ...stages.prior import RANGES, StagewisePrior
+from ...stages.shape import PICTURE_FIELDS
 from ...system import arrays, threads
 from ...system.arrays import NarrowArray
 from .. import registry
@@ -75,6 +77,11 @@ class PyramidPrior(StagewisePrior):
     def family(self) -> Family:
         """The way of coding that it belongs to."""
         return registry.get("pyramid")
+
+    @property
+    def fields(self) -> Fields:
+        """The numbers that the header of its files has besides those of all files, in their order."""
+        return (*super().fields, *PICTURE_FIELDS)
 
     def configuration(self) -> dict[str, Any]:
         """Everything but the tensors that decides how a file decodes, as JSON has it."""
@@ -156,6 +163,10 @@ class PyramidPrior(StagewisePrior):
         counts = [levels.positions(level, phase, level.all_units) for phase in phases]
         mean = NarrowArray((network.outputs, sum(counts)))
         deviation = arrays.mapped_zeros(mean.values.shape, np.int16)
+        noises = [level.noise(phase, level.all_units, number in levels.CHROMA_STAGES) for phase in phases]
+        noise: Array | None = None
+        if any(some is not None for some in noises):  # all or none are
+            noise = np.concatenate([some for some in noises if some is not None])
 
         def strip(item: tuple[int, slice]) -> None:
             place, rows = item
@@ -165,11 +176,14 @@ class PyramidPrior(StagewisePrior):
             results = self.networks[level.kind][network.name](values, self.scratch)
             of_contrast = np.floor(octaves(contrast / UNIT) * OCTAVE)
             numbers = np.floor(results[network.outputs :] * (OCTAVE * 2.0**-integer_network.RESULT_BITS)) + of_contrast
+            if noise is not None:
+                numbers -= noise[columns]
             deviation[:, columns] = np.clip(numbers, LOWEST - 1, HIGHEST) - LOWEST
             mean.put((slice(None), columns), np.clip(_means(results[: network.outputs], contrast), -most, most))
 
         threads.mapped(strip, list(product(range(len(phases)), _strips(level))))
-        return Moments(mean.values.reshape(-1), deviation.reshape(-1))
+        of_bands = None if noise is None else np.tile(noise, network.outputs)
+        return Moments(mean.values.reshape(-1), deviation.reshape(-1), noise=of_bands)
 
 
 def _strips(level: Level) -> list[slice]:

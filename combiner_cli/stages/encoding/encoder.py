@@ -33,7 +33,7 @@ from ..allocation import (
 from ..class_stream import DIGITS, SymbolWriter, equal_frequencies
 from ..moments import Moments, Parts, StageId, in_deviations
 from ..widening import exchange_widening, widenings_of
-from .simulation import REACH, CostEstimate, posterior
+from .simulation import REACH, CostEstimate, posterior, squared_over_noise
 
 Array = npt.NDArray[Any]
 
@@ -72,7 +72,7 @@ class CodedSignal:
         classes: the stream of classes.
         indices: of all groups, ``(groups,)`` int64.
         latents: candidates of all latents that are coded, stage after stage, ``(latents,)``.
-        squared_error: sum over all samples, on values in [-1, 1].
+        squared_error: sum over all samples, on values in [-1, 1]; with shaped noise as that of a ``CostEstimate``.
     """
 
     number: int
@@ -85,7 +85,7 @@ class CodedSignal:
 
     @property
     def numbers(self) -> Numbers:
-        """Of the header, those that depend on what is coded."""
+        """Of the header, those that depend on what is coded, without what says that the noise has a shape."""
         return {
             "noise": (self.number,),
             "class_bytes": (len(self.classes),),
@@ -282,10 +282,12 @@ class SearchingCoder:
     Attributes:
         writer: of the file.
         parts_from: of the prior.
+        weighted_error: squared errors of all weights so far, each over the variance of its noise.
     """
 
     writer: Writer
     parts_from: int
+    weighted_error: float = 0.0
 
     @property
     def symbols(self) -> SymbolWriter:
@@ -303,6 +305,7 @@ class SearchingCoder:
             weights, repeat = self._part(stage, parts.begin(), true, may_repeat=repeated < _MOST_REPEATED)
             parts.put(weights, repeat)
             repeated += repeat
+        self.weighted_error += squared_over_noise(parts.moments, true, parts.moments.mean)
         return parts.moments.mean
 
     def _widen(self, moments: Moments, bands: int, true: Array) -> None:
@@ -365,7 +368,7 @@ class SearchingCoder:
             )
             values = allocation.look_up(np.append(before, indices), part, writer.chaining, writer.key)
         weights = moments.values(part.order, values)
-        error = np.abs(true[coded] - in_deviations(weights[coded]))
+        error = np.abs(moments.over_noise(true[coded] - in_deviations(weights[coded]), coded))
         cost = float(GROUP_BITS * count)
         if extra == REPEAT:  # the part comes again with as many groups, and mends what it can
             left = 1 + moments.deviations(coded) ** 2

@@ -67,7 +67,28 @@ def choose_noise_level(simulation: Simulation, target: Target, effort: int) -> i
         raise ValueError(f"an encoder takes a rate, a size or a PSNR, not {target.unit}")
     if not (math.isfinite(target.value) and target.value > 0):
         raise UsageError(f"the rate must be positive, not {target.value}")
-    return _level_of_rate(simulation, target.value)
+    return level_of_same_size(simulation, _level_of_rate(simulation.unshaped, target.value))
+
+
+def level_of_same_size(simulation: Simulation, noise_level: int) -> int:
+    """The level at which a signal takes as much as it does at another one without a shape of the noise.
+
+    So a quality or a rate stands for as large a file with a shape as without, and only its errors are elsewhere.
+
+    Args:
+        simulation: of the signal.
+        noise_level: without a shape.
+    """
+    if simulation.unshaped is simulation:
+        return noise_level
+    grid, cost = simulation.grid, simulation.unshaped.cost(noise_level)
+    wanted = max(cost.bits + cost.class_bits, 1.0)
+
+    def excess(level: int) -> float:
+        cost = simulation.cost(level)
+        return math.log2(max(cost.bits + cost.class_bits, 1.0) / wanted)
+
+    return root(excess, grid, noise_level, _SIZE_SLOPE)
 
 
 def _level_of_psnr(simulation: Simulation, psnr: float) -> int:

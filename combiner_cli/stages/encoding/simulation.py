@@ -22,6 +22,7 @@ from ...signals.signal import Format
 from ..allocation import DENSITIES, density_number
 from ..class_stream import SymbolCost
 from ..moments import CANDIDATE_BITS, COARSE, Moments, StageId, in_deviations
+from ..shape import SHAPED
 from ..widening import exchange_widening, widenings_of
 
 if TYPE_CHECKING:
@@ -40,10 +41,14 @@ class Coder(Protocol):
 
     Attributes:
         symbols: where the symbols of the stream of classes go.
+        weighted_error: squared errors of all weights so far, each over the variance of its noise.
     """
 
     @property
     def symbols(self) -> SymbolCost: ...
+
+    @property
+    def weighted_error(self) -> float: ...
 
     def weights(self, stage: StageId, moments: Moments, true: Array, bands: int = 1) -> Array:
         """Code the weights of the next stage.
@@ -67,7 +72,8 @@ class CostEstimate:
         bits: KL(posterior, prior) of all latents.
         class_bits: of the stream of classes.
         information: expected information of the stages of each density, in 1/256 bit, ``(8,)``.
-        squared_error: sum over all samples, on values in [-1, 1].
+        squared_error: sum over all samples, on values in [-1, 1]; where the noise has a shape, over all weights, each
+            error over the factor of its noise.
     """
 
     bits: float
@@ -95,10 +101,12 @@ class SimulatedCoder:
         symbols: counts the bits of the stream of classes.
         bits: KL(posterior, prior) of all latents so far.
         information: expected information so far of the stages of each density, in 1/256 bit.
+        weighted_error: squared errors of all weights so far, each over the variance of its noise.
     """
 
     symbols: SymbolCost = field(default_factory=SymbolCost)
     bits: float = 0.0
+    weighted_error: float = 0.0
     information: Array = field(default_factory=lambda: np.zeros(DENSITIES))
     _generator: np.random.Generator = field(
         default_factory=lambda: np.random.Generator(np.random.Philox(_SIMULATION_SEED))
@@ -117,7 +125,9 @@ class SimulatedCoder:
         divergence = float((0.5 * (deviation**2 + mean**2 - 1) - np.log(deviation)).sum()) / math.log(2)
         self.bits += divergence
         self.information[density_number(stage)] += float(moments.information().sum())
-        return moments.values(coded, np.rint(drawn * 2.0**CANDIDATE_BITS) * 2.0**-CANDIDATE_BITS)
+        weights = moments.values(coded, np.rint(drawn * 2.0**CANDIDATE_BITS) * 2.0**-CANDIDATE_BITS)
+        self.weighted_error += squared_over_noise(moments, true, weights)
+        return weights
 
     def cost(self, squared_error: float) -> CostEstimate:
         """What all that was coded comes to, given the error that is left."""
@@ -136,9 +146,20 @@ def posterior(moments: Moments, true: Array) -> tuple[npt.NDArray[np.int64], Arr
     """
     coded = np.flatnonzero(moments.deviation >= 0)
     prior, left = moments.deviations(coded), moments.variance_left(coded)
-    residual = true[coded] - in_deviations(moments.mean[coded])
+    residual = moments.over_noise(true[coded] - in_deviations(moments.mean[coded]), coded)
     evidence = left + prior**2
     return coded, residual * prior / evidence, np.sqrt(left / evidence)
+
+
+def squared_over_noise(moments: Moments, true: Array, weights: Array) -> float:
+    """Squared errors of the weights of a stage, each over the variance of its noise.
+
+    Args:
+        moments: of the stage.
+        true: the weights in units of the base noise's deviation, ``(latents,)``.
+        weights: what a decoder will have, in whole steps, ``(latents,)``.
+    """
+    return float((moments.over_noise(true - in_deviations(weights)) ** 2).sum())
 
 
 @dataclass(frozen=True)
@@ -172,7 +193,7 @@ class Simulation(ABC):
         format: of the signal.
         grid: the noise levels that there are.
         samples: number of samples that squared errors are sums over.
-        numbers: of the header that do not depend on what is coded.
+        numbers: of the header that do not depend on what is coded, those of the shape of the noise among them.
     """
 
     prior: MultiRatePrior
@@ -188,6 +209,11 @@ class Simulation(ABC):
     def cost(self, noise_level: int) -> CostEstimate:
         """About what the whole signal comes to at a noise level."""
         return CostEstimate.total(self.parts(noise_level))
+
+    @property
+    @abstractmethod
+    def unshaped(self) -> Simulation:
+        """The same signal with noise without a shape; itself where that has none."""
 
     @abstractmethod
     def noise_variance(self, noise_level: int) -> float:
@@ -208,4 +234,13 @@ class Simulation(ABC):
         Args:
             numbers: of the header, those that depend on what is coded.
         """
-        return len(pack(self.prior.id, self.format, self.prior.fields, {**self.numbers, **numbers}, b""))
+        return len(pack(self.prior.id, self.format, self.prior.fields, self.header(numbers), b""))
+
+    def header(self, numbers: Numbers) -> Numbers:
+        """All numbers of the header of a file.
+
+        Args:
+            numbers: those that depend on what is coded.
+        """
+        shaped = SHAPED * (self.unshaped is not self)
+        return {**self.numbers, **numbers, "noise": (numbers["noise"][0] + shaped,)}
