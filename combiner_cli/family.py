@@ -222,6 +222,44 @@ class Prior(ABC):
     def psnr_range(self) -> tuple[float, float] | None:
         """Lowest and highest PSNR (dB, peak-to-peak 2) that it was learned for; ``None`` where that is not known."""
 
+    def noise_variance_at(self, bits_per_point: float, signal_format: Format) -> float | None:
+        """The noise variance, on values in [-1, 1], that a typical signal is coded with at a rate.
+
+        Args:
+            bits_per_point: of the typical signal.
+            signal_format: of the signal that is to be coded.
+
+        Returns:
+            ``None`` where the prior has no choice of noise, and cannot be compared with others.
+        """
+        del bits_per_point, signal_format  # as a rule
+        return None
+
+    def rate_of_noise(self, noise_variance: float, signal_format: Format) -> float:
+        """The inverse of :meth:`noise_variance_at`: bits per point that a typical signal takes at a noise variance.
+
+        Args:
+            noise_variance: on values in [-1, 1].
+            signal_format: of the signal that is to be coded.
+        """
+        del noise_variance, signal_format  # as a rule
+        return self.bits_per_point
+
+    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float) -> list[float] | None:
+        """What coding signals at a noise variance comes to, in bits: to choose among priors of all families.
+
+        An error counts as the bits that it is worth: bits + squared error / (2 · noise variance · ln 2).
+
+        Args:
+            signals: each by itself.
+            noise_variance: on values in [-1, 1]; the same for all priors that are compared.
+
+        Returns:
+            Of each signal; ``None`` where that cannot be said without coding them.
+        """
+        del signals, noise_variance  # as a rule
+        return None
+
     @abstractmethod
     def points_rendered(self, signal_format: Format, scale: int = 1) -> int:
         """How many points are rendered for a signal, by what it takes in time and memory; for limits.

@@ -15,7 +15,7 @@ from ..container.header import Field, Fields
 from ..errors import DamagedFileError, UsageError
 from ..family import Configuration, Encoded, EncodingOptions, Family, Prior, Progress, Report, Target
 from ..rec.candidates import MOST_CHAINS
-from ..signals.signal import Signal
+from ..signals.signal import Format, Signal
 from .allocation import DENSITIES, LARGEST_DENSITY
 from .moments import FEWEST_PARTS_FROM, MOST_PARTS_FROM
 
@@ -73,6 +73,34 @@ class MultiRatePrior(Prior):
         place = math.log(bits_per_point / self.rates[0]) / math.log(self.rates[1] / self.rates[0])
         noise_level = self.noise_codes[0] + place * (self.noise_codes[1] - self.noise_codes[0])
         return noise_level, self.errors[0] * (self.errors[1] / self.errors[0]) ** place
+
+    @abstractmethod
+    def noise_variance(self, noise_level: float) -> float:
+        """The variance that a noise level stands for, on values in [-1, 1], between levels as well."""
+
+    def noise_variance_at(self, bits_per_point: float, signal_format: Format) -> float:
+        """The noise variance that a typical signal is coded with at a rate; see :meth:`family.Prior.noise_variance_at`."""
+        return self.noise_variance(self.typical(bits_per_point)[0]) / self.noise_gain(signal_format)
+
+    def rate_of_noise(self, noise_variance: float, signal_format: Format) -> float:
+        """Bits per point that a typical signal takes at a noise variance."""
+        level = self.noise_level_of(noise_variance * self.noise_gain(signal_format))
+        place = (level - self.noise_codes[0]) / (self.noise_codes[1] - self.noise_codes[0])
+        return float(self.rates[0] * (self.rates[1] / self.rates[0]) ** place)
+
+    def noise_level_of(self, noise_variance: float) -> float:
+        """The inverse of :meth:`noise_variance`: equal steps of the level are equal factors of the variance."""
+        zero, one = self.noise_variance(0), self.noise_variance(1)
+        return math.log(zero / noise_variance) / math.log(zero / one)
+
+    def noise_gain(self, signal_format: Format) -> float:
+        """The noise variance of what is coded over that of the signal, where these differ.
+
+        Args:
+            signal_format: of the signal.
+        """
+        del signal_format  # as a rule
+        return 1.0
 
     def search_method(self, options: EncodingOptions, usual: str) -> str:
         """The search for candidates, once it is clear that the options are for such a prior.

@@ -96,6 +96,18 @@ def encode(
     return [_encoded(prior, result, seconds) for result in coded]
 
 
+def predicted_cost(prior: MixturePrior, signal: Signal, noise_variance: float) -> float:
+    """What coding a signal at about a noise variance comes to, in bits; see :meth:`family.Prior.predicted_costs`."""
+    layout = prior.tiling(signal.shape, signal.channels)
+    weights = prior.network.weights(split(to_values(signal), layout)).reshape(1, layout.tiles, -1)
+    level = min(max(round(prior.noise_level_of(noise_variance)), 0), NOISE_LEVELS - 1)
+    (choice,) = choices.choose_at(prior, layout, weights, level)
+    around = len(pack(prior.id, signal.format, prior.fields, {NOISE.name: (level,)}, b""))
+    inside = signal.points * signal.channels / (layout.tiles * prior.network.latents)  # of the samples of all tiles
+    bits = choice.bits * (1 + choices.OVERHEAD) + 8 * (around + mixtures.class_bytes(layout.tiles, prior.class_bits))
+    return bits + choice.squared_error * inside / (2 * math.log(2) * prior.noise_variance(level))
+
+
 def _number_of_groups(prior: MixturePrior, signal_format: Format, layout: Tiling, target: Target) -> int:
     """Groups of a file of a size.
 

@@ -208,6 +208,12 @@ class ImageSimulation(Simulation):
         return sum(threads.mapped(strip, range(0, plane.shape[0], _ROWS_AT_ONCE)))
 
 
+def predicted_cost(prior: PyramidPrior, signal: Signal, noise_variance: float) -> float:
+    """What coding an image at about a noise variance comes to, in bits; see :meth:`family.Prior.predicted_costs`."""
+    level = min(max(round(prior.noise_level_of(noise_variance)), GRID.lowest), GRID.highest)
+    return rate_control.expected_cost(ImageSimulation(prior, signal), level)
+
+
 def encode(prior: PyramidPrior, signal: Signal, target: Target, how: SearchOptions) -> Encoded:
     """Encode an image.
 

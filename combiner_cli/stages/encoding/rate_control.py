@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ...errors import UsageError
 from ...family import Target
-from ..allocation import DENSITIES, GROUP_INFORMATION, LARGEST_DENSITY
+from ..allocation import DENSITIES, GROUP_INFORMATION, LARGEST_DENSITY, density_of
 from .encoder import Budget, CodedSignal, Writer
 from .simulation import CostEstimate, NoiseGrid, Simulation
 
@@ -66,6 +66,20 @@ def choose_noise_level(simulation: Simulation, target: Target, effort: int) -> i
     if not (math.isfinite(target.value) and target.value > 0):
         raise UsageError(f"the rate must be positive, not {target.value}")
     return _level_of_rate(simulation, target.value)
+
+
+def expected_bytes(simulation: Simulation, noise_level: int) -> float:
+    """What a file at a noise level comes to, all of it."""
+    cost = simulation.cost(noise_level)
+    densities = (density_of(OVERHEAD),) * DENSITIES
+    numbers = {"noise": (0,), "class_bytes": (round(cost.class_bits / 8),), "densities": densities, "chains": (1,)}
+    return simulation.overhead(numbers) + (OVERHEAD * cost.bits + cost.class_bits) / 8
+
+
+def expected_cost(simulation: Simulation, noise_level: int) -> float:
+    """What a file at a noise level comes to in bits, the squared error counted as the bits that it is worth."""
+    worth = simulation.cost(noise_level).squared_error / (2 * math.log(2) * simulation.noise_variance(noise_level))
+    return 8 * expected_bytes(simulation, noise_level) + worth
 
 
 def _level_of_psnr(simulation: Simulation, psnr: float) -> int:

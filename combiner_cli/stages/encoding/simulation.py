@@ -189,6 +189,12 @@ class Simulation(ABC):
         """About what the whole signal comes to at a noise level."""
         return CostEstimate.total(self.parts(noise_level))
 
+    def lagrangian(self, noise_level: int) -> float:
+        """Cost of the signal at a noise level in bits, the squared error counted as the bits that it is worth."""
+        cost = self.cost(noise_level)
+        worth = cost.squared_error / (2 * math.log(2) * self.noise_variance(noise_level))
+        return cost.bits + cost.class_bits + worth
+
     @abstractmethod
     def noise_variance(self, noise_level: int) -> float:
         """The variance that a noise level stands for, on values in [-1, 1]."""
