@@ -101,12 +101,12 @@ def encode(
         psnr: dB to reach.
         snr: dB to reach, of a sound.
         effort: 1 (fastest) to 9 (best).
-        prior: name, file, or what :func:`find_prior` gave; ``None`` for the one that suits.
+        prior: name, file, or what :func:`find_prior` gave; ``None`` for the best of those shipped.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``, where networks with hidden layers are fitted.
         seed: of the encoder's own random numbers.
 
     Returns:
-        The file in ``data``, and what it decodes to in ``decoded``.
+        The file in ``data``, what it decodes to in ``decoded``, and the name of its prior in ``prior``.
 
     Raises:
         CombinerError: the request makes no sense, or cannot be met.
@@ -122,8 +122,9 @@ def encode(
         snr=snr,
     )
     named = library.find(prior) if isinstance(prior, str) else prior
-    chosen, settled = goals.plan(signal, target, named)
-    return pipeline.encode(signal, chosen, settled, EncodingOptions(effort=effort, seed=seed, device=device))
+    plan = goals.plan(signal, target, named)
+    options = EncodingOptions(effort=effort, seed=seed, device=device)
+    return pipeline.encode(signal, plan.prior, plan.target, options, others=plan.others)
 
 
 def decode(

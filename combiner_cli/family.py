@@ -31,25 +31,29 @@ Configuration = Mapping[str, Any]
 Tensors = Mapping[str, Array]
 
 
-Unit = Literal["quality", "rate", "size", "bits_per_pixel", "kilobits_per_second", "psnr", "snr"]
+Unit = Literal["quality", "rate", "noise", "size", "bits_per_pixel", "kilobits_per_second", "psnr", "snr"]
 
 
 @dataclass(frozen=True)
 class Target:
     """What a file is to be: one number in one unit.
 
-    ``codec.goals`` settles what only makes sense for a signal or with a prior; encoders get a rate, a size or a PSNR.
+    ``codec.goals`` settles what only makes sense for a signal or with a prior; encoders get a rate, a noise, a size or a
+    PSNR.
 
     Attributes:
         unit: ``"quality"``: 1 (smallest) to 10 (best). ``"rate"``: bits per point that a typical signal takes at the
-            quality that is meant; other signals take what that quality takes of them. ``"size"``: bytes of the whole
+            quality that is meant; other signals take what that quality takes of them. ``"noise"``: the same, said by
+            the noise variance on values in [-1, 1] that a typical signal is coded with. ``"size"``: bytes of the whole
             file, exactly. ``"bits_per_pixel"`` of an image and ``"kilobits_per_second"`` of a sound: of the whole file,
             at most. ``"psnr"``: dB that the decoded signal is to reach; ``"snr"``: likewise, of a sound.
         value: in that unit.
+        typical_error: of a ``"noise"``: mean squared error of a typical signal that is coded with it.
     """
 
     unit: Unit
     value: float
+    typical_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -222,8 +226,8 @@ class Prior(ABC):
     def psnr_range(self) -> tuple[float, float] | None:
         """Lowest and highest PSNR (dB, peak-to-peak 2) that it was learned for; ``None`` where that is not known."""
 
-    def noise_variance_at(self, bits_per_point: float, signal_format: Format) -> float | None:
-        """The noise variance, on values in [-1, 1], that a typical signal is coded with at a rate.
+    def typical_noise(self, bits_per_point: float, signal_format: Format) -> Target | None:
+        """The noise that a typical signal is coded with at a rate, as a target for any other prior.
 
         Args:
             bits_per_point: of the typical signal.
@@ -234,16 +238,6 @@ class Prior(ABC):
         """
         del bits_per_point, signal_format  # as a rule
         return None
-
-    def rate_of_noise(self, noise_variance: float, signal_format: Format) -> float:
-        """The inverse of :meth:`noise_variance_at`: bits per point that a typical signal takes at a noise variance.
-
-        Args:
-            noise_variance: on values in [-1, 1].
-            signal_format: of the signal that is to be coded.
-        """
-        del noise_variance, signal_format  # as a rule
-        return self.bits_per_point
 
     def predicted_costs(self, signals: Sequence[Signal], noise_variance: float) -> list[float] | None:
         """What coding signals at a noise variance comes to, in bits: to choose among priors of all families.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import UnreachableError, UsageError
 from ..family import Target
 from ..signals import metrics
 from ..signals.signal import Signal
@@ -46,7 +46,7 @@ def reach(signal: Signal, psnr: float, prior_name: str, attempt: Callable[[Targe
         attempt: makes a file for a target and decodes it.
 
     Raises:
-        UsageError: no file with this prior reaches it.
+        UnreachableError: no file with this prior reaches it.
     """
     below: _Attempt | None = None
     above: _Attempt | None = None
@@ -76,7 +76,7 @@ def reach(signal: Signal, psnr: float, prior_name: str, attempt: Callable[[Targe
     if above is None:
         assert below is not None
         best, asked = (_decibels_text(signal, round(value, 2)) for value in (psnr + below.excess, psnr))
-        raise UsageError(f"prior {prior_name} reaches {best} here; ask for less than {asked}")
+        raise UnreachableError(f"prior {prior_name} reaches {best} here; ask for less than {asked}")
     return above.result
 
 

@@ -78,15 +78,27 @@ class MultiRatePrior(Prior):
     def noise_variance(self, noise_level: float) -> float:
         """The variance that a noise level stands for, on values in [-1, 1], between levels as well."""
 
-    def noise_variance_at(self, bits_per_point: float, signal_format: Format) -> float:
-        """The noise variance that a typical signal is coded with at a rate; see :meth:`family.Prior.noise_variance_at`."""
-        return self.noise_variance(self.typical(bits_per_point)[0]) / self.noise_gain(signal_format)
+    def typical_noise(self, bits_per_point: float, signal_format: Format) -> Target:
+        """The noise that a typical signal is coded with at a rate, as a target for any other prior."""
+        level, error = self.typical(bits_per_point)
+        return Target("noise", self.noise_variance(level) / self.noise_gain(signal_format), error)
 
-    def rate_of_noise(self, noise_variance: float, signal_format: Format) -> float:
-        """Bits per point that a typical signal takes at a noise variance."""
-        level = self.noise_level_of(noise_variance * self.noise_gain(signal_format))
-        place = (level - self.noise_codes[0]) / (self.noise_codes[1] - self.noise_codes[0])
-        return float(self.rates[0] * (self.rates[1] / self.rates[0]) ** place)
+    def typical_of(self, target: Target, signal_format: Format) -> tuple[float, float]:
+        """Noise level that a typical signal is coded with, and its mean squared error there.
+
+        Args:
+            target: a rate or a noise.
+            signal_format: of the signal that is to be coded.
+
+        Raises:
+            UsageError: the rate is not positive.
+        """
+        if not (math.isfinite(target.value) and target.value > 0):
+            raise UsageError(f"the rate must be positive, not {target.value}")
+        if target.unit == "rate":
+            return self.typical(target.value)
+        assert target.typical_error is not None
+        return self.noise_level_of(target.value * self.noise_gain(signal_format)), target.typical_error
 
     def noise_level_of(self, noise_variance: float) -> float:
         """The inverse of :meth:`noise_variance`: equal steps of the level are equal factors of the variance."""

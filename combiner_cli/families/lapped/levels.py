@@ -41,7 +41,7 @@ def choose(
     simulation = min(simulations, key=lambda one: one.lagrangian(noise_level))
     if simulation is not usual and not usual.recording.short:
         noise_level = _level(simulation, target, effort)
-    if target.unit == "rate":
+    if target.unit in ("rate", "noise"):
         noise_level = _audible(simulation, noise_level)
         noise_level = _smaller_than_lossless(simulation, noise_level, lossless_bytes(signal))
     return simulation, noise_level
@@ -51,10 +51,10 @@ def _level(simulation: SoundSimulation, target: Target, effort: int) -> int:
     """The noise level of a sound by what its last bit gains, within what makes sense for its loudness."""
     noise_level = rate_control.choose_noise_level(simulation, target, effort)
     loudness = math.sqrt(_energy(simulation) / simulation.recording.samples.size)
-    if target.unit != "rate" or not loudness:
+    if target.unit not in ("rate", "noise") or not loudness:
         return noise_level
     prior, grid = simulation.prior, simulation.grid
-    usual, _ = prior.typical(target.value)
+    usual, _ = prior.typical_of(target, simulation.format)
     finer = usual - prior.typical(prior.bits_per_point)[0]  # than at the prior's own rate
     coarsest, fine, finest = (
         finer + noise_level_of(loudness * share) for share in (_COARSE_ENOUGH, _FINE_ENOUGH, _FINEST)

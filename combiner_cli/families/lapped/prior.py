@@ -136,8 +136,8 @@ class LappedPrior(StagewisePrior):
             return sample_rate
         if _MUCH_LOWER * sample_rate >= self.sample_rate:
             return self.sample_rate
-        finer = (times for times in _FINER if times * points <= _FEW_SAMPLES and times * sample_rate <= self.sample_rate)
-        return next(finer, 1) * sample_rate
+        most = min(_FEW_SAMPLES // points, self.sample_rate // sample_rate)
+        return next((times for times in _FINER if times <= most), 1) * sample_rate
 
     def noise_variance(self, noise_level: float) -> float:
         """The variance that a noise level stands for, on values in [-1, 1], between levels as well."""

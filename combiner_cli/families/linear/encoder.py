@@ -84,7 +84,7 @@ def encode(
     weights = prior.network.weights(values).reshape(len(signals), layout.tiles, -1)
     count = _number_of_groups(prior, signal_format, layout, target) if target.unit == "size" else None
     clock = time.perf_counter()
-    decided = _decide(prior, layout, weights, count, target)
+    decided = _decide(prior, layout, weights, count, target, signal_format)
     seconds = {"fit": time.perf_counter() - clock}
     clock = time.perf_counter()
     coder = Coder(prior, layout, count, options.effort, method, options.seed)
@@ -126,7 +126,12 @@ def _number_of_groups(prior: MixturePrior, signal_format: Format, layout: Tiling
 
 
 def _decide(
-    prior: MixturePrior, layout: Tiling, weights: npt.NDArray[np.floating], count: int | None, target: Target
+    prior: MixturePrior,
+    layout: Tiling,
+    weights: npt.NDArray[np.floating],
+    count: int | None,
+    target: Target,
+    signal_format: Format,
 ) -> list[Choice]:
     """Classes and noise variances of all signals."""
     if count is not None:
@@ -134,9 +139,7 @@ def _decide(
     if target.unit == "psnr":
         error = _PEAK_TO_PEAK**2 * 10 ** (-target.value / 10)
         return choices.decide_by_error(prior, layout, weights, error)
-    if not (math.isfinite(target.value) and target.value > 0):
-        raise UsageError(f"the rate must be positive, not {target.value}")
-    return choices.decide_by_rate(prior, layout, weights, target.value)
+    return choices.decide_by_rate(prior, layout, weights, *prior.typical_of(target, signal_format))
 
 
 def _encoded(prior: MixturePrior, coded: Coded, seconds: dict[str, float]) -> Encoded:

@@ -108,7 +108,7 @@ class MixturePrior(MultiRatePrior):
     def noise_variance(self, noise_level: float) -> float:
         """The variance that a noise level stands for, on values in [-1, 1], between levels as well."""
         none, one = (float(variance_of(variance_level(level, self.kind))) for level in (0, 1))
-        return none * (one / none) ** noise_level
+        return float(none * (one / none) ** noise_level)
 
     def predicted_costs(self, signals: Sequence[Signal], noise_variance: float) -> list[float]:
         """What coding signals at a noise variance comes to; see :meth:`family.Prior.predicted_costs`."""

@@ -61,11 +61,9 @@ def choose_noise_level(simulation: Simulation, target: Target, effort: int) -> i
         return _level_of_psnr(simulation, target.value)
     if target.unit == "size":
         return _level_of_size(simulation, target.value, effort)
-    if target.unit != "rate":
-        raise ValueError(f"an encoder takes a rate, a size or a PSNR, not {target.unit}")
-    if not (math.isfinite(target.value) and target.value > 0):
-        raise UsageError(f"the rate must be positive, not {target.value}")
-    return _level_of_rate(simulation, target.value)
+    if target.unit not in ("rate", "noise"):
+        raise ValueError(f"an encoder takes a rate, a noise, a size or a PSNR, not {target.unit}")
+    return _level_of_rate(simulation, target)
 
 
 def expected_bytes(simulation: Simulation, noise_level: int) -> float:
@@ -92,17 +90,17 @@ def _level_of_psnr(simulation: Simulation, psnr: float) -> int:
     return root(excess, grid, grid.middle, _PSNR_SLOPE * grid.octaves)
 
 
-def _level_of_rate(simulation: Simulation, bits_per_point: float) -> int:
+def _level_of_rate(simulation: Simulation, target: Target) -> int:
     """The level at which the last bit gains as much as it does where a typical signal takes a rate.
 
     Every signal pays the same for a dB that way, which gives the best average PSNR of many signals at their average
     rate (the derivative of the PSNR by the bits of a signal is s2 / error).
     """
     grid = simulation.grid
-    start, usual = simulation.prior.typical(bits_per_point)
+    start, usual = simulation.prior.typical_of(target, simulation.format)
 
     def excess(level: int) -> float:
-        return (level - start) * grid.octaves + math.log2(_error(simulation, level) / usual)
+        return (level - start) * grid.octaves + grid.adaptation * math.log2(_error(simulation, level) / usual)
 
     # where the error is nothing but the noise, or there is none, no level is better than another
     near = replace(
