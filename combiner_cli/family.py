@@ -38,8 +38,8 @@ Unit = Literal["quality", "rate", "noise", "size", "bits_per_pixel", "kilobits_p
 class Target:
     """What a file is to be: one number in one unit.
 
-    ``codec.goals`` settles what only makes sense for a signal or with a prior; encoders get a rate, a noise, a size or a
-    PSNR.
+    ``codec.goals`` settles what only makes sense for a signal or with a prior; encoders get a rate, a noise, a size
+    or a PSNR.
 
     Attributes:
         unit: ``"quality"``: 1 (smallest) to 10 (best). ``"rate"``: bits per point that a typical signal takes at the

@@ -1,3 +1,3 @@
 """Where priors are stored, found and chosen."""
 
-__all__ = ["library", "regions", "selection", "store"]
+__all__ = ["library", "selection", "store"]

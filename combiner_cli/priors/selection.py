@@ -69,43 +69,51 @@ def choose(signal: Signal, target: Target) -> Choice:
         PriorError: no prior for that kind of signal is shipped.
     """
     usual, settled = by_format(signal.format, target)
-    noise = _noise(usual, settled, signal.format)
+    noise = _noise(usual, target, settled, signal.format)
     compared = _compared(signal.format)
     if len(compared) < 2 or noise is None:
         return Choice(usual, settled)
-    parts, variance = regions(signal), _compared_at(signal.format, target, noise)
-    costs = {prior: _cost(prior, parts, variance) for prior in compared}
+    middle = Target("quality", _MIDDLE_QUALITY) if target.unit == "quality" else target
+    compared_at = _noise(usual, middle, settled, signal.format) or noise
+    parts = regions(signal)
+    costs = {prior: _cost(prior, parts, compared_at.value) for prior in compared}
     best, *others = sorted(compared, key=lambda prior: costs[prior])
     if settled.unit == "rate" and best is not usual:
         settled = noise
     return Choice(best, settled, tuple(prior for prior in others if math.isfinite(costs[prior])))
 
 
-def _compared_at(signal_format: Format, target: Target, noise: Target) -> float:
-    """The noise variance at which priors are compared for a target that stands for a noise."""
-    if target.unit != "quality":
-        return noise.value
-    usual, settled = by_format(signal_format, Target("quality", _MIDDLE_QUALITY))
-    middle = _noise(usual, settled, signal_format)
-    assert middle is not None
-    return middle.value
-
-
-def _noise(usual: Prior, target: Target, signal_format: Format) -> Target | None:
+def _noise(usual: Prior, target: Target, settled: Target, signal_format: Format) -> Target | None:
     """About the noise of a file; ``None`` where nobody knows one.
 
     Args:
         usual: the prior for signals of such a format.
-        target: a rate, a size or a PSNR.
+        target: a quality, a rate, a size or a PSNR.
+        settled: the same, with a rate in the place of a quality.
         signal_format: of the signal.
     """
     match target.unit:
+        case "quality":
+            return _noise_of_quality(suitable_priors(signal_format), round(target.value), signal_format)
         case "psnr":
             return Target("noise", _NOISE_OVER_ERROR * 4 * 10 ** (-target.value / 10))
         case "size":
             return usual.typical_noise(max(target.value, 1) * 8 / signal_format.points, signal_format)
         case _:
-            return usual.typical_noise(target.value, signal_format)
+            return usual.typical_noise(settled.value, signal_format)
+
+
+def _noise_of_quality(suitable: Sequence[Prior], quality: int, signal_format: Format) -> Target | None:
+    """The noise of a quality, which is finer with each by the same factor, by increasing rates of the priors."""
+    if len(suitable) == 1:
+        return suitable[0].typical_noise(suitable[0].rate_at(quality), signal_format)
+    ends = [prior.typical_noise(prior.bits_per_point, signal_format) for prior in (suitable[0], suitable[-1])]
+    first, last = ends
+    if first is None or last is None or first.typical_error is None or last.typical_error is None:
+        return None
+    place = (quality - _QUALITY_OF_LOWEST) / (_QUALITY_OF_HIGHEST - _QUALITY_OF_LOWEST)
+    error = first.typical_error * (last.typical_error / first.typical_error) ** place
+    return Target("noise", first.value * (last.value / first.value) ** place, error)
 
 
 def _compared(signal_format: Format) -> list[Prior]:

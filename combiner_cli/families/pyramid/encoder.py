@@ -32,7 +32,7 @@ Array = npt.NDArray[Any]
 # variance of the details of a unit over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 90000.0])
 COARSE_CLASS_VARIANCES = np.array([1.0, 2.7, 8.0, 30.0, 150.0, 1000.0, 10_000.0, 150_000.0, 2_000_000.0])
-GRID = NoiseGrid(LOWEST_NOISE, HIGHEST_NOISE, middle=40, octaves=1 / 8, farthest=16, adaptation=0.75, attempts=8)
+GRID = NoiseGrid(LOWEST_NOISE, HIGHEST_NOISE, middle=40, octaves=1 / 8, farthest=16, attempts=8, adaptation=1.2)
 _MOST_RAISES = 4  # of the classes of units
 _RAISED = 2  # kinds of levels from this one on, which are small
 _ROWS_AT_ONCE = 64

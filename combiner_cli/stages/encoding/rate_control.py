@@ -22,6 +22,7 @@ _SMALLEST_ERROR = 1e-6 / 127.5**2
 _FEW_ATTEMPTS, _LAST_ATTEMPTS = 3, 9  # at a level with more noise, and at that with the most: down to no groups
 _MOST_ERROR = 1.2  # over the noise
 _MORE_BITS = ((1.1, 2.0), (1.15, 4.0), (1.2, 8.0), (1.3, 16.0), (1.3, 64.0))  # ratios, and emphasis of errors
+_NEXT_TO_NOTHING = 200.0  # bits
 _FAST = 2  # efforts up to this one save time
 _LEAST_SLOPE, _STEEPEST_SLOPE = 1 / 64, 1.0
 _NEAREST = 0.55  # levels to the root with which a level is the nearest or as good
@@ -63,7 +64,10 @@ def choose_noise_level(simulation: Simulation, target: Target, effort: int) -> i
         return _level_of_size(simulation, target.value, effort)
     if target.unit not in ("rate", "noise"):
         raise ValueError(f"an encoder takes a rate, a noise, a size or a PSNR, not {target.unit}")
-    return _level_of_rate(simulation, target)
+    start, usual = simulation.prior.typical_of(target, simulation.format)
+    if simulation.grid.adaptation is not None:
+        return _level_adapted(simulation, start, usual, simulation.grid.adaptation)
+    return _level_of_slope(simulation, start, usual)
 
 
 def expected_bytes(simulation: Simulation, noise_level: int) -> float:
@@ -90,17 +94,38 @@ def _level_of_psnr(simulation: Simulation, psnr: float) -> int:
     return root(excess, grid, grid.middle, _PSNR_SLOPE * grid.octaves)
 
 
-def _level_of_rate(simulation: Simulation, target: Target) -> int:
+def _level_adapted(simulation: Simulation, start: float, usual: float, adaptation: float) -> int:
+    """The level of a typical signal, or one that is coarser where the error is larger than a typical signal's there.
+
+    About what :func:`_level_of_slope` finds for what is like a typical signal; but as an error never grows with a finer
+    noise, a level rises with that of a typical signal, whatever the signal is. A signal that takes next to nothing even
+    without any noise to speak of, as one of a single colour does, is coded so.
+
+    Args:
+        simulation: of the signal.
+        start: level of a typical signal.
+        usual: mean squared error of a typical signal there.
+        adaptation: octaves of noise variance for each octave of error.
+    """
+    grid = simulation.grid
+    near = min(max(round(start), grid.lowest), grid.highest)
+    coarser = adaptation * math.log2(_error(simulation, near) / usual) / grid.octaves
+    level = start - min(max(coarser, -grid.farthest), grid.farthest)
+    chosen = min(max(round(level), grid.lowest), grid.highest)
+    next_to_nothing = all(simulation.cost(level).bits < _NEXT_TO_NOTHING for level in (chosen, grid.highest))
+    return grid.highest if next_to_nothing else chosen
+
+
+def _level_of_slope(simulation: Simulation, start: float, usual: float) -> int:
     """The level at which the last bit gains as much as it does where a typical signal takes a rate.
 
     Every signal pays the same for a dB that way, which gives the best average PSNR of many signals at their average
     rate (the derivative of the PSNR by the bits of a signal is s2 / error).
     """
     grid = simulation.grid
-    start, usual = simulation.prior.typical_of(target, simulation.format)
 
     def excess(level: int) -> float:
-        return (level - start) * grid.octaves + grid.adaptation * math.log2(_error(simulation, level) / usual)
+        return (level - start) * grid.octaves + math.log2(_error(simulation, level) / usual)
 
     # where the error is nothing but the noise, or there is none, no level is better than another
     near = replace(

@@ -151,9 +151,9 @@ class NoiseGrid:
         middle: where to begin if nothing is known.
         octaves: of variance from a level to the next.
         farthest: levels that a signal's is away at most from the usual one of its rate.
-        adaptation: how far a signal's level follows its error: 1 for the best average PSNR of many signals at their
-            average rate; with less, levels rise with the quality even where an error falls as fast as the noise.
         attempts: files that are written at a level until one has the size that is wanted.
+        adaptation: octaves of noise variance that a signal's level is coarser by for each octave of error more than a
+            typical signal's; ``None`` where every signal pays the same for a dB.
     """
 
     lowest: int
@@ -161,8 +161,8 @@ class NoiseGrid:
     middle: int
     octaves: float
     farthest: int
-    adaptation: float
     attempts: int
+    adaptation: float | None = None
 
 
 class Simulation(ABC):
