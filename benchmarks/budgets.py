@@ -31,7 +31,8 @@ def main() -> None:
     suitable = selection.suitable_priors(signals[0].format)
     chosen, measured = {}, {}
     for budget in BUDGETS:
-        planned, target = goals.plan(signals[0], Target("bits_per_pixel", budget), None)
+        size = goals.plan(signals[0], Target("bits_per_pixel", budget), suitable[0]).target
+        planned, target = selection.by_format(signals[0].format, size)
         chosen[budget] = planned.name
         for prior in suitable:
             results = pipeline.encode_batch(signals, prior, target)

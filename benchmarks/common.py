@@ -24,10 +24,9 @@ from combiner_cli.bench.curves import LEAST_OVERLAP, LEAST_POINTS, Curve
 from combiner_cli.bench.machine import processor
 from combiner_cli.bench.report.summary import span
 from combiner_cli.bench.tables import Row, signed
-from combiner_cli.codec import goals
 from combiner_cli.family import Target, Unit
-from combiner_cli.priors import library
-from combiner_cli.signals.signal import Format, Signal, sample_type
+from combiner_cli.priors import library, selection
+from combiner_cli.signals.signal import Format
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,13 +147,10 @@ def at_once(used: Sequence[Row]) -> str:
 
 
 @functools.cache
-def planned_prior(signal_format: Format, target: Target, prior: str | None) -> tuple[str, str]:
+def planned_prior(signal_format: Format, prior: str | None) -> tuple[str, str]:
     """Name and id of the prior that the command takes for signals of a format."""
-    blank = np.zeros((), sample_type(signal_format.kind, signal_format.bit_depth))
-    samples = np.broadcast_to(blank, (*signal_format.shape, signal_format.channels))
-    signal = Signal(signal_format.kind, samples, signal_format.sample_rate, signal_format.bit_depth)
-    chosen, _ = goals.plan(signal, target, library.find(prior) if prior else None)
-    return chosen.name, f"{chosen.id:08x}"
+    usual = library.find(prior) if prior else selection.by_format(signal_format, Target("rate", 1.0))[0]
+    return usual.name, f"{usual.id:08x}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,13 +179,13 @@ class Sweep:
     prior: str | None = None
     rows: dict[Key, Row] = field(default_factory=dict)
 
-    def planned(self, name: str, rate: float) -> tuple[str, str]:
+    def planned(self, name: str) -> tuple[str, str]:
         """Name and id of the prior that the command takes."""
-        return planned_prior(self.formats[name], Target(self.unit, rate), self.prior)
+        return planned_prior(self.formats[name], self.prior)
 
     def key(self, name: str, rate: float) -> Key:
         """What a row is known by."""
-        return name, str(rate), self.planned(name, rate)[1]
+        return name, str(rate), self.planned(name)[1]
 
     def at(self, rate: float) -> list[Row]:
         """The known rows of a rate."""
@@ -237,7 +233,7 @@ class Sweep:
         return failures
 
     def _row(self, name: str, rate: float) -> Row:
-        prior, prior_id = self.planned(name, rate)
+        prior, prior_id = self.planned(name)
         row = self.measure(name, rate)
         if row["prior"] != prior:
             raise RuntimeError(f"the command took {row['prior']} where {prior} was planned")

@@ -146,9 +146,9 @@ def combiner_way(rate: float, tune: Tune, image: bool, prior_name: str | None, l
 
     def code(signal: Signal) -> tuple[int, Signal]:
         target = Target("bits_per_pixel" if image else "kilobits_per_second", rate, tune)
-        prior, settled = goals.plan(signal, target, library.find(prior_name) if prior_name else None)
-        data = pipeline.encode(signal, prior, settled, verify=False).data
-        return len(data), pipeline.decode(File.parse(data), lambda _: prior)
+        plan = goals.plan(signal, target, library.find(prior_name) if prior_name else None)
+        data = pipeline.encode(signal, plan.prior, plan.target, verify=False).data
+        return len(data), pipeline.decode(File.parse(data), lambda _: plan.prior)
 
     return Way(f"combiner {tune}{label}", f"{rate:g}", code)
 

@@ -107,12 +107,12 @@ def encode(
         tune: what errors are weighed by: ``"psnr"``, all alike, or ``"perceptual"``, by how much they are noticed;
             ``None`` for what is usual of the kind of signal.
         effort: 1 (fastest) to 9 (best).
-        prior: name, file, or what :func:`find_prior` gave; ``None`` for the one that suits.
+        prior: name, file, or what :func:`find_prior` gave; ``None`` for the best of those shipped.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``, where networks with hidden layers are fitted.
         seed: of the encoder's own random numbers.
 
     Returns:
-        The file in ``data``, and what it decodes to in ``decoded``.
+        The file in ``data``, what it decodes to in ``decoded``, and the name of its prior in ``prior``.
 
     Raises:
         CombinerError: the request makes no sense, or cannot be met.
@@ -130,8 +130,9 @@ def encode(
         ssimulacra2=ssimulacra2,
     )
     named = library.find(prior) if isinstance(prior, str) else prior
-    chosen, settled = goals.plan(signal, target, named)
-    return pipeline.encode(signal, chosen, settled, EncodingOptions(effort=effort, seed=seed, device=device))
+    plan = goals.plan(signal, target, named)
+    options = EncodingOptions(effort=effort, seed=seed, device=device)
+    return pipeline.encode(signal, plan.prior, plan.target, options, others=plan.others)
 
 
 def decode(

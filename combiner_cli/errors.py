@@ -53,6 +53,10 @@ class UsageError(CombinerError):
     exit_code = 2
 
 
+class UnreachableError(UsageError):
+    """A prior cannot code a signal as well as was asked for; another one may."""
+
+
 class InputError(CombinerError):
     """An input cannot be read as an image or sound, or holds values that cannot be coded."""
 

@@ -32,30 +32,35 @@ Configuration = Mapping[str, Any]
 Tensors = Mapping[str, Array]
 
 
-Unit = Literal["quality", "rate", "size", "bits_per_pixel", "kilobits_per_second", "psnr", "snr", "ssimulacra2"]
+Unit = Literal[
+    "quality", "rate", "noise", "size", "bits_per_pixel", "kilobits_per_second", "psnr", "snr", "ssimulacra2"
+]
 
 
 @dataclass(frozen=True)
 class Target:
     """What a file is to be: one number in one unit.
 
-    ``codec.goals`` settles what only makes sense for a signal or with a prior; encoders get a rate, a size or a PSNR,
-    and a tune.
+    ``codec.goals`` settles what only makes sense for a signal or with a prior; encoders get a rate, a noise, a size
+    or a PSNR, and a tune.
 
     Attributes:
         unit: ``"quality"``: 1 (smallest) to 10 (best). ``"rate"``: bits per point that a typical signal takes at the
-            quality that is meant; other signals take what that quality takes of them. ``"size"``: bytes of the whole
+            quality that is meant; other signals take what that quality takes of them. ``"noise"``: the same, said by
+            the noise variance on values in [-1, 1] that a typical signal is coded with. ``"size"``: bytes of the whole
             file, exactly. ``"bits_per_pixel"`` of an image and ``"kilobits_per_second"`` of a sound: of the whole file,
             at most. ``"psnr"``: dB that the decoded signal is to reach; ``"snr"``: likewise, of a sound.
             ``"ssimulacra2"``: score that a decoded image is to reach.
         value: in that unit.
         tune: what errors are weighed by: ``"psnr"``: all alike; ``"perceptual"``: by how much they are noticed;
             ``None`` for what is usual of the kind of signal.
+        typical_error: of a ``"noise"``: mean squared error of a typical signal that is coded with it.
     """
 
     unit: Unit
     value: float
     tune: Tune | None = "psnr"
+    typical_error: float | None = None
 
     @property
     def perceptual(self) -> bool:
@@ -235,6 +240,34 @@ class Prior(ABC):
     @abstractmethod
     def psnr_range(self) -> tuple[float, float] | None:
         """Lowest and highest PSNR (dB, peak-to-peak 2) that it was learned for; ``None`` where that is not known."""
+
+    def typical_noise(self, bits_per_point: float, signal_format: Format) -> Target | None:
+        """The noise that a typical signal is coded with at a rate, as a target for any other prior.
+
+        Args:
+            bits_per_point: of the typical signal.
+            signal_format: of the signal that is to be coded.
+
+        Returns:
+            ``None`` where the prior has no choice of noise, and cannot be compared with others.
+        """
+        del bits_per_point, signal_format  # as a rule
+        return None
+
+    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float) -> list[float] | None:
+        """What coding signals at a noise variance comes to, in bits: to choose among priors of all families.
+
+        An error counts as the bits that it is worth: bits + squared error / (2 · noise variance · ln 2).
+
+        Args:
+            signals: each by itself.
+            noise_variance: on values in [-1, 1]; the same for all priors that are compared.
+
+        Returns:
+            Of each signal; ``None`` where that cannot be said without coding them.
+        """
+        del signals, noise_variance  # as a rule
+        return None
 
     @abstractmethod
     def points_rendered(self, signal_format: Format, scale: int = 1) -> int:

@@ -125,6 +125,7 @@ class Encoded:
 
     Attributes:
         prior: name.
+        prior_chosen: whether it was chosen for the signal, as nobody named one.
         input_bytes: size of the image or sound file.
         bytes: size of the ``.cmb`` file.
         payload_bytes: of that, class numbers and group indices.
@@ -134,9 +135,11 @@ class Encoded:
         snr: likewise, of a sound.
         seconds: wall time; files that were encoded together have an equal share each.
         phases: the same by phase.
+        warnings: what is wrong with the file although it is what was asked for, some words each.
     """
 
     prior: str
+    prior_chosen: bool
     input_bytes: int
     bytes: int
     payload_bytes: int
@@ -146,6 +149,7 @@ class Encoded:
     snr: float | None
     seconds: float
     phases: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

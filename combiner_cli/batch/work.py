@@ -22,6 +22,7 @@ from ..errors import DamagedFileError, InputError, LimitError, UsageError
 from ..family import Prior, Report, Target, View
 from ..media import files as media
 from ..priors import library as priors
+from ..priors.selection import Choice
 from ..rec import search
 from ..signals import metrics
 from ..signals import signal as signals
@@ -31,6 +32,8 @@ from .failures import attempt
 from .requests import Converted, Decoded, Decoding, Encoded, Encoding, Failure, Job, Request
 
 _SMALL_FILE = 2**15  # bytes of a file that others may be read with before one of them is encoded
+_LOST = 3.0  # dB of SNR
+_SMALL_SIGNAL = 2**14  # points of a signal that may wait for others that take the same prior
 _MOST_TOGETHER = 32  # files that are read at once
 _FEWEST_TOGETHER = 8  # of small files, where there are many processes
 
@@ -126,11 +129,18 @@ class _Planned:
     job: Job
     signal: Signal
     metadata: bytes
-    prior: Prior
-    target: Target
+    plan: Choice
     input_bytes: int
     seconds: float
     notes: tuple[str, ...]
+
+    @property
+    def prior(self) -> Prior:
+        return self.plan.prior
+
+    @property
+    def target(self) -> Target:
+        return self.plan.target
 
 
 def encode_one(
@@ -156,23 +166,32 @@ def _encode_all(
     jobs: Sequence[Job], request: Encoding, known: Library, read: Callable[[Job], bytes]
 ) -> Iterator[tuple[Job, Converted | Failure]]:
     """Contents of ``.cmb`` files; signals that gain from it are encoded together."""
-    waiting: dict[object, list[_Planned]] = {}
+    waiting: dict[tuple[object, ...], list[_Planned]] = {}
     for job in jobs:
         planned = attempt(partial(_read_and_plan, job, request, known, read))
         if isinstance(planned, Failure):
             yield job, planned
             continue
-        most = planned.prior.signals_together(planned.signal.format, request.options)
-        if most < 2 or planned.target.unit in ("psnr", "ssimulacra2"):  # which each signal reaches by trials of its own
+        key, most = _together(planned, request)
+        if planned.signal.points > _SMALL_SIGNAL:
             yield job, attempt(partial(_encode, planned, request))
             continue
-        key = (planned.prior.id, planned.target, planned.signal.format)
         group = waiting.setdefault(key, [])
         group.append(planned)
         if len(group) == most:
             yield from _encode_group(waiting.pop(key), request)
-    for group in waiting.values():
+    # what takes the same prior comes together, as the candidates of each prior are made anew
+    for _, group in sorted(waiting.items(), key=lambda item: str(item[0])):
         yield from _encode_group(group, request)
+
+
+def _together(planned: _Planned, request: Encoding) -> tuple[tuple[object, ...], int]:
+    """What signals have in common that are encoded together, and how many they are."""
+    most = planned.prior.signals_together(planned.signal.format, request.options)
+    if planned.target.unit in ("psnr", "ssimulacra2"):
+        most = 1  # which each signal reaches by trials of its own
+    alone = planned.job if most == 1 else None
+    return (planned.prior.id, planned.target, planned.signal.format, alone), max(most, 2)
 
 
 def _read_and_plan(job: Job, request: Encoding, known: Library, read: Callable[[Job], bytes]) -> _Planned:
@@ -192,8 +211,8 @@ def _plan(job: Job, data: bytes, request: Encoding, known: Library, note: Note |
     except InputError as error:
         raise InputError(f"{job.source}: {error}") from error
     named = known.named(request.prior) if request.prior else None
-    prior, target = goals.plan(signal, request.target, named, container.metadata_overhead(packed))
-    return _Planned(job, signal, packed, prior, target, len(data), time.perf_counter() - clock, tuple(notes))
+    plan = goals.plan(signal, request.target, named, container.metadata_overhead(packed))
+    return _Planned(job, signal, packed, plan, len(data), time.perf_counter() - clock, tuple(notes))
 
 
 def _keeping(notes: list[str], note: Note | None) -> Note:
@@ -211,18 +230,22 @@ def _encode(planned: _Planned, request: Encoding, report: Report | None = None) 
     clock = time.perf_counter()
     _make_room_for(planned.prior.id)
     try:
-        result = pipeline.encode(planned.signal, planned.prior, planned.target, request.options, report, request.verify)
+        prior, target, others = planned.prior, planned.target, planned.plan.others
+        result = pipeline.encode(planned.signal, prior, target, request.options, report, request.verify, others)
     except UsageError as error:
         if planned.metadata and planned.target.unit == "size":
             metadata_bytes = container.metadata_overhead(planned.metadata)
             raise UsageError(f"{error}; {metadata_bytes:,} bytes go to the metadata besides") from error
         raise
-    return _encoded(planned, result, time.perf_counter() - clock, 1)
+    return _encoded(planned, request, result, time.perf_counter() - clock, 1)
 
 
 def _encode_group(group: Sequence[_Planned], request: Encoding) -> Iterator[tuple[Job, Converted | Failure]]:
     """Contents of the files of signals that go together; where that fails, each has its own try."""
     first = group[0]
+    if len(group) == 1:
+        yield first.job, attempt(partial(_encode, first, request))
+        return
     clock = time.perf_counter()
     _make_room_for(first.prior.id)
     signals_together = [planned.signal for planned in group]
@@ -236,7 +259,7 @@ def _encode_group(group: Sequence[_Planned], request: Encoding) -> Iterator[tupl
         yield from ((planned.job, attempt(partial(_encode, planned, request))) for planned in group)
         return
     for planned, result in zip(group, results, strict=True):
-        yield planned.job, _encoded(planned, result, seconds, len(group))
+        yield planned.job, _encoded(planned, request, result, seconds, len(group))
 
 
 @lru_cache(maxsize=1)
@@ -245,12 +268,13 @@ def _make_room_for(_prior_id: int) -> None:
     search.forget()
 
 
-def _encoded(planned: _Planned, result: EncodeResult, seconds: float, members: int) -> Converted:
+def _encoded(planned: _Planned, request: Encoding, result: EncodeResult, seconds: float, members: int) -> Converted:
     """A finished file, one of several that took some seconds together."""
     signal, decoded = planned.signal, result.decoded
     data = container.with_metadata(result.file, planned.metadata)
     facts = Encoded(
-        prior=planned.prior.name,
+        prior=result.prior,
+        prior_chosen=request.prior is None,
         input_bytes=planned.input_bytes,
         bytes=len(data),
         payload_bytes=result.payload_bytes,
@@ -260,8 +284,24 @@ def _encoded(planned: _Planned, result: EncodeResult, seconds: float, members: i
         snr=None if decoded is None or signal.sample_rate is None else metrics.signal_to_noise(signal, decoded),
         seconds=planned.seconds + seconds / members,
         phases={phase: share / members for phase, share in result.seconds.items()},
+        warnings=_warnings(planned, result),
     )
     return Converted(data, facts, planned.notes)
+
+
+def _warnings(planned: _Planned, result: EncodeResult) -> tuple[str, ...]:
+    """What is wrong with a file although it is what was asked for."""
+    warnings = []
+    if result.decoded is None:
+        return ()
+    if result.far_from_prior and planned.target.unit == "size":
+        decibels = metrics.psnr(planned.signal, result.decoded)
+        warnings.append(
+            f"the content is far from what prior {result.prior} expects, and reaches {decibels:.1f} dB in so few bytes"
+        )
+    if planned.signal.kind == "sound" and metrics.signal_to_noise(planned.signal, result.decoded) < _LOST:
+        warnings.append("hardly anything of the sound is left")
+    return tuple(warnings)
 
 
 # ---- decoding --------------------------------------------------------------------------------------------------------

@@ -6,15 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-
-import numpy as np
+from pathlib import Path
 
 from .. import __version__
 from ..codec import goals
 from ..family import Prior, Target, Unit
+from ..media import files as media
 from ..priors import library
 from ..signals.kinds import Tune
-from ..signals.signal import Format, Kind, Signal, sample_type
+from ..signals.signal import Kind, Signal
 from .codecs import baselines, images, sounds
 from .codecs.baselines import Codec, Options
 from .sources import Source
@@ -161,15 +161,14 @@ def tasks_of(sources: Sequence[Source], ways: Sequence[CombinerWay], codecs: Seq
 
 def planned(source: Source, way: CombinerWay) -> tuple[Prior, Target]:
     """The prior that a file is coded with, and the target of its encoder."""
-    return _planned(source.format, replace(way.target, tune=way.tune), way.prior)
+    return _planned(source.path, replace(way.target, tune=way.tune), way.prior)
 
 
-@lru_cache(maxsize=256)
-def _planned(signal_format: Format, target: Target, prior_name: str | None) -> tuple[Prior, Target]:
-    blank = np.zeros((), sample_type(signal_format.kind, signal_format.bit_depth))
-    samples = np.broadcast_to(blank, (*signal_format.shape, signal_format.channels))
-    signal = Signal(signal_format.kind, samples, signal_format.sample_rate, signal_format.bit_depth)
-    return goals.plan(signal, target, _named_prior(prior_name) if prior_name else None)
+@lru_cache(maxsize=4096)
+def _planned(path: Path, target: Target, prior_name: str | None) -> tuple[Prior, Target]:
+    signal = media.read_signal(path, lambda _: None)
+    plan = goals.plan(signal, target, _named_prior(prior_name) if prior_name else None)
+    return plan.prior, plan.target
 
 
 @lru_cache(maxsize=4)

@@ -72,12 +72,14 @@ def report_encoded(source: Path, target: Path, facts: Encoded, as_json: bool, er
             "input": str(source),
             "output": str(target),
             "prior": facts.prior,
+            "prior_chosen": facts.prior_chosen,
             "input_bytes": facts.input_bytes,
             "bytes": facts.bytes,
         }
         told |= {"payload_bytes": facts.payload_bytes, "metadata_bytes": facts.metadata_bytes, rate_name: rate}
         told |= {name: finite(value) for name, value in qualities.items()}
         told |= _speed(facts)
+        told |= {"warnings": list(facts.warnings)}
         phases = {phase: round(value, 3) for phase, value in facts.phases.items()}
         click.echo(json.dumps({**told, "seconds": round(facts.seconds, 3), "phases": phases}), err=err)
         return
@@ -85,9 +87,10 @@ def report_encoded(source: Path, target: Path, facts: Encoded, as_json: bool, er
     of_which = f" ({facts.metadata_bytes:,} of them metadata)" if facts.metadata_bytes else ""
     words = (
         f"{source} -> {target}: {facts.input_bytes:,} -> {facts.bytes:,} bytes{of_which}, "
-        f"{rate_text(facts.bytes, facts.format)}, {decibels}{facts.seconds:.1f} s{_speed_text(facts)}"
+        f"{rate_text(facts.bytes, facts.format)}, {decibels}{facts.seconds:.1f} s{_speed_text(facts)}, "
+        f"{'chosen prior' if facts.prior_chosen else 'prior'} {facts.prior}"
     )
-    click.echo(one_line(words), err=err)
+    click.echo(one_line("; ".join((words, *facts.warnings))), err=err)
 
 
 def report_decoded(source: Path, target: Path, facts: Decoded, as_json: bool, err: bool = False) -> None:

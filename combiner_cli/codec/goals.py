@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..errors import UsageError
 from ..family import Prior, Target, Unit
 from ..priors import selection
+from ..priors.selection import Choice
 from ..signals import metrics
 from ..signals.kinds import KINDS, Tune
 from ..signals.signal import Kind, Signal
@@ -69,13 +70,13 @@ def target_of(tune: Tune | None = None, **wishes: float | None) -> Target:
     return Target(unit, value, tune)
 
 
-def plan(signal: Signal, target: Target, prior: Prior | None, metadata_bytes: int = 0) -> tuple[Prior, Target]:
-    """The prior for a signal, and a rate, a size, a PSNR or a score as the target of its encoder.
+def plan(signal: Signal, target: Target, prior: Prior | None, metadata_bytes: int = 0) -> Choice:
+    """The prior for a signal, and a rate, a size, a PSNR or a score as the target of its encoder; others that might do.
 
     Args:
         signal: to encode.
         target: that the user asked for.
-        prior: that the user named; where it is ``None``, the shipped ones are looked at.
+        prior: that the user named; where it is ``None``, the one that is expected to be the best of the shipped ones.
         metadata_bytes: that metadata take of the file.
 
     Raises:
@@ -87,10 +88,10 @@ def plan(signal: Signal, target: Target, prior: Prior | None, metadata_bytes: in
         selection.check_kind(prior, signal.kind)
     settled = replace(_settled(signal, target, metadata_bytes), tune=target.tune or KINDS[signal.kind].usual_tune)
     if prior is None:
-        return selection.choose(signal.format, settled)
+        return selection.choose(signal, settled)
     if settled.unit == "quality":
-        return prior, replace(settled, unit="rate", value=prior.rate_at(round(settled.value)))
-    return prior, settled
+        settled = replace(settled, unit="rate", value=prior.rate_at(round(settled.value)))
+    return Choice(prior, settled)
 
 
 def _settled(signal: Signal, target: Target, metadata_bytes: int) -> Target:

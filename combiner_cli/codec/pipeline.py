@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from ..container.file import File
-from ..errors import CombinerError, InputError, PriorError, UsageError, VerificationError
+from ..errors import CombinerError, InputError, PriorError, UnreachableError, UsageError, VerificationError
 from ..family import Encoded, EncodingOptions, Prior, Progress, Report, Target, View
 from ..priors.selection import check_kind
+from ..signals import metrics
 from ..signals.kinds import KINDS
 from ..signals.signal import Format, Signal
 from . import limits, reaching
+
+_MOST_ERROR = 1.5  # over the noise variance of a file, unless too few bytes were left for what its prior did not expect
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,17 @@ class EncodeResult:
         payload_bytes: size of the class numbers and group indices in it.
         decoded: what the decoder makes of the file; ``None`` where that was not to be verified.
         seconds: wall time by phase, of the whole batch that it was encoded in.
+        prior: name of the prior that it was made with.
+        far_from_prior: whether the decoded signal is farther from the original than the file's noise says, because the
+            signal is far from what the prior expects and its file had to be small; False where that was not verified.
     """
 
     file: File
     payload_bytes: int
     decoded: Signal | None
     seconds: dict[str, float]
+    prior: str = ""
+    far_from_prior: bool = False
 
     @property
     def data(self) -> bytes:
@@ -50,6 +59,7 @@ def encode(
     options: EncodingOptions | None = None,
     report: Report | None = None,
     verify: bool = True,
+    others: Sequence[Prior] = (),
 ) -> EncodeResult:
     """Encode one signal.
 
@@ -60,6 +70,7 @@ def encode(
         options: how.
         report: called as the work proceeds.
         verify: whether the file is decoded once it is made, as any decoder would, and compared.
+        others: priors that are tried one after another where a PSNR is out of reach of the first one.
 
     Raises:
         PriorError: the prior is for another kind of signal.
@@ -67,7 +78,13 @@ def encode(
         LimitError: the signal has more points than a decoder renders without being asked to.
         VerificationError: the file does not decode to what was coded.
     """
-    return encode_batch([signal], prior, target, options, report, verify)[0]
+    try:
+        return encode_batch([signal], prior, target, options, report, verify)[0]
+    except UnreachableError:
+        for another in others:
+            with suppress(UnreachableError):
+                return encode_batch([signal], another, target, options, report, verify)[0]
+        raise
 
 
 def encode_batch(
@@ -115,28 +132,27 @@ def _attempt(
     seconds = dict(encoded[0].seconds)
     seconds["prepare"] = time.perf_counter() - clock - sum(seconds.values())
     results = [
-        EncodeResult(File.parse(prior.pack(signal.format, one)), len(one.payload), None, seconds)
+        EncodeResult(File.parse(prior.pack(signal.format, one)), len(one.payload), None, seconds, prior.name)
         for one, signal in zip(encoded, signals, strict=True)
     ]
     if not verify:
         return results
     clock = time.perf_counter()
-    decoded = [
-        _verified(result.file, one, signal, prior)
-        for result, one, signal in zip(results, encoded, signals, strict=True)
+    verified = [
+        _verified(result, one, signal, prior) for result, one, signal in zip(results, encoded, signals, strict=True)
     ]
     seconds["decode"] = time.perf_counter() - clock
-    return [replace(result, decoded=signal) for result, signal in zip(results, decoded, strict=True)]
+    return verified
 
 
-def _verified(file: File, encoded: Encoded, signal: Signal, prior: Prior) -> Signal:
-    """What a finished file decodes to.
+def _verified(result: EncodeResult, encoded: Encoded, signal: Signal, prior: Prior) -> EncodeResult:
+    """A finished file with what it decodes to.
 
     Raises:
         VerificationError: a decoder refuses it, or finds other weights than were coded, or another format.
     """
     try:
-        content = prior.decode(file, View(keep_latents=True))
+        content = prior.decode(result.file, View(keep_latents=True))
         decoded = content.signal()
     except CombinerError as error:
         raise VerificationError(f"the file that was made does not decode ({error}); please report this") from error
@@ -144,7 +160,9 @@ def _verified(file: File, encoded: Encoded, signal: Signal, prior: Prior) -> Sig
         raise VerificationError("the file does not decode to the weights that were coded; please report this")
     if decoded.format != signal.format:
         raise VerificationError("the file does not decode to the format of the original; please report this")
-    return decoded
+    noise_variance = content.noise_variance
+    far = noise_variance is not None and metrics.error_of_values(signal, decoded) > _MOST_ERROR * noise_variance
+    return replace(result, decoded=decoded, far_from_prior=far)
 
 
 def decode(

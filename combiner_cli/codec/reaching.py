@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import UnreachableError, UsageError
 from ..family import Prior, Target
 from ..signals import metrics
 from ..signals.signal import Signal
@@ -81,7 +81,7 @@ def reach(signal: Signal, goal: Goal, prior_name: str, attempt: Callable[[Target
         attempt: makes a file for a target and decodes it.
 
     Raises:
-        UsageError: no file with this prior reaches it.
+        UnreachableError: no file with this prior reaches it.
     """
     below: _Attempt | None = None
     above: _Attempt | None = None
@@ -111,7 +111,7 @@ def reach(signal: Signal, goal: Goal, prior_name: str, attempt: Callable[[Target
     if above is None:
         assert below is not None
         best, asked = (goal.words(signal, round(value, 2)) for value in (goal.wanted + below.excess, goal.wanted))
-        raise UsageError(f"prior {prior_name} reaches {best} here; ask for less than {asked}")
+        raise UnreachableError(f"prior {prior_name} reaches {best} here; ask for less than {asked}")
     return above.result
 
 

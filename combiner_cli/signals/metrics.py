@@ -28,6 +28,16 @@ def mean_squared_error(a: Signal, b: Signal) -> float:
     return math.fsum(float(np.square(first - second).sum()) for first, second in parts) / a.samples.size
 
 
+def error_of_values(a: Signal, b: Signal) -> float:
+    """Mean of the squared differences of samples in [-1, 1], as a network sees them.
+
+    Raises:
+        InputError: as :func:`mean_squared_error`.
+    """
+    step = 1.0 if a.kind == "sound" else 2 / (2**a.bit_depth - 1)
+    return mean_squared_error(a, b) * step**2
+
+
 def psnr(reference: Signal, decoded: Signal) -> float:
     """Peak signal-to-noise ratio in dB over all samples, infinite for equal signals.
 

@@ -163,7 +163,7 @@ class SymbolWriter(SymbolCost):
         # the library's point is in the interval, which says what the words before the state are
         first = ((point - low) >> 32 * _STATE_WORDS << 32 * _STATE_WORDS) + low
         numbers = (-(-first >> zeros << zeros) for zeros in reversed(range(32 * _STATE_WORDS + 1)))  # rounded up
-        shortest = next(number for number in numbers if number < first + size)
+        shortest: int = next(number for number in numbers if number < first + size)
         return shortest.to_bytes(4 * (count + _STATE_WORDS)).rstrip(b"\0")
 
 

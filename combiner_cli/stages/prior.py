@@ -15,7 +15,7 @@ from ..container.header import Field, Fields, Numbers
 from ..errors import DamagedFileError, UsageError
 from ..family import Configuration, Encoded, EncodingOptions, Family, Prior, Progress, Report, Target
 from ..rec.candidates import MOST_CHAINS
-from ..signals.signal import Signal
+from ..signals.signal import Format, Signal
 from .allocation import DENSITIES, LARGEST_DENSITY
 from .moments import FEWEST_PARTS_FROM, MOST_PARTS_FROM
 from .shape import SHAPED
@@ -74,6 +74,46 @@ class MultiRatePrior(Prior):
         place = math.log(bits_per_point / self.rates[0]) / math.log(self.rates[1] / self.rates[0])
         noise_level = self.noise_codes[0] + place * (self.noise_codes[1] - self.noise_codes[0])
         return noise_level, self.errors[0] * (self.errors[1] / self.errors[0]) ** place
+
+    @abstractmethod
+    def noise_variance(self, noise_level: float) -> float:
+        """The variance that a noise level stands for, on values in [-1, 1], between levels as well."""
+
+    def typical_noise(self, bits_per_point: float, signal_format: Format) -> Target:
+        """The noise that a typical signal is coded with at a rate, as a target for any other prior."""
+        level, error = self.typical(bits_per_point)
+        return Target("noise", self.noise_variance(level) / self.noise_gain(signal_format), typical_error=error)
+
+    def typical_of(self, target: Target, signal_format: Format) -> tuple[float, float]:
+        """Noise level that a typical signal is coded with, and its mean squared error there.
+
+        Args:
+            target: a rate or a noise.
+            signal_format: of the signal that is to be coded.
+
+        Raises:
+            UsageError: the rate is not positive.
+        """
+        if not (math.isfinite(target.value) and target.value > 0):
+            raise UsageError(f"the rate must be positive, not {target.value}")
+        if target.unit == "rate":
+            return self.typical(target.value)
+        assert target.typical_error is not None
+        return self.noise_level_of(target.value * self.noise_gain(signal_format)), target.typical_error
+
+    def noise_level_of(self, noise_variance: float) -> float:
+        """The inverse of :meth:`noise_variance`: equal steps of the level are equal factors of the variance."""
+        zero, one = self.noise_variance(0), self.noise_variance(1)
+        return math.log(zero / noise_variance) / math.log(zero / one)
+
+    def noise_gain(self, signal_format: Format) -> float:
+        """The noise variance of what is coded over that of the signal, where these differ.
+
+        Args:
+            signal_format: of the signal.
+        """
+        del signal_format  # as a rule
+        return 1.0
 
     def search_method(self, options: EncodingOptions, usual: str) -> str:
         """The search for candidates, once it is clear that the options are for such a prior.

@@ -11,6 +11,7 @@ from support.signals import smooth_image, tone
 from combiner_cli.codec import goals
 from combiner_cli.errors import PriorError, UsageError
 from combiner_cli.family import Target
+from combiner_cli.priors.selection import Choice
 
 IMAGE, SOUND = smooth_image(20, 30), tone(8000)
 
@@ -53,11 +54,11 @@ def test_wishes_that_make_no_sense_are_refused(wish, words):
 )
 def test_targets_are_settled_for_a_signal(signal, wish, settled):
     prior = PlainPrior(kind=signal.kind)
-    assert goals.plan(signal, wish, prior) == (prior, settled)
+    assert goals.plan(signal, wish, prior) == Choice(prior, settled)
 
 
 def test_an_snr_is_a_psnr_of_the_sound_at_hand():
-    _, target = goals.plan(SOUND, Target("snr", 20.0), PlainPrior(kind="sound"))
+    target = goals.plan(SOUND, Target("snr", 20.0), PlainPrior(kind="sound")).target
     energy = float(np.mean(np.square(SOUND.samples.astype(float))))
     assert target.unit == "psnr" and target.value == pytest.approx(20 + 10 * math.log10(4 / energy))
     silent = replace(SOUND, samples=0 * SOUND.samples)
@@ -85,8 +86,8 @@ def test_a_prior_of_the_other_kind_is_refused():
 
 def test_metadata_take_their_share_of_a_size_and_of_nothing_else():
     prior = PlainPrior()
-    assert goals.plan(IMAGE, Target("size", 77), prior, 70)[1] == Target("size", 7)
-    assert goals.plan(IMAGE, Target("bits_per_pixel", 1.5), prior, 12)[1] == Target("size", 100)
-    assert goals.plan(IMAGE, Target("psnr", 30.0), prior, 70)[1] == Target("psnr", 30.0)
+    assert goals.plan(IMAGE, Target("size", 77), prior, 70).target == Target("size", 7)
+    assert goals.plan(IMAGE, Target("bits_per_pixel", 1.5), prior, 12).target == Target("size", 100)
+    assert goals.plan(IMAGE, Target("psnr", 30.0), prior, 70).target == Target("psnr", 30.0)
     with pytest.raises(UsageError, match="the metadata take 77 bytes of 77; ask for a larger file, or leave out"):
         goals.plan(IMAGE, Target("size", 77), prior, 77)

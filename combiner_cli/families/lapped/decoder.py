@@ -159,12 +159,14 @@ def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
     noise = SoundShape.of(numbers_in(SOUND_FIELDS, numbers))
     channels, sample_rate, scale = file.format.channels, file.format.sample_rate, view.scale
     assert sample_rate is not None
+    as_it_is, number = divmod(number, transform.MOST_HOPS)
     if number >= len(prior.hops):
         raise DamagedFileError("the header's hop is out of range; the file is damaged")
     latents = open_payload(
         numbers, payload, prior.key, prior.parts_from, keep=view.keep_latents, damaged=not file.intact
     )
-    hop, coded_rate = prior.hops[number], prior.coded_rate(sample_rate)
+    hop = prior.hops[number]
+    coded_rate = prior.coded_rate(sample_rate, file.format.points, bool(as_it_is))
     length = length_at(file.format.points, sample_rate, coded_rate)
     weights = _segments(prior, latents, transform.frame_count(length, hop), channels, hop, noise_level, noise)
     values = transform.render(weights, channels, length * scale, hop, hop * scale)

@@ -24,10 +24,10 @@ from ...stages.encoding.simulation import Coder, CostEstimate, NoiseGrid, Simula
 from ...stages.moments import UNIT, Moments, StageId
 from ...stages.prior import LARGEST_NOISE
 from ...stages.shape import FLAT_SOUND, SOUND_FIELDS, SoundShape, header_numbers
-from . import features, transform
+from . import features, levels, transform
 from .decoder import descend
 from .features import BAND, LIMITS, Segment, limit_bins
-from .transform import CHANNELS, noise_deviation, noise_level_of
+from .transform import CHANNELS, noise_deviation
 
 if TYPE_CHECKING:
     from .prior import LappedPrior
@@ -42,8 +42,9 @@ PERCEPTUAL = SoundShape(28, 2, 14)  # of a search for the best ESTOI and PESQ; b
 _NUMBERS = ("hop", "angle")  # of the header, that do not depend on what is coded
 _SIMULATED = (0, 4, 4, 6, 6, 8, 12, 16, 24, 32)  # segments that choices are made by, by effort
 _SHORT = 7  # longest hops: of a shorter recording, what lies beyond its ends is a large part
-_COARSE_ENOUGH, _FINE_ENOUGH = 2.0**-4, 2.0**-5  # of a short recording's amplitude, at the prior's own rate: 24, 30 dB
-_FEW_SAMPLES = 256  # at the coded rate, as which what a decoder makes of them is looked at
+_FEW_SAMPLES = 2048  # at the coded rate, as which what a decoder makes of them is looked at
+_MUCH_LOST, _MUCH_LOST_OF_ERROR = 0.01, 0.5  # of the energy, and of the error that is allowed, by resampling
+_FEWEST_SEGMENTS = 1  # effort
 _RIDGE = 1e-3  # of the variance of samples that a decoder makes little of
 _BAND_BITS = 6.0  # about what it takes to say that a band is louder than predicted
 
@@ -230,11 +231,6 @@ class SoundSimulation(Simulation):
         numbers = [(2 * place + 1) * count // (2 * self._most_segments) for place in range(self._most_segments)]
         return CostEstimate.total((self._part(noise_level, number) for number in numbers), count / self._most_segments)
 
-    def bits(self, noise_level: int) -> float:
-        """Cost of the sound, the squared error counted as the bits that it is worth."""
-        cost = self.cost(noise_level)
-        return cost.bits + cost.class_bits + cost.squared_error / (2 * math.log(2) * noise_deviation(noise_level) ** 2)
-
     @cached_property
     def unshaped(self) -> SoundSimulation:
         """The same sound with noise without a shape; itself where that has none."""
@@ -276,52 +272,51 @@ def encode(prior: LappedPrior, signal: Signal, target: Target, how: SearchOption
     """
     begun = time.perf_counter()
     noise = PERCEPTUAL if target.perceptual else FLAT_SOUND
-    simulation, noise_level = _fitted(_simulations(prior, signal, how.effort, noise), target, how.effort)
+    as_it_is = _loses_much(prior, signal, target)
+    simulations = _simulations(prior, signal, how.effort, noise, as_it_is)
+    simulation, noise_level = levels.choose(simulations, signal, target, how.effort)
     fitted = time.perf_counter()
     coded = rate_control.code(simulation, noise_level, target, how)
     seconds = {"fit": fitted - begun, "search": time.perf_counter() - fitted}
     return Encoded(simulation.header(coded.numbers), coded.payload, coded.latents, seconds)
 
 
-def _fitted(simulations: Sequence[SoundSimulation], target: Target, effort: int) -> tuple[SoundSimulation, int]:
-    """The best of the hops for a sound, and the noise level."""
-    usual = simulations[len(simulations) // 2]
-    if usual.recording.short and target.unit == "rate":
-        noise_level = rate_control.choose_noise_level(usual.unshaped, target, effort)
-        noise_level = rate_control.level_of_same_size(usual, _of_short(usual, noise_level, target.value))
-    else:
-        noise_level = rate_control.choose_noise_level(usual, target, effort)
-    simulation = min(simulations, key=lambda one: one.bits(noise_level))
-    if simulation is not usual and not usual.recording.short:
-        noise_level = rate_control.choose_noise_level(simulation, target, effort)
-    return simulation, noise_level
+def predicted_cost(prior: LappedPrior, signal: Signal, noise_variance: float) -> float:
+    """What coding a sound at about a noise variance comes to, in bits; see :meth:`family.Prior.predicted_costs`."""
+    coded_variance = noise_variance * prior.noise_gain(signal.format)
+    level = min(max(round(prior.noise_level_of(coded_variance)), GRID.lowest), GRID.highest)
+    simulations = _simulations(prior, signal, _FEWEST_SEGMENTS, FLAT_SOUND, as_it_is=False)
+    usual = rate_control.expected_cost(simulations[len(simulations) // 2], level)
+    return usual + _lost_by_resampling(prior, signal) / (2 * math.log(2) * noise_variance)
 
 
-def _of_short(simulation: SoundSimulation, noise_level: int, bits_per_point: float) -> int:
-    """A noise level for a short sound at which it is about as good as a long one.
-
-    What the last bit gains says little of so few weights; and bytes saved there are of no use to other sounds.
-
-    Args:
-        simulation: of the sound.
-        noise_level: at which the last bit gains as much as in a typical sound.
-        bits_per_point: that a typical sound takes.
-    """
-    loudness = math.sqrt(float((simulation.recording.samples.astype(np.float64) ** 2).mean()))
-    if not loudness:
-        return noise_level
-    prior = simulation.prior
-    usual, _ = prior.typical(bits_per_point)
-    finer = usual - prior.typical(prior.bits_per_point)[0]  # than at the prior's own rate
-    coarsest, finest = (finer + noise_level_of(loudness * share) for share in (_COARSE_ENOUGH, _FINE_ENOUGH))
-    chosen = round(min(max(noise_level, min(usual, coarsest)), max(usual, finest)))
-    return min(max(chosen, simulation.grid.lowest), simulation.grid.highest)
+def _loses_much(prior: LappedPrior, signal: Signal, target: Target) -> bool:
+    """Whether so much of a sound lies above what its prior's sample rate can hold that it has to be coded as it is."""
+    lost = _lost_by_resampling(prior, signal)
+    if not lost:
+        return False
+    if target.unit == "psnr":
+        return lost > _MUCH_LOST_OF_ERROR * 4 * 10 ** (-target.value / 10) * signal.samples.size
+    return lost > _MUCH_LOST * float(np.square(signal.samples, dtype=np.float64).sum())
 
 
-def _simulations(prior: LappedPrior, signal: Signal, effort: int, noise: SoundShape) -> list[SoundSimulation]:
-    """The sound with each of the hops of its prior."""
+def _lost_by_resampling(prior: LappedPrior, signal: Signal) -> float:
+    """Squared error of a sound, summed over all samples, once it was at the lower sample rate at which it is coded."""
+    rate = signal.sample_rate
+    assert rate is not None
+    coded_rate = prior.coded_rate(rate, signal.points)
+    if coded_rate >= rate:
+        return 0.0
+    lower = resampled(signal.samples, rate, coded_rate)
+    return float(np.square(signal.samples - resampled(lower, coded_rate, rate, signal.points), dtype=np.float64).sum())
+
+
+def _simulations(
+    prior: LappedPrior, signal: Signal, effort: int, noise: SoundShape, as_it_is: bool
+) -> list[SoundSimulation]:
+    """The sound with each of the hops of its prior, at the coded rate or as it is."""
     assert signal.sample_rate is not None
-    samples, angle = _at_rate(signal, prior.coded_rate(signal.sample_rate)), 0
+    samples, angle = _at_rate(signal, prior.coded_rate(signal.sample_rate, signal.points, as_it_is)), 0
     if signal.channels == CHANNELS:
         angle = transform.principal_angle(samples)
         samples = samples @ transform.rotation(angle).T.astype(np.float32)
@@ -332,7 +327,7 @@ def _simulations(prior: LappedPrior, signal: Signal, effort: int, noise: SoundSh
             prior,
             signal.format,
             Recording(channels, hop, short),
-            dict(zip(_NUMBERS, ((number,), (angle,)), strict=True)),
+            dict(zip(_NUMBERS, ((number + as_it_is * transform.MOST_HOPS,), (angle,)), strict=True)),
             _SIMULATED[effort],
             noise,
         )

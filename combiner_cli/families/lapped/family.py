@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ...learning.job import Learning, LearningOption, LearningRequest
 
 
+_FAR = 2.0  # octaves: what sounds of a sample rate are like is not known any more
+
+
 class LappedFamily(Family):
     """Whole sounds as one network of a lapped transform, whose moments are predicted from what is decoded."""
 
@@ -33,10 +36,10 @@ class LappedFamily(Family):
         return prior
 
     def suits(self, configuration: Configuration, signal_format: Format) -> float | None:
-        """Octaves between the sample rates of a sound and of those of learning."""
+        """Octaves between the sample rates of a sound and of those of learning; all that is far away is as far."""
         if signal_format.sample_rate is None:
             return None
-        return abs(math.log2(signal_format.sample_rate / configuration["sample_rate"]))
+        return min(abs(math.log2(signal_format.sample_rate / configuration["sample_rate"])), _FAR)
 
     def options(self) -> tuple[LearningOption, ...]:
         """The options of learning that only this family has."""

@@ -12,6 +12,7 @@ on what is decoded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -34,7 +35,7 @@ from ...system import threads
 from .. import registry
 from . import features
 from .features import BAND, LEVELS, Segment
-from .transform import ANGLES, CHANNELS, LARGEST_HOP, MOST_HOPS
+from .transform import ANGLES, CHANNELS, LARGEST_HOP, MOST_HOPS, noise_deviation
 
 if TYPE_CHECKING:
     from ...stages.encoding.rate_control import SearchOptions
@@ -43,6 +44,8 @@ Array = npt.NDArray[Any]
 
 _COLUMNS_AT_ONCE = 1 << 14  # of features
 _NEAR_RATE = 1.2  # a recording of a sample rate within this factor of a prior's is taken as it is
+_MUCH_LOWER = 3  # times lower than the prior's is a sample rate that says nothing of what is recorded
+_FINER, _FEW_SAMPLES = (8, 4, 2), 2048  # samples for each one of a recording, and how many there may be of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +87,7 @@ class LappedPrior(StagewisePrior):
     @property
     def fields(self) -> Fields:
         """The numbers that the header of its files has besides those of all files, in their order."""
-        return (*super().fields, Field("hop", MOST_HOPS - 1), Field("angle", ANGLES - 1), *SOUND_FIELDS)
+        return (*super().fields, Field("hop", 2 * MOST_HOPS - 1), Field("angle", ANGLES - 1), *SOUND_FIELDS)
 
     def configuration(self) -> dict[str, Any]:
         """Everything but the tensors that decides how a file decodes, as JSON has it."""
@@ -96,8 +99,9 @@ class LappedPrior(StagewisePrior):
         """How many points are rendered for a sound: those of all channels, at its rate or that at which it is coded,
         whichever is more."""
         assert signal_format.sample_rate is not None
-        points, rate = signal_format.channels * signal_format.points, signal_format.sample_rate
-        return max(points, length_at(points, rate, self.coded_rate(rate))) * scale
+        rate = signal_format.sample_rate
+        coded = length_at(signal_format.points, rate, self.coded_rate(rate, signal_format.points))
+        return signal_format.channels * max(signal_format.points, coded) * scale
 
     def usual_search(self, effort: int) -> str:
         """The search for candidates where none is asked for."""
@@ -116,10 +120,44 @@ class LappedPrior(StagewisePrior):
 
         return decode(self, file, view)
 
-    def coded_rate(self, sample_rate: int) -> int:
-        """The sample rate at which a recording of a sample rate is coded: its own where that is near the prior's."""
-        near = max(sample_rate, self.sample_rate) <= _NEAR_RATE * min(sample_rate, self.sample_rate)
-        return sample_rate if near else self.sample_rate
+    def coded_rate(self, sample_rate: int, points: int, as_it_is: bool = False) -> int:
+        """The sample rate at which a recording is coded.
+
+        It is the recording's own where that is near the prior's, and where it is much lower: the samples are then coded
+        as if they were of the prior's rate, which is better than to make so many more of them. Of very few samples,
+        which frames reach far beyond, some more are made.
+
+        Args:
+            sample_rate: of the recording.
+            points: of the recording, sample instants.
+            as_it_is: whether its file says that it is coded at its own rate, whatever that is.
+        """
+        high, low = max(sample_rate, self.sample_rate), min(sample_rate, self.sample_rate)
+        if as_it_is or high <= _NEAR_RATE * low:
+            return sample_rate
+        if _MUCH_LOWER * sample_rate >= self.sample_rate:
+            return self.sample_rate
+        most = min(_FEW_SAMPLES // points, self.sample_rate // sample_rate)
+        return next((times for times in _FINER if times <= most), 1) * sample_rate
+
+    def noise_variance(self, noise_level: float) -> float:
+        """The variance that a noise level stands for, on values in [-1, 1], between levels as well."""
+        return noise_deviation(noise_level) ** 2
+
+    def noise_gain(self, signal_format: Format) -> float:
+        """The noise variance of what is coded over that of the signal.
+
+        What is coded has as many weights as the signal has samples, or fewer, and an error of the noise's variance in
+        each, which goes to another number of samples where the sample rate is another.
+        """
+        assert signal_format.sample_rate is not None
+        return self.coded_rate(signal_format.sample_rate, signal_format.points) / signal_format.sample_rate
+
+    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float) -> list[float]:
+        """What coding sounds at a noise variance comes to; see :meth:`family.Prior.predicted_costs`."""
+        from .encoder import predicted_cost
+
+        return [predicted_cost(self, signal, noise_variance) for signal in signals]
 
     @cached_property
     def networks(self) -> tuple[dict[str, IntegerNetwork], ...]:

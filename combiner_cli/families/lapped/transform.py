@@ -29,7 +29,7 @@ _NOISE_LEVELS_PER_OCTAVE = 8
 _LOUDEST = -2.0  # octave of the deviation of noise level 0, on values in [-1, 1]
 
 
-def noise_deviation(noise_level: int) -> float:
+def noise_deviation(noise_level: float) -> float:
     """Deviation of a recording's noise on values in [-1, 1]: an eighth of an octave (0.75 dB) per level."""
     return float(2 ** (_LOUDEST - noise_level / _NOISE_LEVELS_PER_OCTAVE))
 

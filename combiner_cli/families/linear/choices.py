@@ -65,7 +65,7 @@ def decide_by_groups(prior: MixturePrior, layout: Tiling, weights: Array, count:
     return _bisect(prior, layout, weights, start, lambda choice: math.log((choice.bits + 1) / (bits + 1)))
 
 
-def decide_by_rate(prior: MixturePrior, layout: Tiling, weights: Array, rate: float) -> list[Choice]:
+def decide_by_rate(prior: MixturePrior, layout: Tiling, weights: Array, start: float, error: float) -> list[Choice]:
     """Classes and noise variances of signals of one shape, each at its share of an average rate.
 
     Every signal pays the same for a dB: its noise variance is in proportion to its error, which gives the best average
@@ -75,9 +75,9 @@ def decide_by_rate(prior: MixturePrior, layout: Tiling, weights: Array, rate: fl
         prior: of the tiles.
         layout: of each signal.
         weights: that render the signals exactly, ``(signals, tiles, network latents)``.
-        rate: bits over points that a typical signal takes.
+        start: noise level that a typical signal is coded at.
+        error: its mean squared error there, on values in [-1, 1].
     """
-    start, error = prior.typical(rate)
     samples = layout.tiles * prior.network.latents
 
     def excess(choice: Choice) -> float:

@@ -84,7 +84,7 @@ def encode(
     weights = prior.network.weights(values).reshape(len(signals), layout.tiles, -1)
     count = _number_of_groups(prior, signal_format, layout, target) if target.unit == "size" else None
     clock = time.perf_counter()
-    decided = _decide(prior, layout, weights, count, target)
+    decided = _decide(prior, layout, weights, count, target, signal_format)
     seconds = {"fit": time.perf_counter() - clock}
     clock = time.perf_counter()
     coder = Coder(prior, layout, count, options.effort, method, options.seed)
@@ -94,6 +94,18 @@ def encode(
         report(Progress("search", number / len(signals)))
     seconds["search"] = time.perf_counter() - clock
     return [_encoded(prior, result, seconds) for result in coded]
+
+
+def predicted_cost(prior: MixturePrior, signal: Signal, noise_variance: float) -> float:
+    """What coding a signal at about a noise variance comes to, in bits; see :meth:`family.Prior.predicted_costs`."""
+    layout = prior.tiling(signal.shape, signal.channels)
+    weights = prior.network.weights(split(to_values(signal), layout)).reshape(1, layout.tiles, -1)
+    level = min(max(round(prior.noise_level_of(noise_variance)), 0), NOISE_LEVELS - 1)
+    (choice,) = choices.choose_at(prior, layout, weights, level)
+    around = len(pack(prior.id, signal.format, prior.fields, {NOISE.name: (level,)}, b""))
+    inside = signal.points * signal.channels / (layout.tiles * prior.network.latents)  # of the samples of all tiles
+    bits = choice.bits * (1 + choices.OVERHEAD) + 8 * (around + mixtures.class_bytes(layout.tiles, prior.class_bits))
+    return bits + choice.squared_error * inside / (2 * math.log(2) * prior.noise_variance(level))
 
 
 def _number_of_groups(prior: MixturePrior, signal_format: Format, layout: Tiling, target: Target) -> int:
@@ -114,7 +126,12 @@ def _number_of_groups(prior: MixturePrior, signal_format: Format, layout: Tiling
 
 
 def _decide(
-    prior: MixturePrior, layout: Tiling, weights: npt.NDArray[np.floating], count: int | None, target: Target
+    prior: MixturePrior,
+    layout: Tiling,
+    weights: npt.NDArray[np.floating],
+    count: int | None,
+    target: Target,
+    signal_format: Format,
 ) -> list[Choice]:
     """Classes and noise variances of all signals."""
     if count is not None:
@@ -122,9 +139,7 @@ def _decide(
     if target.unit == "psnr":
         error = _PEAK_TO_PEAK**2 * 10 ** (-target.value / 10)
         return choices.decide_by_error(prior, layout, weights, error)
-    if not (math.isfinite(target.value) and target.value > 0):
-        raise UsageError(f"the rate must be positive, not {target.value}")
-    return choices.decide_by_rate(prior, layout, weights, target.value)
+    return choices.decide_by_rate(prior, layout, weights, *prior.typical_of(target, signal_format))
 
 
 def _encoded(prior: MixturePrior, coded: Coded, seconds: dict[str, float]) -> Encoded:

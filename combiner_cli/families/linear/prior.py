@@ -105,6 +105,17 @@ class MixturePrior(MultiRatePrior):
         """Bits per point at a quality from 1 to 10: the prior's own rate at quality 5, and 12 % more with each step."""
         return self.bits_per_point * _RATE_STEP ** (quality - _USUAL_QUALITY)
 
+    def noise_variance(self, noise_level: float) -> float:
+        """The variance that a noise level stands for, on values in [-1, 1], between levels as well."""
+        none, one = (float(variance_of(variance_level(level, self.kind))) for level in (0, 1))
+        return float(none * (one / none) ** noise_level)
+
+    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float) -> list[float]:
+        """What coding signals at a noise variance comes to; see :meth:`family.Prior.predicted_costs`."""
+        from .encoder import predicted_cost
+
+        return [predicted_cost(self, signal, noise_variance) for signal in signals]
+
     def points_rendered(self, signal_format: Format, scale: int = 1) -> int:
         """Points of whole tiles."""
         layout = self.tiling(signal_format.shape, signal_format.channels)

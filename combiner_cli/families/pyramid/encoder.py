@@ -34,7 +34,7 @@ Array = npt.NDArray[Any]
 # variance of the details of a unit over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 90000.0])
 COARSE_CLASS_VARIANCES = np.array([1.0, 2.7, 8.0, 30.0, 150.0, 1000.0, 10_000.0, 150_000.0, 2_000_000.0])
-GRID = NoiseGrid(LOWEST_NOISE, HIGHEST_NOISE, middle=40, octaves=1 / 8, farthest=16, attempts=8)
+GRID = NoiseGrid(LOWEST_NOISE, HIGHEST_NOISE, middle=40, octaves=1 / 8, farthest=16, attempts=8, adaptation=1.2)
 PERCEPTUAL = PictureShape((14, 20, 4, 4), 8, 10)  # of a search for the best SSIMULACRA 2; benchmarks/shapes.py
 _MOST_RAISES = 4  # of the classes of units
 _RAISED = 2  # kinds of levels from this one on, which are small
@@ -237,6 +237,12 @@ class ImageSimulation(Simulation):
             return float(((decoded - true) ** 2).sum())
 
         return sum(threads.mapped(strip, range(0, plane.shape[0], _ROWS_AT_ONCE)))
+
+
+def predicted_cost(prior: PyramidPrior, signal: Signal, noise_variance: float) -> float:
+    """What coding an image at about a noise variance comes to, in bits; see :meth:`family.Prior.predicted_costs`."""
+    level = min(max(round(prior.noise_level_of(noise_variance)), GRID.lowest), GRID.highest)
+    return rate_control.expected_cost(ImageSimulation(prior, signal), level)
 
 
 def encode(prior: PyramidPrior, signal: Signal, target: Target, how: SearchOptions) -> Encoded:

@@ -48,12 +48,12 @@ HALVES = (PHASES[:2], PHASES[2:])
 LUMA_STAGES, CHROMA_STAGES = range(4), range(4, 6)
 
 
-def noise_deviation(noise_level: int) -> float:
+def noise_deviation(noise_level: float) -> float:
     """Deviation of an image's noise in 255ths of the range of samples: an eighth of an octave of variance per level."""
     return float(np.sqrt(np.exp2(_LOUDEST - noise_level / _NOISE_LEVELS_PER_OCTAVE))) * HALF_RANGE
 
 
-def noise_variance(noise_level: int) -> float:
+def noise_variance(noise_level: float) -> float:
     """Variance of an image's noise on values in [-1, 1]."""
     return (noise_deviation(noise_level) / HALF_RANGE) ** 2
 

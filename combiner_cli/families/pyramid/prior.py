@@ -15,6 +15,7 @@ groups) is made of whole numbers here. That moments depend on what is decoded is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -87,6 +88,16 @@ class PyramidPrior(StagewisePrior):
         """Everything but the tensors that decides how a file decodes, as JSON has it."""
         plain = {"kind": self.kind, "family": self.family.name, "size": self.size, "parts_from": self.parts_from}
         return plain | {name: list(getattr(self, name)) for name in RANGES}
+
+    def noise_variance(self, noise_level: float) -> float:
+        """The variance that a noise level stands for, on values in [-1, 1], between levels as well."""
+        return levels.noise_variance(noise_level)
+
+    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float) -> list[float]:
+        """What coding images at a noise variance comes to; see :meth:`family.Prior.predicted_costs`."""
+        from .encoder import predicted_cost
+
+        return [predicted_cost(self, signal, noise_variance) for signal in signals]
 
     def points_rendered(self, signal_format: Format, scale: int = 1) -> int:
         """How many points are rendered for an image: those of all planes."""

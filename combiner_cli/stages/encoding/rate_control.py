@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ...errors import UsageError
 from ...family import Target
-from ..allocation import DENSITIES, GROUP_INFORMATION, LARGEST_DENSITY
+from ..allocation import DENSITIES, GROUP_INFORMATION, LARGEST_DENSITY, density_of
 from .encoder import Budget, CodedSignal, Writer
 from .simulation import CostEstimate, NoiseGrid, Simulation
 
@@ -24,6 +24,7 @@ _FEW_ATTEMPTS, _LAST_ATTEMPTS = 3, 9  # at a level with more noise, and at that 
 _MOST_ERROR = 1.4  # over the noise; rounding to samples adds a little
 # ratios, and emphasis of errors
 _MORE_BITS = ((1.1, 1.2), (1.1, 1.5), (1.1, 2.0), (1.15, 4.0), (1.2, 8.0), (1.3, 16.0), (1.3, 64.0))
+_NEXT_TO_NOTHING = 200.0  # bits
 _FAST = 2  # efforts up to this one save time
 _LEAST_SLOPE, _STEEPEST_SLOPE = 1 / 64, 1.0
 _NEAREST = 0.55  # levels to the root with which a level is the nearest or as good
@@ -63,11 +64,15 @@ def choose_noise_level(simulation: Simulation, target: Target, effort: int) -> i
         return _level_of_psnr(simulation, target.value)
     if target.unit == "size":
         return _level_of_size(simulation, target.value, effort)
-    if target.unit != "rate":
-        raise ValueError(f"an encoder takes a rate, a size or a PSNR, not {target.unit}")
-    if not (math.isfinite(target.value) and target.value > 0):
-        raise UsageError(f"the rate must be positive, not {target.value}")
-    return level_of_same_size(simulation, _level_of_rate(simulation.unshaped, target.value))
+    if target.unit not in ("rate", "noise"):
+        raise ValueError(f"an encoder takes a rate, a noise, a size or a PSNR, not {target.unit}")
+    start, usual = simulation.prior.typical_of(target, simulation.format)
+    flat = simulation.unshaped
+    if simulation.grid.adaptation is not None:
+        noise_level = _level_adapted(flat, start, usual, simulation.grid.adaptation)
+    else:
+        noise_level = _level_of_slope(flat, start, usual)
+    return level_of_same_size(simulation, noise_level)
 
 
 def level_of_same_size(simulation: Simulation, noise_level: int) -> int:
@@ -91,6 +96,20 @@ def level_of_same_size(simulation: Simulation, noise_level: int) -> int:
     return root(excess, grid, noise_level, _SIZE_SLOPE)
 
 
+def expected_bytes(simulation: Simulation, noise_level: int) -> float:
+    """What a file at a noise level comes to, all of it."""
+    cost = simulation.cost(noise_level)
+    densities = (density_of(OVERHEAD),) * DENSITIES
+    numbers = {"noise": (0,), "class_bytes": (round(cost.class_bits / 8),), "densities": densities, "chains": (1,)}
+    return simulation.overhead(numbers) + (OVERHEAD * cost.bits + cost.class_bits) / 8
+
+
+def expected_cost(simulation: Simulation, noise_level: int) -> float:
+    """What a file at a noise level comes to in bits, the squared error counted as the bits that it is worth."""
+    worth = simulation.cost(noise_level).squared_error / (2 * math.log(2) * simulation.noise_variance(noise_level))
+    return 8 * expected_bytes(simulation, noise_level) + worth
+
+
 def _level_of_psnr(simulation: Simulation, psnr: float) -> int:
     """The level whose error is expected to come nearest to what a PSNR (dB, peak-to-peak 2) allows."""
     grid, allowed = simulation.grid, 4 * 10 ** (-psnr / 10)
@@ -101,14 +120,35 @@ def _level_of_psnr(simulation: Simulation, psnr: float) -> int:
     return root(excess, grid, grid.middle, _PSNR_SLOPE * grid.octaves)
 
 
-def _level_of_rate(simulation: Simulation, bits_per_point: float) -> int:
+def _level_adapted(simulation: Simulation, start: float, usual: float, adaptation: float) -> int:
+    """The level of a typical signal, or one that is coarser where the error is larger than a typical signal's there.
+
+    About what :func:`_level_of_slope` finds for what is like a typical signal; but as an error never grows with a finer
+    noise, a level rises with that of a typical signal, whatever the signal is. A signal that takes next to nothing even
+    without any noise to speak of, as one of a single colour does, is coded so.
+
+    Args:
+        simulation: of the signal.
+        start: level of a typical signal.
+        usual: mean squared error of a typical signal there.
+        adaptation: octaves of noise variance for each octave of error.
+    """
+    grid = simulation.grid
+    near = min(max(round(start), grid.lowest), grid.highest)
+    coarser = adaptation * math.log2(_error(simulation, near) / usual) / grid.octaves
+    level = start - min(max(coarser, -grid.farthest), grid.farthest)
+    chosen = min(max(round(level), grid.lowest), grid.highest)
+    next_to_nothing = all(simulation.cost(level).bits < _NEXT_TO_NOTHING for level in (chosen, grid.highest))
+    return grid.highest if next_to_nothing else chosen
+
+
+def _level_of_slope(simulation: Simulation, start: float, usual: float) -> int:
     """The level at which the last bit gains as much as it does where a typical signal takes a rate.
 
     Every signal pays the same for a dB that way, which gives the best average PSNR of many signals at their average
     rate (the derivative of the PSNR by the bits of a signal is s2 / error).
     """
     grid = simulation.grid
-    start, usual = simulation.prior.typical(bits_per_point)
 
     def excess(level: int) -> float:
         return (level - start) * grid.octaves + math.log2(_error(simulation, level) / usual)

@@ -173,6 +173,8 @@ class NoiseGrid:
         octaves: of variance from a level to the next.
         farthest: levels that a signal's is away at most from the usual one of its rate.
         attempts: files that are written at a level until one has the size that is wanted.
+        adaptation: octaves of noise variance that a signal's level is coarser by for each octave of error more than a
+            typical signal's; ``None`` where every signal pays the same for a dB.
     """
 
     lowest: int
@@ -181,6 +183,7 @@ class NoiseGrid:
     octaves: float
     farthest: int
     attempts: int
+    adaptation: float | None = None
 
 
 class Simulation(ABC):
@@ -214,6 +217,12 @@ class Simulation(ABC):
     @abstractmethod
     def unshaped(self) -> Simulation:
         """The same signal with noise without a shape; itself where that has none."""
+
+    def lagrangian(self, noise_level: int) -> float:
+        """Cost of the signal at a noise level in bits, the squared error counted as the bits that it is worth."""
+        cost = self.cost(noise_level)
+        worth = cost.squared_error / (2 * math.log(2) * self.noise_variance(noise_level))
+        return cost.bits + cost.class_bits + worth
 
     @abstractmethod
     def noise_variance(self, noise_level: int) -> float:

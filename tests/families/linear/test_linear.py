@@ -232,7 +232,7 @@ def test_what_is_decided_meets_groups_rate_or_error():
     samples = layout.tiles * prior.network.latents
     for choice in choices.decide_by_error(prior, layout, weights, 0.01):
         assert choice.squared_error / samples == pytest.approx(0.01, rel=0.1)
-    rates = [choices.decide_by_rate(prior, layout, weights, rate) for rate in (0.3, 1.0, 2.5)]
+    rates = [choices.decide_by_rate(prior, layout, weights, *prior.typical(rate)) for rate in (0.3, 1.0, 2.5)]
     codes = np.array([[choice.noise_level for choice in decided] for decided in rates])
     assert (np.diff(codes, axis=0) > 0).all()
     # every signal pays the same for a dB

@@ -36,6 +36,9 @@ class StandIn:
     def typical(self, bits_per_point):
         return 40 + 8 * math.log2(bits_per_point), 2.0**-12 / bits_per_point**2
 
+    def typical_of(self, target, signal_format):
+        return self.typical(target.value)
+
 
 class Formula(Simulation):
     """A signal whose costs are functions of the noise level.
@@ -168,10 +171,41 @@ def test_at_a_rate_the_last_bit_gains_as_much_as_in_a_typical_signal(octave, lev
     assert choose_noise_level(simulation, Target("rate", 2.0), 5) == level_at_twice_the_rate
 
 
-@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
-def test_a_rate_must_be_positive(rate):
-    with pytest.raises(UsageError, match="the rate must be positive"):
-        choose_noise_level(Formula(), Target("rate", rate), 5)
+def adapted(error, start):
+    """The level of an image whose error is a function of the level, where that of a typical one is known."""
+    grid = replace(GRID, octaves=1 / 8, adaptation=1.2)
+    return choose_noise_level(Formula(error=error, grid=grid), Target("rate", 2 ** ((start - 40) / 8)), 5)
+
+
+def test_an_image_of_a_typical_error_has_the_level_of_a_typical_image():
+    assert adapted(lambda level: 2.0**-12, 40) == 40
+
+
+def test_twice_the_error_is_coarser_by_so_many_octaves():
+    assert adapted(lambda level: 2.0**-11, 40) == 40 - round(1.2 * 8)
+    assert adapted(lambda level: 2.0**-13, 40) == 40 + round(1.2 * 8)
+    assert adapted(lambda level: 1.0, 40) == 40 - GRID.farthest
+
+
+class Photographs(StandIn):
+    """A prior of signals whose error falls by two thirds of the octaves of the noise, as that of photographs does."""
+
+    def typical(self, bits_per_point):
+        return 40 + 8 * math.log2(bits_per_point), 2.0**-12 / bits_per_point ** (4 / 3)
+
+
+@pytest.mark.parametrize("octaves", [0.0, 0.05, 1 / 4, 0.4])  # of error from a level to the next
+def test_a_level_rises_with_the_quality_however_fast_the_error_falls(octaves):
+    grid = replace(GRID, adaptation=1.2)
+    image = Formula(error=lambda level: 2.0 ** (-5 - octaves * level), grid=grid, prior=Photographs())
+    chosen = [choose_noise_level(image, Target("rate", 2.0**rate), 5) for rate in np.arange(-2, 3, 0.5)]
+    assert (np.diff(chosen) >= 0).all() and chosen[0] < chosen[-1]
+
+
+def test_what_takes_next_to_nothing_is_coded_without_noise():
+    grid = replace(GRID, adaptation=1.2)
+    cheap = Formula(error=lambda level: 2.0**-12, bits=lambda level: 50 + level, grid=grid)
+    assert [choose_noise_level(cheap, Target("rate", rate), 5) for rate in (0.3, 1.0, 2.0)] == [grid.highest] * 3
 
 
 def test_what_only_users_ask_for_is_not_for_encoders():
