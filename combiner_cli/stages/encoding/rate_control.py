@@ -218,6 +218,8 @@ def code(simulation: Simulation, noise_level: int, target: Target, how: SearchOp
         smallest = _coded(simulation, grid.lowest, Budget(0.0, 0), how)
         least = simulation.overhead(smallest.numbers) + len(smallest.payload)
         file = _of_size_with_more_noise(simulation, noise_level, size, how) if size >= least else None
+        if file is None and size >= least:
+            file = smallest if size == least else _filled(simulation, smallest, size)
         if file is None:
             raise UsageError(f"a file of this {simulation.format.kind} takes {least} bytes; ask for more than {size}")
         files = [file]
