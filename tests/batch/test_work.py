@@ -81,7 +81,7 @@ def test_signals_that_are_to_reach_a_psnr_are_encoded_each_for_itself(sizes):
 
 
 def test_small_signals_that_take_the_same_prior_come_together(monkeypatch):
-    seen, priors = [], {name: PlainPrior(name) for name in "ab"}
+    seen, priors = [], {name: PlainPrior(name, most=ord(name)) for name in "ab"}
     original = pipeline.encode
 
     def spy(signal, prior, *more):

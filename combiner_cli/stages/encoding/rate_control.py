@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ...errors import UsageError
+from ...errors import UnreachableError
 from ...family import Target
 from ..allocation import DENSITIES, GROUP_INFORMATION, LARGEST_DENSITY, density_of
 from .encoder import Budget, CodedSignal, Writer
@@ -191,7 +191,9 @@ def code(simulation: Simulation, noise_level: int, target: Target, how: SearchOp
         least = simulation.overhead(smallest.numbers) + len(smallest.payload)
         file = _of_size_with_more_noise(simulation, noise_level, size, how) if size >= least else None
         if file is None:
-            raise UsageError(f"a file of this {simulation.format.kind} takes {least} bytes; ask for more than {size}")
+            raise UnreachableError(
+                f"a file of this {simulation.format.kind} takes {least} bytes; ask for more than {size}"
+            )
         files = [file]
     return min(files, key=lambda file: file.squared_error)
 
