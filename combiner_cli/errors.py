@@ -54,7 +54,7 @@ class UsageError(CombinerError):
 
 
 class UnreachableError(UsageError):
-    """A prior cannot code a signal as well as was asked for; another one may."""
+    """A prior cannot code a signal as well, or in as few bytes, as was asked for; another one may."""
 
 
 class InputError(CombinerError):

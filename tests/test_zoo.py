@@ -88,6 +88,40 @@ def test_the_error_is_no_larger_than_the_noise(image, quality):
     assert error_over_noise(image, *coded(image, quality)) <= MOST_ERROR
 
 
+def decibels_of_chance(samples):
+    """How much worse a file may be than one of more noise: the error of few samples is as much chance as a mean of so
+    many squares of normal numbers is; three deviations of it."""
+    return 10 * np.log10(1 + 3 * np.sqrt(2 / samples))
+
+
+@given(images(), st.integers(1, 9))
+@OFTEN
+def test_a_higher_quality_is_no_worse(image, quality):
+    lower, higher = (combiner.encode(image, quality=step, prior=prior()) for step in (quality, quality + 1))
+    lower_psnr, higher_psnr = (combiner.psnr(image, result.decoded) for result in (lower, higher))
+    assert higher_psnr >= min(lower_psnr, 100) - decibels_of_chance(image.samples.size)
+    # candidates that come out badly are mended by more of them, a tenth at most of what images of this size take
+    assert len(higher.data) >= 0.9 * len(lower.data) - 4
+
+
+@pytest.mark.parametrize("name", ["icon-soft", "text"])
+def test_of_the_prior_that_is_chosen_too_more_quality_is_more_bytes_and_less_error(name):
+    image = zoo_signals.IMAGES[name]()
+    results = [combiner.encode(image, quality=quality, effort=2) for quality in (1, 4, 7, 10)]
+    assert len({result.prior for result in results}) == 1
+    sizes = [len(result.data) for result in results]
+    psnrs = [combiner.psnr(image, result.decoded) for result in results]
+    assert sizes == sorted(sizes) and psnrs == sorted(psnrs)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_of_one_colour_is_exact_at_all_qualities(channels):
+    image = Signal("image", np.full((40, 60, channels), 77, dtype=np.uint8))
+    files = {combiner.encode(image, quality=quality, prior=prior()).data for quality in (1, 4, 7, 10)}
+    assert len(files) == 1
+    assert np.array_equal(combiner.decode(files.pop(), prior=prior()).samples, image.samples)
+
+
 @pytest.mark.parametrize("name", ["checkerboard-1", "stripes-down-2", "matrix-code-1", "dot-white", "icon-hard"])
 def test_more_quality_is_more_bytes_and_less_error(name):
     image = zoo_signals.IMAGES[name]()

@@ -87,10 +87,10 @@ def report_encoded(source: Path, target: Path, facts: Encoded, as_json: bool, er
     of_which = f" ({facts.metadata_bytes:,} of them metadata)" if facts.metadata_bytes else ""
     words = (
         f"{source} -> {target}: {facts.input_bytes:,} -> {facts.bytes:,} bytes{of_which}, "
-        f"{rate_text(facts.bytes, facts.format)}, {decibels}{facts.seconds:.1f} s{_speed_text(facts)}, "
-        f"{'chosen prior' if facts.prior_chosen else 'prior'} {facts.prior}"
+        f"{rate_text(facts.bytes, facts.format)}, {decibels}{facts.seconds:.1f} s{_speed_text(facts)}"
     )
-    click.echo(one_line("; ".join((words, *facts.warnings))), err=err)
+    chosen = (f"{words}, chosen prior {facts.prior}",) if facts.prior_chosen else (words,)
+    click.echo(one_line("; ".join((*chosen, *facts.warnings))), err=err)
 
 
 def report_decoded(source: Path, target: Path, facts: Decoded, as_json: bool, err: bool = False) -> None:

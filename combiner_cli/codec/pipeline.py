@@ -5,6 +5,7 @@ Decoding needs numpy alone; what only an encoder needs is imported by the famili
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ from ..signals.kinds import KINDS
 from ..signals.signal import Format, Signal
 from . import limits, reaching
 
+_FAR = 10.0  # times the error of a typical signal at the same rate
 _MOST_ERROR = 1.5  # over the noise variance of a file, unless too few bytes were left for what its prior did not expect
 
 
@@ -35,8 +37,9 @@ class EncodeResult:
         decoded: what the decoder makes of the file; ``None`` where that was not to be verified.
         seconds: wall time by phase, of the whole batch that it was encoded in.
         prior: name of the prior that it was made with.
-        far_from_prior: whether the decoded signal is farther from the original than the file's noise says, because the
-            signal is far from what the prior expects and its file had to be small; False where that was not verified.
+        far_from_prior: whether the decoded signal is farther from the original than the file's noise says, or than a
+            typical signal is by far at that rate, because the signal is not what the prior expects; False where that
+            was not verified.
     """
 
     file: File
@@ -70,7 +73,7 @@ def encode(
         options: how.
         report: called as the work proceeds.
         verify: whether the file is decoded once it is made, as any decoder would, and compared.
-        others: priors that are tried one after another where a PSNR is out of reach of the first one.
+        others: priors that are tried one after another where a PSNR or a size is out of reach of the first one.
 
     Raises:
         PriorError: the prior is for another kind of signal.
@@ -160,9 +163,26 @@ def _verified(result: EncodeResult, encoded: Encoded, signal: Signal, prior: Pri
         raise VerificationError("the file does not decode to the weights that were coded; please report this")
     if decoded.format != signal.format:
         raise VerificationError("the file does not decode to the format of the original; please report this")
-    noise_variance = content.noise_variance
-    far = noise_variance is not None and metrics.error_of_values(signal, decoded) > _MOST_ERROR * noise_variance
+    distance = metrics.error_of_values(signal, decoded)
+    far = distance > _most_error(result, signal.format, prior, content.noise_variance)
     return replace(result, decoded=decoded, far_from_prior=far)
+
+
+def _most_error(result: EncodeResult, signal_format: Format, prior: Prior, noise_variance: float | None) -> float:
+    """Mean squared error beyond which a file is worse than what its prior expects of a file of that size.
+
+    Args:
+        result: the file.
+        signal_format: of the signal.
+        prior: of the file.
+        noise_variance: of the file, if it has one.
+    """
+    psnr_range = prior.psnr_range()
+    typical = prior.typical_noise(8 * max(result.payload_bytes, 1) / signal_format.points, signal_format)
+    if noise_variance is None or psnr_range is None or typical is None or typical.typical_error is None:
+        return math.inf
+    least = 4 * 10 ** (-psnr_range[1] / 10)  # that the prior knows of
+    return min(_MOST_ERROR * noise_variance, _FAR * max(typical.typical_error, least))
 
 
 def decode(

@@ -18,7 +18,8 @@ from combiner_cli.container.metadata import Metadata
 from combiner_cli.errors import InputError, UsageError
 from combiner_cli.family import Target
 from combiner_cli.media import files as media
-from combiner_cli.priors import library
+from combiner_cli.priors import library, selection
+from combiner_cli.priors.selection import Choice
 from combiner_cli.rec import search
 
 SIZE = Target("size", 100)
@@ -77,6 +78,26 @@ def test_signals_that_are_to_reach_a_psnr_are_encoded_each_for_itself(sizes):
     results = dict(work.convert(jobs, Encoding(Target("psnr", 15.0), prior="x"), known(TogetherPrior()), read))
     assert set(sizes) == {1}
     assert all(result.facts.psnr >= 15 for result in results.values())
+
+
+def test_small_signals_that_take_the_same_prior_come_together(monkeypatch):
+    seen, priors = [], {name: PlainPrior(name, most=ord(name)) for name in "ab"}
+    original = pipeline.encode
+
+    def spy(signal, prior, *more):
+        seen.append(prior.name)
+        return original(signal, prior, *more)
+
+    def choose(signal, target):
+        return Choice(priors["ab"[signal.shape[1] % 2]], target)
+
+    monkeypatch.setattr(pipeline, "encode", spy)
+    monkeypatch.setattr(selection, "choose", choose)
+    jobs, read = jobs_of([smooth_image(9, 8 + n, seed=n) for n in range(4)])
+    results = dict(work.convert(jobs, Encoding(SIZE), known(None), read))
+    assert "".join(seen) in ("aabb", "bbaa")
+    assert [results[job].facts.prior for job in jobs] == ["a", "b", "a", "b"]
+    assert all(results[job].facts.prior_chosen for job in jobs)
 
 
 def test_one_that_fails_does_not_keep_those_beside_it_from_being_encoded(monkeypatch):

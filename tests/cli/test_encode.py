@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from support import zoo_signals
 from support.commands import left_in, plain_priors, refused, run
 from support.learned import tiny_mixture_file
 from support.signals import smooth_image, tone
@@ -82,9 +83,27 @@ def test_json_of_a_sound_agrees_with_the_decoded_file(folder):
     assert facts["times_real_time"] == pytest.approx(500 / 16000 / facts["seconds"], rel=0.5)
 
 
+def test_a_file_that_is_too_small_for_its_content_and_a_lost_sound_are_told_of(folder):
+    dice = np.random.default_rng(1)
+    media.write_signal(zoo_signals.image_of(dice.integers(0, 2, (64, 64, 3)) * 255), folder / "odd.png")
+    media.write_signal(zoo_signals.SOUNDS["silence-one-step"](), folder / "step.wav")
+    words = "the content is far from what prior photo-6 expects, and reaches"
+    done = run("encode", "odd.png", "--prior", "photo-6", "--size", "120", "-e", "1", "--json")
+    (warning,) = json.loads(done.stdout)["warnings"]
+    assert warning.startswith(words) and warning.endswith("dB in so few bytes")
+    assert f"; {warning}\n" in run("encode", "odd.png", "-f", "--prior", "photo-6", "--size", "120", "-e", "1").stdout
+    assert not json.loads(run("encode", "odd.png", "-f", "--prior", "photo-6", "-e", "1", "--json").stdout)["warnings"]
+    done = run("encode", "step.wav", "-e", "1", "--json")
+    assert json.loads(done.stdout)["warnings"] == ["hardly anything of the sound is left"]
+
+
 def test_the_shipped_priors_are_used_by_default(folder):
     done = run("encode", "photo.png", "--json", "-e", "1")
-    assert json.loads(done.stdout)["prior"] in {path.stem for path in library.shipped()}
+    facts = json.loads(done.stdout)
+    assert facts["prior"] in {path.stem for path in library.shipped()}
+    assert facts["prior_chosen"]
+    assert run("encode", "photo.png", "-f", "-e", "1").stdout.endswith(f", chosen prior {facts['prior']}\n")
+    assert not json.loads(run("encode", "photo.png", "-f", *IMAGE, "--json").stdout)["prior_chosen"]
     done = run("encode", "voice.wav", "--json", "-e", "1")
     assert json.loads(done.stdout)["prior"].startswith("speech-")
 

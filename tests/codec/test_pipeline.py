@@ -11,7 +11,14 @@ from support.signals import smooth_image, tone
 from combiner_cli.codec import inspection, pipeline
 from combiner_cli.container import metadata
 from combiner_cli.container.file import File, with_metadata
-from combiner_cli.errors import DamagedFileError, InputError, PriorError, UsageError, VerificationError
+from combiner_cli.errors import (
+    DamagedFileError,
+    InputError,
+    PriorError,
+    UnreachableError,
+    UsageError,
+    VerificationError,
+)
 from combiner_cli.family import Target, View
 from combiner_cli.signals import metrics
 from combiner_cli.signals.signal import Signal
@@ -128,6 +135,14 @@ class TestReachingAPsnr:
         assert metrics.psnr(IMAGE, result.decoded) >= psnr
         smaller = pipeline.encode(IMAGE, prior, Target("size", round(0.98 * len(result.data))))
         assert metrics.psnr(IMAGE, smaller.decoded) < psnr + 0.1
+
+    def test_other_priors_are_tried_before_a_psnr_is_refused(self):
+        coarse, coarser, fine = (PlainPrior(name, most=most) for name, most in (("a", 50), ("b", 20), ("c", 1000)))
+        result = pipeline.encode(IMAGE, coarse, Target("psnr", 24.0), others=(coarser, fine))
+        assert (result.prior, len(fine.seen) > 0, len(coarser.seen) > 0) == ("c", True, True)
+        assert metrics.psnr(IMAGE, result.decoded) >= 24
+        with pytest.raises(UnreachableError, match="prior a reaches"):
+            pipeline.encode(IMAGE, coarse, Target("psnr", 24.0), others=(coarser,))
 
     def test_what_a_prior_cannot_reach_is_refused_with_what_it_can(self):
         with pytest.raises(UsageError, match=r"prior plain reaches \d+\.?\d* dB here; ask for less than 90 dB"):

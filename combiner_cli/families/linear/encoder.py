@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...container.file import pack
-from ...errors import UsageError
+from ...errors import UnreachableError, UsageError
 from ...family import Encoded, EncodingOptions, Progress, Report, Target
 from ...rec import candidates, groups, search
 from ...rec.candidates import Chaining
@@ -112,13 +112,13 @@ def _number_of_groups(prior: MixturePrior, signal_format: Format, layout: Tiling
     """Groups of a file of a size.
 
     Raises:
-        UsageError: it has no room for one.
+        UnreachableError: it has no room for one.
     """
     around = len(pack(prior.id, signal_format, prior.fields, {NOISE.name: (0,)}, b""))
     smallest = around + mixtures.class_bytes(layout.tiles, prior.class_bits) + 1
     count = math.floor(target.value) - smallest + 1
     if count < 1:
-        raise UsageError(
+        raise UnreachableError(
             f"a file of this {signal_format.kind} takes {smallest} bytes with prior {prior.name}; "
             f"ask for more than {target.value:g}"
         )

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ...errors import UsageError
+from ...errors import UnreachableError
 from ...family import Target
 from ..allocation import DENSITIES, GROUP_INFORMATION, LARGEST_DENSITY, density_of
 from .encoder import Budget, CodedSignal, Writer
@@ -24,7 +24,7 @@ _FEW_ATTEMPTS, _LAST_ATTEMPTS = 3, 9  # at a level with more noise, and at that 
 _MOST_ERROR = 1.4  # over the noise; rounding to samples adds a little
 # ratios, and emphasis of errors
 _MORE_BITS = ((1.1, 1.2), (1.1, 1.5), (1.1, 2.0), (1.15, 4.0), (1.2, 8.0), (1.3, 16.0), (1.3, 64.0))
-_NEXT_TO_NOTHING = 200.0  # bits
+_NEXT_TO_NOTHING = 400.0  # bits
 _FAST = 2  # efforts up to this one save time
 _LEAST_SLOPE, _STEEPEST_SLOPE = 1 / 64, 1.0
 _NEAREST = 0.55  # levels to the root with which a level is the nearest or as good
@@ -221,7 +221,9 @@ def code(simulation: Simulation, noise_level: int, target: Target, how: SearchOp
         if file is None and size >= least:
             file = smallest if size == least else _filled(simulation, smallest, size)
         if file is None:
-            raise UsageError(f"a file of this {simulation.format.kind} takes {least} bytes; ask for more than {size}")
+            raise UnreachableError(
+                f"a file of this {simulation.format.kind} takes {least} bytes; ask for more than {size}"
+            )
         files = [file]
     return min(files, key=lambda file: file.squared_error)
 

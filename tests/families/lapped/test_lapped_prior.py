@@ -91,13 +91,26 @@ def test_nearer_sample_rates_suit_better():
     assert prior.suits(sound(100, 16000)) == 0
     assert prior.suits(sound(100, 8000)) == prior.suits(sound(100, 32000)) == 1
     assert FAMILY.suits({"sample_rate": 44100}, sound(9, 16000)) == pytest.approx(math.log2(44100 / 16000))
+    assert prior.suits(sound(100, 100)) == prior.suits(sound(100, 192_000)) == 2  # of what is unusual nothing is known
     assert prior.suits(Format("image", (3, 3), 3, 8, None)) is None
 
 
 def test_a_sample_rate_near_that_of_the_prior_is_taken_as_it_is():
     prior = tiny_lapped()
     rates = {8000: 16000, 13333: 16000, 13334: 13334, 16000: 16000, 19200: 19200, 19201: 16000, 44100: 16000}
-    assert {rate: prior.coded_rate(rate) for rate in rates} == rates
+    assert {rate: prior.coded_rate(rate, 9999) for rate in rates} == rates
+    assert prior.coded_rate(44100, 9999, as_it_is=True) == 44100
+
+
+@pytest.mark.parametrize(
+    ("rate", "points", "coded_rate"),
+    [
+        *((5334, 9999, 16000), (5333, 9999, 5333), (100, 2049, 100), (100, 1024, 200), (100, 512, 400)),
+        *((100, 256, 800), (100, 1, 800), (5000, 1, 10000), (1, 257, 4)),
+    ],
+)
+def test_samples_of_a_much_lower_rate_are_taken_as_they_are_or_a_few_for_each(rate, points, coded_rate):
+    assert tiny_lapped().coded_rate(rate, points) == coded_rate
 
 
 def test_points_are_those_of_the_higher_of_two_rates():
@@ -105,7 +118,8 @@ def test_points_are_those_of_the_higher_of_two_rates():
     assert prior.points_rendered(sound(100, 16000, 2)) == 200
     assert prior.points_rendered(sound(100, 48000)) == 100
     assert prior.points_rendered(sound(100, 8000)) == 200
-    assert prior.points_rendered(sound(10_000, 1)) == 160_000_000
+    assert prior.points_rendered(sound(10_000, 1)) == 10_000
+    assert prior.points_rendered(sound(100, 1, 2)) == 2 * 800
     assert prior.points_rendered(sound(100, 16000), scale=3) == 300
 
 
