@@ -7,4 +7,5 @@ __all__ = [
     "integer_network",
     "moments",
     "prior",
+    "shape",
 ]

@@ -28,11 +28,13 @@ def test_images(folder):
     done = run("compare", "a.png", "b.png", "--difference", "d.png", "--gain", 4)
     psnr = 10 * np.log10(255**2 * 170 * 180 * 3 / 25)
     assert done.exit_code == 0, done.output
+    ssimulacra2 = metrics.ssimulacra2(original, media.read_signal(folder / "b.png"))
     sizes = [(folder / name).stat().st_size for name in ("a.png", "b.png")]
     assert done.stdout == (
         f"a.png {sizes[0]:,} bytes, b.png {sizes[1]:,} bytes: "
-        f"PSNR {psnr:.2f} dB, MS-SSIM 1.0000, largest difference 5 of 255\n"
+        f"PSNR {psnr:.2f} dB, MS-SSIM 1.0000, SSIMULACRA 2 {ssimulacra2:.1f}, largest difference 5 of 255\n"
     )
+    assert 95 < ssimulacra2 < 100
     shown = media.read_signal(folder / "d.png").samples
     assert shown[3, 4].tolist() == [128, 148, 128]
     assert (shown == 128).sum() == shown.size - 1

@@ -12,14 +12,16 @@ from combiner_cli.codec import goals
 from combiner_cli.errors import PriorError, UsageError
 from combiner_cli.family import Target
 from combiner_cli.priors.selection import Choice
+from combiner_cli.signals.kinds import KINDS
 
 IMAGE, SOUND = smooth_image(20, 30), tone(8000)
 
 
 def test_a_wish_is_one_number_in_one_unit():
-    assert goals.target_of() == Target("quality", 5)
-    assert goals.target_of(quality=None, size=77) == Target("size", 77)
-    assert goals.target_of(psnr=30.0, snr=None) == Target("psnr", 30.0)
+    assert goals.target_of() == Target("quality", 5, None)
+    assert goals.target_of(quality=None, size=77) == Target("size", 77, None)
+    assert goals.target_of("psnr", psnr=30.0, snr=None) == Target("psnr", 30.0)
+    assert goals.target_of("perceptual", ssimulacra2=70.0) == Target("ssimulacra2", 70.0, "perceptual")
     with pytest.raises(UsageError, match="-q and --psnr exclude each other; give one of them"):
         goals.target_of(psnr=30.0, quality=5)
 
@@ -34,6 +36,9 @@ def test_a_wish_is_one_number_in_one_unit():
         ({"bits_per_pixel": -1.0}, "--bpp takes a positive number"),
         ({"kilobits_per_second": math.inf}, "--kbps takes a finite number"),
         ({"psnr": math.nan}, "--psnr takes a finite number"),
+        ({"ssimulacra2": 100}, "--ssimulacra2 takes a number under 100"),
+        ({"psnr": 30.0, "tune": "perceptual"}, "--psnr weighs all errors alike; leave out --tune perceptual"),
+        ({"snr": 30.0, "tune": "perceptual"}, "--snr weighs all errors alike; leave out --tune perceptual"),
     ],
 )
 def test_wishes_that_make_no_sense_are_refused(wish, words):
@@ -55,6 +60,16 @@ def test_wishes_that_make_no_sense_are_refused(wish, words):
 def test_targets_are_settled_for_a_signal(signal, wish, settled):
     prior = PlainPrior(kind=signal.kind)
     assert goals.plan(signal, wish, prior) == Choice(prior, settled)
+
+
+def test_a_tune_that_nobody_names_is_the_usual_one_of_the_kind():
+    for signal in (IMAGE, SOUND):
+        prior = PlainPrior(kind=signal.kind)
+        for tune in ("perceptual", "psnr"):
+            assert goals.plan(signal, Target("size", 77, tune), prior).target.tune == tune
+        assert goals.plan(signal, Target("size", 77, None), prior).target.tune == KINDS[signal.kind].usual_tune
+        assert goals.plan(signal, Target("quality", 3, "perceptual"), prior).target.perceptual
+    assert not Target("psnr", 30.0, "perceptual").perceptual
 
 
 def test_an_snr_is_a_psnr_of_the_sound_at_hand():

@@ -41,14 +41,15 @@ class RangeDecoder:
 
 
 def parsed(data, count):
-    """Of a file: the id of the prior, three numbers of the format, so many numbers of the family, and the payload.
+    """Of a file: the id of the prior, three numbers of the format, those of the family, and the payload.
 
-    The third number of the family is a list of eight densities.
+    The family has so many numbers, and so many more where its first one is 128 or more. Its third number is a list of
+    eight densities.
     """
     assert data[:4] == b"CMB\x05"
     assert zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "big")
     numbers, place = [], 8
-    while len(numbers) < 3 + count:
+    while len(numbers) < 3 + count[0] or (numbers[3] >= 128 and len(numbers) < 3 + sum(count)):
         first, place = data[place], place + 1
         size = {0xCC: 1, 0xCD: 2, 0xCE: 4}.get(first, 0)
         assert size or first < 0x80
@@ -113,13 +114,19 @@ class Share:
         return count
 
 
+def expected_information(k):
+    """In 1/256 bit, of a latent of deviation number k."""
+    return max(1, round(128 * math.log2(1 + 2 ** (min(k, 320) / 8)))) * (k >= -37)
+
+
 class StageDecoder:
     """A file that is being decoded stage by stage, and what tests may want to know of it."""
 
-    def __init__(self, data, configuration, tensors, further=0):
-        prior_id, (self.form, *self.size), numbers, payload = parsed(data, 4 + further)
+    def __init__(self, data, configuration, tensors, shape, further=0):
+        prior_id, (self.form, *self.size), numbers, payload = parsed(data, (4 + further, shape))
         self.noise_level, length, densities, self.chains = numbers[:4]
-        self.transform = numbers[4:]
+        self.transform, self.shape = numbers[4 : 4 + further], numbers[4 + further :]
+        self.noise_level %= 128
         wanted_id, self.key = keys_of(configuration, tensors)
         assert prior_id == wanted_id
         self.tensors = tensors
@@ -129,8 +136,9 @@ class StageDecoder:
         self.coded, self.pruned, self.classes, self.parts, self.more, self.again = 0, 0, [], 0, [], 0
         self.latents, self.widened_bands, self.outliers = [], 0, 0
 
-    def stage(self, moments, density, last, level, bands=1):
-        """Coefficients from means and numbers of deviations."""
+    def stage(self, moments, density, last, level, bands=1, noise=None):
+        """Coefficients from means and numbers of deviations over the noise, which may differ from the base."""
+        self.noise = noise or [0] * len(moments)
         least, moments = 16 * self.parts_from, [(mean, min(k, 320)) for mean, k in moments]
         for turn in itertools.count():
             moments = self.widened(moments, bands) if turn < 16 else moments
@@ -142,7 +150,7 @@ class StageDecoder:
             less = 0 if again else 64
             moments = [(value, k - less * (k >= least)) for value, (_, k) in zip(values, moments, strict=True)]
             self.again += again
-        information = [max(1, round(128 * math.log2(1 + 2 ** (min(k, 320) / 8)))) * (k >= -37) for _, k in moments]
+        information = [expected_information(k) for _, k in moments]
         again = True
         while again:
             values, again = self.part(moments, information, density, last, level, 0)
@@ -192,6 +200,6 @@ class StageDecoder:
             earlier = self.indices[number - self.chains] if number >= self.chains else 0
             self.latents.append(candidate(256 * earlier + self.indices[number], columns[group], self.key))
             z = int(self.latents[-1] * 2**20)
-            values[place] += round(2 ** (min(moments[place][1], 320) / 16 + 12)) * z // 2**26
+            values[place] += round(2 ** (min(moments[place][1] + self.noise[place], 320) / 16 + 12)) * z // 2**26
             before += information[place]
         return values, more == 8

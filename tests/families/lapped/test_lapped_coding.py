@@ -18,6 +18,7 @@ from combiner_cli.families.lapped import encoder, transform
 from combiner_cli.families.lapped.encoder import Recording, SoundSimulation, simulate
 from combiner_cli.family import Target, View
 from combiner_cli.signals.signal import Signal
+from combiner_cli.stages.shape import FLAT_SOUND
 from combiner_cli.stages.widening import NO_WIDENING
 
 
@@ -330,3 +331,17 @@ def test_groups_are_told_by_level_and_phase():
     total = sum(coding.decoded.groups.values())
     assert coding.decoded.class_bytes + total == len(coding.encoded.payload)
     assert coding.decoded.noise_level == coding.encoded.numbers["noise"][0]
+
+
+@pytest.mark.parametrize("target", [Target("size", 400), Target("rate", 0.7)])
+def test_a_flat_shape_of_the_noise_gives_the_same_bytes_as_none(target, monkeypatch):
+    monkeypatch.setattr(encoder, "PERCEPTUAL", FLAT_SOUND)
+    prior, sound = shipped("speech-4"), tone(3000)
+    flat = coded(sound, prior, replace(target, tune="perceptual")).file.data
+    assert flat == coded(sound, prior, target).file.data
+
+
+def test_a_rate_is_about_the_same_with_a_shape_of_the_noise():
+    prior, sound = shipped("speech-4"), tone(16000)
+    sizes = [coded(sound, prior, Target("rate", 0.7, tune)).size for tune in ("psnr", "perceptual")]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.12)

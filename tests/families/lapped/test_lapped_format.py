@@ -4,21 +4,23 @@ import itertools
 import json
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import soxr
 from support.coding import coded, invented_file
 from support.learned import tiny_lapped, tiny_lapped_mono
-from support.plain_stages import StageDecoder, clipped, frequencies, logarithm, results
+from support.plain_stages import StageDecoder, clipped, expected_information, frequencies, logarithm, results
 from support.priors import tiny_priors
 from support.signals import tone
 
 from combiner_cli.container.file import File, pack
 from combiner_cli.errors import DamagedFileError
-from combiner_cli.families.lapped import decoder, transform
+from combiner_cli.families.lapped import decoder, encoder, transform
 from combiner_cli.family import Target, View
 from combiner_cli.signals.signal import Format
+from combiner_cli.stages.shape import SOUND_FIELDS, SoundShape, header_numbers
 
 DIGIT = [7288] + [7281] * 8
 NEAR = (-6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6)
@@ -43,6 +45,12 @@ class Channel:
         return [64 * self.classes.get((frame, b), 0) for b in numbers]
 
 
+def lg(number):
+    """A logarithm to base 2 that is straight between powers of two."""
+    bits = number.bit_length()
+    return bits - 2 + Fraction(2 * number, 2**bits)
+
+
 def around(i, offsets):
     return [i + n for n in offsets]
 
@@ -51,7 +59,8 @@ class Decoder(StageDecoder):
     """A file of a sound."""
 
     def __init__(self, data, configuration, tensors):
-        super().__init__(data, configuration, tensors, further=2)
+        super().__init__(data, configuration, tensors, shape=3, further=2)
+        self.exponent, self.smoothing, self.tilt = self.shape or (0, 0, 0)
         (self.length, self.sample_rate), self.configuration = self.size, configuration
         self.hop, self.channels = configuration["hops"][self.transform[0] % 9], self.form % 4 + 1
         self.as_it_is = self.transform[0] >= 9
@@ -127,7 +136,9 @@ class Decoder(StageDecoder):
                     moments.append((0, k))
                 density = (2 + phase * self.channels + number, 1, 0, 0)[level] if final else 0
                 last = final and (level, phase, number) == (0, 2, self.channels - 1)
-                values = self.stage(moments, density, last, level)
+                noise = self.noise_of(places, [k for _, k in moments])
+                moments = [(0, max(k - own, -38) if k > -38 else k) for (_, k), own in zip(moments, noise, strict=True)]
+                values = self.stage(moments, density, last, level, noise=noise)
                 channel.weights |= {
                     place: clipped(value, -(2**28), 2**28) for place, value in zip(places, values, strict=True)
                 }
@@ -136,6 +147,18 @@ class Decoder(StageDecoder):
             for (t, i), value in channel.weights.items():
                 weights[number, t, i] = value
         return weights
+
+    def noise_of(self, places, numbers):
+        """Sixteenths of an octave by which the noise of weights is coarser than the base."""
+        known = {place: expected_information(k) for place, k in zip(places, numbers, strict=True)}
+        noise, step = [], 2 if any(i % 2 for _, i in places) else 4
+        for t, i in places:
+            near = [known.get((t, i + n * step)) for n in range(-self.smoothing, self.smoothing + 1)]
+            near = [information for information in near if information is not None]
+            low = 2800 * self.hop
+            pitch = math.floor(16 * (lg(low + (2 * i + 1) * self.configuration["sample_rate"]) - lg(low)))
+            noise.append((sum(near) // len(near) * self.exponent + 512) // 1024 + (self.tilt * pitch + 8) // 16)
+        return noise
 
     def seen(self, number, channels):
         """As which channel a network sees one, and the first one if it knows of that."""
@@ -256,12 +279,14 @@ def test_the_description_is_enough_to_render_at_another_scale(scale):
         decoded_twice(coded(signal, tiny_lapped()).file.data, tiny_lapped(), scale)
 
 
-def any_file(prior, seed, length, channels, hop, groups, chains, noise, rate=15000):
+def any_file(prior, seed, length, channels, hop, groups, chains, noise, rate=15000, shape=()):
     """A file of random classes and indices, which no encoder would write."""
     generator = np.random.default_rng(seed)
     indices = generator.integers(0, 256, groups).astype(np.uint8).tobytes()
     numbers = {"noise": (noise,), "densities": tuple(generator.integers(0, 128, 8).tolist()), "chains": (chains,)}
     numbers |= {"hop": (hop,), "angle": (int(generator.integers(0, 64)),)}
+    if shape:
+        numbers |= {"noise": (noise + 128,), **header_numbers(SOUND_FIELDS, shape)}
     return invented_file(prior, Format("sound", (length,), channels, 16, rate), numbers, indices, seed)
 
 
@@ -286,6 +311,25 @@ def test_the_description_is_enough_to_decode_any_file(
 @pytest.mark.parametrize(("rate", "hop"), [(48000, 9), (9000, 10), (5300, 1), (300, 1)])
 def test_the_description_is_enough_for_samples_that_are_coded_as_they_are(rate, hop):
     decoded_twice(any_file(PRIOR, 3, 100, 1, hop, 90, 1, 60, rate), PRIOR)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "hop"), [((26, 2, 13), 2, 0), ((63, 0, 32), 1, 1), ((0, 3, 20), 1, 0), ((40, 15, 0), 1, 2)]
+)
+@pytest.mark.parametrize("seed", range(2))
+def test_the_description_is_enough_to_decode_files_whose_noise_has_a_shape(seed, shape, channels, hop, monkeypatch):
+    monkeypatch.setattr(transform, "MOST_FRAMES", 12)
+    data = any_file(PRIOR, seed, 350, channels, hop, 400, 3, 60, shape=shape)
+    assert decoded_twice(data, PRIOR).shape == list(shape)
+
+
+@pytest.mark.parametrize("shape", [SoundShape(26, 2, 13), SoundShape(10, 0, 30)])
+def test_the_encoder_follows_a_shape_of_the_noise(shape, monkeypatch):
+    monkeypatch.setattr(encoder, "PERCEPTUAL", shape)
+    for target in (Target("size", 300, "perceptual"), Target("rate", 0.9, "perceptual")):
+        plain = decoded_twice(coded(tone(600, 2), PRIOR, target).file.data, PRIOR)
+        assert plain.shape == list(shape.numbers)
+        assert plain.coded
 
 
 def test_the_tests_meet_pruned_weights_parts_outliers_and_all_classes():

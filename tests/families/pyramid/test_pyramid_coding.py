@@ -18,6 +18,7 @@ from combiner_cli.family import Target, View
 from combiner_cli.signals.signal import Signal, to_values
 from combiner_cli.stages.encoding.encoder import Budget, Writer
 from combiner_cli.stages.moments import UNIT
+from combiner_cli.stages.shape import FLAT_PICTURE, PictureShape
 
 
 def noisy_image(height=40, width=44, seed=3):
@@ -251,3 +252,34 @@ def test_any_size_can_be_rendered(size):
     samples = tiny_priors()["pyramid"].decode(coding.file, View(size=size)).signal().samples
     assert samples.shape == (*size, 3)
     assert np.abs(samples.mean(axis=(0, 1)) - coding.decoded_signal.samples.mean(axis=(0, 1))).max() < 8
+
+
+@pytest.mark.parametrize("target", [Target("size", 300), Target("rate", 1.1)])
+def test_a_flat_shape_of_the_noise_gives_the_same_bytes_as_none(target, monkeypatch):
+    monkeypatch.setattr(encoder, "PERCEPTUAL", FLAT_PICTURE)
+    prior, image = shipped("photo-6"), smooth_image(25, 31)
+    flat = coded(image, prior, replace(target, tune="perceptual")).file.data
+    assert flat == coded(image, prior, target).file.data
+
+
+def test_a_rate_is_about_the_same_with_a_shape_of_the_noise_and_a_psnr_has_none():
+    prior, image = shipped("photo-6"), noisy_image()
+    sizes = [coded(image, prior, Target("rate", 0.8, tune)).size for tune in ("psnr", "perceptual")]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.12)
+    target = Target("psnr", 30.0, "perceptual")
+    assert not coded(image, prior, target).decoded.noise_shape
+
+
+def test_masking_does_not_depend_on_what_is_not_decoded_yet():
+    prior, generator = shipped("photo-6"), np.random.default_rng(3)
+    picture = generator.normal(0, 3000, (1, 3, 20, 18)).round()
+    level = levels.new_level(1, np.array([40]), picture, None, PictureShape((4, 4, 0, 0), 8, 20))
+    noises = []
+    for number in range(6):
+        before = prior.moments(level, number).noise
+        levels.put(level, number, generator.normal(0, 500, len(before)).round())
+        level.classes[...] = generator.integers(0, 9, level.classes.shape)
+        assert (prior.moments(level, number).noise == before).all()
+        noises.append(before.reshape(levels.band_count(level, number), -1))
+        assert (noises[-1] == noises[-1][0]).all()
+    assert len({tuple(noise[0]) for noise in noises}) == 6

@@ -1,5 +1,6 @@
 """A second decoder of files with a pyramid prior, as FORMAT.md has it: slow, plain, and the same samples."""
 
+import itertools
 import json
 import math
 
@@ -12,8 +13,10 @@ from support.signals import smooth_image
 
 from combiner_cli.container.file import File, pack
 from combiner_cli.errors import DamagedFileError
+from combiner_cli.families.pyramid import encoder
 from combiner_cli.family import Target, View
 from combiner_cli.signals.signal import Format, Signal
+from combiner_cli.stages.shape import PICTURE_FIELDS, PictureShape, header_numbers
 
 PHASES = ((0, 0), (1, 1), (0, 1), (1, 0))
 SIDES = ((-1, 0), (0, -1), (0, 1), (1, 0))
@@ -54,6 +57,12 @@ def limited(value, level):
     return clipped(value, -largest, largest)
 
 
+def smaller(picture, sixteenths):
+    """A picture over 2^(sixteenths / 16)."""
+    factor = round(2 ** (24 - sixteenths / 16))
+    return [[[(sample * factor + 2**23) // 2**24 for sample in row] for row in rows] for rows in picture]
+
+
 class Level:
     """What is decoded of a level: dictionaries from places, where what is missing is 0."""
 
@@ -63,6 +72,20 @@ class Level:
         self.rows, self.columns = len(picture[0]), len(picture[0][0])
         self.details, self.classes = {}, ({}, {})
         self.units = [(r, c) for r in range((self.rows + 1) // 2) for c in range((self.columns + 1) // 2)]
+
+    def mask(self, strength):
+        """Sixteenths of an octave by which noise is coarser at each position."""
+        rows, columns = range(self.rows), range(self.columns)
+        spread = {}
+        for y, x in itertools.product(rows, columns):
+            seen = [
+                self.picture[0][clipped(y + down, 0, self.rows - 1)][clipped(x + right, 0, self.columns - 1)]
+                for down, right in itertools.product(range(-2, 3), repeat=2)
+            ]
+            distance = max(sum(abs(25 * sample - sum(seen)) for sample in seen), 80000)
+            spread[y, x] = logarithm(64 * distance, 16)
+        average = sum(spread.values()) // len(spread)
+        self.masking = {place: (clipped(own - average, -48, 48) * strength + 16) // 32 for place, own in spread.items()}
 
     def positions(self, phase):
         return [(y, x) for y in range(phase[0], self.rows, 2) for x in range(phase[1], self.columns, 2)]
@@ -148,8 +171,10 @@ class Decoder(StageDecoder):
     """A file of an image."""
 
     def __init__(self, data, configuration, tensors):
-        super().__init__(data, configuration, tensors)
+        super().__init__(data, configuration, tensors, shape=6)
         self.noise_level -= 16
+        *self.finer, chroma, self.strength = self.shape or (0, 0, 0, 0, 32, 0)
+        self.coarser_chroma = chroma - 32
 
     def predicted(self, level, name, place):
         """Results of a network at a position, how many of them are means, and the contrast."""
@@ -176,8 +201,11 @@ class Decoder(StageDecoder):
             for n in range(3 * len(colours))
             for result, means, contrast in predicted
         ]
+        more = self.coarser_chroma * (number > 3)
+        noise = [level.masking[place] + more for place in places] * (3 * len(colours))
+        moments = [(mean, clipped(k - own, -38, 320)) for (mean, k), own in zip(moments, noise, strict=True)]
         density = (2 + number, 1)[level.number] if level.number < 2 and self.final else 0
-        values = iter(self.stage(moments, density, last, level.number, 3 * len(colours)))
+        values = iter(self.stage(moments, density, last, level.number, 3 * len(colours), noise))
         for colour in colours:
             for band in range(3):
                 for place in places:
@@ -189,13 +217,16 @@ class Decoder(StageDecoder):
         while max(sizes[-1]) > 4:
             sizes.append(tuple((side + 1) // 2 for side in sizes[-1]))
         levels, (high, wide) = len(sizes) - 1, sizes[-1]
-        numbers = [round(16 * math.log2(a / 63.75)) + 16 * levels + self.noise_level for a in (150, 60, 40)[:colours]]
+        own = self.noise_level + sum(self.finer[:levels])
+        numbers = [round(16 * math.log2(a / 63.75)) + 16 * levels + own for a in (150, 60, 40)[:colours]]
         moments = [(0, clipped(number, -37, 320)) for number in numbers for _ in range(high * wide)]
         values = self.stage(moments, (2, 1)[levels] if levels < 2 and final else 0, final and levels == 0, levels)
         values += [0] * (3 * high * wide - len(values))
         picture, parent = np.array(values, dtype=object).reshape(3, high, wide).tolist(), None
         for number in range(levels - 1, -1, -1):
-            level = Level(number, self.noise_level, picture, parent)
+            picture = smaller(picture, self.finer[number]) if number < 4 else picture
+            level = Level(number, self.noise_level + sum(self.finer[:number]), picture, parent)
+            level.mask(self.strength if number < 4 else 0)
             for chroma in range(1 + (colours == 3)):
                 self.energy_classes(level, chroma)
                 for stage in (range(4), range(4, 6))[chroma]:
@@ -237,11 +268,13 @@ def decoded_twice(data, prior):
     return plain
 
 
-def any_file(prior, seed, shape, channels, groups, chains, noise):
+def any_file(prior, seed, shape, channels, groups, chains, noise, noise_shape=()):
     """A file of random classes and indices, which no encoder would write."""
     generator = np.random.default_rng(seed)
     indices = generator.integers(0, 256, groups).astype(np.uint8).tobytes()
     numbers = {"noise": (noise,), "densities": tuple(generator.integers(0, 128, 8).tolist()), "chains": (chains,)}
+    if noise_shape:
+        numbers |= {"noise": (noise + 128,), **header_numbers(PICTURE_FIELDS, noise_shape)}
     return invented_file(prior, Format("image", shape, channels, 16, None), numbers, indices, seed)
 
 
@@ -296,6 +329,33 @@ def test_what_is_unlike_anything_learned_has_wider_deviations():
 @PRIORS
 def test_the_description_is_enough_to_decode_any_file(prior, seed, shape, channels, groups, chains, noise):
     decoded_twice(any_file(prior, seed, shape, channels, groups, chains, noise), prior)
+
+
+@pytest.mark.parametrize(
+    ("noise_shape", "shape", "channels"),
+    [
+        ((14, 20, 4, 4, 40, 10), (19, 26), 3),
+        ((64, 0, 3, 64, 0, 32), (40, 34), 4),
+        ((0, 0, 0, 0, 64, 0), (17, 5), 3),
+        ((0, 0, 0, 0, 32, 32), (33, 9), 1),
+        ((1, 2, 3, 4, 32, 0), (4, 3), 2),
+    ],
+)
+@pytest.mark.parametrize("seed", range(2))
+@PRIORS
+def test_the_description_is_enough_to_decode_files_whose_noise_has_a_shape(prior, seed, noise_shape, shape, channels):
+    data = any_file(prior, seed, shape, channels, 600, 3, 50, noise_shape)
+    assert decoded_twice(data, prior).shape == list(noise_shape)
+
+
+@pytest.mark.parametrize("noise", [PictureShape((14, 20, 4, 4), 8, 10), PictureShape((3, 0, 40, 1), -20, 30)])
+@PRIORS
+def test_the_encoder_follows_a_shape_of_the_noise(prior, noise, monkeypatch):
+    monkeypatch.setattr(encoder, "PERCEPTUAL", noise)
+    for target in (Target("size", 420, "perceptual"), Target("rate", 1.4, "perceptual")):
+        plain = decoded_twice(coded(smooth_image(21, 37, 3, 8), prior, target).file.data, prior)
+        assert plain.shape == list(noise.numbers)
+        assert plain.coded
 
 
 def test_the_tests_meet_pruned_latents_parts_that_come_again_wider_deviations_and_all_classes():
