@@ -36,8 +36,8 @@ Array = npt.NDArray[Any]
 Point = dict[str, object]
 
 PRIORS = ("graphics-1", "photo-6")
-QUALITIES = (2, 4, 6, 8, 10)
-ANCHORS = (4, 6, 8)  # qualities of the first prior at which the others are compared with it
+QUALITIES = (3, 5, 7, 9)
+ANCHORS = (3, 5, 7)  # qualities of the first prior at which the others are compared with it
 BACKGROUND = 160  # grey that pictures with alpha are looked at on
 LOSSLESS_PSNR = 100.0
 PEERS: dict[str, dict[str, Sequence[Mapping[str, object]]]] = {
@@ -45,13 +45,9 @@ PEERS: dict[str, dict[str, Sequence[Mapping[str, object]]]] = {
         "WEBP": [{"quality": quality, "method": 6} for quality in (5, 20, 40, 60, 75, 87, 95, 100)]
         + [{"lossless": True, "method": 6, "quality": 100}]
     },
-    "AVIF": {
-        "AVIF": [
-            {"quality": quality, "speed": 4, "subsampling": "4:4:4"} for quality in (15, 30, 45, 60, 72, 83, 91, 97)
-        ]
-    },
+    "AVIF": {"AVIF": [{"quality": quality, "speed": 4, "subsampling": "4:4:4"} for quality in (20, 45, 65, 83, 95)]},
     "JPEG XL": {
-        "JXL": [{"quality": quality, "effort": 7} for quality in (20, 40, 60, 75, 85, 92, 97)]
+        "JXL": [{"quality": quality, "effort": 7} for quality in (30, 60, 80, 92, 97)]
         + [{"lossless": True, "effort": 7}]
     },
     "PNG": {"PNG": [{"optimize": True}]},
