@@ -35,8 +35,7 @@ from combiner_cli.signals.signal import Signal
 Array = npt.NDArray[Any]
 Point = dict[str, object]
 
-PRIORS = ("graphics-1", "photo-6")
-QUALITIES = (3, 5, 7, 9)
+PRIORS = {"graphics-1": (3, 5, 7), "photo-6": (2, 4, 6, 8)}  # and the qualities at which they are measured
 ANCHORS = (3, 5, 7)  # qualities of the first prior at which the others are compared with it
 BACKGROUND = 160  # grey that pictures with alpha are looked at on
 LOSSLESS_PSNR = 100.0
@@ -45,10 +44,9 @@ PEERS: dict[str, dict[str, Sequence[Mapping[str, object]]]] = {
         "WEBP": [{"quality": quality, "method": 6} for quality in (5, 20, 40, 60, 75, 87, 95, 100)]
         + [{"lossless": True, "method": 6, "quality": 100}]
     },
-    "AVIF": {"AVIF": [{"quality": quality, "speed": 4, "subsampling": "4:4:4"} for quality in (20, 45, 65, 83, 95)]},
+    "AVIF": {"AVIF": [{"quality": quality, "speed": 6, "subsampling": "4:4:4"} for quality in (25, 55, 80, 95)]},
     "JPEG XL": {
-        "JXL": [{"quality": quality, "effort": 7} for quality in (30, 60, 80, 92, 97)]
-        + [{"lossless": True, "effort": 7}]
+        "JXL": [{"quality": quality, "effort": 7} for quality in (30, 65, 88, 97)] + [{"lossless": True, "effort": 7}]
     },
     "PNG": {"PNG": [{"optimize": True}]},
 }
@@ -81,7 +79,7 @@ def main() -> None:
                 measured = of_prior(picture, codec) if codec in PRIORS else of_peer(picture, codec)
                 rows += [{"picture": path.stem, "kind": kind_of(path), "codec": codec, **point} for point in measured]
                 print(rows[-1], flush=True)
-        write_csv("graphics.csv", rows)
+                write_csv("graphics.csv", rows)
     if not arguments.codec:
         write_tables(rows, len(sources))
 
@@ -92,16 +90,16 @@ def kind_of(path: Path) -> str:
 
 
 def chosen(paths: Sequence[Path], most: int) -> list[Path]:
-    """So many files, about as many of each kind."""
+    """So many files, about as many of each kind, one of each kind after another."""
     kinds = [list(group) for _, group in itertools.groupby(paths, kind_of)]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*kinds))
-    return sorted([path for path in turns if path is not None][:most])
+    return [path for path in turns if path is not None][:most]
 
 
 def of_prior(picture: Signal, name: str) -> list[Point]:
     """Files with a prior at some qualities."""
     points: list[Point] = []
-    for quality in QUALITIES:
+    for quality in PRIORS[name]:
         prior, target = goals.plan(picture, Target("quality", quality), library.find(name))
         (result,) = pipeline.encode_batch([picture], prior, target, EncodingOptions(device="cpu"))
         decoded = pipeline.decode(File.parse(result.data), {prior.id: prior}.__getitem__)
@@ -207,7 +205,7 @@ def versions() -> str:
     """Of the codecs."""
     return (
         f"Pillow {version('pillow')}, libwebp {features.version('webp')}, libavif {features.version('avif')} (4:4:4, "
-        f"speed 4), pillow-jxl-plugin {version('pillow-jxl-plugin')} (effort 7)"
+        f"speed 6), pillow-jxl-plugin {version('pillow-jxl-plugin')} (effort 7)"
     )
 
 
