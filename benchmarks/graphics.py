@@ -35,9 +35,8 @@ from combiner_cli.signals.signal import Signal
 Array = npt.NDArray[Any]
 Point = dict[str, object]
 
-PRIORS = ("graphics-1", "photo-6")
-QUALITIES = (2, 4, 6, 8, 10)
-ANCHORS = (4, 6, 8)  # qualities of the first prior at which the others are compared with it
+PRIORS = {"graphics-1": (3, 5, 7), "photo-6": (2, 4, 6, 8)}  # and the qualities at which they are measured
+ANCHORS = (3, 5, 7)  # qualities of the first prior at which the others are compared with it
 BACKGROUND = 160  # grey that pictures with alpha are looked at on
 LOSSLESS_PSNR = 100.0
 PEERS: dict[str, dict[str, Sequence[Mapping[str, object]]]] = {
@@ -45,14 +44,9 @@ PEERS: dict[str, dict[str, Sequence[Mapping[str, object]]]] = {
         "WEBP": [{"quality": quality, "method": 6} for quality in (5, 20, 40, 60, 75, 87, 95, 100)]
         + [{"lossless": True, "method": 6, "quality": 100}]
     },
-    "AVIF": {
-        "AVIF": [
-            {"quality": quality, "speed": 4, "subsampling": "4:4:4"} for quality in (15, 30, 45, 60, 72, 83, 91, 97)
-        ]
-    },
+    "AVIF": {"AVIF": [{"quality": quality, "speed": 6, "subsampling": "4:4:4"} for quality in (25, 55, 80, 95)]},
     "JPEG XL": {
-        "JXL": [{"quality": quality, "effort": 7} for quality in (20, 40, 60, 75, 85, 92, 97)]
-        + [{"lossless": True, "effort": 7}]
+        "JXL": [{"quality": quality, "effort": 7} for quality in (30, 65, 88, 97)] + [{"lossless": True, "effort": 7}]
     },
     "PNG": {"PNG": [{"optimize": True}]},
 }
@@ -85,7 +79,7 @@ def main() -> None:
                 measured = of_prior(picture, codec) if codec in PRIORS else of_peer(picture, codec)
                 rows += [{"picture": path.stem, "kind": kind_of(path), "codec": codec, **point} for point in measured]
                 print(rows[-1], flush=True)
-        write_csv("graphics.csv", rows)
+                write_csv("graphics.csv", rows)
     if not arguments.codec:
         write_tables(rows, len(sources))
 
@@ -96,19 +90,26 @@ def kind_of(path: Path) -> str:
 
 
 def chosen(paths: Sequence[Path], most: int) -> list[Path]:
-    """So many files, about as many of each kind."""
+    """So many files, about as many of each kind, one of each kind after another."""
     kinds = [list(group) for _, group in itertools.groupby(paths, kind_of)]
     turns = itertools.chain.from_iterable(itertools.zip_longest(*kinds))
-    return sorted([path for path in turns if path is not None][:most])
+    return [path for path in turns if path is not None][:most]
 
 
 def of_prior(picture: Signal, name: str) -> list[Point]:
     """Files with a prior at some qualities."""
     points: list[Point] = []
+<<<<<<< HEAD
     for quality in QUALITIES:
         plan = goals.plan(picture, Target("quality", quality), library.find(name))
         (result,) = pipeline.encode_batch([picture], plan.prior, plan.target, EncodingOptions(device="cpu"))
         decoded = pipeline.decode(File.parse(result.data), {plan.prior.id: plan.prior}.__getitem__)
+=======
+    for quality in PRIORS[name]:
+        prior, target = goals.plan(picture, Target("quality", quality), library.find(name))
+        (result,) = pipeline.encode_batch([picture], prior, target, EncodingOptions(device="cpu"))
+        decoded = pipeline.decode(File.parse(result.data), {prior.id: prior}.__getitem__)
+>>>>>>> h-gfx
         points.append(point(str(quality), len(result.data), picture, decoded))
     return points
 
@@ -211,7 +212,7 @@ def versions() -> str:
     """Of the codecs."""
     return (
         f"Pillow {version('pillow')}, libwebp {features.version('webp')}, libavif {features.version('avif')} (4:4:4, "
-        f"speed 4), pillow-jxl-plugin {version('pillow-jxl-plugin')} (effort 7)"
+        f"speed 6), pillow-jxl-plugin {version('pillow-jxl-plugin')} (effort 7)"
     )
 
 
