@@ -99,17 +99,10 @@ def chosen(paths: Sequence[Path], most: int) -> list[Path]:
 def of_prior(picture: Signal, name: str) -> list[Point]:
     """Files with a prior at some qualities."""
     points: list[Point] = []
-<<<<<<< HEAD
-    for quality in QUALITIES:
+    for quality in PRIORS[name]:
         plan = goals.plan(picture, Target("quality", quality), library.find(name))
         (result,) = pipeline.encode_batch([picture], plan.prior, plan.target, EncodingOptions(device="cpu"))
         decoded = pipeline.decode(File.parse(result.data), {plan.prior.id: plan.prior}.__getitem__)
-=======
-    for quality in PRIORS[name]:
-        prior, target = goals.plan(picture, Target("quality", quality), library.find(name))
-        (result,) = pipeline.encode_batch([picture], prior, target, EncodingOptions(device="cpu"))
-        decoded = pipeline.decode(File.parse(result.data), {prior.id: prior}.__getitem__)
->>>>>>> h-gfx
         points.append(point(str(quality), len(result.data), picture, decoded))
     return points
 

@@ -57,6 +57,10 @@ class Formula(Simulation):
         for name, value in changed.items():
             setattr(self, name, value)
 
+    @property
+    def unshaped(self):
+        return self
+
     def parts(self, noise_level):
         self.asked.append(noise_level)
         information = np.full(8, 256 * self._bits(noise_level) / 8)
