@@ -13,7 +13,7 @@ from ..signals.signal import Signal, to_values
 
 SMALL_SIDE = 128  # pixels of an image that is looked at whole
 _SIDE, _INSTANTS = 64, 1 << 15  # pixels and sample instants of a region
-_FEWEST, _MOST, _SHARE = 4, 12, 0.05  # regions, and the share of the signal that they are
+_FEWEST, _MOST, _SHARE = 3, 12, 0.03  # regions, and the share of the signal that they are
 _FLAT = 0.25  # weight of a region in which nothing happens, in octaves of variance over that of a step
 
 
@@ -36,7 +36,7 @@ def is_small(signal_shape: Sequence[int]) -> bool:
     Args:
         signal_shape: pixels or sample instants along each axis.
     """
-    most = SMALL_SIDE if len(signal_shape) == 2 else _FEWEST * _INSTANTS
+    most = SMALL_SIDE if len(signal_shape) == 2 else 4 * _INSTANTS
     return max(signal_shape) <= most
 
 
