@@ -95,9 +95,8 @@ def test_the_cheapest_prior_is_chosen_and_the_others_come_by_their_costs(install
     choice = selection.choose(picture(20, 30), Target("quality", 8))
     assert (choice.prior, choice.others) == (cheap, (near, dear))
     rate = near.rate_at(8)
-    assert choice.target == Target(
-        "noise", 0.01 / rate, 0.002 / rate
-    )  # that of the prior that is nearest by the format
+    # that of the prior that is nearest by the format
+    assert choice.target == Target("noise", 0.01 / rate, typical_error=0.002 / rate)
     assert near.asked == cheap.asked == dear.asked == silent.asked == [0.01 / near.rate_at(5)]
 
 
