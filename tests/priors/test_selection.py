@@ -24,7 +24,7 @@ class CostPrior(PlainPrior):
         object.__setattr__(self, "asked", [])
 
     def typical_noise(self, bits_per_point, signal_format):
-        return Target("noise", 0.01 / bits_per_point, 0.002 / bits_per_point)
+        return Target("noise", 0.01 / bits_per_point, typical_error=0.002 / bits_per_point)
 
     def predicted_costs(self, signals, noise_variance):
         self.asked.append(noise_variance)

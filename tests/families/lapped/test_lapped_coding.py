@@ -272,7 +272,7 @@ def test_a_hop_that_the_prior_does_not_have_is_refused(number):
         decoded(changed_file(hop=(number,)))
 
 
-@pytest.mark.parametrize("numbers", [{"hop": (18,)}, {"angle": (64,)}, {"chains": (0,)}, {"noise": (128,)}], ids=str)
+@pytest.mark.parametrize("numbers", [{"hop": (18,)}, {"angle": (64,)}, {"chains": (0,)}, {"noise": (-1,)}], ids=str)
 def test_numbers_out_of_range_are_not_written(numbers):
     with pytest.raises(ValueError, match="cannot be"):
         changed_file(**numbers)
