@@ -56,6 +56,14 @@ OPTIONS = (
         least=1000,
         most=768_000,
     ),
+    LearningOption(
+        "shapes",
+        "integer",
+        "Percent of the steps in which the noise has a random shape, as files that are tuned to ears have.",
+        default=0,
+        least=0,
+        most=100,
+    ),
 )
 
 
@@ -70,6 +78,7 @@ class LappedPlan(GradientPlan):
         channels: 2 where second channels are learned.
         detail: units of the hidden layers of the networks that predict moments.
         activity: of those that predict activity.
+        shapes: percent of the steps in which the noise has a random shape.
     """
 
     length: int
@@ -78,6 +87,7 @@ class LappedPlan(GradientPlan):
     channels: int
     detail: tuple[int, int] = (64, 32)
     activity: tuple[int, int] = (32, 32)
+    shapes: int = 0
 
 
 class LappedLearning(GradientLearning):
@@ -174,6 +184,7 @@ def begin(request: LearningRequest) -> LappedLearning:
         hops=hops,
         sample_rate=sample.sample_rate,
         channels=max(len(recording) for recording in sample.training),
+        shapes=values["shapes"],
     )
     description = f"{request.data}, {sample.signals:,} sounds"
     return LappedLearning(settings, sample.training, sample.held_out, description, request.device.settled(), start)

@@ -22,7 +22,8 @@ from ...learning.networks import GradientTraining, MomentNetwork, NetworkShape, 
 from ...learning.trainer import TrainingPlan
 from ...stages.class_stream import best_classes
 from ...stages.integer_network import FEATURE_UNIT
-from ...stages.moments import UNIT
+from ...stages.moments import OCTAVE, UNIT
+from ...stages.shape import EXPONENT_UNIT, FLAT_SOUND, SoundShape
 from . import encoder, features, transform
 from .features import BAND, LEVELS, LIMITS, PARITIES, PHASES, Segment, limit_bins
 from .prior import LappedPrior
@@ -40,6 +41,7 @@ _FEWEST_FRAMES = 16  # of a stretch
 _MOST_GAIN = 2.0  # that the loudness of a stretch is varied by, up and down
 _USUAL_LEVEL = 40  # of noise; its stretches have weight 1. The cost of a stretch is about linear in its noise level
 _WEIGHT_OCTAVES = 0.5 / 8
+_MOST_EXPONENT, _MOST_TILT = 44, 20  # of random shapes of the noise
 _MORE_THAN_NEEDED = 0.2  # share of the steps
 
 
@@ -84,7 +86,15 @@ class LappedTraining(GradientTraining):
         return _stretches(self._settings, self._parts_held_out, generator)[0], self._held_out_levels
 
     def cost(self, signals: Array, noise_levels: Array, generator: np.random.Generator) -> float:
-        return TrainingPass(self.networks, generator, self.device.name).run(signals, noise_levels)
+        noise = random_shape(generator) if self._shaped(generator) else FLAT_SOUND
+        finer = noise_levels + _levels_finer(noise)
+        return TrainingPass(self.networks, generator, self.device.name, noise, self._settings.sample_rate).run(
+            signals, finer
+        )
+
+    def _shaped(self, generator: np.random.Generator) -> bool:
+        """Whether the noise of a step has a shape; nothing is drawn where it never has."""
+        return self._settings.shapes > 0 and int(generator.integers(100)) < self._settings.shapes
 
     def prior(self, tensors: dict[str, Array]) -> LappedPrior:
         return replace(unlearned(self._settings), stored=tensors)
@@ -159,11 +169,37 @@ def _stretches(
     return transform.analyse(np.stack(stretches), hop), noise_levels
 
 
+def random_shape(generator: np.random.Generator) -> SoundShape:
+    """A shape of the noise that files may have, without smoothing."""
+    return SoundShape(int(generator.integers(0, _MOST_EXPONENT + 1)), 0, int(generator.integers(0, _MOST_TILT + 1)))
+
+
+def _levels_finer(noise: SoundShape) -> int:
+    """About by how many levels the base noise is finer with a shape at the same rate."""
+    return round(noise.exponent / 4 + noise.tilt * 0.8)
+
+
 class TrainingPass:
     """One step's way through the levels; the gradients of every network are added up on the way."""
 
-    def __init__(self, networks: torch.nn.ModuleDict, generator: np.random.Generator, device: str) -> None:
+    def __init__(
+        self,
+        networks: torch.nn.ModuleDict,
+        generator: np.random.Generator,
+        device: str,
+        noise: SoundShape = FLAT_SOUND,
+        sample_rate: int = 1,
+    ) -> None:
+        """
+        Args:
+            networks: that are trained.
+            generator: of the noise.
+            device: where to compute.
+            noise: its shape.
+            sample_rate: of the recordings, in Hz.
+        """
         self._networks, self._generator, self._device = networks, generator, device
+        self._noise, self._sample_rate = noise, sample_rate
         self._cost = 0.0
 
     def run(self, weights: Array, noise_levels: Array) -> float:
@@ -225,16 +261,31 @@ class TrainingPass:
         if len(which):
             columns = features.detail_features(segment, level, phase, channel, which, np.float32)
             octaves = self._results(level, features.detail_name(phase, channel), columns)[0].clamp(-6, 20)
-            residual = self._tensor(true[which])
+            coarser = self._octaves_of_noise(octaves.detach(), segment, phase, which)
+            octaves, scale = octaves - coarser, torch.exp2(coarser)
+            residual = self._tensor(true[which]) / scale
             self._backward(
                 segment, which // (len(true) // len(segment.noise_levels)), evidence(residual, octaves, _MOST_BEYOND)
             )
             noise = self._tensor(self._generator.standard_normal(len(which), dtype=np.float32))
             with torch.no_grad():
-                values[which] = sampled(residual, octaves, noise, _REACH).cpu().numpy()
+                values[which] = (sampled(residual, octaves, noise, _REACH) * scale).cpu().numpy()
         pruned = np.delete(true, which)
         self._cost += float((pruned**2).sum()) / (2 * math.log(2))
         features.put(segment, level, phase, channel, np.floor(values * UNIT))
+
+    def _octaves_of_noise(self, octaves: torch.Tensor, segment: Segment, phase: int, which: Array) -> torch.Tensor:
+        """Octaves by which the noise of weights is coarser than the base, as :meth:`SoundShape.shaped` has them.
+
+        Args:
+            octaves: of their prior deviations, ``(weights,)``.
+            segment: that they are of.
+            phase: of the weights.
+            which: of the latents they are.
+        """
+        spectrum = 0.5 * torch.log2(1 + torch.exp2(2 * octaves)) * (self._noise.exponent / EXPONENT_UNIT)
+        pitch = features.weight_pitches(segment.bins, segment.hop, self._sample_rate, phase)
+        return spectrum + self._tensor(self._noise.tilted(pitch)[which % len(pitch)]) / OCTAVE
 
 
 def _weights(noise_levels: Array) -> Array:

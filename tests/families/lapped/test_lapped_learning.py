@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from support.learned import lapped_plan, tiny_lapped
 from support.signals import recordings_of_tones, tone
 from support.training import Recorded, StoppedError
 
 from combiner_cli.errors import UsageError
-from combiner_cli.families.lapped import learning, training
+from combiner_cli.families.lapped import features, learning, training
 from combiner_cli.families.lapped.encoder import Recording, simulate
 from combiner_cli.families.lapped.learning import LappedLearning
 from combiner_cli.families.lapped.prior import problem
@@ -19,6 +20,8 @@ from combiner_cli.learning.checkpoint import CheckpointFile
 from combiner_cli.learning.job import LearningRequest
 from combiner_cli.media import files as media
 from combiner_cli.signals.signal import Signal
+from combiner_cli.stages.moments import LOWEST, OCTAVE, Moments
+from combiner_cli.stages.shape import SoundShape
 
 
 def learned(listener=None, checkpoint=None, start=None, signals=None, **changed):
@@ -95,3 +98,20 @@ def test_a_request_becomes_a_plan_that_fits_the_recordings(tmp_path):
     assert "Frames of 32 or 64 samples." in card
     assert "| noise level | rate | kbit/s | PSNR |" in card
     assert "single channels and pairs at 16000 Hz" in card
+
+
+def test_learning_can_draw_shapes_of_the_noise():
+    shaped = learned(steps=2, shapes=100)
+    assert shaped.prior.id != learned(steps=2).prior.id
+    assert np.isfinite(shaped.measurements[-1].training)
+
+
+def test_the_noise_of_training_is_that_of_coding():
+    noise, deviation = SoundShape(30, 0, 12), np.arange(40, 168, dtype=np.int16)
+    segment = features.new_segment(np.array([50]), 64, 1, 8, 64)
+    pitch = features.weight_pitches(64, 64, 16000, 0)
+    exact = noise.shaped(Moments(np.zeros(128), deviation), pitch).noise / OCTAVE
+    octaves = torch.from_numpy((deviation + LOWEST) / OCTAVE).float()
+    passed = training.TrainingPass(None, np.random.default_rng(0), "cpu", noise, 16000)
+    trained = passed._octaves_of_noise(octaves, segment, 0, np.arange(128)).numpy()
+    assert np.abs(trained - exact).max() <= 1.1 / OCTAVE
