@@ -132,6 +132,7 @@ def golden_files() -> Iterator[Golden]:
     yield Golden("photo-6-pixel", smooth_image(1, 1), "photo-6", exactly(30))
     yield Golden("photo-6-rgba", smooth_image(33, 20, 4), "photo-6", exactly(700))
     yield Golden("photo-6-effort", smooth_image(40, 60), "photo-6", exactly(500), EncodingOptions(effort=9))
+    yield Golden("graphics-1", smooth_image(24, 64, 4), "graphics-1", about(0.5))
     yield Golden("general-1", tone(6000, 2, 44100), "general-1", exactly(1500))
     yield Golden("general-1-24", deep_tone(4000, 1, 48000), "general-1", about(0.5))
     yield Golden("general-1-pair-24", deep_tone(3001, 2, 44100), "general-1", exactly(400))
