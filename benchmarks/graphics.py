@@ -81,7 +81,7 @@ def main() -> None:
                 print(rows[-1], flush=True)
                 write_csv("graphics.csv", rows)
     if not arguments.codec:
-        write_tables(rows, len(sources))
+        write_tables(rows)
 
 
 def kind_of(path: Path) -> str:
@@ -169,12 +169,15 @@ def size_at(points: Sequence[Mapping[str, object]], measure: str, quality: float
     return min(sizes, default=None)
 
 
-def write_tables(rows: Sequence[Mapping[str, object]], count: int) -> None:
+def write_tables(rows: Sequence[Mapping[str, object]]) -> None:
     """Tables of all codecs against the first prior."""
     first, *others = [*PRIORS, *PEERS]
     by_picture: dict[str, dict[str, list[Mapping[str, object]]]] = {}
     for row in rows:
         by_picture.setdefault(str(row["picture"]), {}).setdefault(str(row["codec"]), []).append(row)
+    # those that all codecs have been measured with
+    by_picture = {name: codecs for name, codecs in by_picture.items() if len(codecs) == 1 + len(others)}
+    rows = [row for row in rows if row["picture"] in by_picture]
     kinds = sorted({str(row["kind"]) for row in rows})
     table = []
     for (measure, title), anchor, kind in itertools.product(MEASURES.items(), ANCHORS, ["all", *kinds]):
@@ -196,7 +199,7 @@ def write_tables(rows: Sequence[Mapping[str, object]], count: int) -> None:
     write_table(
         "graphics.md",
         "Graphics",
-        NOTES.format(count=count, first=first, versions=versions()),
+        NOTES.format(count=len(by_picture), first=first, versions=versions()),
         table,
     )
 

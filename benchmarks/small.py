@@ -25,14 +25,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help=".npz with an array called test")
     parser.add_argument("--prior", default="small-1")
-    parser.add_argument("--images", type=int, default=100, help="as many as cifar10.csv has")
+    parser.add_argument("--images", type=int, default=100, help="at most as many as cifar10.csv has")
+    parser.add_argument("--rate", type=float, action="append", help="that a typical image takes; may be repeated")
     arguments = parser.parse_args()
     with np.load(arguments.data) as content:
         signals = [Signal("image", image) for image in content["test"][: arguments.images]]
     prior = library.find(arguments.prior)
-    mixtures = {column: curve(column) for column in ("payload_bpp", "file_bpp")}
+    mixtures = {column: curve(column, len(signals)) for column in ("payload_bpp", "file_bpp")}
     rows, table = [], []
-    for rate in RATES:
+    for rate in arguments.rate or RATES:
         clock = time.process_time()
         measured = measure(signals, prior, rate, EFFORT)
         seconds = (time.process_time() - clock) / len(signals)
@@ -62,12 +63,12 @@ def mean(rows: list[dict[str, object]], column: str) -> float:
     return float(np.mean([float(str(row[column])) for row in rows]))
 
 
-def curve(column: str) -> Curve:
-    """Mean rate and PSNR of the mixtures at each of the rates."""
+def curve(column: str, images: int) -> Curve:
+    """Mean rate and PSNR of the mixtures at each of the rates, of the first images."""
     rows = read_csv("cifar10.csv")
     points = []
     for rate in RATES:
-        some = [row for row in rows if float(row["rate"]) == rate]
+        some = [row for row in rows if float(row["rate"]) == rate and int(row["image"]) < images]
         points.append(tuple(float(np.mean([float(row[name]) for row in some])) for name in (column, "psnr")))
     return points  # type: ignore[return-value]
 

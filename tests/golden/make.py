@@ -132,8 +132,7 @@ def golden_files() -> Iterator[Golden]:
     yield Golden("photo-6-pixel", smooth_image(1, 1), "photo-6", exactly(30))
     yield Golden("photo-6-rgba", smooth_image(33, 20, 4), "photo-6", exactly(700))
     yield Golden("photo-6-effort", smooth_image(40, 60), "photo-6", exactly(500), EncodingOptions(effort=9))
-    yield Golden("photo-6-shape", smooth_image(45, 64), "photo-6", Target("size", 600, "perceptual"))
-    yield Golden("photo-6-shape-alpha", smooth_image(33, 20, 4), "photo-6", Target("rate", 0.5, "perceptual"))
+    yield Golden("graphics-1", smooth_image(24, 64, 4), "graphics-1", about(0.5))
     yield Golden("general-1", tone(6000, 2, 44100), "general-1", exactly(1500))
     yield Golden("general-1-24", deep_tone(4000, 1, 48000), "general-1", about(0.5))
     yield Golden("general-1-pair-24", deep_tone(3001, 2, 44100), "general-1", exactly(400))
@@ -141,8 +140,6 @@ def golden_files() -> Iterator[Golden]:
     yield Golden("speech-4-high", tone(2000), "speech-4", exactly(2500))
     yield Golden("speech-4-instant", tone(1), "speech-4", exactly(33))
     yield Golden("speech-4-narrow", tone(1000, rate=8000), "speech-4", about(1.0))
-    yield Golden("speech-4-shape", tone(3000), "speech-4", Target("size", 500, "perceptual"))
-    yield Golden("speech-4-shape-pair", tone(2500, 2), "speech-4", Target("rate", 0.6, "perceptual"))
     yield Golden("speech-4-pair", tone(2000, 2), "speech-4", about(0.5))
 
 
