@@ -163,14 +163,9 @@ class SymbolWriter(SymbolCost):
         point = int.from_bytes(words.astype(">u4").tobytes()) << 32 * (count + _STATE_WORDS - len(words))
         # the library's point is in the interval, which says what the words before the state are
         first = ((point - low) >> 32 * _STATE_WORDS << 32 * _STATE_WORDS) + low
-<<<<<<< HEAD
-        numbers = (-(-first >> zeros << zeros) for zeros in reversed(range(32 * _STATE_WORDS + 1)))  # rounded up
-        shortest: int = next(number for number in numbers if number < first + size)
-=======
         bits = reversed(range(32 * _STATE_WORDS + 1))
         rounded_up: Iterator[int] = (-(-first >> zeros << zeros) for zeros in bits)
         shortest = next(number for number in rounded_up if number < first + size)
->>>>>>> h-gfx
         return shortest.to_bytes(4 * (count + _STATE_WORDS)).rstrip(b"\0")
 
 
