@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,6 @@ from ..signals.signal import Signal, to_values
 SMALL_SIDE = 128  # pixels of an image that is looked at whole
 _SIDE, _INSTANTS = 64, 1 << 15  # pixels and sample instants of a region
 _FEWEST, _MOST, _SHARE = 3, 12, 0.03  # regions, and the share of the signal that they are
-_FLAT = 0.25  # weight of a region in which nothing happens, in octaves of variance over that of a step
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +40,7 @@ def is_small(signal_shape: Sequence[int]) -> bool:
 
 
 def regions(signal: Signal) -> list[Region]:
-    """A signal itself where it is small, else some parts of it, more of them where more happens.
+    """A signal itself where it is small, else some parts of it, busy ones and others; those of an image side by side.
 
     Args:
         signal: an image or a sound.
@@ -51,16 +50,16 @@ def regions(signal: Signal) -> list[Region]:
     extent = _SIDE if signal.kind == "image" else _INSTANTS
     firsts = [_firsts(length, extent) for length in signal.shape]
     corners = np.stack(np.meshgrid(*firsts, indexing="ij"), axis=-1).reshape(-1, len(firsts))
-    weights = np.array([_activity(_part(signal, corner, extent)) for corner in corners])
-    count = min(max(math.ceil(_SHARE * len(corners)), _FEWEST), _MOST)
-    # equal steps along the sum of the weights: each part is taken as often as its weight says, which makes up for that
-    steps = (np.arange(count) + 0.5) / count * weights.sum()
-    chosen, often = np.unique(np.searchsorted(np.cumsum(weights), steps), return_counts=True)
-    shares = weights[chosen] / weights.sum() * count
-    return [
-        Region(_part(signal, corners[place], extent), float(times / share))
-        for place, times, share in zip(chosen, often, shares, strict=True)
-    ]
+    by_activity = np.argsort([_activity(_part(signal, corner, extent)) for corner in corners], kind="stable")
+    count = min(max(math.ceil(_SHARE * len(corners)), _FEWEST), _MOST, len(corners))
+    # one of each so many that are alike in how much happens there
+    places = ((np.arange(count) + 0.5) / count * len(corners)).astype(np.int64)
+    parts = [_part(signal, corners[place], extent) for place in by_activity[places]]
+    if signal.kind == "image":
+        # side by side: a simulation of one picture takes less than those of some small ones
+        beside = np.concatenate([part.samples for part in parts], axis=1)
+        return [Region(replace(parts[0], samples=beside), len(corners) / count)]
+    return [Region(part, len(corners) / count) for part in parts]
 
 
 def _firsts(length: int, extent: int) -> npt.NDArray[np.int64]:
@@ -80,4 +79,4 @@ def _activity(part: Signal) -> float:
     step = 2 / 255 if part.kind == "image" else 2.0**-10
     values = to_values(Signal(part.kind, samples, part.sample_rate, part.bit_depth))
     variance = float(values.var(axis=tuple(range(values.ndim - 1))).sum())
-    return _FLAT + math.log2(1 + variance / step**2)
+    return math.log2(1 + variance / step**2)
