@@ -113,7 +113,7 @@ def timed(*arguments: object, threads: int | None) -> tuple[dict[str, object], f
 def there_and_back(
     source: Path, rate: Sequence[object], decoded: Path, threads: int | None, prior: str | None = None
 ) -> tuple[dict[str, object], float, float]:
-    """Encode and decode a file with the command line.
+    """Encode and decode a file with the command line, tuned for PSNR.
 
     Args:
         source: the file.
@@ -128,7 +128,7 @@ def there_and_back(
     coded = decoded.with_suffix(".cmb")
     limit = [] if threads is None else ["--threads", threads]
     chosen = [] if prior is None else ["--prior", prior]
-    command = ("encode", source, "-o", coded, "-f", *rate, "--device", "cpu", *limit, *chosen)
+    command = ("encode", source, "-o", coded, "-f", "--tune", "psnr", *rate, "--device", "cpu", *limit, *chosen)
     facts, encode_seconds = timed(*command, threads=threads)
     if facts["bytes"] != coded.stat().st_size:
         raise RuntimeError(f"the command says {facts['bytes']} bytes of a file of {coded.stat().st_size}")

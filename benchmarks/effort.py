@@ -58,7 +58,7 @@ def main() -> None:
 def measured(sources: Sequence[Path], rate: tuple[str, float], effort: int, folder: Path) -> dict[str, object]:
     """Means and medians over some inputs at one effort."""
     coded, decoded = folder / "x.cmb", folder / f"x{'.wav' if rate[0] == '--kbps' else '.png'}"
-    encoded = [timed("encode", source, "-o", coded, "-f", *rate, "-e", effort) for source in sources]
+    encoded = [timed("encode", source, "-o", coded, "-f", "--tune", "psnr", *rate, "-e", effort) for source in sources]
     _, decode_seconds, decode_memory = timed("decode", coded, "-o", decoded, "-f")
     return {
         "effort": effort,

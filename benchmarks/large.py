@@ -54,7 +54,7 @@ def mosaic(image: np.ndarray, megapixels: float) -> np.ndarray:
 
 
 def measured(source: Path, coded: Path, megapixels: float, effort: int) -> dict[str, object]:
-    facts, seconds, memory = timed("encode", source, "-o", coded, "-f", "--bpp", BPP, "-e", effort)
+    facts, seconds, memory = timed("encode", source, "-o", coded, "-f", "--tune", "psnr", "--bpp", BPP, "-e", effort)
     _, decode_seconds, decode_memory = timed("decode", coded, "-o", coded.with_name("decoded.png"), "-f")
     return {
         "megapixels": megapixels,

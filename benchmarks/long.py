@@ -61,7 +61,9 @@ def joined(folder: Path, seconds: int) -> Signal:
 
 def measured(source: Path, coded: Path, length: int, effort: int) -> dict[str, object]:
     """A row of the table."""
-    facts, seconds, memory = timed("encode", source, "-o", coded, "-f", "--kbps", KILOBITS, "-e", effort)
+    facts, seconds, memory = timed(
+        "encode", source, "-o", coded, "-f", "--tune", "psnr", "--kbps", KILOBITS, "-e", effort
+    )
     decoded = coded.with_suffix(".decoded.wav")
     _, decode_seconds, decode_memory = timed("decode", coded, "-o", decoded, "-f")
     return {

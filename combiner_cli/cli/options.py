@@ -57,8 +57,8 @@ device = click.option(
 tune = click.option(
     "--tune",
     type=click.Choice(["perceptual", "psnr"]),
-    help="What errors are weighed by: how much they are noticed, or all alike, as --psnr and --snr want it. "
-    "[default: as is usual for the kind of signal]",
+    help="What errors are weighed by: how much they are noticed, or all alike. "
+    "[default: perceptual; with --psnr and --snr psnr]",
 )
 recursive = click.option("-r", "--recursive", is_flag=True, help="Take the files in folders.")
 
