@@ -58,7 +58,7 @@ tune = click.option(
     "--tune",
     type=click.Choice(["perceptual", "psnr"]),
     help="What errors are weighed by: how much they are noticed, or all alike. "
-    "[default: perceptual; with --psnr and --snr psnr]",
+    "[default: psnr]",
 )
 recursive = click.option("-r", "--recursive", is_flag=True, help="Take the files in folders.")
 

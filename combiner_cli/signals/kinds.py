@@ -40,10 +40,8 @@ class Traits:
 
 
 KINDS: dict[Kind, Traits] = {
-    "image": Traits(
-        "an image", 2, "pixel", "bpp", "bpp", "bits per pixel", ".png", 2**26, "--max-pixels", "perceptual"
-    ),
+    "image": Traits("an image", 2, "pixel", "bpp", "bpp", "bits per pixel", ".png", 2**26, "--max-pixels", "psnr"),
     "sound": Traits(
-        "a sound", 1, "sample", "kbps", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds", "perceptual"
+        "a sound", 1, "sample", "kbps", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds", "psnr"
     ),
 }
