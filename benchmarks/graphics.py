@@ -55,9 +55,10 @@ NOTES = (
     "codec the sum of its bytes at the same quality of each picture over that (so that 2.00 is twice the "
     "bytes), and the median of the pictures' proportions. Between the measured points of a codec bytes are "
     "linear in the logarithm; a codec that has a file without loss takes at most as many as that; PNG is "
-    "always without loss (Pillow, optimize). In brackets the number of pictures for which a codec has no file "
-    "as good, which are not in its sums. With alpha, errors of colours count by how much they are seen, and "
-    "SSIMULACRA 2 is of pictures on grey. {versions}."
+    "always without loss (Pillow, optimize). Where it is asked for less than its smallest measured file has, "
+    "that file counts, which is too much for it. In brackets the number of pictures for which a codec has no "
+    "measured file as good, which are not in its sums. With alpha, errors of colours count by how much they "
+    "are seen, and SSIMULACRA 2 is of pictures on grey. {versions}."
 )
 MEASURES = {"psnr": "PSNR", "ssimulacra2": "SSIMULACRA 2"}
 
