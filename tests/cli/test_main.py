@@ -49,7 +49,7 @@ def fields_of(*kinds):
 @pytest.mark.parametrize(
     ("command", "fields"),
     [
-        ("encode", {*fields_of(Encoding, EncodingOptions), *goals.OPTIONS} - {"target", "options"}),
+        ("encode", {*fields_of(Encoding, EncodingOptions), *goals.OPTIONS, "tune"} - {"target", "options"}),
         ("decode", fields_of(Decoding) - {"largest_file"}),
     ],
 )

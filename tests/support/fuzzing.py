@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import collections
 import functools
+import io
 import json
 import random
 import resource
@@ -282,7 +283,7 @@ def _with_changed_numbers(data: bytes, prior: Prior, dice: random.Random) -> byt
     numbers, payload = file.numbers(prior.fields)
     common = header.common_numbers(file.format, has_metadata=False)
     flat = [value for field in header.COMMON for value in common[field.name]]
-    flat += [value for field in prior.fields for value in numbers[field.name]]
+    flat += msgpack.Unpacker(io.BytesIO(header.write(prior.fields, numbers)))
     for _ in range(dice.choice((1, 1, 2))):
         odd = (0, 1, 15, 31, 63, 64, 96, 127, 128, *(number for number in NUMBERS if 0 <= number < 2**32))
         flat[dice.randrange(len(flat))] = dice.choice(odd)

@@ -343,6 +343,7 @@ def test_large_deviations_are_coded_in_parts():
         st.tuples(st.integers(0, 5), st.lists(st.one_of(st.none(), st.integers(-2, 9)), min_size=1, max_size=30)),
         min_size=1,
         max_size=4,
+        unique_by=lambda stage: stage[0],
     ),
     st.sampled_from([None, 30, 90]),
     st.integers(0, 99),
