@@ -25,6 +25,7 @@ from . import limits, reaching
 
 _FAR = 10.0  # times the error of a typical signal at the same rate
 _MOST_ERROR = 1.5  # over the noise variance of a file, unless too few bytes were left for what its prior did not expect
+_FEW_POINTS = 2**12  # of which each takes more than one of a typical signal
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,8 @@ def _most_error(result: EncodeResult, signal_format: Format, prior: Prior, noise
     if noise_variance is None or psnr_range is None or typical is None or typical.typical_error is None:
         return math.inf
     least = 4 * 10 ** (-psnr_range[1] / 10)  # that the prior knows of
+    if signal_format.points < _FEW_POINTS:
+        return _MOST_ERROR * noise_variance
     return min(_MOST_ERROR * noise_variance, _FAR * max(typical.typical_error, least))
 
 
