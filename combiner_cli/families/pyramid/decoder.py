@@ -100,27 +100,38 @@ def _descended(
     count = len(sizes) - 1
     root = root_moments(count, sizes[-1], colours, noise_level)
     weights = source.weights(StageId(count, 0), None, root)
-    picture, classes, level = weights.reshape(1, colours, *sizes[-1]), None, None
+    picture, classes, level, handed = weights.reshape(1, colours, *sizes[-1]), None, None, None
     for number in range(count - 1, -1, -1):
         level = levels.new_level(number, np.array([noise_level]), picture, classes)
-        del picture  # what is done with makes room: all the rest are small beside the finest level
+        level.handed = handed
+        del picture, handed  # what is done with makes room: all the rest are small beside the finest level
         for chroma in (False, True)[: 1 + (colours == 3)]:
             _descend_half(prior, level, chroma, source)
         if number:
-            picture, classes = level.refined(sizes[number]), level.classes
+            if colours == 1:  # the coarser levels' networks end with the chroma
+                _pass_chroma(prior, level)
+            picture, classes, handed = level.refined(sizes[number]), level.classes, level.stream
     return levels.without_classes(level) if level else picture[0]
 
 
 def _descend_half(prior: PyramidPrior, level: Level, chroma: bool, source: LatentSource) -> None:
     """Take the luma or the chroma of a level."""
+    level.stream = prior.before_classes(level, chroma)
     frequencies, means = prior.class_frequencies(level, chroma, source.wants_means)
     level.classes[:, int(chroma)] = source.classes(level, chroma, frequencies, means).reshape(1, *level.units)
     del frequencies, means  # they are large
+    level.stream = prior.after_classes(level, chroma)
     for number in levels.stage_numbers(chroma):
         moments = prior.moments(level, number)
         if len(moments.mean):
             levels.put(level, number, source.weights(StageId(level.number, number), level, moments))
         del moments  # the next ones need the room
+
+
+def _pass_chroma(prior: PyramidPrior, level: Level) -> None:
+    """Take the stream of a level in grey to its end, as if its chroma were nothing."""
+    level.stream = prior.before_classes(level, True)
+    level.stream = prior.after_classes(level, True)
 
 
 def root_moments(count: int, size: tuple[int, int], colours: int, noise_level: int) -> Moments:

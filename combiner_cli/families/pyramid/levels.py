@@ -77,6 +77,8 @@ class Level:
         padded_parents: classes of the units one level up at each unit, with a margin of one unit, likewise.
         details: at the positions of the phases at which they are decoded, of luma or chroma,
             ``(colours, 3, pictures, rows, columns)``, by the phase and whether they are of the chroma.
+        handed: the coarser level's stream of the trunk, where there is one.
+        stream: the stream of the trunk, as far as the level is decoded.
     """
 
     number: int
@@ -86,6 +88,8 @@ class Level:
     padded_classes: Array
     padded_parents: Array
     details: dict[tuple[Phase, bool], Array] = field(default_factory=dict)
+    handed: Array | None = None
+    stream: Array | None = None
 
     @property
     def units(self) -> tuple[int, int]:
@@ -217,7 +221,7 @@ def new_level(number: int, noise_levels: Array, picture: Array, parents: Array |
 def without_classes(level: Level) -> Level:
     """A level that is decoded, without what only its decoding needs."""
     none = np.zeros((len(level.noise_levels), 2, 0, 0), dtype=np.int8)
-    return replace(level, padded_classes=none, padded_parents=none)
+    return replace(level, padded_classes=none, padded_parents=none, handed=None, stream=None)
 
 
 def stage_numbers(chroma: bool) -> range:

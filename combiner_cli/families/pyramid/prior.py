@@ -114,6 +114,16 @@ class PyramidPrior(StagewisePrior):
             {name: IntegerNetwork.among(self.stored, f"{kind}.{name}.") for name in names} for kind in range(COARSE + 1)
         )
 
+    def before_classes(self, level: Level, chroma: bool) -> Array | None:
+        """The stream of a level's trunk before the classes of its luma or its chroma, where there is a trunk."""
+        del level, chroma  # there is none
+        return None
+
+    def after_classes(self, level: Level, chroma: bool) -> Array | None:
+        """The stream when the classes are known, given the one before."""
+        del level, chroma  # there is none
+        return None
+
     def class_frequencies(self, level: Level, chroma: bool, wants_means: bool = True) -> tuple[Array, Array]:
         """What is predicted of the units of a level before their classes are decoded.
 

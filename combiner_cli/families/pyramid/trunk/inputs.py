@@ -1,0 +1,183 @@
+"""What the networks of a level see of it, besides the stream: the coarser picture and details around every unit.
+
+All of it is relative to the contrast of the unit, in whole steps. Divisions are of single numbers in float64 and rounded
+down, so that they come out the same on every machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ....stages.integer_network import octaves
+from ....stages.moments import COARSE, OCTAVE, UNIT
+from ....system.threads import Scratch
+from ..haar import BANDS
+from ..levels import CLASSES, PHASES, Level
+from .layers import FEATURE_BITS, LARGEST_FEATURE
+
+Array = npt.NDArray[Any]
+
+FEATURE_UNIT = 1 << FEATURE_BITS
+SCALARS = 8
+SQUARE = tuple((row, column) for row in range(3) for column in range(3))  # the units around a unit, and it itself
+CROSS = ((0, 1), (1, 0), (1, 1), (1, 2), (2, 1))
+_LUMA, _CHROMA = slice(0, 1), slice(1, 3)  # among the colours
+_SIDES = ((_LUMA, 8, 6), (_CHROMA, 4, 4))  # colours, positions of a patch along an axis, and those of the contrast
+PATCH = 8 * 8 + 2 * 4 * 4
+_DIFFERENCES_PER_CONTRAST = 32
+_CENTRE_LEVEL = 48  # of the noise
+_LEVEL_LIMIT = 5
+_REACH = 3  # positions that a patch reaches beyond its unit
+# deviations of the noise in steps by their sixteenths of an octave
+_LOWEST_OCTAVE, _HIGHEST_OCTAVE = -8 * OCTAVE, 8 * OCTAVE
+_NOISE_STEPS = np.floor(UNIT * np.exp2(np.arange(_LOWEST_OCTAVE, _HIGHEST_OCTAVE + 1) / OCTAVE) + 2.0**-20)
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """The coarser picture around the units of some rows.
+
+    Attributes:
+        patch: it relative to the average of the unit, over the contrast, in steps of features,
+            ``(96, units)`` float32.
+        contrast: of luma and chroma, in steps of coefficients, ``(2, units)``.
+        scalars: contrast, noise and level, noise of the coarser picture and parents, in steps of features,
+            ``(8, units)`` float32.
+    """
+
+    patch: Array
+    contrast: Array
+    scalars: Array
+
+
+def surroundings(level: Level, rows: slice, scratch: Scratch) -> Surroundings:
+    """What is decoded before a level around its units.
+
+    Args:
+        level: of one picture.
+        rows: of units.
+        scratch: gives arrays.
+    """
+    height, width = rows.stop - rows.start, level.units[1]
+    picture = _reached(level, rows)
+    noise = noise_octaves(level, rows)
+    least = _NOISE_STEPS[np.floor(noise).astype(np.int64) - _LOWEST_OCTAVE]
+    patch = scratch.take("patch", (PATCH, height, width), np.float32)
+    contrast, first = np.empty((2, height, width)), 0
+    for place, (colours, side, inner) in enumerate(_SIDES):
+        count = (1 if colours == _LUMA else 2) * side * side
+        differences = scratch.take("differences", (count, height, width)).reshape(-1, side, side, height, width)
+        for plane, part in zip(picture[colours], differences, strict=False):
+            _around(plane, part)
+        differences[len(picture[colours]) :] = 0  # of a picture in grey
+        margin = (side - inner) // 2
+        inside = differences[:, margin : side - margin, margin : side - margin]
+        contrast[place] = least + np.floor(np.abs(inside).sum(axis=(0, 1, 2)) / _DIFFERENCES_PER_CONTRAST)
+        relative = differences.reshape(count, height, width)
+        relative *= FEATURE_UNIT / contrast[place]
+        _put(relative, patch[first : first + count])
+        first += count
+    scalars = _scalars(level, rows, contrast, noise)
+    return Surroundings(patch.reshape(PATCH, -1), contrast.reshape(2, -1), scalars.reshape(SCALARS, -1))
+
+
+def _reached(level: Level, rows: slice) -> Array:
+    """The coarser picture within reach of some rows of units, ``(colours, rows, columns)``; its edge is repeated."""
+    height, width = level.size
+    down = np.clip(np.arange(2 * rows.start - _REACH, 2 * rows.stop + _REACH), 0, height - 1)
+    across = np.clip(np.arange(-_REACH, 2 * level.units[1] + _REACH), 0, width - 1)
+    picture: Array = level.picture[0][:, down][..., across].astype(np.float64)
+    return picture
+
+
+def _around(plane: Array, differences: Array) -> None:
+    """Fill in a plane around units less their average, ``(side, side, rows, columns)``."""
+    side, _, height, width = differences.shape
+    inside = plane[_REACH:-_REACH, _REACH:-_REACH]
+    middle = np.floor((inside[0::2, 0::2] + inside[0::2, 1::2] + inside[1::2, 0::2] + inside[1::2, 1::2]) / 4)
+    begin = _REACH - (side // 2 - 1)
+    for row in range(side):
+        for column in range(side):
+            part = plane[begin + row :: 2, begin + column :: 2][:height, :width]
+            np.subtract(part, middle, out=differences[row, column])
+
+
+def _put(values: Array, features: Array) -> None:
+    """Put values into features: rounded down and clipped."""
+    np.floor(values, out=values)
+    np.clip(values, -LARGEST_FEATURE, LARGEST_FEATURE, out=features, casting="same_kind")
+
+
+def _scalars(level: Level, rows: slice, contrast: Array, noise: Array) -> Array:
+    """See :class:`Surroundings`; ``(8, rows, columns)``."""
+    scalars = np.empty((SCALARS, *noise.shape), dtype=np.float32)
+    scalars[:2] = np.floor(octaves(contrast / UNIT) * (FEATURE_UNIT // 4))
+    scalars[2] = (level.noise_levels[0] - _CENTRE_LEVEL) * (FEATURE_UNIT // 32)
+    scalars[3] = (min(level.number, _LEVEL_LIMIT) - COARSE) * (FEATURE_UNIT // 4)
+    scalars[4] = np.floor(noise * (FEATURE_UNIT // (2 * OCTAVE)))
+    scalars[5] = np.floor(coarser_noise_octaves(level, rows) * (FEATURE_UNIT // (2 * OCTAVE)))
+    scalars[6:] = level.parents[0][:, rows]  # before they are scaled: in 8 bits they would not fit
+    scalars[6:] *= FEATURE_UNIT // 4
+    return scalars
+
+
+def noise_octaves(level: Level, rows: slice) -> Array:
+    """The noise's deviation in units of sixteenths of an octave over that of the noise level, averages of units.
+
+    As yet it is the same everywhere.
+    """
+    return np.zeros((rows.stop - rows.start, level.units[1]))
+
+
+def coarser_noise_octaves(level: Level, rows: slice) -> Array:
+    """The same of the noise of the coarser picture."""
+    return np.zeros((rows.stop - rows.start, level.units[1]))
+
+
+def near(
+    level: Level, phases: tuple[tuple[int, int], ...], chroma: bool, around: tuple[tuple[int, int], ...], rows: slice,
+    contrast: Array, features: Array,
+) -> None:
+    """Fill in details around units, relative to their contrast.
+
+    Args:
+        level: of one picture; details of the phases are decoded.
+        phases: one after the other, in each of which come colours, bands and units around.
+        chroma: whether details of the chroma are wanted.
+        around: the units, as rows and columns of a square of three.
+        rows: of units.
+        contrast: of these, in steps, ``(units,)``.
+        features: to fill in, ``(phases * colours * 3 * len(around), units)`` float32.
+    """
+    height, width = rows.stop - rows.start, level.units[1]
+    scale = (FEATURE_UNIT / contrast).reshape(height, width)
+    filled = features.reshape(len(phases), -1, len(around), height, width)
+    for phase, of_phase in zip(phases, filled, strict=True):
+        padded = np.zeros((of_phase.shape[0], height + 2, width + 2))
+        details = level.details.get((phase, chroma))
+        if details is not None:
+            flat = details[:, :, 0].reshape(-1, *details.shape[3:])
+            begin, end = max(rows.start - 1, 0), min(rows.stop + 1, flat.shape[1])
+            top = begin - (rows.start - 1)
+            padded[: len(flat), top : top + end - begin, 1 : 1 + flat.shape[2]] = flat[:, begin:end]
+        for place, (row, column) in enumerate(around):
+            part = padded[:, row : row + height, column : column + width] * scale
+            _put(part, of_phase[:, place])
+
+
+def details_width(phases: int, chroma: bool, around: int) -> int:
+    """Number of features that :func:`near` fills in."""
+    return phases * (2 if chroma else 1) * BANDS * around
+
+
+def one_hot(level: Level, colour: int, rows: slice) -> Array:
+    """Which class every unit has, in steps of features, ``(9, units)`` float32."""
+    classes = level.classes[0, colour, rows].reshape(-1)
+    return np.asarray((classes == np.arange(CLASSES)[:, None]) * FEATURE_UNIT, dtype=np.float32)
+
+
+ALL_PHASES = PHASES

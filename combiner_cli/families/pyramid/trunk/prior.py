@@ -1,0 +1,130 @@
+"""A pyramid prior whose moments come from a trunk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ....stages import integer_network
+from ....stages.class_stream import frequencies_of
+from ....stages.integer_network import octaves
+from ....stages.moments import COARSE, HIGHEST, LOWEST, OCTAVE, UNIT, Moments
+from ....system import arrays, threads
+from ....system.arrays import NarrowArray
+from .. import levels
+from ..haar import CORNERS
+from ..levels import PHASES, Level
+from ..prior import PyramidPrior
+from . import networks
+from .layers import RESULT_BITS
+from .networks import HEADS, LevelNetworks
+
+Array = npt.NDArray[Any]
+
+# where the phases of a unit are among its corners
+_PHASES_OF_CORNERS = [PHASES.index(corner) for corner in CORNERS]
+
+
+@dataclass(frozen=True, eq=False)
+class TrunkPrior(PyramidPrior):
+    """A prior over the weights of a pyramid whose networks share a trunk."""
+
+    @cached_property
+    def kinds(self) -> tuple[LevelNetworks, ...]:
+        """The networks of each kind of level."""
+        return tuple(
+            LevelNetworks(
+                {
+                    name.partition(".")[2]: tensor
+                    for name, tensor in self.stored.items()
+                    if name.startswith(f"{kind}.")
+                }
+            )
+            for kind in range(COARSE + 1)
+        )
+
+    def before_classes(self, level: Level, chroma: bool) -> Array:
+        """The stream of a level before the classes of its luma or its chroma."""
+        kind = self.kinds[level.kind]
+        if chroma:
+            assert level.stream is not None
+            return kind.with_luma(level, level.stream, self.scratch)
+        return kind.begun(level, level.handed, self.scratch)
+
+    def after_classes(self, level: Level, chroma: bool) -> Array:
+        """The stream of a level when the classes of its luma or its chroma are known, given the one before."""
+        assert level.stream is not None
+        return self.kinds[level.kind].with_classes(level, chroma, level.stream, self.scratch)
+
+    def class_frequencies(self, level: Level, chroma: bool, wants_means: bool = True) -> tuple[Array, Array]:
+        """What is predicted of the units of a level before their classes are decoded."""
+        name = "chroma_classes" if chroma else "luma_classes"
+        outputs = HEADS[name].means
+        count = level.units[0] * level.units[1]
+        frequencies = arrays.mapped_zeros((levels.CLASSES, count), np.uint16)
+        means = np.empty((outputs if wants_means else 0, count))
+        wanted = slice(0 if wants_means else outputs, outputs + levels.CLASSES)
+
+        def strip(rows: slice) -> None:
+            results, contrast = self._results(name, level, rows, wanted)
+            units = slice(rows.start * level.units[1], rows.stop * level.units[1])
+            logits = results[-levels.CLASSES :] * 2.0 ** (integer_network.RESULT_BITS - RESULT_BITS)
+            frequencies[:, units] = frequencies_of(logits)
+            if wants_means:
+                whole = np.floor(results[:outputs] * contrast[int(chroma)] * 2.0**-RESULT_BITS)
+                by_phase = whole.reshape(len(PHASES), -1, whole.shape[1])
+                means[:, units] = by_phase[_PHASES_OF_CORNERS].reshape(whole.shape)
+
+        threads.mapped(strip, networks.strips(level))
+        return frequencies, means
+
+    def moments(self, level: Level, number: int) -> Moments:
+        """Moments of the details of a stage; see :class:`PyramidPrior`."""
+        name, phases = networks.stage_head(number), levels.stage_phases(number)
+        chroma, most = number in levels.CHROMA_STAGES, levels.limit(level.number)
+        counts = [levels.positions(level, phase, level.all_units) for phase in phases]
+        bands = levels.band_count(level, number)
+        mean = NarrowArray((bands, sum(counts)))
+        deviation = arrays.mapped_zeros(mean.values.shape, np.int16)
+
+        def strip(rows: slice) -> None:
+            results, contrast = self._results(name, level, rows, slice(None))
+            of_contrast = np.floor(octaves(contrast[int(chroma)] / UNIT) * OCTAVE)
+            whole_means, numbers = results.reshape(2, len(phases), bands, -1)
+            whole_means = np.floor(whole_means * contrast[int(chroma)] * 2.0**-RESULT_BITS)
+            whole_means = np.clip(whole_means, -most, most)
+            numbers = np.floor(numbers * (OCTAVE * 2.0**-RESULT_BITS)) + of_contrast
+            numbers = np.clip(numbers, LOWEST - 1, HIGHEST) - LOWEST
+            for place, phase in enumerate(phases):
+                height, width = level.shape_of(phase, rows)
+                first = sum(counts[:place]) + levels.positions(level, phase, slice(0, rows.start))
+                columns = slice(first, first + height * width)
+                inside = (bands, rows.stop - rows.start, level.units[1])
+                deviation[:, columns] = numbers[place].reshape(inside)[:, :height, :width].reshape(bands, -1)
+                mean.put((slice(None), columns), whole_means[place].reshape(inside)[:, :height, :width].reshape(bands, -1))
+
+        threads.mapped(strip, networks.strips(level))
+        return Moments(mean.values.reshape(-1), deviation.reshape(-1))
+
+    def _results(self, name: str, level: Level, rows: slice, wanted: slice) -> tuple[Array, Array]:
+        assert level.stream is not None
+        return self.kinds[level.kind].results(name, level, level.stream, rows, self.scratch, wanted)
+
+
+def problem(prior: TrunkPrior) -> str | None:
+    """Why the networks of a prior cannot work, or ``None``."""
+    for number, kind in enumerate(prior.kinds):
+        reason = kind.problem()
+        if reason is not None:
+            return f"in its networks {number}, {reason}"
+    return None
+
+
+def names(kinds: int = COARSE + 1) -> list[str]:
+    """Beginnings of the names of all small networks."""
+    return [f"{kind}.{name}" for kind, name in product(range(kinds), HEADS)]
