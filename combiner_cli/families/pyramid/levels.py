@@ -79,6 +79,7 @@ class Level:
             ``(colours, 3, pictures, rows, columns)``, by the phase and whether they are of the chroma.
         handed: the coarser level's stream of the trunk, where there is one.
         stream: the stream of the trunk, as far as the level is decoded.
+        kept: what networks see of rows of units, by the first of them, where it is worth keeping.
     """
 
     number: int
@@ -90,6 +91,7 @@ class Level:
     details: dict[tuple[Phase, bool], Array] = field(default_factory=dict)
     handed: Array | None = None
     stream: Array | None = None
+    kept: dict[int, Any] = field(default_factory=dict)
 
     @property
     def units(self) -> tuple[int, int]:
@@ -221,7 +223,7 @@ def new_level(number: int, noise_levels: Array, picture: Array, parents: Array |
 def without_classes(level: Level) -> Level:
     """A level that is decoded, without what only its decoding needs."""
     none = np.zeros((len(level.noise_levels), 2, 0, 0), dtype=np.int8)
-    return replace(level, padded_classes=none, padded_parents=none, handed=None, stream=None)
+    return replace(level, padded_classes=none, padded_parents=none, handed=None, stream=None, kept={})
 
 
 def stage_numbers(chroma: bool) -> range:

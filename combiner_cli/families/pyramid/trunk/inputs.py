@@ -31,6 +31,7 @@ PATCH = 8 * 8 + 2 * 4 * 4
 _DIFFERENCES_PER_CONTRAST = 32
 _CENTRE_LEVEL = 48  # of the noise
 _LEVEL_LIMIT = 5
+_MOST_KEPT = 1 << 16  # units of a level
 _REACH = 3  # positions that a patch reaches beyond its unit
 # deviations of the noise in steps by their sixteenths of an octave
 _LOWEST_OCTAVE, _HIGHEST_OCTAVE = -8 * OCTAVE, 8 * OCTAVE
@@ -55,13 +56,24 @@ class Surroundings:
 
 
 def surroundings(level: Level, rows: slice, scratch: Scratch) -> Surroundings:
-    """What is decoded before a level around its units.
+    """What is decoded before a level around its units; that of small levels is kept for their next stages.
 
     Args:
         level: of one picture.
         rows: of units.
         scratch: gives arrays.
     """
+    kept: Surroundings | None = level.kept.get(rows.start)
+    if kept is not None and kept.patch.shape[1] == (rows.stop - rows.start) * level.units[1]:
+        return kept
+    made = _surroundings(level, rows, scratch)
+    if level.units[0] * level.units[1] <= _MOST_KEPT:
+        made = Surroundings(made.patch.copy(), made.contrast, made.scalars)
+        level.kept[rows.start] = made
+    return made
+
+
+def _surroundings(level: Level, rows: slice, scratch: Scratch) -> Surroundings:
     height, width = rows.stop - rows.start, level.units[1]
     picture = _reached(level, rows)
     noise = noise_octaves(level, rows)
@@ -139,8 +151,13 @@ def coarser_noise_octaves(level: Level, rows: slice) -> Array:
 
 
 def near(
-    level: Level, phases: tuple[tuple[int, int], ...], chroma: bool, around: tuple[tuple[int, int], ...], rows: slice,
-    contrast: Array, features: Array,
+    level: Level,
+    phases: tuple[tuple[int, int], ...],
+    chroma: bool,
+    around: tuple[tuple[int, int], ...],
+    rows: slice,
+    contrast: Array,
+    features: Array,
 ) -> None:
     """Fill in details around units, relative to their contrast.
 

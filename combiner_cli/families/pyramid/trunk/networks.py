@@ -136,7 +136,9 @@ class LevelNetworks:
         tensors = {
             key.removeprefix(f"{name}."): value for key, value in self.tensors.items() if key.startswith(f"{name}.")
         }
-        second = HiddenLayer(tensors["second.weight"], None, tensors["second.bias"]) if "second.bias" in tensors else None
+        second = (
+            HiddenLayer(tensors["second.weight"], None, tensors["second.bias"]) if "second.bias" in tensors else None
+        )
         return Head(
             HiddenLayer(tensors["first.weight"], tensors.get("near.weight"), tensors["first.bias"]),
             second,
@@ -193,7 +195,9 @@ class LevelNetworks:
 
         return self._by_strips(level, strip)
 
-    def results(self, name: str, level: Level, stream: Array, rows: slice, scratch: Scratch, wanted: slice) -> tuple[Array, Array]:
+    def results(
+        self, name: str, level: Level, stream: Array, rows: slice, scratch: Scratch, wanted: slice
+    ) -> tuple[Array, Array]:
         """What a small network says about the units of some rows.
 
         Args:

@@ -39,11 +39,7 @@ class TrunkPrior(PyramidPrior):
         """The networks of each kind of level."""
         return tuple(
             LevelNetworks(
-                {
-                    name.partition(".")[2]: tensor
-                    for name, tensor in self.stored.items()
-                    if name.startswith(f"{kind}.")
-                }
+                {name.partition(".")[2]: tensor for name, tensor in self.stored.items() if name.startswith(f"{kind}.")}
             )
             for kind in range(COARSE + 1)
         )
@@ -106,7 +102,9 @@ class TrunkPrior(PyramidPrior):
                 columns = slice(first, first + height * width)
                 inside = (bands, rows.stop - rows.start, level.units[1])
                 deviation[:, columns] = numbers[place].reshape(inside)[:, :height, :width].reshape(bands, -1)
-                mean.put((slice(None), columns), whole_means[place].reshape(inside)[:, :height, :width].reshape(bands, -1))
+                mean.put(
+                    (slice(None), columns), whole_means[place].reshape(inside)[:, :height, :width].reshape(bands, -1)
+                )
 
         threads.mapped(strip, networks.strips(level))
         return Moments(mean.values.reshape(-1), deviation.reshape(-1))

@@ -1,0 +1,204 @@
+"""Learn the networks of a trunk; ends after so many steps or minutes and goes on where it was when started again.
+
+    PYTHONPATH=. python checkpoints/trunk/learn.py FOLDER --photos PHOTOS [--minutes 60] [--start CHECKPOINT]
+
+PHOTOS has ``train``, ``train_large`` (if there is one) and ``val``. FOLDER gets ``state.pt`` (networks, their running
+averages, what the optimisers keep) and ``curve.jsonl`` (cost of held-out crops; see ``measure``). A checkpoint that
+``pack.py`` wrote starts a new folder with the averages of an earlier learning.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import data
+import numpy as np
+import torch
+from muon import Muon, split
+from pack import unpacked
+
+from combiner_cli.families.pyramid.trunk.model import TrunkModel, TrunkShape, multiply_adds
+from combiner_cli.families.pyramid.trunk.training import NoiseShapes, TrunkPass
+
+USUAL_LEVEL, WEIGHT_OCTAVES = 48, 0.7 / 16
+LEVELS = 6  # of crops of 256
+FINEST = 7 / 16  # of the finest level's positions along an axis
+SHAPED = ([0.5, -0.5, -1.0, -1.5, -2.0, -2.0, -2.0], 0.3)  # the shape of noise that is measured beside the flat one
+
+
+def weights_of(noise_levels: torch.Tensor) -> torch.Tensor:
+    """Weights of pictures: the cost is about inverse to the noise's deviation."""
+    return torch.exp2(-(noise_levels - USUAL_LEVEL) * WEIGHT_OCTAVES).clamp(0.1, 8.0)
+
+
+def measure(
+    model: TrunkModel, crops: np.ndarray, device: torch.device, shaped: bool, batch: int = 4
+) -> dict[int, np.ndarray]:
+    """Bits per pixel (KL, classes, squared error / (2 · s2)) at noise levels: luma, luma classes, chroma, chroma classes
+    of all levels from the finest on, ``(levels, 4)``."""
+    results = {}
+    for code in data.MEASURED_CODES:
+        total = torch.zeros(LEVELS, 4)
+        for first in range(0, len(crops), batch):
+            some = torch.from_numpy(crops[first : first + batch]).to(device)
+            generator = torch.Generator(device).manual_seed(1000 * code + first)
+            shapes = NoiseShapes.flat(len(some), LEVELS)
+            if shaped:
+                shapes = NoiseShapes(
+                    torch.tensor([SHAPED[0]]).expand(len(some), -1), torch.full((len(some),), SHAPED[1])
+                )
+            with torch.no_grad():
+                way = TrunkPass(model, generator)
+                total += way.run(some, torch.full((len(some),), code), shapes.to(device))[1].sum(dim=2).cpu()
+        results[code] = total.numpy() / (len(crops) * crops.shape[2] * crops.shape[3])
+    return results
+
+
+def arguments_of() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="checkpoint to begin with")
+    parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--minutes", type=float, default=1e9)
+    parser.add_argument("--crops", type=int, default=6)
+    parser.add_argument("--rate", type=float, default=2e-3, help="of Adam")
+    parser.add_argument("--muon", type=float, default=4e-3, help="rate of the hidden matrices")
+    parser.add_argument("--decay-from", type=int, default=2000, help="the rate falls as one over the root of the step")
+    parser.add_argument("--cool", type=int, default=0, help="in so many last steps of --steps the rate falls to 0")
+    parser.add_argument("--averaged", type=float, default=0.998)
+    parser.add_argument("--every", type=int, default=250, help="steps between measurements")
+    parser.add_argument("--measured", type=int, default=8, help="crops that are measured")
+    parser.add_argument("--save-minutes", type=float, default=8)
+    parser.add_argument("--shaped", type=float, default=0.5, help="share of noise that is not flat")
+    parser.add_argument("--rounded", action="store_true", help="with the rounding of inference")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--shape", default="{}", help="sizes of the networks, as JSON")
+    return parser.parse_args()
+
+
+class Learning:
+    """The networks, their averages, the optimisers, and how far they are."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments, self.device = arguments, torch.device(arguments.device)
+        self.path = arguments.folder / "state.pt"
+        state = torch.load(self.path, map_location="cpu", weights_only=True) if self.path.exists() else None
+        start = unpacked(arguments.start) if arguments.start and state is None else None
+        shape = (state or start or {"shape": json.loads(arguments.shape)})["shape"]
+        shape = TrunkShape(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in shape.items()}
+        )
+        self.model, self.averaged = TrunkModel(shape).to(self.device), TrunkModel(shape).to(self.device)
+        hidden, rest = split(self.model)
+        self.rates = (arguments.rate, arguments.muon)
+        self.optimisers = (torch.optim.Adam(rest, lr=1.0, betas=(0.9, 0.98), eps=1e-10), Muon(hidden, 1.0))
+        self.done, self.seconds = 0, 0.0
+        if start is not None:
+            self.model.load_state_dict(start["averaged"])
+            self.done, self.seconds = start["done"], start["seconds"]
+        self.averaged.load_state_dict(self.model.state_dict())
+        if state is not None:
+            self.model.load_state_dict(state["model"])
+            self.averaged.load_state_dict(state["averaged"])
+            for optimiser, moments in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_state_dict(moments)
+            self.done, self.seconds = state["done"], state["seconds"]
+        self.begun = self.done
+        self.model.rounded.on = self.averaged.rounded.on = arguments.rounded
+
+    def save(self) -> None:
+        """Write the state in place of the last one."""
+        state = {
+            "shape": asdict(self.model.shape),
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "done": self.done,
+            "seconds": self.seconds,
+        }
+        torch.save(state, self.path.with_suffix(".new"))
+        os.replace(self.path.with_suffix(".new"), self.path)
+
+    def step(self, pictures: list[np.ndarray], weights: np.ndarray) -> float:
+        """One gradient step; its cost in bits per picture element, weighted."""
+        arguments, count = self.arguments, self.arguments.crops
+        numbers = np.random.Generator(np.random.Philox([1, self.done]))
+        crops = torch.from_numpy(data.crops(pictures, weights, count, numbers)).to(self.device)
+        noise_levels = torch.from_numpy(numbers.integers(4, 89, count))
+        drawing = torch.Generator().manual_seed(self.done)
+        shapes = NoiseShapes.drawn(count, LEVELS, drawing, arguments.shaped).to(self.device)
+        rate = min(1.0, (self.done - self.begun + 1) / 100) * min(1.0, (arguments.decay_from / (self.done + 1)) ** 0.5)
+        if arguments.cool:
+            rate *= min(1.0, (arguments.steps - self.done) / arguments.cool)
+        for optimiser, highest in zip(self.optimisers, self.rates, strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = highest * rate
+        generator = torch.Generator(self.device).manual_seed(self.done)
+        objective, parts = TrunkPass(self.model, generator, FINEST).run(crops, noise_levels, shapes)
+        scale = (weights_of(noise_levels) / (3 * data.CROP**2)).to(self.device)
+        self.model.zero_grad()
+        (objective * scale).mean().backward()
+        for kind in self.model.kinds:
+            torch.nn.utils.clip_grad_norm_(kind.parameters(), 0.2)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.model.bound()
+        self.done += 1
+        share = min(arguments.averaged, (self.done + 1) / (self.done + 10))
+        with torch.no_grad():
+            for mean, parameter in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
+                mean.lerp_(parameter, 1 - share)
+        return float((parts.sum(dim=(0, 1)) * scale).mean())
+
+
+def main() -> None:
+    arguments = arguments_of()
+    torch.set_num_threads(arguments.threads)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    learning = Learning(arguments)
+    pictures, weights = data.training(arguments.photos)
+    held_out = data.measured_crops(data.read(arguments.photos / "val"), arguments.measured)
+    shape = learning.model.shape
+    print(
+        f"{shape}, {multiply_adds(shape):,.0f} multiply-adds per pixel, {len(pictures)} pictures, from step {learning.done}"
+    )
+    begun = saved = time.monotonic()
+    before, costs = learning.seconds, []
+    while learning.done < arguments.steps and time.monotonic() - begun < 60 * arguments.minutes:
+        costs.append(learning.step(pictures, weights))
+        learning.seconds = before + time.monotonic() - begun
+        if learning.done % 20 == 0:
+            print(f"{learning.done} {np.mean(costs[-20:]):.4f} {learning.seconds:.0f} s", flush=True)
+        if learning.done % arguments.every == 0:
+            flat = measure(learning.averaged, held_out, learning.device, False)
+            shaped = measure(learning.averaged, held_out, learning.device, True)
+            line = {
+                "step": learning.done,
+                "seconds": round(learning.seconds),
+                "processor_seconds": round(time.process_time()),
+                "training": round(float(np.mean(costs)), 5),
+                "flat": {code: round(float(values.sum()), 4) for code, values in flat.items()},
+                "shaped": {code: round(float(values.sum()), 4) for code, values in shaped.items()},
+                "parts": {code: np.round(values, 5).tolist() for code, values in flat.items()},
+            }
+            with (arguments.folder / "curve.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(
+                f"== {learning.done}: {line['flat']}, shaped {line['shaped']}, training {line['training']}", flush=True
+            )
+            costs = []
+        if time.monotonic() - saved > 60 * arguments.save_minutes:
+            learning.save()
+            saved = time.monotonic()
+    learning.save()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,326 @@
+"""A way down the pyramid with samples of the posterior, for the gradients of a trunk."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ....learning.networks import evidence, sampled
+from ....stages.moments import COARSE, UNIT
+from .. import haar
+from ..encoder import class_variances
+from ..haar import BANDS
+from ..levels import CLASSES, PHASES, noise_deviation
+from .inputs import CROSS, SQUARE
+from .model import Dense, Head, TrunkLevel, TrunkModel
+
+_MASKED_LEVELS = 4  # from the finest on
+_LEAST_ACTIVITY = 4.0  # variance in units of the noise's
+_MOST_ACTIVITY = 3.0  # octaves from the average
+_PATCHES = ((slice(0, 1), 8, 6), (slice(1, 3), 4, 4))  # colours, side, and the inner side that contrast is measured on
+
+
+@dataclass(frozen=True)
+class NoiseShapes:
+    """How the noise of several pictures is spread.
+
+    Attributes:
+        octaves: of its deviation in each level from the finest on, and in the root, ``(pictures, levels + 1)``.
+        masking: octaves of the deviation per octave of activity, ``(pictures,)``.
+    """
+
+    octaves: Tensor
+    masking: Tensor
+
+    @staticmethod
+    def flat(pictures: int, levels: int) -> NoiseShapes:
+        """The same noise everywhere."""
+        return NoiseShapes(torch.zeros(pictures, levels + 1), torch.zeros(pictures))
+
+    @staticmethod
+    def drawn(pictures: int, levels: int, generator: torch.Generator, share: float) -> NoiseShapes:
+        """Random shapes, so large a share of which is not flat.
+
+        The noise falls by up to 5/8 octave of its deviation per level from the second on, and may be up to an octave
+        stronger in the finest level; up to 0.6 octaves of masking per octave of activity in two thirds.
+        """
+        shaped, slope, finest, masked, strength = torch.rand(5, pictures, generator=generator)
+        numbers = torch.arange(levels + 1)
+        octaves = finest[:, None] * (numbers == 0) - 0.625 * slope[:, None] * numbers.clamp(max=5)
+        masking = 0.6 * strength * (masked < 2 / 3)
+        return NoiseShapes(octaves * (shaped < share)[:, None], masking * (shaped < share))
+
+    def to(self, device: torch.device) -> NoiseShapes:
+        """The same on a device."""
+        return NoiseShapes(self.octaves.to(device), self.masking.to(device))
+
+    def of_level(self, luma: Tensor, number: int) -> Tensor:
+        """Octaves of the deviation at each position, ``(pictures, rows, columns)``.
+
+        Args:
+            luma: of the coarser picture in deviations of the noise, likewise.
+            number: of the level.
+        """
+        octaves = self.octaves[:, number, None, None].expand_as(luma)
+        if number >= _MASKED_LEVELS or not bool(self.masking.any()):
+            return octaves
+        plane = (luma - luma.mean(dim=(1, 2), keepdim=True))[:, None]
+        plane = functional.pad(plane, (2, 2, 2, 2), mode="replicate")
+        mean, square = functional.avg_pool2d(plane, 5, 1), functional.avg_pool2d(plane**2, 5, 1)
+        activity = 0.5 * torch.log2((square - mean**2).clamp(min=_LEAST_ACTIVITY))[:, 0]
+        activity = (activity - activity.mean(dim=(1, 2), keepdim=True)).clamp(-_MOST_ACTIVITY, _MOST_ACTIVITY)
+        return octaves + self.masking[:, None, None] * activity
+
+
+class TrunkPass:
+    """A way down the pyramid.
+
+    Attributes:
+        model: the networks.
+        generator: of all random numbers, on the device of the networks.
+        finest: share of an axis of the finest level that is gone through, which has most of the work; ``None`` for all.
+    """
+
+    def __init__(self, model: TrunkModel, generator: torch.Generator, finest: float | None = None) -> None:
+        self.model, self.generator, self.finest = model, generator, finest
+
+    def noise(self, shape: torch.Size) -> Tensor:
+        """Standard normal numbers."""
+        return torch.randn(shape, generator=self.generator, device=self.generator.device)
+
+    def run(self, pictures: Tensor, noise_levels: Tensor, shapes: NoiseShapes) -> tuple[Tensor, Tensor]:
+        """Take pictures down.
+
+        Args:
+            pictures: ``(pictures, 3, height, width)`` in 255ths with 0 in the middle; sides are multiples of 8 times a
+                power of two that leaves a root of 4.
+            noise_levels: ``(pictures,)``.
+            shapes: of their noise.
+
+        Returns:
+            What is learned from, ``(pictures,)``, with gradients, and the cost in bits: KL + squared error / (2 · s2)
+            of luma, bits of its classes, the same of the chroma, of all levels, ``(levels, 4, pictures)``.
+        """
+        device = pictures.device
+        deviations = [noise_deviation(int(level)) for level in noise_levels]
+        scale = UNIT / torch.tensor(deviations, dtype=torch.float64, device=device)
+        colour = torch.tensor(haar.COLOUR, device=device)
+        planes = torch.einsum("kc,bchw->bkhw", colour, pictures.double()) * scale[:, None, None, None]
+        details = []
+        while max(planes.shape[2:]) > haar.LARGEST_ROOT:
+            planes, of_level = _analysed(planes)
+            details.append(of_level)
+        root = torch.exp2(shapes.octaves[:, len(details)].double())[:, None, None, None]
+        planes = torch.floor(planes + UNIT * root * self.noise(planes.shape))
+        coarser = shapes.octaves[:, len(details), None, None].expand_as(planes[:, 0])
+        parents = torch.zeros(len(pictures), 2, *(size // 2 for size in planes.shape[2:]), device=device)
+        objective, parts, handed = torch.zeros(len(pictures), device=device), [], None
+        for number in range(len(details) - 1, -1, -1):
+            octaves, true, factor = shapes.of_level(planes[:, 0] / UNIT, number).float(), details[number], 1.0
+            if handed is not None:
+                handed = functional.pixel_shuffle(self._kind(number).handed(handed), 2)
+            if number == 0 and self.finest is not None:
+                of_positions, of_units, factor = self._cropped(planes.shape[2:])
+                planes, true, octaves, coarser = (values[of_positions] for values in (planes, true, octaves, coarser))
+                parents = parents[of_units]
+                handed = None if handed is None else handed[of_units]
+            level = _Level(self, number, noise_levels.to(device), planes, octaves, coarser, parents, handed)
+            costs = level.run(by_unit(true).float())
+            objective = objective + factor * (sum(costs) + level.means_cost)
+            parts.append(factor * torch.stack([cost.detach() for cost in costs]))
+            if number:
+                planes = _synthesised(planes, level.details_of_positions())
+                handed, parents = level.stream, _doubled(level.classes.float())
+                coarser = _doubled(octaves)
+        return objective, torch.stack(parts[::-1])
+
+    def _kind(self, number: int) -> TrunkLevel:
+        kind: TrunkLevel = self.model.kinds[min(number, COARSE)]  # type: ignore[assignment]
+        return kind
+
+    def _cropped(self, size: torch.Size) -> tuple[tuple[object, ...], tuple[object, ...], float]:
+        """Which positions and which units of the finest level are gone through, and how many times as many there are."""
+        of_positions: list[object] = [...]
+        of_units: list[object] = [...]
+        factor = 1.0
+        for positions in size:
+            units = max(1, round(positions * (self.finest or 1.0) / 2))
+            device = self.generator.device
+            first = int(torch.randint(positions // 2 - units + 1, (), generator=self.generator, device=device))
+            of_positions.append(slice(2 * first, 2 * (first + units)))
+            of_units.append(slice(first, first + units))
+            factor *= positions / (2 * units)
+        return tuple(of_positions), tuple(of_units), factor
+
+
+class _Level:
+    """One level of several pictures; stages go as in a decoder."""
+
+    def __init__(
+        self,
+        way: TrunkPass,
+        number: int,
+        noise_levels: Tensor,
+        picture: Tensor,
+        octaves: Tensor,
+        coarser: Tensor,
+        parents: Tensor,
+        handed: Tensor | None,
+    ) -> None:
+        self._way, self._number, self._kind = way, number, min(number, COARSE)
+        self._networks, self._rounded = way._kind(number), way.model.rounded
+        self._pictures, self._units = len(picture), (picture.shape[2] // 2, picture.shape[3] // 2)
+        self._octaves = by_unit(octaves)  # of the noise at the four positions of a unit
+        self._contrast: list[Tensor] = []
+        self._patch = self._surroundings(picture)
+        scalars = self._scalars(noise_levels, by_unit(coarser).mean(dim=1), parents)
+        stream = self._networks.embed(torch.cat([self._patch, scalars], dim=1))
+        self.stream = self._rounded.activated(stream if handed is None else stream + handed)
+        self.classes = torch.zeros(self._pictures, 2, *self._units, dtype=torch.int64, device=picture.device)
+        self.means_cost = torch.zeros(self._pictures, device=picture.device)
+        self._luma = torch.zeros(self._pictures, 4, BANDS, *self._units, device=picture.device)  # in steps, by phase
+        self._chroma = torch.zeros(self._pictures, 4, 2 * BANDS, *self._units, device=picture.device)
+
+    def run(self, true: Tensor) -> list[Tensor]:
+        """Costs of luma, luma classes, chroma and chroma classes of each picture in bits.
+
+        Args:
+            true: details in steps, ``(pictures, 3 colours, 3, 4 phases, unit rows, unit columns)``.
+        """
+        networks = self._networks
+        luma = true[:, 0].transpose(1, 2)
+        chroma = true[:, 1:].permute(0, 3, 1, 2, 4, 5).flatten(2, 3)
+        self._spread(networks.before)
+        of_luma_classes = self._classes(networks.luma_classes, self._patch, luma, 0, networks.embed_luma)
+        self._spread(networks.luma_layers)
+        of_luma = torch.zeros_like(of_luma_classes)
+        for phase in range(4):
+            near = [self._near(self._luma[:, :phase], 0, SQUARE)] if phase else []
+            features = torch.cat([self._patch, *near], dim=1)
+            of_luma = of_luma + self._details(networks.luma[phase], features, luma, self._luma, [phase])
+        details = networks.embed_details(self._near(self._luma, 0, SQUARE))
+        self.stream = self._rounded.activated(self.stream + details)
+        features = torch.cat([self._patch, self._near(self._luma, 0, CROSS)], dim=1)
+        of_chroma_classes = self._classes(networks.chroma_classes, features, chroma, 1, networks.embed_chroma)
+        self._spread(networks.chroma_layers)
+        of_chroma = self._details(networks.chroma[0], features, chroma, self._chroma, [0, 1])
+        features = torch.cat([features, self._near(self._chroma[:, :2], 1, CROSS)], dim=1)
+        of_chroma = of_chroma + self._details(networks.chroma[1], features, chroma, self._chroma, [2, 3])
+        return [of_luma, of_luma_classes, of_chroma, of_chroma_classes]
+
+    def details_of_positions(self) -> Tensor:
+        """All details, ``(pictures, 3 colours, 3, rows, columns)``."""
+        rows, columns = self._units
+        whole = self._luma.new_empty((self._pictures, 3, BANDS, 2 * rows, 2 * columns))
+        for phase, (row, column) in enumerate(PHASES):
+            whole[:, 0, :, row::2, column::2] = self._luma[:, phase]
+            whole[:, 1:, :, row::2, column::2] = self._chroma[:, phase].unflatten(1, (2, BANDS))
+        return whole
+
+    def _surroundings(self, picture: Tensor) -> Tensor:
+        """The patch of each unit relative to its contrast."""
+        least = torch.floor(UNIT * torch.exp2(self._octaves.mean(dim=1)))
+        parts = []
+        for colours, side, inner in _PATCHES:
+            planes = picture[:, colours]
+            margin = side // 2 - 1
+            padded = functional.pad(planes, (margin,) * 4, mode="replicate")
+            patches = (
+                functional.unfold(padded, side, stride=2).unflatten(2, self._units).unflatten(1, (planes.shape[1], -1))
+            )
+            middle = torch.floor(functional.avg_pool2d(planes, 2))[:, :, None]
+            differences = (patches - middle).float()
+            edge = (side - inner) // 2
+            square = differences.unflatten(2, (side, side))[:, :, edge : side - edge, edge : side - edge]
+            contrast = least + torch.floor(square.abs().sum(dim=(1, 2, 3)) / 32)
+            self._contrast.append(contrast)
+            parts.append(differences.flatten(1, 2) / contrast[:, None])
+        return self._rounded.feature(torch.cat(parts, dim=1))
+
+    def _scalars(self, noise_levels: Tensor, coarser: Tensor, parents: Tensor) -> Tensor:
+        logarithms = [octaves_of(contrast / UNIT) / 4 for contrast in self._contrast]
+        noise = ((noise_levels - 48) / 32).float()[:, None, None].expand_as(logarithms[0])
+        level = torch.full_like(noise, (min(self._number, 5) - COARSE) / 4)
+        planes = [*logarithms, noise, level, self._octaves.mean(dim=1) / 2, coarser / 2]
+        return self._rounded.feature(torch.cat([torch.stack(planes, dim=1), parents / 4], dim=1))
+
+    def _spread(self, layers: torch.nn.ModuleList) -> None:
+        for layer in layers:
+            self.stream = self._rounded.activated(self.stream + layer(self.stream))
+
+    def _near(self, details: Tensor, colour: int, around: tuple[tuple[int, int], ...]) -> Tensor:
+        """Details of the units around, relative to the contrast of the unit."""
+        flat = details.flatten(1, 2)
+        gathered = functional.unfold(flat, 3, padding=1).unflatten(2, self._units).unflatten(1, (flat.shape[1], 9))
+        if len(around) < len(SQUARE):
+            gathered = gathered[:, :, [3 * row + column for row, column in around]]
+        return self._rounded.feature(gathered.flatten(1, 2) / self._contrast[colour][:, None])
+
+    def _classes(self, head: Head, features: Tensor, true: Tensor, colour: int, embed: Dense) -> Tensor:
+        """Choose the classes of all units; their bits of each picture."""
+        means, logits = head(self.stream, features)
+        means = means.unflatten(1, (4, -1)) * (self._contrast[colour] / UNIT)[:, None, None]
+        residual = (true / UNIT - means) / torch.exp2(self._octaves)[:, :, None]
+        energy, count = (residual**2).mean(dim=(1, 2)), true.shape[1] * true.shape[2]
+        octaves = torch.log_softmax(logits * math.log(2), dim=1) / math.log(2)
+        variances = torch.tensor(class_variances(self._kind), device=true.device).float()[:, None, None]
+        coding = torch.log2(variances) + energy.detach()[:, None] / (variances * math.log(2))
+        classes = (0.5 * count * coding - octaves.detach()).argmin(dim=1)
+        self.classes[:, colour] = classes
+        one_hot = functional.one_hot(classes, CLASSES).permute(0, 3, 1, 2).float()
+        self.stream = self._rounded.activated(self.stream + embed(one_hot))
+        # means serve to tell what is left over: about what it takes to code that
+        self.means_cost = self.means_cost + 0.5 * count * torch.log2(1 + energy).sum(dim=(1, 2))
+        return -(octaves * one_hot).sum(dim=(1, 2, 3))
+
+    def _details(self, head: Head, features: Tensor, true: Tensor, decoded: Tensor, phases: list[int]) -> Tensor:
+        """Put samples in the places of the details of some phases; their cost of each picture."""
+        means, octaves = head(self.stream, features)
+        of_colour = 0 if true.shape[2] == BANDS else 1
+        scale = (self._contrast[of_colour] / UNIT)[:, None, None]
+        noise_octaves = self._octaves[:, phases, None]
+        deviation = torch.exp2(noise_octaves)
+        means = means.unflatten(1, (len(phases), -1)) * scale
+        octaves = (octaves.unflatten(1, (len(phases), -1)) + octaves_of(scale) - noise_octaves).clamp(-6, 20)
+        residual = (true[:, phases] / UNIT - means) / deviation
+        with torch.no_grad():
+            values = means + sampled(residual, octaves, self._way.noise(residual.shape)) * deviation
+            decoded[:, phases] = torch.floor(values * UNIT)
+        return evidence(residual, octaves).sum(dim=(1, 2, 3, 4))
+
+
+def octaves_of(values: Tensor) -> Tensor:
+    """The logarithm to base 2 that is straight between powers of two; see ``integer_network.octaves``."""
+    fraction, exponent = torch.frexp(values)
+    return exponent + 2 * fraction - 2
+
+
+def by_unit(planes: Tensor) -> Tensor:
+    """Planes ``(..., rows, columns)`` by unit, ``(..., 4 phases, unit rows, unit columns)``."""
+    return torch.stack([planes[..., row::2, column::2] for row, column in PHASES], dim=-3)
+
+
+def _doubled(planes: Tensor) -> Tensor:
+    return planes.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
+
+
+def _analysed(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """See :func:`haar.analyse`; sides are even."""
+    a, b = picture[..., 0::2, 0::2], picture[..., 0::2, 1::2]
+    c, d = picture[..., 1::2, 0::2], picture[..., 1::2, 1::2]
+    return (a + b + c + d) / 2, torch.stack([b - a + d - c, c - a + d - b, a - b - c + d], dim=-3) / 2
+
+
+def _synthesised(coarse: Tensor, details: Tensor) -> Tensor:
+    """See :func:`haar.synthesise`."""
+    horizontal, vertical, diagonal = details.double().unbind(-3)
+    picture = coarse.new_empty((*coarse.shape[:-2], 2 * coarse.shape[-2], 2 * coarse.shape[-1]))
+    for row, column in haar.CORNERS:
+        part = coarse + horizontal * (1 if column else -1) + vertical * (1 if row else -1)
+        part = part + diagonal * (1 if row == column else -1)
+        picture[..., row::2, column::2] = torch.floor(part / 2)
+    return picture
