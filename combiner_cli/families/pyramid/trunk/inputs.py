@@ -176,7 +176,7 @@ def near(
     for phase, of_phase in zip(phases, filled, strict=True):
         padded = np.zeros((of_phase.shape[0], height + 2, width + 2))
         details = level.details.get((phase, chroma))
-        if details is not None:
+        if details is not None and details.size:
             flat = details[:, :, 0].reshape(-1, *details.shape[3:])
             begin, end = max(rows.start - 1, 0), min(rows.stop + 1, flat.shape[1])
             top = begin - (rows.start - 1)
