@@ -69,11 +69,12 @@ def main() -> None:
                 costs[place, number] = rates[place, number] + expected.squared_error / (
                     2 * noise * math.log(2) * pixels
                 )
-        dB = 10 * np.log10(4 / errors).mean(axis=1)
+        decibels = 10 * np.log10(4 / errors).mean(axis=1)
         rate, cost = rates.mean(axis=1), costs.mean(axis=1)
         print(
-            f"{level}: {rate[0]:.4f} {dB[0]:.3f}, {rate[1]:.4f} {dB[1]:.3f}; rate {100 * (rate[1] / rate[0] - 1):+.2f} %, "
-            f"{dB[1] - dB[0]:+.3f} dB, cost {100 * (cost[1] / cost[0] - 1):+.2f} %; "
+            f"{level}: {rate[0]:.4f} {decibels[0]:.3f}, {rate[1]:.4f} {decibels[1]:.3f}; "
+            f"rate {100 * (rate[1] / rate[0] - 1):+.2f} %, "
+            f"{decibels[1] - decibels[0]:+.3f} dB, cost {100 * (cost[1] / cost[0] - 1):+.2f} %; "
             f"{seconds[0].mean():.2f} and {seconds[1].mean():.2f} s",
             flush=True,
         )

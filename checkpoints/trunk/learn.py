@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -39,8 +38,8 @@ def weights_of(noise_levels: torch.Tensor) -> torch.Tensor:
 def measure(
     model: TrunkModel, crops: np.ndarray, device: torch.device, shaped: bool, batch: int = 4
 ) -> dict[int, np.ndarray]:
-    """Bits per pixel (KL, classes, squared error / (2 · s2)) at noise levels: luma, luma classes, chroma, chroma classes
-    of all levels from the finest on, ``(levels, 4)``."""
+    """Bits per pixel (KL, classes, squared error / (2 · s2)) by noise level: luma, luma classes, chroma, chroma
+    classes of all levels from the finest on, ``(levels, 4)``."""
     results = {}
     for code in data.MEASURED_CODES:
         total = torch.zeros(LEVELS, 4)
@@ -124,7 +123,7 @@ class Learning:
             "seconds": self.seconds,
         }
         torch.save(state, self.path.with_suffix(".new"))
-        os.replace(self.path.with_suffix(".new"), self.path)
+        self.path.with_suffix(".new").replace(self.path)
 
     def step(self, pictures: list[np.ndarray], weights: np.ndarray) -> float:
         """One gradient step; its cost in bits per picture element, weighted."""
@@ -167,7 +166,9 @@ def main() -> None:
     held_out = data.measured_crops(data.read(arguments.photos / "val"), arguments.measured)
     shape = learning.model.shape
     print(
-        f"{shape}, {multiply_adds(shape):,.0f} multiply-adds per pixel, {len(pictures)} pictures, from step {learning.done}"
+        f"{shape}, {multiply_adds(shape):,.0f} multiply-adds per pixel, {len(pictures)} pictures, "
+        f"from step {learning.done}",
+        flush=True,
     )
     begun = saved = time.monotonic()
     before, costs = learning.seconds, []

@@ -104,7 +104,7 @@ def _descended(
     for number in range(count - 1, -1, -1):
         level = levels.new_level(number, np.array([noise_level]), picture, classes)
         level.handed = handed
-        del picture, handed  # what is done with makes room: all the rest are small beside the finest level
+        del picture  # what is done with makes room: all the rest are small beside the finest level
         for chroma in (False, True)[: 1 + (colours == 3)]:
             _descend_half(prior, level, chroma, source)
         if number:

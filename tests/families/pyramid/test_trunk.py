@@ -16,6 +16,7 @@ from combiner_cli.families.pyramid.trunk.model import TrunkModel, TrunkShape
 from combiner_cli.families.pyramid.trunk.networks import HEADS
 from combiner_cli.families.pyramid.trunk.prior import TrunkPrior, problem
 from combiner_cli.families.pyramid.trunk.training import NoiseShapes, TrunkPass
+from combiner_cli.priors import store
 from combiner_cli.system.threads import Scratch
 
 TINY = TrunkShape(stream=12, before=1, luma=1, chroma=1, head=(8, 6), class_head=6)
@@ -106,6 +107,23 @@ def test_networks_that_might_leave_the_exact_range_are_refused():
     loud = {name: tensor * (30 if name == "1.before.0.weight" else 1) for name, tensor in stored.items()}
     loud["1.before.0.weight"] = np.full_like(stored["1.before.0.weight"], 2000)
     assert "before.0" in problem(replace(random_prior(), stored=loud))
+
+
+def test_tensors_of_wrong_shapes_are_refused():
+    stored = random_prior().stored
+    for name in ("0.embed.weight", "3.luma.1.near.weight", "2.chroma_layers.0.weight", "1.luma.0.last.bias"):
+        without = {key: tensor for key, tensor in stored.items() if key != name}
+        assert problem(replace(random_prior(), stored=without))
+        assert problem(replace(random_prior(), stored={**stored, name: stored[name][1:]}))
+        assert problem(replace(random_prior(), stored={**stored, name: stored[name].astype(np.float32)}))
+    assert problem(replace(random_prior(), stored={**stored, "4.embed.bias": stored["0.embed.bias"]}))
+
+
+def test_a_prior_with_a_trunk_is_kept_in_a_file(tmp_path):
+    store.save(random_prior(), tmp_path / "some.safetensors")
+    loaded = store.load(tmp_path / "some.safetensors")
+    assert loaded.id == random_prior().id
+    assert coded(smooth_image(9, 12, 3, 8), loaded).psnr > 14
 
 
 def test_numpy_computes_what_torch_has_learned(monkeypatch):

@@ -1,7 +1,7 @@
 """What the networks of a level see of it, besides the stream: the coarser picture and details around every unit.
 
-All of it is relative to the contrast of the unit, in whole steps. Divisions are of single numbers in float64 and rounded
-down, so that they come out the same on every machine.
+All of it is relative to the contrast of the unit, in whole steps. Divisions are of single numbers in float64 and
+rounded down, so that they come out the same on every machine.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import numpy.typing as npt
 from ....stages.integer_network import octaves
 from ....stages.moments import COARSE, OCTAVE, UNIT
 from ....system.threads import Scratch
-from ..haar import BANDS
-from ..levels import CLASSES, PHASES, Level
+from ..levels import CLASSES, Level
 from .layers import FEATURE_BITS, LARGEST_FEATURE
 
 Array = npt.NDArray[Any]
@@ -186,15 +185,7 @@ def near(
             _put(part, of_phase[:, place])
 
 
-def details_width(phases: int, chroma: bool, around: int) -> int:
-    """Number of features that :func:`near` fills in."""
-    return phases * (2 if chroma else 1) * BANDS * around
-
-
 def one_hot(level: Level, colour: int, rows: slice) -> Array:
     """Which class every unit has, in steps of features, ``(9, units)`` float32."""
     classes = level.classes[0, colour, rows].reshape(-1)
     return np.asarray((classes == np.arange(CLASSES)[:, None]) * FEATURE_UNIT, dtype=np.float32)
-
-
-ALL_PHASES = PHASES

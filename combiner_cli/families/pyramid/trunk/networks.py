@@ -21,14 +21,23 @@ from ..haar import BANDS
 from ..levels import CHROMA_STAGES, CLASSES, HALVES, PHASES, Level
 from . import inputs
 from .inputs import CROSS, PATCH, SCALARS, SQUARE
-from .layers import ACTIVATION_BITS, BIAS_BITS, RESULT_BITS, RESULT_WEIGHT_BITS, WEIGHT_BITS, HiddenLayer, ResultLayer
-from .layers import activated, neighbourhoods
+from .layers import (
+    BIAS_BITS,
+    RESULT_BITS,
+    RESULT_WEIGHT_BITS,
+    WEIGHT_BITS,
+    HiddenLayer,
+    ResultLayer,
+    activated,
+    neighbourhoods,
+)
 
 Array = npt.NDArray[Any]
 
 CHROMA_NEAR = 4 * BANDS * len(CROSS)  # features of luma details for the chroma
 HALF_NEAR = 2 * 2 * BANDS * len(CROSS)  # and of the details of the first half
 _UNITS_AT_ONCE = 1 << 10
+_MOST_OUTPUTS, _MOST_LAYERS = 1024, 64  # of a prior that is not made to waste time
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,12 @@ class LevelNetworks:
         return layers
 
     def problem(self) -> str | None:
-        """Why the networks cannot be exact, or ``None``."""
+        """Why the networks cannot work, or ``None``."""
+        for name, tensor in self.tensors.items():
+            if tensor.dtype != (np.int32 if name.endswith(".bias") else np.int16):
+                return f"{name} has a wrong type"
+        if {name: tensor.shape for name, tensor in self.tensors.items()} != self._wanted_shapes():
+            return "a tensor is missing, of no use or of a wrong shape"
         layers, tensors = self.layers, self.tensors
         # both together make the stream's first activations, the coarser level's those of four units
         both = tensors["embed.weight"].repeat(4, axis=0), tensors["embed.bias"].repeat(4)
@@ -128,6 +142,39 @@ class LevelNetworks:
             if not all(part.exact() for part in parts if part is not None):
                 return f"the sums of {name} may be too large"
         return None
+
+    def _wanted_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all tensors by name, given the sizes of hidden layers as the tensors have them."""
+
+        def rows(name: str) -> int:
+            tensor = self.tensors.get(name)
+            return len(tensor) if tensor is not None and tensor.size > 0 and len(tensor) <= _MOST_OUTPUTS else 0
+
+        width = rows("embed.bias")
+        inputs_of = {
+            "embed": PATCH + SCALARS,
+            "embed_luma": CLASSES,
+            "embed_details": 4 * BANDS * len(SQUARE),
+            "embed_chroma": CLASSES,
+        }
+        shapes: dict[str, tuple[int, ...]] = {"handed.weight": (4 * width, width)}
+        for name, count in inputs_of.items():
+            shapes |= {f"{name}.weight": (width, count), f"{name}.bias": (width,)}
+        for part in ("before", "luma_layers", "chroma_layers"):
+            for number in range(min(self._depth(part), _MOST_LAYERS)):
+                shapes |= {f"{part}.{number}.weight": (width, width, 3, 3), f"{part}.{number}.bias": (width,)}
+        for name, head in HEADS.items():
+            first = last = rows(f"{name}.first.bias")
+            shapes |= {f"{name}.first.weight": (first, width), f"{name}.first.bias": (first,)}
+            if head.near:
+                shapes[f"{name}.near.weight"] = (first, head.near)
+            if f"{name}.second.bias" in self.tensors:
+                last = rows(f"{name}.second.bias")
+                shapes |= {f"{name}.second.weight": (last, first), f"{name}.second.bias": (last,)}
+            results = head.means + head.rest
+            shapes |= {f"{name}.last.weight": (results, last), f"{name}.last.bias": (results,)}
+            shapes[f"{name}.linear.weight"] = (head.means, PATCH + head.near)
+        return shapes
 
     def _depth(self, part: str) -> int:
         return sum(name.startswith(f"{part}.") and name.endswith(".bias") for name in self.tensors)
@@ -285,11 +332,11 @@ def stored(tensors: Mapping[str, Array]) -> dict[str, Array]:
     for name, tensor in tensors.items():
         result = ".last." in name or ".linear." in name
         if name.endswith(".bias"):
-            bits, kind = RESULT_BITS if result else BIAS_BITS, np.dtype(np.int32)
+            bits, kind = RESULT_BITS if result else BIAS_BITS, "int32"
         else:
-            bits, kind = RESULT_WEIGHT_BITS if result else WEIGHT_BITS, np.dtype(np.int16)
-        limits = np.iinfo(kind)
-        scaled = np.clip(np.rint(tensor.astype(np.float64) * 2.0**bits), -limits.max, limits.max).astype(kind)
+            bits, kind = RESULT_WEIGHT_BITS if result else WEIGHT_BITS, "int16"
+        most = np.iinfo(kind).max
+        scaled = np.clip(np.rint(tensor.astype(np.float64) * 2.0**bits), -most, most).astype(kind)
         convolution = scaled.ndim == 4 and scaled.shape[-1] == 3
         whole[name] = scaled if scaled.ndim == 1 or convolution else scaled.reshape(len(scaled), -1)
     return whole

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,11 @@ Array = npt.NDArray[Any]
 
 # where the phases of a unit are among its corners
 _PHASES_OF_CORNERS = [PHASES.index(corner) for corner in CORNERS]
+
+
+def is_trunk(tensors: Mapping[str, Array]) -> bool:
+    """Whether tensors are of a prior with a trunk."""
+    return "0.embed.weight" in tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,14 +120,13 @@ class TrunkPrior(PyramidPrior):
 
 
 def problem(prior: TrunkPrior) -> str | None:
-    """Why the networks of a prior cannot work, or ``None``."""
+    """Why the values of a prior cannot work, or ``None``."""
+    if prior.kind != "image" or not prior.configuration_possible():
+        return "its configuration is out of range"
+    if {name.partition(".")[0] for name in prior.stored} != {str(kind) for kind in range(COARSE + 1)}:
+        return "it holds tensors that it has no use for, or lacks some"
     for number, kind in enumerate(prior.kinds):
         reason = kind.problem()
         if reason is not None:
             return f"in its networks {number}, {reason}"
     return None
-
-
-def names(kinds: int = COARSE + 1) -> list[str]:
-    """Beginnings of the names of all small networks."""
-    return [f"{kind}.{name}" for kind, name in product(range(kinds), HEADS)]

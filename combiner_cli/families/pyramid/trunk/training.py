@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from types import EllipsisType
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from ..haar import BANDS
 from ..levels import CLASSES, PHASES, noise_deviation
 from .inputs import CROSS, SQUARE
 from .model import Dense, Head, TrunkLevel, TrunkModel
+
+_Place = tuple[slice | EllipsisType, ...]
 
 _MASKED_LEVELS = 4  # from the finest on
 _LEAST_ACTIVITY = 4.0  # variance in units of the noise's
@@ -142,10 +145,10 @@ class TrunkPass:
         kind: TrunkLevel = self.model.kinds[min(number, COARSE)]  # type: ignore[assignment]
         return kind
 
-    def _cropped(self, size: torch.Size) -> tuple[tuple[object, ...], tuple[object, ...], float]:
-        """Which positions and which units of the finest level are gone through, and how many times as many there are."""
-        of_positions: list[object] = [...]
-        of_units: list[object] = [...]
+    def _cropped(self, size: torch.Size) -> tuple[_Place, _Place, float]:
+        """Which positions and units of the finest level are gone through, and how many times as many there are."""
+        of_positions: list[slice] = []
+        of_units: list[slice] = []
         factor = 1.0
         for positions in size:
             units = max(1, round(positions * (self.finest or 1.0) / 2))
@@ -154,7 +157,7 @@ class TrunkPass:
             of_positions.append(slice(2 * first, 2 * (first + units)))
             of_units.append(slice(first, first + units))
             factor *= positions / (2 * units)
-        return tuple(of_positions), tuple(of_units), factor
+        return (..., *of_positions), (..., *of_units), factor
 
 
 class _Level:
