@@ -26,8 +26,8 @@ from combiner_cli.families.pyramid.trunk.training import NoiseShapes, TrunkPass
 
 USUAL_LEVEL, WEIGHT_OCTAVES = 48, 0.7 / 16
 LEVELS = 6  # of crops of 256
+WARM_UP = 100  # steps
 FINEST = 7 / 16  # of the finest level's positions along an axis
-SHAPED = ([0.5, -0.5, -1.0, -1.5, -2.0, -2.0, -2.0], 0.3)  # the shape of noise that is measured beside the flat one
 
 
 def weights_of(noise_levels: torch.Tensor) -> torch.Tensor:
@@ -46,11 +46,7 @@ def measure(
         for first in range(0, len(crops), batch):
             some = torch.from_numpy(crops[first : first + batch]).to(device)
             generator = torch.Generator(device).manual_seed(1000 * code + first)
-            shapes = NoiseShapes.flat(len(some), LEVELS)
-            if shaped:
-                shapes = NoiseShapes(
-                    torch.tensor([SHAPED[0]]).expand(len(some), -1), torch.full((len(some),), SHAPED[1])
-                )
+            shapes = NoiseShapes.perceptual(len(some)) if shaped else NoiseShapes.flat(len(some))
             with torch.no_grad():
                 way = TrunkPass(model, generator)
                 total += way.run(some, torch.full((len(some),), code), shapes.to(device))[1].sum(dim=2).cpu()
@@ -109,7 +105,7 @@ class Learning:
             for optimiser, moments in zip(self.optimisers, state["optimisers"], strict=True):
                 optimiser.load_state_dict(moments)
             self.done, self.seconds = state["done"], state["seconds"]
-        self.begun = self.done
+        self.begun = self.done if state is None else -WARM_UP  # what was resumed is warm
         self.model.rounded.on = self.averaged.rounded.on = arguments.rounded
 
     def save(self) -> None:
@@ -132,8 +128,8 @@ class Learning:
         crops = torch.from_numpy(data.crops(pictures, weights, count, numbers)).to(self.device)
         noise_levels = torch.from_numpy(numbers.integers(4, 89, count))
         drawing = torch.Generator().manual_seed(self.done)
-        shapes = NoiseShapes.drawn(count, LEVELS, drawing, arguments.shaped).to(self.device)
-        rate = min(1.0, (self.done - self.begun + 1) / 100) * min(1.0, (arguments.decay_from / (self.done + 1)) ** 0.5)
+        shapes = NoiseShapes.drawn(count, drawing, arguments.shaped).to(self.device)
+        rate = min(1.0, (self.done - self.begun + 1) / WARM_UP) * min(1.0, (arguments.decay_from / (self.done + 1)) ** 0.5)
         if arguments.cool:
             rate *= min(1.0, (arguments.steps - self.done) / arguments.cool)
         for optimiser, highest in zip(self.optimisers, self.rates, strict=True):

@@ -134,8 +134,8 @@ def test_numpy_computes_what_torch_has_learned(monkeypatch):
     ways, calls = [], []
     first, run, head = training._Level.__init__, training._Level.run, training.Head.forward
 
-    def begin(level, way, number, noise_levels, picture, *rest):
-        first(level, way, number, noise_levels, picture, *rest)
+    def begin(level, way, number, picture, *rest):
+        first(level, way, number, picture, *rest)
         ways.append((level, number, picture.numpy()))
 
     def noted(module, stream, features):
@@ -148,7 +148,7 @@ def test_numpy_computes_what_torch_has_learned(monkeypatch):
     picture = torch.from_numpy(np.random.default_rng(2).normal(0, 3, (1, 3, 32, 32)).cumsum(axis=3))
     with torch.no_grad():
         TrunkPass(model, torch.Generator().manual_seed(1)).run(
-            picture, torch.tensor([NOISE_LEVEL]), NoiseShapes.flat(1, 3)
+            picture, torch.tensor([NOISE_LEVEL]), NoiseShapes.flat(1)
         )
     assert run is training._Level.run
     scratch, handed, parents = Scratch(), None, None

@@ -21,7 +21,7 @@ from .layers import FEATURE_BITS, LARGEST_FEATURE
 Array = npt.NDArray[Any]
 
 FEATURE_UNIT = 1 << FEATURE_BITS
-SCALARS = 8
+SCALARS = 9
 SQUARE = tuple((row, column) for row in range(3) for column in range(3))  # the units around a unit, and it itself
 CROSS = ((0, 1), (1, 0), (1, 1), (1, 2), (2, 1))
 _LUMA, _CHROMA = slice(0, 1), slice(1, 3)  # among the colours
@@ -46,7 +46,7 @@ class Surroundings:
             ``(96, units)`` float32.
         contrast: of luma and chroma, in steps of coefficients, ``(2, units)``.
         scalars: contrast, noise and level, noise of the coarser picture and parents, in steps of features,
-            ``(8, units)`` float32.
+            ``(9, units)`` float32.
     """
 
     patch: Array
@@ -75,8 +75,7 @@ def surroundings(level: Level, rows: slice, scratch: Scratch) -> Surroundings:
 def _surroundings(level: Level, rows: slice, scratch: Scratch) -> Surroundings:
     height, width = rows.stop - rows.start, level.units[1]
     picture = _reached(level, rows)
-    noise = noise_octaves(level, rows)
-    least = _NOISE_STEPS[np.floor(noise).astype(np.int64) - _LOWEST_OCTAVE]
+    noise = [noise_octaves(level, rows), noise_octaves(level, rows) + chroma_noise(level)]
     patch = scratch.take("patch", (PATCH, height, width), np.float32)
     contrast, first = np.empty((2, height, width)), 0
     for place, (colours, side, inner) in enumerate(_SIDES):
@@ -87,12 +86,13 @@ def _surroundings(level: Level, rows: slice, scratch: Scratch) -> Surroundings:
         differences[len(picture[colours]) :] = 0  # of a picture in grey
         margin = (side - inner) // 2
         inside = differences[:, margin : side - margin, margin : side - margin]
+        least = _NOISE_STEPS[np.floor(noise[place]).astype(np.int64) - _LOWEST_OCTAVE]
         contrast[place] = least + np.floor(np.abs(inside).sum(axis=(0, 1, 2)) / _DIFFERENCES_PER_CONTRAST)
         relative = differences.reshape(count, height, width)
         relative *= FEATURE_UNIT / contrast[place]
         _put(relative, patch[first : first + count])
         first += count
-    scalars = _scalars(level, rows, contrast, noise)
+    scalars = _scalars(level, rows, contrast, noise[0])
     return Surroundings(patch.reshape(PATCH, -1), contrast.reshape(2, -1), scalars.reshape(SCALARS, -1))
 
 
@@ -124,20 +124,21 @@ def _put(values: Array, features: Array) -> None:
 
 
 def _scalars(level: Level, rows: slice, contrast: Array, noise: Array) -> Array:
-    """See :class:`Surroundings`; ``(8, rows, columns)``."""
+    """See :class:`Surroundings`; ``(9, rows, columns)``."""
     scalars = np.empty((SCALARS, *noise.shape), dtype=np.float32)
     scalars[:2] = np.floor(octaves(contrast / UNIT) * (FEATURE_UNIT // 4))
     scalars[2] = (level.noise_levels[0] - _CENTRE_LEVEL) * (FEATURE_UNIT // 32)
     scalars[3] = (min(level.number, _LEVEL_LIMIT) - COARSE) * (FEATURE_UNIT // 4)
     scalars[4] = np.floor(noise * (FEATURE_UNIT // (2 * OCTAVE)))
     scalars[5] = np.floor(coarser_noise_octaves(level, rows) * (FEATURE_UNIT // (2 * OCTAVE)))
-    scalars[6:] = level.parents[0][:, rows]  # before they are scaled: in 8 bits they would not fit
-    scalars[6:] *= FEATURE_UNIT // 4
+    scalars[6] = chroma_noise(level) * (FEATURE_UNIT // (2 * OCTAVE))
+    scalars[7:] = level.parents[0][:, rows]  # before they are scaled: in 8 bits they would not fit
+    scalars[7:] *= FEATURE_UNIT // 4
     return scalars
 
 
 def noise_octaves(level: Level, rows: slice) -> Array:
-    """The noise's deviation in units of sixteenths of an octave over that of the noise level, averages of units.
+    """Sixteenths of an octave by which the noise is coarser than the level's, averages of units.
 
     As yet it is the same everywhere.
     """
@@ -145,8 +146,14 @@ def noise_octaves(level: Level, rows: slice) -> Array:
 
 
 def coarser_noise_octaves(level: Level, rows: slice) -> Array:
-    """The same of the noise of the coarser picture."""
+    """The same of the noise of the coarser picture, which has its own level."""
     return np.zeros((rows.stop - rows.start, level.units[1]))
+
+
+def chroma_noise(level: Level) -> int:
+    """Sixteenths of an octave by which chroma details have more noise than those of the luma."""
+    del level  # as yet they have not
+    return 0
 
 
 def near(

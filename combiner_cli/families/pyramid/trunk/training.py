@@ -21,10 +21,12 @@ from .model import Dense, Head, TrunkLevel, TrunkModel
 
 _Place = tuple[slice | EllipsisType, ...]
 
-_MASKED_LEVELS = 4  # from the finest on
-_LEAST_ACTIVITY = 4.0  # variance in units of the noise's
-_MOST_ACTIVITY = 3.0  # octaves from the average
 _PATCHES = ((slice(0, 1), 8, 6), (slice(1, 3), 4, 4))  # colours, side, and the inner side that contrast is measured on
+_SIXTEENTHS = 16.0  # of an octave: what shapes of noise are counted in
+_FINER_LEVELS, _MASKED_LEVELS = 4, 4
+_WINDOW = 25  # positions whose spread masks
+_LEAST_SPREAD, _MOST_SPREAD = 2.0, 3.0  # deviations of the noise; octaves from the average
+_PERCEPTUAL = ((16.0, 8.0, 8.0, 8.0), 0.0, 0.375)
 
 
 @dataclass(frozen=True)
@@ -32,51 +34,65 @@ class NoiseShapes:
     """How the noise of several pictures is spread.
 
     Attributes:
-        octaves: of its deviation in each level from the finest on, and in the root, ``(pictures, levels + 1)``.
-        masking: octaves of the deviation per octave of activity, ``(pictures,)``.
+        finer: sixteenths of an octave by which the deviation of the noise is less in levels 1 to 4 than in the one
+            before, ``(pictures, 4)``.
+        chroma: sixteenths of an octave by which chroma details have more noise, ``(pictures,)``.
+        masking: octaves of the deviation per octave of a local spread over the average, ``(pictures,)``.
     """
 
-    octaves: Tensor
+    finer: Tensor
+    chroma: Tensor
     masking: Tensor
 
     @staticmethod
-    def flat(pictures: int, levels: int) -> NoiseShapes:
+    def flat(pictures: int) -> NoiseShapes:
         """The same noise everywhere."""
-        return NoiseShapes(torch.zeros(pictures, levels + 1), torch.zeros(pictures))
+        return NoiseShapes(torch.zeros(pictures, _FINER_LEVELS), torch.zeros(pictures), torch.zeros(pictures))
 
     @staticmethod
-    def drawn(pictures: int, levels: int, generator: torch.Generator, share: float) -> NoiseShapes:
-        """Random shapes, so large a share of which is not flat.
+    def perceptual(pictures: int) -> NoiseShapes:
+        """About what is for the eye."""
+        finer, chroma, masking = _PERCEPTUAL
+        return NoiseShapes(
+            torch.tensor([finer]).expand(pictures, -1),
+            torch.full((pictures,), chroma),
+            torch.full((pictures,), masking),
+        )
 
-        The noise falls by up to 5/8 octave of its deviation per level from the second on, and may be up to an octave
-        stronger in the finest level; up to 0.6 octaves of masking per octave of activity in two thirds.
-        """
-        shaped, slope, finest, masked, strength = torch.rand(5, pictures, generator=generator)
-        numbers = torch.arange(levels + 1)
-        octaves = finest[:, None] * (numbers == 0) - 0.625 * slope[:, None] * numbers.clamp(max=5)
-        masking = 0.6 * strength * (masked < 2 / 3)
-        return NoiseShapes(octaves * (shaped < share)[:, None], masking * (shaped < share))
+    @staticmethod
+    def drawn(pictures: int, generator: torch.Generator, share: float) -> NoiseShapes:
+        """Random shapes, so large a share of which is not flat."""
+        shaped, colour, chroma, masked, masking = torch.rand(5, pictures, generator=generator)
+        finer = torch.rand(pictures, _FINER_LEVELS, generator=generator) * torch.tensor([28.0, 14.0, 14.0, 14.0])
+        chroma = torch.round(24 * chroma - 8) * (colour < 1 / 3)
+        some = shaped < share
+        return NoiseShapes(
+            torch.round(finer) * some[:, None], chroma * some, torch.round(20 * masking) / 32 * (masked < 2 / 3) * some
+        )
 
     def to(self, device: torch.device) -> NoiseShapes:
         """The same on a device."""
-        return NoiseShapes(self.octaves.to(device), self.masking.to(device))
+        return NoiseShapes(self.finer.to(device), self.chroma.to(device), self.masking.to(device))
 
-    def of_level(self, luma: Tensor, number: int) -> Tensor:
-        """Octaves of the deviation at each position, ``(pictures, rows, columns)``.
+    def finer_at(self, level: int) -> Tensor:
+        """Octaves by which the noise of a level is finer than that of level 0, ``(pictures,)``."""
+        return self.finer[:, :level].sum(dim=1) / _SIXTEENTHS
+
+    def of_positions(self, luma: Tensor, level: int) -> Tensor:
+        """Octaves by which the noise is coarser than the level's at each position, ``(pictures, rows, columns)``.
 
         Args:
-            luma: of the coarser picture in deviations of the noise, likewise.
-            number: of the level.
+            luma: of the coarser picture in steps, likewise.
+            level: number of it.
         """
-        octaves = self.octaves[:, number, None, None].expand_as(luma)
-        if number >= _MASKED_LEVELS or not bool(self.masking.any()):
-            return octaves
-        plane = (luma - luma.mean(dim=(1, 2), keepdim=True))[:, None]
-        plane = functional.pad(plane, (2, 2, 2, 2), mode="replicate")
-        mean, square = functional.avg_pool2d(plane, 5, 1), functional.avg_pool2d(plane**2, 5, 1)
-        activity = 0.5 * torch.log2((square - mean**2).clamp(min=_LEAST_ACTIVITY))[:, 0]
-        activity = (activity - activity.mean(dim=(1, 2), keepdim=True)).clamp(-_MOST_ACTIVITY, _MOST_ACTIVITY)
-        return octaves + self.masking[:, None, None] * activity
+        if level >= _MASKED_LEVELS or not bool(self.masking.any()):
+            return torch.zeros_like(luma, dtype=torch.float32)
+        padded = functional.pad(luma[:, None], (2, 2, 2, 2), mode="replicate")
+        windows = functional.unfold(padded, 5).unflatten(2, luma.shape[1:])
+        spread = (windows - windows.mean(dim=1, keepdim=True)).abs().sum(dim=1) / (UNIT * _WINDOW)
+        octaves = octaves_of(spread.clamp(min=_LEAST_SPREAD)).float()
+        over = (octaves - octaves.mean(dim=(1, 2), keepdim=True)).clamp(-_MOST_SPREAD, _MOST_SPREAD)
+        return torch.round(self.masking[:, None, None] * over * _SIXTEENTHS) / _SIXTEENTHS
 
 
 class TrunkPass:
@@ -116,29 +132,34 @@ class TrunkPass:
         details = []
         while max(planes.shape[2:]) > haar.LARGEST_ROOT:
             planes, of_level = _analysed(planes)
-            details.append(of_level)
-        root = torch.exp2(shapes.octaves[:, len(details)].double())[:, None, None, None]
-        planes = torch.floor(planes + UNIT * root * self.noise(planes.shape))
-        coarser = shapes.octaves[:, len(details), None, None].expand_as(planes[:, 0])
+            # steps of a level are of its own noise
+            details.append(of_level * torch.exp2(shapes.finer_at(len(details)))[:, None, None, None, None])
+        planes = planes * torch.exp2(shapes.finer_at(len(details)))[:, None, None, None]
+        planes = torch.floor(planes + UNIT * self.noise(planes.shape))
+        masking = torch.zeros_like(planes[:, 0], dtype=torch.float32)
         parents = torch.zeros(len(pictures), 2, *(size // 2 for size in planes.shape[2:]), device=device)
         objective, parts, handed = torch.zeros(len(pictures), device=device), [], None
         for number in range(len(details) - 1, -1, -1):
-            octaves, true, factor = shapes.of_level(planes[:, 0] / UNIT, number).float(), details[number], 1.0
+            step = (shapes.finer_at(number + 1) - shapes.finer_at(number))[:, None, None]
+            planes, coarser = torch.floor(planes * torch.exp2(-step)[:, None] + 0.5), masking - step
+            masking, true, factor = shapes.of_positions(planes[:, 0], number), details[number], 1.0
             if handed is not None:
                 handed = functional.pixel_shuffle(self._kind(number).handed(handed), 2)
             if number == 0 and self.finest is not None:
                 of_positions, of_units, factor = self._cropped(planes.shape[2:])
-                planes, true, octaves, coarser = (values[of_positions] for values in (planes, true, octaves, coarser))
+                planes, true, masking, coarser = (values[of_positions] for values in (planes, true, masking, coarser))
                 parents = parents[of_units]
                 handed = None if handed is None else handed[of_units]
-            level = _Level(self, number, noise_levels.to(device), planes, octaves, coarser, parents, handed)
+            of_level = noise_levels.to(device) + shapes.finer_at(number) * _SIXTEENTHS
+            noise = _Noise(of_level, masking, coarser, shapes.chroma / _SIXTEENTHS)
+            level = _Level(self, number, planes, noise, parents, handed)
             costs = level.run(by_unit(true).float())
             objective = objective + factor * (sum(costs) + level.means_cost)
             parts.append(factor * torch.stack([cost.detach() for cost in costs]))
             if number:
                 planes = _synthesised(planes, level.details_of_positions())
                 handed, parents = level.stream, _doubled(level.classes.float())
-                coarser = _doubled(octaves)
+                masking = _doubled(masking)
         return objective, torch.stack(parts[::-1])
 
     def _kind(self, number: int) -> TrunkLevel:
@@ -160,6 +181,23 @@ class TrunkPass:
         return (..., *of_positions), (..., *of_units), factor
 
 
+@dataclass(frozen=True)
+class _Noise:
+    """The noise of a level of several pictures.
+
+    Attributes:
+        levels: its noise levels, ``(pictures,)``.
+        masking: octaves by which it is coarser at each position, ``(pictures, rows, columns)``.
+        coarser: octaves by which that of the coarser picture is coarser, likewise.
+        chroma: octaves by which that of chroma details is coarser, ``(pictures,)``.
+    """
+
+    levels: Tensor
+    masking: Tensor
+    coarser: Tensor
+    chroma: Tensor
+
+
 class _Level:
     """One level of several pictures; stages go as in a decoder."""
 
@@ -167,20 +205,20 @@ class _Level:
         self,
         way: TrunkPass,
         number: int,
-        noise_levels: Tensor,
         picture: Tensor,
-        octaves: Tensor,
-        coarser: Tensor,
+        noise: _Noise,
         parents: Tensor,
         handed: Tensor | None,
     ) -> None:
         self._way, self._number, self._kind = way, number, min(number, COARSE)
         self._networks, self._rounded = way._kind(number), way.model.rounded
         self._pictures, self._units = len(picture), (picture.shape[2] // 2, picture.shape[3] // 2)
-        self._octaves = by_unit(octaves)  # of the noise at the four positions of a unit
+        masking = by_unit(noise.masking)  # at the four positions of a unit
+        # octaves of the noise of luma and of chroma
+        self._octaves = masking, masking + noise.chroma[:, None, None, None]
         self._contrast: list[Tensor] = []
         self._patch = self._surroundings(picture)
-        scalars = self._scalars(noise_levels, by_unit(coarser).mean(dim=1), parents)
+        scalars = self._scalars(noise, parents)
         stream = self._networks.embed(torch.cat([self._patch, scalars], dim=1))
         self.stream = self._rounded.activated(stream if handed is None else stream + handed)
         self.classes = torch.zeros(self._pictures, 2, *self._units, dtype=torch.int64, device=picture.device)
@@ -226,9 +264,9 @@ class _Level:
 
     def _surroundings(self, picture: Tensor) -> Tensor:
         """The patch of each unit relative to its contrast."""
-        least = torch.floor(UNIT * torch.exp2(self._octaves.mean(dim=1)))
         parts = []
-        for colours, side, inner in _PATCHES:
+        for (colours, side, inner), octaves in zip(_PATCHES, self._octaves, strict=True):
+            least = torch.floor(UNIT * torch.exp2(octaves.mean(dim=1)))
             planes = picture[:, colours]
             margin = side // 2 - 1
             padded = functional.pad(planes, (margin,) * 4, mode="replicate")
@@ -244,12 +282,19 @@ class _Level:
             parts.append(differences.flatten(1, 2) / contrast[:, None])
         return self._rounded.feature(torch.cat(parts, dim=1))
 
-    def _scalars(self, noise_levels: Tensor, coarser: Tensor, parents: Tensor) -> Tensor:
-        logarithms = [octaves_of(contrast / UNIT) / 4 for contrast in self._contrast]
-        noise = ((noise_levels - 48) / 32).float()[:, None, None].expand_as(logarithms[0])
-        level = torch.full_like(noise, (min(self._number, 5) - COARSE) / 4)
-        planes = [*logarithms, noise, level, self._octaves.mean(dim=1) / 2, coarser / 2]
+    def _scalars(self, noise: _Noise, parents: Tensor) -> Tensor:
+        def everywhere(values: Tensor) -> Tensor:
+            return values.float()[:, None, None].expand(-1, *self._units)
+
+        planes = [octaves_of(contrast / UNIT) / 4 for contrast in self._contrast]
+        planes += [everywhere((noise.levels - 48) / 32), everywhere(torch.full_like(noise.levels, self._place))]
+        planes += [self._octaves[0].mean(dim=1) / 2, by_unit(noise.coarser).mean(dim=1) / 2]
+        planes += [everywhere(noise.chroma / 2)]
         return self._rounded.feature(torch.cat([torch.stack(planes, dim=1), parents / 4], dim=1))
+
+    @property
+    def _place(self) -> float:
+        return (min(self._number, 5) - COARSE) / 4
 
     def _spread(self, layers: torch.nn.ModuleList) -> None:
         for layer in layers:
@@ -267,7 +312,7 @@ class _Level:
         """Choose the classes of all units; their bits of each picture."""
         means, logits = head(self.stream, features)
         means = means.unflatten(1, (4, -1)) * (self._contrast[colour] / UNIT)[:, None, None]
-        residual = (true / UNIT - means) / torch.exp2(self._octaves)[:, :, None]
+        residual = (true / UNIT - means) / torch.exp2(self._octaves[colour])[:, :, None]
         energy, count = (residual**2).mean(dim=(1, 2)), true.shape[1] * true.shape[2]
         octaves = torch.log_softmax(logits * math.log(2), dim=1) / math.log(2)
         variances = torch.tensor(class_variances(self._kind), device=true.device).float()[:, None, None]
@@ -285,7 +330,7 @@ class _Level:
         means, octaves = head(self.stream, features)
         of_colour = 0 if true.shape[2] == BANDS else 1
         scale = (self._contrast[of_colour] / UNIT)[:, None, None]
-        noise_octaves = self._octaves[:, phases, None]
+        noise_octaves = self._octaves[of_colour][:, phases, None]
         deviation = torch.exp2(noise_octaves)
         means = means.unflatten(1, (len(phases), -1)) * scale
         octaves = (octaves.unflatten(1, (len(phases), -1)) + octaves_of(scale) - noise_octaves).clamp(-6, 20)
