@@ -63,7 +63,7 @@ def arguments_of() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--crops", type=int, default=6)
     parser.add_argument("--rate", type=float, default=2e-3, help="of Adam")
-    parser.add_argument("--muon", type=float, default=4e-3, help="rate of the hidden matrices")
+    parser.add_argument("--muon", type=float, default=0.0, help="its rate, of the hidden matrices; 0: Adam for all")
     parser.add_argument("--decay-from", type=int, default=2000, help="the rate falls as one over the root of the step")
     parser.add_argument("--cool", type=int, default=0, help="in so many last steps of --steps the rate falls to 0")
     parser.add_argument("--averaged", type=float, default=0.998)
@@ -91,9 +91,11 @@ class Learning:
             **{name: tuple(value) if isinstance(value, list) else value for name, value in shape.items()}
         )
         self.model, self.averaged = TrunkModel(shape).to(self.device), TrunkModel(shape).to(self.device)
-        hidden, rest = split(self.model)
-        self.rates = (arguments.rate, arguments.muon)
-        self.optimisers = (torch.optim.Adam(rest, lr=1.0, betas=(0.9, 0.98), eps=1e-10), Muon(hidden, 1.0))
+        hidden, rest = split(self.model) if arguments.muon else ([], list(self.model.parameters()))
+        self.rates = [arguments.rate, arguments.muon][: 1 + bool(hidden)]
+        self.optimisers: list[torch.optim.Optimizer] = [torch.optim.Adam(rest, lr=1.0, betas=(0.9, 0.98), eps=1e-10)]
+        if hidden:
+            self.optimisers.append(Muon(hidden, 1.0))
         self.done, self.seconds = 0, 0.0
         if start is not None:
             self.model.load_state_dict(start["averaged"])
@@ -129,7 +131,8 @@ class Learning:
         noise_levels = torch.from_numpy(numbers.integers(4, 89, count))
         drawing = torch.Generator().manual_seed(self.done)
         shapes = NoiseShapes.drawn(count, drawing, arguments.shaped).to(self.device)
-        rate = min(1.0, (self.done - self.begun + 1) / WARM_UP) * min(1.0, (arguments.decay_from / (self.done + 1)) ** 0.5)
+        rate = min(1.0, (self.done - self.begun + 1) / WARM_UP)
+        rate *= min(1.0, (arguments.decay_from / (self.done + 1)) ** 0.5)
         if arguments.cool:
             rate *= min(1.0, (arguments.steps - self.done) / arguments.cool)
         for optimiser, highest in zip(self.optimisers, self.rates, strict=True):

@@ -1,7 +1,7 @@
 """What the networks of a level see of it, besides the stream: the coarser picture and details around every unit.
 
-All of it is relative to the contrast of the unit, in whole steps. Divisions are of single numbers in float64 and
-rounded down, so that they come out the same on every machine.
+All of it is relative to the contrast of the unit, in whole steps. Numbers are multiplied one by one and rounded down, so
+that they come out the same on every machine.
 """
 
 from __future__ import annotations
@@ -80,18 +80,19 @@ def _surroundings(level: Level, rows: slice, scratch: Scratch) -> Surroundings:
     contrast, first = np.empty((2, height, width)), 0
     for place, (colours, side, inner) in enumerate(_SIDES):
         count = (1 if colours == _LUMA else 2) * side * side
-        differences = scratch.take("differences", (count, height, width)).reshape(-1, side, side, height, width)
-        for plane, part in zip(picture[colours], differences, strict=False):
+        differences = scratch.take("differences", (count, height, width), picture.dtype)
+        by_colour = differences.reshape(-1, side, side, height, width)
+        for plane, part in zip(picture[colours], by_colour, strict=False):
             _around(plane, part)
-        differences[len(picture[colours]) :] = 0  # of a picture in grey
+        by_colour[len(picture[colours]) :] = 0  # of a picture in grey
         margin = (side - inner) // 2
-        inside = differences[:, margin : side - margin, margin : side - margin]
+        inside = np.abs(by_colour[:, margin : side - margin, margin : side - margin])
         least = _NOISE_STEPS[np.floor(noise[place]).astype(np.int64) - _LOWEST_OCTAVE]
-        contrast[place] = least + np.floor(np.abs(inside).sum(axis=(0, 1, 2)) / _DIFFERENCES_PER_CONTRAST)
-        relative = differences.reshape(count, height, width)
-        relative *= FEATURE_UNIT / contrast[place]
-        _put(relative, patch[first : first + count])
+        contrast[place] = least + np.floor(inside.sum(axis=(0, 1, 2)) / _DIFFERENCES_PER_CONTRAST)
+        part_of_patch = patch[first : first + count]
+        np.multiply(differences, _scale(contrast[place]), out=part_of_patch, casting="same_kind")
         first += count
+    _limit(patch)
     scalars = _scalars(level, rows, contrast, noise[0])
     return Surroundings(patch.reshape(PATCH, -1), contrast.reshape(2, -1), scalars.reshape(SCALARS, -1))
 
@@ -101,7 +102,9 @@ def _reached(level: Level, rows: slice) -> Array:
     height, width = level.size
     down = np.clip(np.arange(2 * rows.start - _REACH, 2 * rows.stop + _REACH), 0, height - 1)
     across = np.clip(np.arange(-_REACH, 2 * level.units[1] + _REACH), 0, width - 1)
-    picture: Array = level.picture[0][:, down][..., across].astype(np.float64)
+    # sums of 36 differences of whole numbers: exact in either type
+    kind = np.float32 if level.picture.dtype == np.int16 else np.float64
+    picture: Array = level.picture[0][:, down][..., across].astype(kind)
     return picture
 
 
@@ -117,10 +120,17 @@ def _around(plane: Array, differences: Array) -> None:
             np.subtract(part, middle, out=differences[row, column])
 
 
-def _put(values: Array, features: Array) -> None:
-    """Put values into features: rounded down and clipped."""
-    np.floor(values, out=values)
-    np.clip(values, -LARGEST_FEATURE, LARGEST_FEATURE, out=features, casting="same_kind")
+def _scale(contrast: Array) -> Array:
+    """What differences are multiplied with to be features."""
+    scale: Array = (FEATURE_UNIT / contrast).astype(np.float32)
+    return scale
+
+
+def _limit(features: Array) -> None:
+    """Round features down and clip them, in place."""
+    np.floor(features, out=features)
+    np.maximum(features, -LARGEST_FEATURE, out=features)
+    np.minimum(features, LARGEST_FEATURE, out=features)
 
 
 def _scalars(level: Level, rows: slice, contrast: Array, noise: Array) -> Array:
@@ -177,10 +187,10 @@ def near(
         features: to fill in, ``(phases * colours * 3 * len(around), units)`` float32.
     """
     height, width = rows.stop - rows.start, level.units[1]
-    scale = (FEATURE_UNIT / contrast).reshape(height, width)
+    scale = _scale(contrast).reshape(height, width)
     filled = features.reshape(len(phases), -1, len(around), height, width)
     for phase, of_phase in zip(phases, filled, strict=True):
-        padded = np.zeros((of_phase.shape[0], height + 2, width + 2))
+        padded = np.zeros((of_phase.shape[0], height + 2, width + 2), dtype=np.float32)
         details = level.details.get((phase, chroma))
         if details is not None and details.size:
             flat = details[:, :, 0].reshape(-1, *details.shape[3:])
@@ -188,8 +198,9 @@ def near(
             top = begin - (rows.start - 1)
             padded[: len(flat), top : top + end - begin, 1 : 1 + flat.shape[2]] = flat[:, begin:end]
         for place, (row, column) in enumerate(around):
-            part = padded[:, row : row + height, column : column + width] * scale
-            _put(part, of_phase[:, place])
+            part = padded[:, row : row + height, column : column + width]
+            np.multiply(part, scale, out=of_phase[:, place])
+    _limit(features)
 
 
 def one_hot(level: Level, colour: int, rows: slice) -> Array:

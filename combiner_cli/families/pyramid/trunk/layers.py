@@ -175,7 +175,8 @@ def _product(parts: Array, values: Array) -> Array:
 def activated(sums: Array) -> Array:
     """Activations from sums in steps of activations: rounded down and clipped, in place."""
     np.floor(sums, out=sums)
-    return np.clip(sums, 0, LARGEST_ACTIVATION, out=sums)
+    np.maximum(sums, 0, out=sums)  # two steps take less time than one of numpy.clip
+    return np.minimum(sums, LARGEST_ACTIVATION, out=sums)
 
 
 def _float32(values: Array, octaves: int) -> Array:

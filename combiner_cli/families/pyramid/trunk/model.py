@@ -56,6 +56,22 @@ class TrunkShape:
     class_head: int = 48
 
 
+class _Clipped(torch.autograd.Function):
+    """Values between 0 and a limit; where they are above it, the gradient passes that takes them down again."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, limit: float) -> Tensor:
+        ctx.save_for_backward(values)
+        ctx.limit = limit
+        return values.clamp(0.0, limit)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (values,), (gradient,) = ctx.saved_tensors, gradients
+        passes = (values > 0) & ((values < ctx.limit) | (gradient > 0))
+        return gradient * passes, None
+
+
 class Rounded:
     """How a model computes: in floating point, or with the rounding of inference.
 
@@ -81,7 +97,8 @@ class Rounded:
     def activated(self, sums: Tensor) -> Tensor:
         """Activations: clipped and rounded."""
         largest = LARGEST_ACTIVATION * 2.0**-ACTIVATION_BITS
-        return self.down(functional.hardtanh(sums, 0.0, largest), ACTIVATION_BITS)
+        clipped: Tensor = _Clipped.apply(sums, largest)  # type: ignore[no-untyped-call]
+        return self.down(clipped, ACTIVATION_BITS)
 
     def feature(self, values: Tensor) -> Tensor:
         """Features: clipped and rounded."""
@@ -162,13 +179,13 @@ class TrunkLevel(torch.nn.Module):
         width = shape.stream
 
         def layers(count: int) -> torch.nn.ModuleList:
-            return torch.nn.ModuleList(Dense(rounded, width, width, 0.7, side=3) for _ in range(count))
+            return torch.nn.ModuleList(Dense(rounded, width, width, 0.3, side=3) for _ in range(count))
 
         def head(name: str) -> Head:
             return Head(rounded, name, width, (shape.class_head,) if name.endswith("classes") else shape.head)
 
         self.embed = Dense(rounded, PATCH + SCALARS, width, 0.7)
-        self.handed = Dense(rounded, width, 4 * width, 0.5, bias=False)
+        self.handed = Dense(rounded, width, 4 * width, 0.3, bias=False)
         self.before = layers(shape.before)
         self.luma_classes = head("luma_classes")
         self.embed_luma = Dense(rounded, CLASSES, width, 0.5)
