@@ -10,7 +10,7 @@ from support.coding import coded
 from support.signals import smooth_image
 
 from combiner_cli.families.pyramid import levels
-from combiner_cli.families.pyramid.trunk import training
+from combiner_cli.families.pyramid.trunk import networks, training
 from combiner_cli.families.pyramid.trunk.layers import RESULT_BITS
 from combiner_cli.families.pyramid.trunk.model import TrunkModel, TrunkShape
 from combiner_cli.families.pyramid.trunk.networks import HEADS
@@ -89,16 +89,16 @@ def test_moments_depend_on_what_is_decoded_alone():
 def test_strips_and_threads_make_no_difference(monkeypatch):
     prior = random_prior()
     whole = decoded_level(prior, (40, 30))
-    monkeypatch.setattr("combiner_cli.families.pyramid.trunk.networks._UNITS_AT_ONCE", 32)
+    monkeypatch.setattr("combiner_cli.families.pyramid.trunk.networks._FEWEST_UNITS", 1)
+    monkeypatch.setattr("combiner_cli.families.pyramid.trunk.networks._MOST_UNITS", 32)
     monkeypatch.setattr("combiner_cli.families.pyramid.trunk.inputs._MOST_KEPT", 0)
     strips = decoded_level(prior, (40, 30))
+    assert len(networks.strips(strips)) == 10
     assert np.array_equal(whole.stream, strips.stream)
-    whole = replace(whole, kept={})
-    for number in (0, 4):
-        monkeypatch.setattr("combiner_cli.families.pyramid.trunk.networks._UNITS_AT_ONCE", 1 << 10)
-        one = prior.moments(whole, number)
-        monkeypatch.setattr("combiner_cli.families.pyramid.trunk.networks._UNITS_AT_ONCE", 32)
-        assert np.array_equal(prior.moments(strips, number).mean, one.mean)
+    in_strips = [prior.moments(strips, number) for number in (0, 4)]
+    monkeypatch.undo()
+    for number, moments in zip((0, 4), in_strips, strict=True):
+        assert np.array_equal(prior.moments(replace(whole, kept={}), number).mean, moments.mean)
 
 
 def test_networks_that_might_leave_the_exact_range_are_refused():

@@ -1,7 +1,7 @@
 """What the networks of a level see of it, besides the stream: the coarser picture and details around every unit.
 
-All of it is relative to the contrast of the unit, in whole steps. Numbers are multiplied one by one and rounded down, so
-that they come out the same on every machine.
+All of it is relative to the contrast of the unit, in whole steps. Numbers are multiplied one by one and rounded down,
+so that they come out the same on every machine.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ Array = npt.NDArray[Any]
 
 CHROMA_NEAR = 4 * BANDS * len(CROSS)  # features of luma details for the chroma
 HALF_NEAR = 2 * 2 * BANDS * len(CROSS)  # and of the details of the first half
-_UNITS_AT_ONCE = 1 << 10
+_FEWEST_UNITS, _MOST_UNITS = 1 << 9, 1 << 11  # at once
 _MOST_OUTPUTS, _MOST_LAYERS = 1024, 64  # of a prior that is not made to waste time
 
 
@@ -315,9 +315,11 @@ def inside(stream: Array, rows: slice) -> Array:
 
 
 def strips(level: Level) -> list[slice]:
-    """Even numbers of rows of units that are worked on together, but for the last."""
+    """Even numbers of rows of units that are worked on together, but for the last; as many for each of two threads."""
     rows, columns = level.units
-    step = max(2, _UNITS_AT_ONCE // columns // 2 * 2)
+    pairs = -(-rows * columns // (2 * _MOST_UNITS))
+    step = max(-(-rows // (2 * pairs)), _FEWEST_UNITS // columns)
+    step = max(2, step + step % 2)
     return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
 
 
