@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +27,7 @@ from combiner_cli.families.pyramid.trunk.training import NoiseShapes, TrunkPass
 
 USUAL_LEVEL, WEIGHT_OCTAVES = 48, 0.7 / 16
 LEVELS = 6  # of crops of 256
-WARM_UP = 100  # steps
+WARM_UP, BOUNDED = 100, 20  # steps
 FINEST = 7 / 16  # of the finest level's positions along an axis
 
 
@@ -62,9 +63,9 @@ def arguments_of() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--crops", type=int, default=6)
-    parser.add_argument("--rate", type=float, default=2e-3, help="of Adam")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="of Adam")
     parser.add_argument("--muon", type=float, default=0.0, help="its rate, of the hidden matrices; 0: Adam for all")
-    parser.add_argument("--decay-from", type=int, default=2000, help="the rate falls as one over the root of the step")
+    parser.add_argument("--decay-from", type=int, default=1000, help="the rate falls as one over the root of the step")
     parser.add_argument("--cool", type=int, default=0, help="in so many last steps of --steps the rate falls to 0")
     parser.add_argument("--averaged", type=float, default=0.998)
     parser.add_argument("--every", type=int, default=250, help="steps between measurements")
@@ -93,7 +94,8 @@ class Learning:
         self.model, self.averaged = TrunkModel(shape).to(self.device), TrunkModel(shape).to(self.device)
         hidden, rest = split(self.model) if arguments.muon else ([], list(self.model.parameters()))
         self.rates = [arguments.rate, arguments.muon][: 1 + bool(hidden)]
-        self.optimisers: list[torch.optim.Optimizer] = [torch.optim.Adam(rest, lr=1.0, betas=(0.9, 0.98), eps=1e-10)]
+        adam = torch.optim.Adam(rest, lr=1.0, betas=(0.9, 0.98), eps=1e-10, fused=True)
+        self.optimisers: list[torch.optim.Optimizer] = [adam]
         if hidden:
             self.optimisers.append(Muon(hidden, 1.0))
         self.done, self.seconds = 0, 0.0
@@ -112,6 +114,8 @@ class Learning:
 
     def save(self) -> None:
         """Write the state in place of the last one."""
+        self.model.bound()
+        self.averaged.bound()
         state = {
             "shape": asdict(self.model.shape),
             "model": self.model.state_dict(),
@@ -147,12 +151,12 @@ class Learning:
             torch.nn.utils.clip_grad_norm_(kind.parameters(), 0.2)
         for optimiser in self.optimisers:
             optimiser.step()
-        self.model.bound()
         self.done += 1
+        if self.done % BOUNDED == 0:
+            self.model.bound()
         share = min(arguments.averaged, (self.done + 1) / (self.done + 10))
         with torch.no_grad():
-            for mean, parameter in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
-                mean.lerp_(parameter, 1 - share)
+            torch._foreach_lerp_(list(self.averaged.parameters()), list(self.model.parameters()), 1 - share)
         return float((parts.sum(dim=(0, 1)) * scale).mean())
 
 
@@ -171,7 +175,9 @@ def main() -> None:
     )
     begun = saved = time.monotonic()
     before, costs = learning.seconds, []
-    while learning.done < arguments.steps and time.monotonic() - begun < 60 * arguments.minutes:
+    stopped: list[int] = []  # by a signal, after the step
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    while not stopped and learning.done < arguments.steps and time.monotonic() - begun < 60 * arguments.minutes:
         costs.append(learning.step(pictures, weights))
         learning.seconds = before + time.monotonic() - begun
         if learning.done % 20 == 0:

@@ -68,8 +68,8 @@ class _Clipped(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (values,), (gradient,) = ctx.saved_tensors, gradients
-        passes = (values > 0) & ((values < ctx.limit) | (gradient > 0))
-        return gradient * passes, None
+        inside = functional.threshold(values, 0.0, 0.0).sign_()
+        return inside.mul_(torch.where(values < ctx.limit, gradient, gradient.clamp(min=0))), None
 
 
 class Rounded:

@@ -24,7 +24,7 @@ _Place = tuple[slice | EllipsisType, ...]
 _PATCHES = ((slice(0, 1), 8, 6), (slice(1, 3), 4, 4))  # colours, side, and the inner side that contrast is measured on
 _SIXTEENTHS = 16.0  # of an octave: what shapes of noise are counted in
 _FINER_LEVELS, _MASKED_LEVELS = 4, 4
-_WINDOW = 25  # positions whose spread masks
+_REACH = 2  # positions around one whose spread masks
 _LEAST_SPREAD, _MOST_SPREAD = 2.0, 3.0  # deviations of the noise; octaves from the average
 _PERCEPTUAL = ((16.0, 8.0, 8.0, 8.0), 0.0, 0.375)
 
@@ -87,9 +87,9 @@ class NoiseShapes:
         """
         if level >= _MASKED_LEVELS or not bool(self.masking.any()):
             return torch.zeros_like(luma, dtype=torch.float32)
-        padded = functional.pad(luma[:, None], (2, 2, 2, 2), mode="replicate")
-        windows = functional.unfold(padded, 5).unflatten(2, luma.shape[1:])
-        spread = (windows - windows.mean(dim=1, keepdim=True)).abs().sum(dim=1) / (UNIT * _WINDOW)
+        # about the average distance of a window's samples from their average
+        distance = (luma - _averaged(luma)).float().abs()
+        spread = _averaged(distance) / UNIT
         octaves = octaves_of(spread.clamp(min=_LEAST_SPREAD)).float()
         over = (octaves - octaves.mean(dim=(1, 2), keepdim=True)).clamp(-_MOST_SPREAD, _MOST_SPREAD)
         return torch.round(self.masking[:, None, None] * over * _SIXTEENTHS) / _SIXTEENTHS
@@ -350,6 +350,12 @@ def octaves_of(values: Tensor) -> Tensor:
 def by_unit(planes: Tensor) -> Tensor:
     """Planes ``(..., rows, columns)`` by unit, ``(..., 4 phases, unit rows, unit columns)``."""
     return torch.stack([planes[..., row::2, column::2] for row, column in PHASES], dim=-3)
+
+
+def _averaged(planes: Tensor) -> Tensor:
+    """Averages of the windows around every position; the edge is repeated."""
+    reach = (_REACH,) * 4
+    return functional.avg_pool2d(functional.pad(planes[:, None], reach, mode="replicate"), 2 * _REACH + 1, 1)[:, 0]
 
 
 def _doubled(planes: Tensor) -> Tensor:
