@@ -3,7 +3,7 @@
     PYTHONPATH=. python checkpoints/trunk/learn.py FOLDER --photos PHOTOS [--minutes 60] [--start CHECKPOINT]
 
 PHOTOS has ``train``, ``train_large`` (if there is one) and ``val``. FOLDER gets ``state.pt`` (networks, their running
-averages, what the optimisers keep) and ``curve.jsonl`` (cost of held-out crops; see ``measure``). A checkpoint that
+averages, what the optimiser keeps) and ``curve.jsonl`` (cost of held-out crops; see ``measure``). A checkpoint that
 ``pack.py`` wrote starts a new folder with the averages of an earlier learning.
 """
 
@@ -13,13 +13,13 @@ import argparse
 import json
 import signal
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
 import data
 import numpy as np
 import torch
-from muon import Muon, split
 from pack import unpacked
 
 from combiner_cli.families.pyramid.trunk.model import TrunkModel, TrunkShape, multiply_adds
@@ -63,8 +63,7 @@ def arguments_of() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--minutes", type=float, default=1e9)
     parser.add_argument("--crops", type=int, default=6)
-    parser.add_argument("--rate", type=float, default=1.5e-3, help="of Adam")
-    parser.add_argument("--muon", type=float, default=0.0, help="its rate, of the hidden matrices; 0: Adam for all")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="of learning")
     parser.add_argument("--decay-from", type=int, default=1000, help="the rate falls as one over the root of the step")
     parser.add_argument("--cool", type=int, default=0, help="in so many last steps of --steps the rate falls to 0")
     parser.add_argument("--averaged", type=float, default=0.998)
@@ -74,13 +73,14 @@ def arguments_of() -> argparse.Namespace:
     parser.add_argument("--shaped", type=float, default=0.5, help="share of noise that is not flat")
     parser.add_argument("--rounded", action="store_true", help="with the rounding of inference")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--ahead", type=int, default=0, help="steps whose crops are prepared meanwhile, in threads")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--shape", default="{}", help="sizes of the networks, as JSON")
     return parser.parse_args()
 
 
 class Learning:
-    """The networks, their averages, the optimisers, and how far they are."""
+    """The networks, their averages, the optimiser, and how far they are."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments, self.device = arguments, torch.device(arguments.device)
@@ -92,12 +92,9 @@ class Learning:
             **{name: tuple(value) if isinstance(value, list) else value for name, value in shape.items()}
         )
         self.model, self.averaged = TrunkModel(shape).to(self.device), TrunkModel(shape).to(self.device)
-        hidden, rest = split(self.model) if arguments.muon else ([], list(self.model.parameters()))
-        self.rates = [arguments.rate, arguments.muon][: 1 + bool(hidden)]
-        adam = torch.optim.Adam(rest, lr=1.0, betas=(0.9, 0.98), eps=1e-10, fused=True)
-        self.optimisers: list[torch.optim.Optimizer] = [adam]
-        if hidden:
-            self.optimisers.append(Muon(hidden, 1.0))
+        self.optimiser = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.98), eps=1e-10, fused=True)
+        self._threads = ThreadPoolExecutor(max(1, arguments.ahead))
+        self._ahead: dict[int, Future[tuple[np.ndarray, np.ndarray]]] = {}
         self.done, self.seconds = 0, 0.0
         if start is not None:
             self.model.load_state_dict(start["averaged"])
@@ -106,8 +103,7 @@ class Learning:
         if state is not None:
             self.model.load_state_dict(state["model"])
             self.averaged.load_state_dict(state["averaged"])
-            for optimiser, moments in zip(self.optimisers, state["optimisers"], strict=True):
-                optimiser.load_state_dict(moments)
+            self.optimiser.load_state_dict(state["optimiser"])
             self.done, self.seconds = state["done"], state["seconds"]
         self.begun = self.done if state is None else -WARM_UP  # what was resumed is warm
         self.model.rounded.on = self.averaged.rounded.on = arguments.rounded
@@ -120,28 +116,40 @@ class Learning:
             "shape": asdict(self.model.shape),
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "optimiser": self.optimiser.state_dict(),
             "done": self.done,
             "seconds": self.seconds,
         }
         torch.save(state, self.path.with_suffix(".new"))
         self.path.with_suffix(".new").replace(self.path)
 
+    def _drawn(self, pictures: list[np.ndarray], weights: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Crops of the next step and their noise levels; those of later steps are prepared meanwhile."""
+        ahead = max(1, self.arguments.ahead)
+
+        def drawn(step: int) -> tuple[np.ndarray, np.ndarray]:
+            numbers = np.random.Generator(np.random.Philox([1, step]))
+            crops = data.crops(pictures, weights, self.arguments.crops, numbers)
+            return crops, numbers.integers(4, 89, self.arguments.crops)
+
+        for step in range(self.done, self.done + ahead):
+            if step not in self._ahead and self.arguments.ahead:
+                self._ahead[step] = self._threads.submit(drawn, step)
+        crops, noise_levels = self._ahead.pop(self.done).result() if self.arguments.ahead else drawn(self.done)
+        return torch.from_numpy(crops).to(self.device), torch.from_numpy(noise_levels)
+
     def step(self, pictures: list[np.ndarray], weights: np.ndarray) -> float:
         """One gradient step; its cost in bits per picture element, weighted."""
         arguments, count = self.arguments, self.arguments.crops
-        numbers = np.random.Generator(np.random.Philox([1, self.done]))
-        crops = torch.from_numpy(data.crops(pictures, weights, count, numbers)).to(self.device)
-        noise_levels = torch.from_numpy(numbers.integers(4, 89, count))
+        crops, noise_levels = self._drawn(pictures, weights)
         drawing = torch.Generator().manual_seed(self.done)
         shapes = NoiseShapes.drawn(count, drawing, arguments.shaped).to(self.device)
         rate = min(1.0, (self.done - self.begun + 1) / WARM_UP)
         rate *= min(1.0, (arguments.decay_from / (self.done + 1)) ** 0.5)
         if arguments.cool:
             rate *= min(1.0, (arguments.steps - self.done) / arguments.cool)
-        for optimiser, highest in zip(self.optimisers, self.rates, strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = highest * rate
+        for group in self.optimiser.param_groups:
+            group["lr"] = arguments.rate * rate
         generator = torch.Generator(self.device).manual_seed(self.done)
         objective, parts = TrunkPass(self.model, generator, FINEST).run(crops, noise_levels, shapes)
         scale = (weights_of(noise_levels) / (3 * data.CROP**2)).to(self.device)
@@ -149,8 +157,7 @@ class Learning:
         (objective * scale).mean().backward()
         for kind in self.model.kinds:
             torch.nn.utils.clip_grad_norm_(kind.parameters(), 0.2)
-        for optimiser in self.optimisers:
-            optimiser.step()
+        self.optimiser.step()
         self.done += 1
         if self.done % BOUNDED == 0:
             self.model.bound()

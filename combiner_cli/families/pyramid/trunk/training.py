@@ -129,7 +129,7 @@ class TrunkPass:
         scale = UNIT / torch.tensor(deviations, dtype=torch.float64, device=device)
         colour = torch.tensor(haar.COLOUR, device=device)
         planes = torch.einsum("kc,bchw->bkhw", colour, pictures.double()) * scale[:, None, None, None]
-        details = []
+        details: list[Tensor] = []
         while max(planes.shape[2:]) > haar.LARGEST_ROOT:
             planes, of_level = _analysed(planes)
             # steps of a level are of its own noise
@@ -138,7 +138,8 @@ class TrunkPass:
         planes = torch.floor(planes + UNIT * self.noise(planes.shape))
         masking = torch.zeros_like(planes[:, 0], dtype=torch.float32)
         parents = torch.zeros(len(pictures), 2, *(size // 2 for size in planes.shape[2:]), device=device)
-        objective, parts, handed = torch.zeros(len(pictures), device=device), [], None
+        objective, parts = torch.zeros(len(pictures), device=device), []
+        handed: Tensor | None = None
         for number in range(len(details) - 1, -1, -1):
             step = (shapes.finer_at(number + 1) - shapes.finer_at(number))[:, None, None]
             planes, coarser = torch.floor(planes * torch.exp2(-step)[:, None] + 0.5), masking - step
@@ -242,15 +243,15 @@ class _Level:
         for phase in range(4):
             near = [self._near(self._luma[:, :phase], 0, SQUARE)] if phase else []
             features = torch.cat([self._patch, *near], dim=1)
-            of_luma = of_luma + self._details(networks.luma[phase], features, luma, self._luma, [phase])
+            of_luma = of_luma + self._details(_head(networks.luma[phase]), features, luma, self._luma, [phase])
         details = networks.embed_details(self._near(self._luma, 0, SQUARE))
         self.stream = self._rounded.activated(self.stream + details)
         features = torch.cat([self._patch, self._near(self._luma, 0, CROSS)], dim=1)
         of_chroma_classes = self._classes(networks.chroma_classes, features, chroma, 1, networks.embed_chroma)
         self._spread(networks.chroma_layers)
-        of_chroma = self._details(networks.chroma[0], features, chroma, self._chroma, [0, 1])
+        of_chroma = self._details(_head(networks.chroma[0]), features, chroma, self._chroma, [0, 1])
         features = torch.cat([features, self._near(self._chroma[:, :2], 1, CROSS)], dim=1)
-        of_chroma = of_chroma + self._details(networks.chroma[1], features, chroma, self._chroma, [2, 3])
+        of_chroma = of_chroma + self._details(_head(networks.chroma[1]), features, chroma, self._chroma, [2, 3])
         return [of_luma, of_luma_classes, of_chroma, of_chroma_classes]
 
     def details_of_positions(self) -> Tensor:
@@ -259,7 +260,7 @@ class _Level:
         whole = self._luma.new_empty((self._pictures, 3, BANDS, 2 * rows, 2 * columns))
         for phase, (row, column) in enumerate(PHASES):
             whole[:, 0, :, row::2, column::2] = self._luma[:, phase]
-            whole[:, 1:, :, row::2, column::2] = self._chroma[:, phase].unflatten(1, (2, BANDS))
+            whole[:, 1:, :, row::2, column::2] = self._chroma[:, phase].reshape(-1, 2, BANDS, rows, columns)
         return whole
 
     def _surroundings(self, picture: Tensor) -> Tensor:
@@ -311,7 +312,7 @@ class _Level:
     def _classes(self, head: Head, features: Tensor, true: Tensor, colour: int, embed: Dense) -> Tensor:
         """Choose the classes of all units; their bits of each picture."""
         means, logits = head(self.stream, features)
-        means = means.unflatten(1, (4, -1)) * (self._contrast[colour] / UNIT)[:, None, None]
+        means = means.reshape(self._pictures, 4, -1, *self._units) * (self._contrast[colour] / UNIT)[:, None, None]
         residual = (true / UNIT - means) / torch.exp2(self._octaves[colour])[:, :, None]
         energy, count = (residual**2).mean(dim=(1, 2)), true.shape[1] * true.shape[2]
         octaves = torch.log_softmax(logits * math.log(2), dim=1) / math.log(2)
@@ -332,13 +333,20 @@ class _Level:
         scale = (self._contrast[of_colour] / UNIT)[:, None, None]
         noise_octaves = self._octaves[of_colour][:, phases, None]
         deviation = torch.exp2(noise_octaves)
-        means = means.unflatten(1, (len(phases), -1)) * scale
-        octaves = (octaves.unflatten(1, (len(phases), -1)) + octaves_of(scale) - noise_octaves).clamp(-6, 20)
+        shape = self._pictures, len(phases), -1, *self._units
+        means = means.reshape(shape) * scale
+        octaves = (octaves.reshape(shape) + octaves_of(scale) - noise_octaves).clamp(-6, 20)
         residual = (true[:, phases] / UNIT - means) / deviation
         with torch.no_grad():
             values = means + sampled(residual, octaves, self._way.noise(residual.shape)) * deviation
             decoded[:, phases] = torch.floor(values * UNIT)
         return evidence(residual, octaves).sum(dim=(1, 2, 3, 4))
+
+
+def _head(module: torch.nn.Module) -> Head:
+    """A member of a list of networks by its type."""
+    assert isinstance(module, Head)
+    return module
 
 
 def octaves_of(values: Tensor) -> Tensor:
