@@ -271,9 +271,8 @@ class _Level:
             planes = picture[:, colours]
             margin = side // 2 - 1
             padded = functional.pad(planes, (margin,) * 4, mode="replicate")
-            patches = (
-                functional.unfold(padded, side, stride=2).unflatten(2, self._units).unflatten(1, (planes.shape[1], -1))
-            )
+            patches = functional.unfold(padded, side, stride=2)
+            patches = patches.reshape(self._pictures, planes.shape[1], -1, *self._units)
             middle = torch.floor(functional.avg_pool2d(planes, 2))[:, :, None]
             differences = (patches - middle).float()
             edge = (side - inner) // 2
@@ -304,7 +303,7 @@ class _Level:
     def _near(self, details: Tensor, colour: int, around: tuple[tuple[int, int], ...]) -> Tensor:
         """Details of the units around, relative to the contrast of the unit."""
         flat = details.flatten(1, 2)
-        gathered = functional.unfold(flat, 3, padding=1).unflatten(2, self._units).unflatten(1, (flat.shape[1], 9))
+        gathered = functional.unfold(flat, 3, padding=1).reshape(*flat.shape[:2], len(SQUARE), *self._units)
         if len(around) < len(SQUARE):
             gathered = gathered[:, :, [3 * row + column for row, column in around]]
         return self._rounded.feature(gathered.flatten(1, 2) / self._contrast[colour][:, None])
