@@ -276,7 +276,9 @@ class _Level:
             middle = torch.floor(functional.avg_pool2d(planes, 2))[:, :, None]
             differences = (patches - middle).float()
             edge = (side - inner) // 2
-            square = differences.unflatten(2, (side, side))[:, :, edge : side - edge, edge : side - edge]
+            square = differences.reshape(*differences.shape[:2], side, side, *self._units)[
+                :, :, edge : side - edge, edge : side - edge
+            ]
             contrast = least + torch.floor(square.abs().sum(dim=(1, 2, 3)) / 32)
             self._contrast.append(contrast)
             parts.append(differences.flatten(1, 2) / contrast[:, None])
