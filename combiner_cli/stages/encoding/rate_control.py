@@ -19,9 +19,11 @@ OVERHEAD = 1.05  # groups per 8 bits of information
 _LEAST_RATIO = 0.05
 _LEVELS_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise levels tried on each side of the expected best
 _SMALLEST_ERROR = 1e-6 / 127.5**2
+_MOST_FILLED = 16  # bytes that groups cannot be made to take
 _FEW_ATTEMPTS, _LAST_ATTEMPTS = 3, 9  # at a level with more noise, and at that with the most: down to no groups
-_MOST_ERROR = 1.2  # over the noise
-_MORE_BITS = ((1.1, 2.0), (1.15, 4.0), (1.2, 8.0), (1.3, 16.0), (1.3, 64.0))  # ratios, and emphasis of errors
+_MOST_ERROR = 1.4  # over the noise; rounding to samples adds a little
+# ratios, and emphasis of errors
+_MORE_BITS = ((1.1, 1.2), (1.1, 1.5), (1.1, 2.0), (1.15, 4.0), (1.2, 8.0), (1.3, 16.0), (1.3, 64.0))
 _FAST = 2  # efforts up to this one save time
 _LEAST_SLOPE, _STEEPEST_SLOPE = 1 / 64, 1.0
 _NEAREST = 0.55  # levels to the root with which a level is the nearest or as good
@@ -140,6 +142,8 @@ def code(simulation: Simulation, noise_level: int, target: Target, how: SearchOp
     Raises:
         UsageError: the target is a size that is too small.
     """
+    if target.unit == "psnr":
+        return _coded(simulation, noise_level, Budget(OVERHEAD), how)
     if target.unit != "size":
         return _of_any_size(simulation, noise_level, how)
     size, grid = int(target.value), simulation.grid
@@ -202,16 +206,31 @@ def _of_size(
     around = simulation.overhead(shortest)
     reserve = max(1, size // 500)
     ratio = min(OVERHEAD, max(size - around - class_bytes, 0) / max(information, 1))
+    excess = 0  # bytes of classes that no room could be kept for, as there were no groups left to leave out
+    shorter = None
     for _ in range(attempts):
-        coded = _coded(simulation, noise_level, Budget(ratio, size - around, reserve), how)
+        coded = _coded(simulation, noise_level, Budget(ratio, max(size - around - excess, 0), reserve), how)
         used, around = len(coded.indices), simulation.overhead(coded.numbers)
         over = around + len(coded.classes) + used - size
         if over == 0:
             return coded
+        if ratio == 0:
+            excess += over if over < 0 else excess + over
+        if -_MOST_FILLED <= over < 0:
+            shorter = _filled(simulation, coded, size) or shorter
         if over > 0:
             reserve *= 4
             ratio *= max(used - over - reserve, 0) / max(used, 1)
             ratio = ratio if ratio > _LEAST_RATIO else 0.0  # very large groups take long and help nothing
+    return shorter
+
+
+def _filled(simulation: Simulation, coded: CodedSignal, size: int) -> CodedSignal | None:
+    """A file with zeros behind its classes, where a decoder reads zeros anyway; ``None`` where none has the size."""
+    for zeros in range(1, _MOST_FILLED + 1):
+        filled = replace(coded, classes=coded.classes + bytes(zeros))
+        if simulation.overhead(filled.numbers) + len(filled.payload) == size:
+            return filled
     return None
 
 

@@ -48,7 +48,7 @@ def test_any_number_of_samples_comes_back_as_well_as_a_second(name, rate):
         signals = [content(length, rate, seed) for seed in (length, 50 + length)]
         short, size = snr(signals, name)
         assert short > second - 3, length
-        assert size < 100 + 8 * length
+        assert size < 160 + 24 * length
 
 
 @pytest.mark.parametrize("loudness", [0.01, 0.1, 3.0])
