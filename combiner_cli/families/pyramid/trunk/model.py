@@ -150,8 +150,7 @@ class Head(torch.nn.Module):
         super().__init__()
         shape = HEADS[name]
         self.first = Dense(rounded, stream, hidden[0], 1.2)
-        # the stream has seen the patch
-        self.near = Dense(rounded, shape.near, hidden[0], 0.7, bias=False) if shape.near else None
+        self.near = Dense(rounded, PATCH + shape.near, hidden[0], 0.7, bias=False)
         self.second = Dense(rounded, hidden[0], hidden[1], 1.4) if len(hidden) > 1 else None
         self.last = Dense(rounded, hidden[-1], shape.means + shape.rest, 0.0, bits=RESULT_WEIGHT_BITS)
         self.linear = Dense(rounded, PATCH + shape.near, shape.means, 0.0, bias=False, bits=RESULT_WEIGHT_BITS)
@@ -161,10 +160,7 @@ class Head(torch.nn.Module):
 
     def forward(self, stream: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """Means and the rest, ``(pictures, results, rows, columns)``."""
-        hidden = self.first(stream)
-        if self.near is not None:
-            hidden = hidden + self.near(features[:, PATCH:])
-        hidden = self._rounded.activated(hidden)
+        hidden = self._rounded.activated(self.first(stream) + self.near(features))
         if self.second is not None:
             hidden = self._rounded.activated(self.second(hidden))
         results = self.last(hidden)

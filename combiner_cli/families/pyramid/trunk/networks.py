@@ -80,7 +80,7 @@ class Head:
             scratch: for activations.
             wanted: which results are.
         """
-        hidden = self.first(stream, features[PATCH:] if self.first.features is not None else None, scratch)
+        hidden = self.first(stream, features, scratch)
         if self.second is not None:
             again = scratch.take("second", hidden.shape, np.float32)
             np.copyto(again, hidden)
@@ -166,8 +166,7 @@ class LevelNetworks:
         for name, head in HEADS.items():
             first = last = rows(f"{name}.first.bias")
             shapes |= {f"{name}.first.weight": (first, width), f"{name}.first.bias": (first,)}
-            if head.near:
-                shapes[f"{name}.near.weight"] = (first, head.near)
+            shapes[f"{name}.near.weight"] = (first, PATCH + head.near)
             if f"{name}.second.bias" in self.tensors:
                 last = rows(f"{name}.second.bias")
                 shapes |= {f"{name}.second.weight": (last, first), f"{name}.second.bias": (last,)}
@@ -187,7 +186,7 @@ class LevelNetworks:
             HiddenLayer(tensors["second.weight"], None, tensors["second.bias"]) if "second.bias" in tensors else None
         )
         return Head(
-            HiddenLayer(tensors["first.weight"], tensors.get("near.weight"), tensors["first.bias"]),
+            HiddenLayer(tensors["first.weight"], tensors["near.weight"], tensors["first.bias"]),
             second,
             ResultLayer(tensors["last.weight"], tensors["linear.weight"], tensors["last.bias"]),
         )
