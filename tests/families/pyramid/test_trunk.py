@@ -138,8 +138,8 @@ def test_numpy_computes_what_torch_has_learned(monkeypatch):
         first(level, way, number, picture, *rest)
         ways.append((level, number, picture.numpy()))
 
-    def noted(module, stream, features):
-        results = head(module, stream, features)
+    def noted(module, stream, relative, absolute):
+        results = head(module, stream, relative, absolute)
         calls.append((stream, torch.cat(results, dim=1)))
         return results
 

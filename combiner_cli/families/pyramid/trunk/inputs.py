@@ -7,6 +7,7 @@ so that they come out the same on every machine.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ import numpy.typing as npt
 from ....stages.integer_network import octaves
 from ....stages.moments import COARSE, OCTAVE, UNIT
 from ....system.threads import Scratch
+from ..haar import BANDS
 from ..levels import CLASSES, Level
 from .layers import FEATURE_BITS, LARGEST_FEATURE
 
 Array = npt.NDArray[Any]
 
 FEATURE_UNIT = 1 << FEATURE_BITS
-SCALARS = 9
+ENERGIES = 8
+SCALARS = 9 + ENERGIES
 SQUARE = tuple((row, column) for row in range(3) for column in range(3))  # the units around a unit, and it itself
 CROSS = ((0, 1), (1, 0), (1, 1), (1, 2), (2, 1))
 _LUMA, _CHROMA = slice(0, 1), slice(1, 3)  # among the colours
@@ -45,8 +48,8 @@ class Surroundings:
         patch: it relative to the average of the unit, over the contrast, in steps of features,
             ``(96, units)`` float32.
         contrast: of luma and chroma, in steps of coefficients, ``(2, units)``.
-        scalars: contrast, noise and level, noise of the coarser picture and parents, in steps of features,
-            ``(9, units)`` float32.
+        scalars: contrast, noise and level, noise of the coarser picture, parents, and energies: logarithms of average
+            magnitudes of groups of differences; in steps of features, ``(17, units)`` float32.
     """
 
     patch: Array
@@ -78,6 +81,7 @@ def _surroundings(level: Level, rows: slice, scratch: Scratch) -> Surroundings:
     noise = [noise_octaves(level, rows), noise_octaves(level, rows) + chroma_noise(level)]
     patch = scratch.take("patch", (PATCH, height, width), np.float32)
     contrast, first = np.empty((2, height, width)), 0
+    averages: list[Array] = []
     for place, (colours, side, inner) in enumerate(_SIDES):
         count = (1 if colours == _LUMA else 2) * side * side
         differences = scratch.take("differences", (count, height, width), picture.dtype)
@@ -86,15 +90,41 @@ def _surroundings(level: Level, rows: slice, scratch: Scratch) -> Surroundings:
             _around(plane, part)
         by_colour[len(picture[colours]) :] = 0  # of a picture in grey
         margin = (side - inner) // 2
-        inside = np.abs(by_colour[:, margin : side - margin, margin : side - margin])
+        magnitudes = np.abs(by_colour)
+        inside = magnitudes[:, margin : side - margin, margin : side - margin]
         least = _NOISE_STEPS[np.floor(noise[place]).astype(np.int64) - _LOWEST_OCTAVE]
         contrast[place] = least + np.floor(inside.sum(axis=(0, 1, 2)) / _DIFFERENCES_PER_CONTRAST)
+        averages += _luma_averages(by_colour[0], magnitudes[0]) if place == 0 else _chroma_averages(magnitudes)
         part_of_patch = patch[first : first + count]
         np.multiply(differences, _scale(contrast[place]), out=part_of_patch, casting="same_kind")
         first += count
     _limit(patch)
-    scalars = _scalars(level, rows, contrast, noise[0])
+    scalars = np.concatenate([_scalars(level, rows, contrast, noise[0]), energies_of(np.stack(averages))])
     return Surroundings(patch.reshape(PATCH, -1), contrast.reshape(2, -1), scalars.reshape(SCALARS, -1))
+
+
+def _luma_averages(differences: Array, magnitudes: Array) -> list[Array]:
+    """Average magnitudes in the four rings of a patch, ``(8, 8, rows, columns)``, and of differences next to each other
+    in its middle, along rows and columns."""
+    sums = [magnitudes[edge : 8 - edge, edge : 8 - edge].sum(axis=(0, 1)) for edge in (3, 2, 1, 0)]
+    rings = [sums[0], *(larger - smaller for smaller, larger in pairwise(sums))]
+    middle = differences[2:6, 2:6]
+    across = np.abs(middle[:, 1:] - middle[:, :-1]).sum(axis=(0, 1))
+    down = np.abs(middle[1:] - middle[:-1]).sum(axis=(0, 1))
+    counts = (4, 12, 20, 28, 12, 12)
+    return [total / count for total, count in zip([*rings, across, down], counts, strict=True)]
+
+
+def _chroma_averages(magnitudes: Array) -> list[Array]:
+    """Average magnitudes of both colours."""
+    return [colour.sum(axis=(0, 1)) / (len(colour) * colour.shape[1]) for colour in magnitudes]
+
+
+def energies_of(averages: Array) -> Array:
+    """Logarithms of average magnitudes in steps of coefficients, in steps of features."""
+    whole = np.floor(averages.astype(np.float64))
+    energies: Array = np.floor(octaves(1 + whole / UNIT) * (FEATURE_UNIT // 4)).astype(np.float32)
+    return energies
 
 
 def _reached(level: Level, rows: slice) -> Array:
@@ -134,8 +164,8 @@ def _limit(features: Array) -> None:
 
 
 def _scalars(level: Level, rows: slice, contrast: Array, noise: Array) -> Array:
-    """See :class:`Surroundings`; ``(9, rows, columns)``."""
-    scalars = np.empty((SCALARS, *noise.shape), dtype=np.float32)
+    """See :class:`Surroundings`; those before the energies, ``(9, rows, columns)``."""
+    scalars = np.empty((SCALARS - ENERGIES, *noise.shape), dtype=np.float32)
     scalars[:2] = np.floor(octaves(contrast / UNIT) * (FEATURE_UNIT // 4))
     scalars[2] = (level.noise_levels[0] - _CENTRE_LEVEL) * (FEATURE_UNIT // 32)
     scalars[3] = (min(level.number, _LEVEL_LIMIT) - COARSE) * (FEATURE_UNIT // 4)
@@ -201,6 +231,26 @@ def near(
             part = padded[:, row : row + height, column : column + width]
             np.multiply(part, scale, out=of_phase[:, place])
     _limit(features)
+
+
+def near_energies(
+    level: Level, phases: tuple[tuple[int, int], ...], chroma: bool, around: tuple[tuple[int, int], ...], rows: slice
+) -> Array:
+    """Energies of details around units, ``(3 bands, units)`` of the luma, ``(2 colours, units)`` of the chroma; see
+    :func:`near` for the arguments."""
+    height, width = rows.stop - rows.start, level.units[1]
+    sums = np.zeros((2 if chroma else BANDS, height + 2, width + 2))
+    for phase in phases:
+        details = level.details.get((phase, chroma))
+        if details is not None and details.size:
+            begin, end = max(rows.start - 1, 0), min(rows.stop + 1, details.shape[3])
+            magnitudes = np.abs(details[:, :, 0, begin:end].astype(np.float64))
+            top = begin - (rows.start - 1)
+            inside = sums[:, top : top + end - begin, 1 : 1 + details.shape[4]]
+            inside += magnitudes.sum(axis=1) if chroma else magnitudes[0]
+    total = sum(sums[:, row : row + height, column : column + width] for row, column in around)
+    count = len(phases) * len(around) * (BANDS if chroma else 1)
+    return energies_of(np.asarray(total) / count).reshape(len(sums), -1)
 
 
 def one_hot(level: Level, colour: int, rows: slice) -> Array:

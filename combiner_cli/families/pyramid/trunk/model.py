@@ -150,21 +150,28 @@ class Head(torch.nn.Module):
         super().__init__()
         shape = HEADS[name]
         self.first = Dense(rounded, stream, hidden[0], 1.2)
-        self.near = Dense(rounded, PATCH + shape.near, hidden[0], 0.7, bias=False)
+        self.near = Dense(rounded, shape.features, hidden[0], 0.7, bias=False)
         self.second = Dense(rounded, hidden[0], hidden[1], 1.4) if len(hidden) > 1 else None
         self.last = Dense(rounded, hidden[-1], shape.means + shape.rest, 0.0, bits=RESULT_WEIGHT_BITS)
-        self.linear = Dense(rounded, PATCH + shape.near, shape.means, 0.0, bias=False, bits=RESULT_WEIGHT_BITS)
+        self.linear = Dense(rounded, shape.relative, shape.means, 0.0, bias=False, bits=RESULT_WEIGHT_BITS)
         if self.last.bias is not None and shape.rest == shape.means:  # octaves of deviations relative to the contrast
             torch.nn.init.constant_(self.last.bias[shape.means :], -1.0)
         self._means, self._rounded = shape.means, rounded
 
-    def forward(self, stream: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and the rest, ``(pictures, results, rows, columns)``."""
+    def forward(self, stream: Tensor, relative: Tensor, absolute: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and the rest, ``(pictures, results, rows, columns)``.
+
+        Args:
+            stream: of the level.
+            relative: features that are relative to the contrast.
+            absolute: others.
+        """
+        features = torch.cat([relative, absolute], dim=1)
         hidden = self._rounded.activated(self.first(stream) + self.near(features))
         if self.second is not None:
             hidden = self._rounded.activated(self.second(hidden))
         results = self.last(hidden)
-        return results[:, : self._means] + self.linear(features), results[:, self._means :]
+        return results[:, : self._means] + self.linear(relative), results[:, self._means :]
 
 
 class TrunkLevel(torch.nn.Module):

@@ -45,21 +45,41 @@ class HeadShape:
     """What a small network sees and says.
 
     Attributes:
-        near: features besides the patch.
-        means: results to which a linear function of all features is added.
+        near: features besides the patch that are relative to the contrast.
+        further: features besides the scalars that are not.
+        means: results to which a linear function of the relative features is added.
         rest: further results.
     """
 
     near: int
+    further: int
     means: int
     rest: int
 
+    @property
+    def relative(self) -> int:
+        """Number of features that are relative to the contrast."""
+        return PATCH + self.near
+
+    @property
+    def features(self) -> int:
+        """Number of all features."""
+        return self.relative + SCALARS + self.further
+
 
 HEADS = {
-    "luma_classes": HeadShape(0, 4 * BANDS, CLASSES),
-    **{f"luma.{phase}": HeadShape(phase * BANDS * len(SQUARE), BANDS, BANDS) for phase in range(4)},
-    "chroma_classes": HeadShape(CHROMA_NEAR, 8 * BANDS, CLASSES),
-    **{f"chroma.{half}": HeadShape(CHROMA_NEAR + half * HALF_NEAR, 4 * BANDS, 4 * BANDS) for half in range(2)},
+    "luma_classes": HeadShape(0, 0, 4 * BANDS, CLASSES),
+    **{
+        f"luma.{phase}": HeadShape(phase * BANDS * len(SQUARE), CLASSES + BANDS * (phase > 0), BANDS, BANDS)
+        for phase in range(4)
+    },
+    "chroma_classes": HeadShape(CHROMA_NEAR, CLASSES + BANDS, 8 * BANDS, CLASSES),
+    **{
+        f"chroma.{half}": HeadShape(
+            CHROMA_NEAR + half * HALF_NEAR, 2 * CLASSES + BANDS + 2 * half, 4 * BANDS, 4 * BANDS
+        )
+        for half in range(2)
+    },
 }
 
 
@@ -76,7 +96,7 @@ class Head:
 
         Args:
             stream: at the units, ``(channels, units)`` float32.
-            features: the patch and what is near, ``(features, units)`` float32.
+            features: the patch, what is near, scalars and further ones, ``(features, units)`` float32.
             scratch: for activations.
             wanted: which results are.
         """
@@ -85,7 +105,7 @@ class Head:
             again = scratch.take("second", hidden.shape, np.float32)
             np.copyto(again, hidden)
             hidden = self.second(again, None, scratch)
-        return self.last(hidden, features, wanted)
+        return self.last(hidden, features[: self.last.linear.shape[1]], wanted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,13 +186,13 @@ class LevelNetworks:
         for name, head in HEADS.items():
             first = last = rows(f"{name}.first.bias")
             shapes |= {f"{name}.first.weight": (first, width), f"{name}.first.bias": (first,)}
-            shapes[f"{name}.near.weight"] = (first, PATCH + head.near)
+            shapes[f"{name}.near.weight"] = (first, head.features)
             if f"{name}.second.bias" in self.tensors:
                 last = rows(f"{name}.second.bias")
                 shapes |= {f"{name}.second.weight": (last, first), f"{name}.second.bias": (last,)}
             results = head.means + head.rest
             shapes |= {f"{name}.last.weight": (results, last), f"{name}.last.bias": (results,)}
-            shapes[f"{name}.linear.weight"] = (head.means, PATCH + head.near)
+            shapes[f"{name}.linear.weight"] = (head.means, head.relative)
         return shapes
 
     def _depth(self, part: str) -> int:
@@ -259,16 +279,27 @@ class LevelNetworks:
         """
         around = inputs.surroundings(level, rows, scratch)
         shape = HEADS[name]
-        features = scratch.take("features", (PATCH + shape.near, around.patch.shape[1]), np.float32)
+        features = scratch.take("features", (shape.features, around.patch.shape[1]), np.float32)
         features[:PATCH] = around.patch
-        if name.startswith("luma.") and shape.near:
+        features[shape.relative : shape.relative + SCALARS] = around.scalars
+        further: list[Array] = []
+        if name.startswith("luma."):
             phases = PHASES[: int(name[-1])]
-            inputs.near(level, phases, False, SQUARE, rows, around.contrast[0], features[PATCH:])
+            further = [inputs.one_hot(level, 0, rows)]
+            if phases:
+                inputs.near(level, phases, False, SQUARE, rows, around.contrast[0], features[PATCH : shape.relative])
+                further.append(inputs.near_energies(level, phases, False, SQUARE, rows))
         elif name.startswith("chroma"):
             last = PATCH + CHROMA_NEAR
             inputs.near(level, PHASES, False, CROSS, rows, around.contrast[0], features[PATCH:last])
+            further = [inputs.one_hot(level, 0, rows), inputs.near_energies(level, PHASES, False, CROSS, rows)]
+            if name.startswith("chroma."):
+                further.append(inputs.one_hot(level, 1, rows))
             if shape.near > CHROMA_NEAR:
-                inputs.near(level, HALVES[0], True, CROSS, rows, around.contrast[1], features[last:])
+                inputs.near(level, HALVES[0], True, CROSS, rows, around.contrast[1], features[last : shape.relative])
+                further.append(inputs.near_energies(level, HALVES[0], True, CROSS, rows))
+        if further:
+            np.concatenate(further, out=features[shape.relative + SCALARS :])
         return self.heads[name](inside(stream, rows), features, scratch, wanted), around.contrast
 
     def _handed(self, handed: Array, level: Level, rows: slice, scratch: Scratch) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from types import EllipsisType
 
 import torch
@@ -218,9 +219,10 @@ class _Level:
         # octaves of the noise of luma and of chroma
         self._octaves = masking, masking + noise.chroma[:, None, None, None]
         self._contrast: list[Tensor] = []
+        self._averages: list[Tensor] = []
         self._patch = self._surroundings(picture)
-        scalars = self._scalars(noise, parents)
-        stream = self._networks.embed(torch.cat([self._patch, scalars], dim=1))
+        self._scalars = self._whole_scalars(noise, parents)
+        stream = self._networks.embed(torch.cat([self._patch, self._scalars], dim=1))
         self.stream = self._rounded.activated(stream if handed is None else stream + handed)
         self.classes = torch.zeros(self._pictures, 2, *self._units, dtype=torch.int64, device=picture.device)
         self.means_cost = torch.zeros(self._pictures, device=picture.device)
@@ -237,21 +239,36 @@ class _Level:
         luma = true[:, 0].transpose(1, 2)
         chroma = true[:, 1:].permute(0, 3, 1, 2, 4, 5).flatten(2, 3)
         self._spread(networks.before)
-        of_luma_classes = self._classes(networks.luma_classes, self._patch, luma, 0, networks.embed_luma)
+        of_luma_classes, luma_class = self._classes(
+            networks.luma_classes, self._patch, self._scalars, luma, 0, networks.embed_luma
+        )
         self._spread(networks.luma_layers)
         of_luma = torch.zeros_like(of_luma_classes)
+        absolute = torch.cat([self._scalars, luma_class], dim=1)
         for phase in range(4):
-            near = [self._near(self._luma[:, :phase], 0, SQUARE)] if phase else []
-            features = torch.cat([self._patch, *near], dim=1)
-            of_luma = of_luma + self._details(_head(networks.luma[phase]), features, luma, self._luma, [phase])
+            relative, further = self._patch, absolute
+            if phase:
+                decoded = self._luma[:, :phase]
+                relative = torch.cat([self._patch, self._near(decoded, 0, SQUARE)], dim=1)
+                further = torch.cat([absolute, self._near_energies(decoded, SQUARE, by_colour=False)], dim=1)
+            head = _head(networks.luma[phase])
+            of_luma = of_luma + self._details(head, relative, further, luma, self._luma, [phase])
         details = networks.embed_details(self._near(self._luma, 0, SQUARE))
         self.stream = self._rounded.activated(self.stream + details)
-        features = torch.cat([self._patch, self._near(self._luma, 0, CROSS)], dim=1)
-        of_chroma_classes = self._classes(networks.chroma_classes, features, chroma, 1, networks.embed_chroma)
+        relative = torch.cat([self._patch, self._near(self._luma, 0, CROSS)], dim=1)
+        absolute = torch.cat([absolute, self._near_energies(self._luma, CROSS, by_colour=False)], dim=1)
+        of_chroma_classes, chroma_class = self._classes(
+            networks.chroma_classes, relative, absolute, chroma, 1, networks.embed_chroma
+        )
         self._spread(networks.chroma_layers)
-        of_chroma = self._details(_head(networks.chroma[0]), features, chroma, self._chroma, [0, 1])
-        features = torch.cat([features, self._near(self._chroma[:, :2], 1, CROSS)], dim=1)
-        of_chroma = of_chroma + self._details(_head(networks.chroma[1]), features, chroma, self._chroma, [2, 3])
+        absolute = torch.cat([absolute, chroma_class], dim=1)
+        of_chroma = self._details(_head(networks.chroma[0]), relative, absolute, chroma, self._chroma, [0, 1])
+        decoded = self._chroma[:, :2]
+        relative = torch.cat([relative, self._near(decoded, 1, CROSS)], dim=1)
+        absolute = torch.cat([absolute, self._near_energies(decoded, CROSS, by_colour=True)], dim=1)
+        of_chroma = of_chroma + self._details(
+            _head(networks.chroma[1]), relative, absolute, chroma, self._chroma, [2, 3]
+        )
         return [of_luma, of_luma_classes, of_chroma, of_chroma_classes]
 
     def details_of_positions(self) -> Tensor:
@@ -276,15 +293,19 @@ class _Level:
             middle = torch.floor(functional.avg_pool2d(planes, 2))[:, :, None]
             differences = (patches - middle).float()
             edge = (side - inner) // 2
-            square = differences.reshape(*differences.shape[:2], side, side, *self._units)[
-                :, :, edge : side - edge, edge : side - edge
-            ]
-            contrast = least + torch.floor(square.abs().sum(dim=(1, 2, 3)) / 32)
+            square = differences.reshape(*differences.shape[:2], side, side, *self._units)
+            magnitudes = square.abs()
+            inside = magnitudes[:, :, edge : side - edge, edge : side - edge]
+            contrast = least + torch.floor(inside.sum(dim=(1, 2, 3)) / 32)
+            if side == 8:
+                self._averages += _luma_averages(square[:, 0], magnitudes[:, 0])
+            else:
+                self._averages += magnitudes.mean(dim=(2, 3)).unbind(1)
             self._contrast.append(contrast)
             parts.append(differences.flatten(1, 2) / contrast[:, None])
         return self._rounded.feature(torch.cat(parts, dim=1))
 
-    def _scalars(self, noise: _Noise, parents: Tensor) -> Tensor:
+    def _whole_scalars(self, noise: _Noise, parents: Tensor) -> Tensor:
         def everywhere(values: Tensor) -> Tensor:
             return values.float()[:, None, None].expand(-1, *self._units)
 
@@ -292,7 +313,24 @@ class _Level:
         planes += [everywhere((noise.levels - 48) / 32), everywhere(torch.full_like(noise.levels, self._place))]
         planes += [self._octaves[0].mean(dim=1) / 2, by_unit(noise.coarser).mean(dim=1) / 2]
         planes += [everywhere(noise.chroma / 2)]
-        return self._rounded.feature(torch.cat([torch.stack(planes, dim=1), parents / 4], dim=1))
+        scalars = self._rounded.feature(torch.cat([torch.stack(planes, dim=1), parents / 4], dim=1))
+        return torch.cat([scalars, self._energies(torch.stack(self._averages, dim=1))], dim=1)
+
+    def _energies(self, averages: Tensor) -> Tensor:
+        """Logarithms of average magnitudes in steps."""
+        return self._rounded.feature(octaves_of(1 + torch.floor(averages) / UNIT) / 4)
+
+    def _near_energies(self, details: Tensor, around: tuple[tuple[int, int], ...], by_colour: bool) -> Tensor:
+        """Energies of details ``(pictures, phases, colours * 3, rows, columns)`` around units, by band or by colour."""
+        phases, count = details.shape[1], len(around)
+        magnitudes = details.abs().sum(dim=1)
+        if by_colour:
+            magnitudes = magnitudes.reshape(self._pictures, 2, BANDS, *self._units).sum(dim=2)
+            count *= BANDS
+        padded = functional.pad(magnitudes, (1, 1, 1, 1))
+        rows, columns = self._units
+        total = sum(padded[:, :, row : row + rows, column : column + columns] for row, column in around)
+        return self._energies(total / (phases * count))
 
     @property
     def _place(self) -> float:
@@ -310,9 +348,11 @@ class _Level:
             gathered = gathered[:, :, [3 * row + column for row, column in around]]
         return self._rounded.feature(gathered.flatten(1, 2) / self._contrast[colour][:, None])
 
-    def _classes(self, head: Head, features: Tensor, true: Tensor, colour: int, embed: Dense) -> Tensor:
-        """Choose the classes of all units; their bits of each picture."""
-        means, logits = head(self.stream, features)
+    def _classes(
+        self, head: Head, relative: Tensor, absolute: Tensor, true: Tensor, colour: int, embed: Dense
+    ) -> tuple[Tensor, Tensor]:
+        """Choose the classes of all units; their bits of each picture, and which they are."""
+        means, logits = head(self.stream, relative, absolute)
         means = means.reshape(self._pictures, 4, -1, *self._units) * (self._contrast[colour] / UNIT)[:, None, None]
         residual = (true / UNIT - means) / torch.exp2(self._octaves[colour])[:, :, None]
         energy, count = (residual**2).mean(dim=(1, 2)), true.shape[1] * true.shape[2]
@@ -325,11 +365,13 @@ class _Level:
         self.stream = self._rounded.activated(self.stream + embed(one_hot))
         # means serve to tell what is left over: about what it takes to code that
         self.means_cost = self.means_cost + 0.5 * count * torch.log2(1 + energy).sum(dim=(1, 2))
-        return -(octaves * one_hot).sum(dim=(1, 2, 3))
+        return -(octaves * one_hot).sum(dim=(1, 2, 3)), one_hot
 
-    def _details(self, head: Head, features: Tensor, true: Tensor, decoded: Tensor, phases: list[int]) -> Tensor:
+    def _details(
+        self, head: Head, relative: Tensor, absolute: Tensor, true: Tensor, decoded: Tensor, phases: list[int]
+    ) -> Tensor:
         """Put samples in the places of the details of some phases; their cost of each picture."""
-        means, octaves = head(self.stream, features)
+        means, octaves = head(self.stream, relative, absolute)
         of_colour = 0 if true.shape[2] == BANDS else 1
         scale = (self._contrast[of_colour] / UNIT)[:, None, None]
         noise_octaves = self._octaves[of_colour][:, phases, None]
@@ -342,6 +384,16 @@ class _Level:
             values = means + sampled(residual, octaves, self._way.noise(residual.shape)) * deviation
             decoded[:, phases] = torch.floor(values * UNIT)
         return evidence(residual, octaves).sum(dim=(1, 2, 3, 4))
+
+
+def _luma_averages(differences: Tensor, magnitudes: Tensor) -> list[Tensor]:
+    """See ``inputs``: averages of rings, and of neighbours' differences, of patches ``(pictures, 8, 8, ...)``."""
+    sums = [magnitudes[:, edge : 8 - edge, edge : 8 - edge].sum(dim=(1, 2)) for edge in (3, 2, 1, 0)]
+    rings = [sums[0], *(larger - smaller for smaller, larger in pairwise(sums))]
+    middle = differences[:, 2:6, 2:6]
+    across = (middle[:, :, 1:] - middle[:, :, :-1]).abs().sum(dim=(1, 2))
+    down = (middle[:, 1:] - middle[:, :-1]).abs().sum(dim=(1, 2))
+    return [total / count for total, count in zip([*rings, across, down], (4, 12, 20, 28, 12, 12), strict=True)]
 
 
 def _head(module: torch.nn.Module) -> Head:
