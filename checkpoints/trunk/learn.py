@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +29,7 @@ from combiner_cli.families.pyramid.trunk.training import NoiseShapes, TrunkPass
 USUAL_LEVEL, WEIGHT_OCTAVES = 48, 0.7 / 16
 LEVELS = 6  # of crops of 256
 WARM_UP, BOUNDED = 100, 20  # steps
+MOST_GRADIENT, USUAL_SHARE = 2.0, 0.02  # times the usual norm; of a step in what is usual
 FINEST = 7 / 16  # of the finest level's positions along an axis
 
 
@@ -93,6 +95,7 @@ class Learning:
         )
         self.model, self.averaged = TrunkModel(shape).to(self.device), TrunkModel(shape).to(self.device)
         self.optimiser = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.98), eps=1e-10, fused=True)
+        self._usual: dict[int, float] = {}  # logarithms of the norms of gradients
         self._threads = ThreadPoolExecutor(max(1, arguments.ahead))
         self._ahead: dict[int, Future[tuple[np.ndarray, np.ndarray]]] = {}
         self.done, self.seconds = 0, 0.0
@@ -138,6 +141,15 @@ class Learning:
         crops, noise_levels = self._ahead.pop(self.done).result() if self.arguments.ahead else drawn(self.done)
         return torch.from_numpy(crops).to(self.device), torch.from_numpy(noise_levels)
 
+    def _clip(self) -> None:
+        """Shrink gradients of each kind of level that are much larger than usual, all others not at all."""
+        for number, kind in enumerate(self.model.kinds):
+            usual = self._usual.get(number)
+            most = math.inf if usual is None else MOST_GRADIENT * math.exp(usual)
+            norm = float(torch.nn.utils.clip_grad_norm_(kind.parameters(), most))
+            logarithm = math.log(max(norm, 1e-12))
+            self._usual[number] = logarithm if usual is None else usual + (logarithm - usual) * USUAL_SHARE
+
     def step(self, pictures: list[np.ndarray], weights: np.ndarray) -> float:
         """One gradient step; its cost in bits per picture element, weighted."""
         arguments, count = self.arguments, self.arguments.crops
@@ -155,8 +167,7 @@ class Learning:
         scale = (weights_of(noise_levels) / (3 * data.CROP**2)).to(self.device)
         self.model.zero_grad()
         (objective * scale).mean().backward()
-        for kind in self.model.kinds:
-            torch.nn.utils.clip_grad_norm_(kind.parameters(), 0.2)
+        self._clip()
         self.optimiser.step()
         self.done += 1
         if self.done % BOUNDED == 0:
