@@ -23,6 +23,7 @@ from .model import Dense, Head, TrunkLevel, TrunkModel
 _Place = tuple[slice | EllipsisType, ...]
 
 _PATCHES = ((slice(0, 1), 8, 6), (slice(1, 3), 4, 4))  # colours, side, and the inner side that contrast is measured on
+_NAMED_BITS = 16.0  # that it takes to name a weight
 _SIXTEENTHS = 16.0  # of an octave: what shapes of noise are counted in
 _FINER_LEVELS, _MASKED_LEVELS = 4, 4
 _REACH = 2  # positions around one whose spread masks
@@ -156,8 +157,8 @@ class TrunkPass:
             noise = _Noise(of_level, masking, coarser, shapes.chroma / _SIXTEENTHS)
             level = _Level(self, number, planes, noise, parents, handed)
             costs = level.run(by_unit(true).float())
-            objective = objective + factor * (sum(costs) + level.means_cost)
-            parts.append(factor * torch.stack([cost.detach() for cost in costs]))
+            objective = objective + factor * level.objective
+            parts.append(factor * torch.stack(costs))
             if number:
                 planes = _synthesised(planes, level.details_of_positions())
                 handed, parents = level.stream, _doubled(level.classes.float())
@@ -225,7 +226,7 @@ class _Level:
         stream = self._networks.embed(torch.cat([self._patch, self._scalars], dim=1))
         self.stream = self._rounded.activated(stream if handed is None else stream + handed)
         self.classes = torch.zeros(self._pictures, 2, *self._units, dtype=torch.int64, device=picture.device)
-        self.means_cost = torch.zeros(self._pictures, device=picture.device)
+        self.objective = torch.zeros(self._pictures, device=picture.device)
         self._luma = torch.zeros(self._pictures, 4, BANDS, *self._units, device=picture.device)  # in steps, by phase
         self._chroma = torch.zeros(self._pictures, 4, 2 * BANDS, *self._units, device=picture.device)
 
@@ -363,9 +364,10 @@ class _Level:
         self.classes[:, colour] = classes
         one_hot = functional.one_hot(classes, CLASSES).permute(0, 3, 1, 2).float()
         self.stream = self._rounded.activated(self.stream + embed(one_hot))
+        bits = -(octaves * one_hot).sum(dim=(1, 2, 3))
         # means serve to tell what is left over: about what it takes to code that
-        self.means_cost = self.means_cost + 0.5 * count * torch.log2(1 + energy).sum(dim=(1, 2))
-        return -(octaves * one_hot).sum(dim=(1, 2, 3)), one_hot
+        self.objective = self.objective + bits + 0.5 * count * torch.log2(1 + energy).sum(dim=(1, 2))
+        return bits.detach(), one_hot
 
     def _details(
         self, head: Head, relative: Tensor, absolute: Tensor, true: Tensor, decoded: Tensor, phases: list[int]
@@ -383,7 +385,9 @@ class _Level:
         with torch.no_grad():
             values = means + sampled(residual, octaves, self._way.noise(residual.shape)) * deviation
             decoded[:, phases] = torch.floor(values * UNIT)
-        return evidence(residual, octaves).sum(dim=(1, 2, 3, 4))
+            bits = evidence(residual, octaves).sum(dim=(1, 2, 3, 4))
+        self.objective = self.objective + robust_evidence(residual, octaves).sum(dim=(1, 2, 3, 4))
+        return bits
 
 
 def _luma_averages(differences: Tensor, magnitudes: Tensor) -> list[Tensor]:
@@ -400,6 +404,17 @@ def _head(module: torch.nn.Module) -> Head:
     """A member of a list of networks by its type."""
     assert isinstance(module, Head)
     return module
+
+
+def robust_evidence(residual: Tensor, octaves: Tensor) -> Tensor:
+    """The evidence in bits, but where a file that names the weight and widens its deviation would cost less, that.
+
+    Or else few weights that nothing foretells would have most of the gradient.
+    """
+    variance = torch.exp2(2 * octaves) + 1
+    deviations = residual**2 / variance
+    named = 0.5 * torch.log2(variance * deviations.clamp(min=1.0)) + (_NAMED_BITS + 0.5 / math.log(2))
+    return torch.minimum(named, evidence(residual, octaves, _NAMED_BITS))
 
 
 def octaves_of(values: Tensor) -> Tensor:
