@@ -23,7 +23,7 @@ from .model import Dense, Head, TrunkLevel, TrunkModel
 _Place = tuple[slice | EllipsisType, ...]
 
 _PATCHES = ((slice(0, 1), 8, 6), (slice(1, 3), 4, 4))  # colours, side, and the inner side that contrast is measured on
-_NAMED_BITS = 16.0  # that it takes to name a weight
+_MOST_BEYOND = 16.0  # bits of a weight out of reach: a file can name it
 _SIXTEENTHS = 16.0  # of an octave: what shapes of noise are counted in
 _FINER_LEVELS, _MASKED_LEVELS = 4, 4
 _REACH = 2  # positions around one whose spread masks
@@ -386,7 +386,7 @@ class _Level:
             values = means + sampled(residual, octaves, self._way.noise(residual.shape)) * deviation
             decoded[:, phases] = torch.floor(values * UNIT)
             bits = evidence(residual, octaves).sum(dim=(1, 2, 3, 4))
-        self.objective = self.objective + robust_evidence(residual, octaves).sum(dim=(1, 2, 3, 4))
+        self.objective = self.objective + evidence(residual, octaves, _MOST_BEYOND).sum(dim=(1, 2, 3, 4))
         return bits
 
 
@@ -404,17 +404,6 @@ def _head(module: torch.nn.Module) -> Head:
     """A member of a list of networks by its type."""
     assert isinstance(module, Head)
     return module
-
-
-def robust_evidence(residual: Tensor, octaves: Tensor) -> Tensor:
-    """The evidence in bits, but where a file that names the weight and widens its deviation would cost less, that.
-
-    Or else few weights that nothing foretells would have most of the gradient.
-    """
-    variance = torch.exp2(2 * octaves) + 1
-    deviations = residual**2 / variance
-    named = 0.5 * torch.log2(variance * deviations.clamp(min=1.0)) + (_NAMED_BITS + 0.5 / math.log(2))
-    return torch.minimum(named, evidence(residual, octaves, _NAMED_BITS))
 
 
 def octaves_of(values: Tensor) -> Tensor:
