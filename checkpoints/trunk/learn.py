@@ -24,7 +24,8 @@ import torch
 from pack import unpacked
 
 from combiner_cli.families.pyramid.trunk.model import TrunkModel, TrunkShape, multiply_adds
-from combiner_cli.families.pyramid.trunk.training import NoiseShapes, TrunkPass
+from combiner_cli.families.pyramid.trunk.noise import NoiseShapes
+from combiner_cli.families.pyramid.trunk.training import TrunkPass
 
 USUAL_LEVEL, WEIGHT_OCTAVES = 48, 0.7 / 16
 LEVELS = 6  # of crops of 256

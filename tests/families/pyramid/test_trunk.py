@@ -14,8 +14,9 @@ from combiner_cli.families.pyramid.trunk import networks, training
 from combiner_cli.families.pyramid.trunk.layers import RESULT_BITS
 from combiner_cli.families.pyramid.trunk.model import TrunkModel, TrunkShape
 from combiner_cli.families.pyramid.trunk.networks import HEADS
+from combiner_cli.families.pyramid.trunk.noise import NoiseShapes
 from combiner_cli.families.pyramid.trunk.prior import TrunkPrior, problem
-from combiner_cli.families.pyramid.trunk.training import NoiseShapes, TrunkPass
+from combiner_cli.families.pyramid.trunk.training import TrunkPass
 from combiner_cli.priors import store
 from combiner_cli.system.threads import Scratch
 
