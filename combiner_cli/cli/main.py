@@ -32,6 +32,7 @@ _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 _TERMINATED = 143
 _PUT_OFF = 0.1  # seconds until a signal comes again that cannot be obeyed at once
+_IMPORTS = "<frozen importlib"  # how the names of the files begin that import others
 
 
 class _Commands(click.Group):
@@ -61,20 +62,28 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> None:
     ctx.exit(exit_code)
 
 
-def _terminate(number: int, _frame: object) -> None:
+def _terminate(number: int, frame: FrameType | None) -> None:
     """Leave as after an error, so that temporary files are removed."""
-    if not _comes_again(number):
+    if not _comes_again(number, frame):
         raise SystemExit(_TERMINATED)
 
 
-def _comes_again(number: int) -> bool:
-    """Put off a signal that came while torch is loaded: an exception there may abort the process, with nothing removed.
+def _comes_again(number: int, frame: FrameType | None) -> bool:
+    """Put off a signal that came where an exception would do harm, or would be lost.
+
+    While torch is loaded it may abort the process, with nothing removed; in callbacks of Python's own imports it is
+    ignored.
+
+    Args:
+        number: of the signal.
+        frame: that it interrupted.
 
     Returns:
         whether it was put off.
     """
     specification = getattr(sys.modules.get("torch"), "__spec__", None)
-    if not getattr(specification, "_initializing", False):
+    imports = frame is not None and frame.f_code.co_filename.startswith(_IMPORTS)
+    if not imports and not getattr(specification, "_initializing", False):
         return False
     again = threading.Timer(_PUT_OFF, _send_to_main_thread, [number])
     again.daemon = True
@@ -116,7 +125,7 @@ def main(ctx: click.Context) -> None:
     outside = signal.getsignal(signal.SIGINT)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if _comes_again(number):
+        if _comes_again(number, frame):
             return
         ctx.meta[options.INTERRUPTED] = True
         if callable(outside):

@@ -91,6 +91,30 @@ run()
     assert done.stdout == "loaded\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_callback_of_an_import_is_not_lost(number):
+    """Python ignores exceptions there."""
+    program = """
+import signal, time, weakref, sys
+from combiner_cli.cli.main import run
+from combiner_cli.system import files
+names = {"signal": signal}
+exec(compile("def callback(_): signal.raise_signal({number})", "<frozen importlib._bootstrap>", "exec"), names)
+def read(*_):
+    lock = type("Lock", (), {})()
+    reference = weakref.ref(lock, names["callback"])
+    del lock
+    print("gone", flush=True)
+    time.sleep(10)
+files.read_bytes = read
+sys.argv = ["combiner", "info", "x.cmb"]
+run()
+""".replace("{number}", str(int(number)))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=15, check=False)
+    assert done.returncode == -number, done.stderr
+    assert done.stdout == "gone\n"
+
+
 def started(*arguments):
     return subprocess.Popen(
         killing.program(*arguments),
