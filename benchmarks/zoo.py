@@ -3,7 +3,7 @@
     python benchmarks/zoo.py
     python benchmarks/zoo.py --only checkerboard stripes --image-prior photo-6
 
-The signals are those of tests/support/zoo_signals.py; no data is needed.
+The signals are those of tests/support/zoo_images.py and zoo_sounds.py; no data is needed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from combiner_cli.signals import metrics
 from combiner_cli.signals.signal import Kind, Signal
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from support import zoo_signals
+from support import zoo_images, zoo_sounds
 
 QUALITIES = (2, 5, 8, 10)
 USUAL = 5  # quality at which others are compared
@@ -53,17 +53,17 @@ def main() -> None:
     parser.add_argument("--sound-prior", help="name or file; the usual choice unless given")
     arguments = parser.parse_args()
     only = tuple(arguments.only)
-    images_of_all = [(name, "image", arguments.image_prior) for name in zoo_signals.IMAGES if name.startswith(only)]
-    sounds_of_all = [(name, "sound", arguments.sound_prior) for name in zoo_signals.SOUNDS if name.startswith(only)]
+    images_of_all = [(name, "image", arguments.image_prior) for name in zoo_images.IMAGES if name.startswith(only)]
+    sounds_of_all = [(name, "sound", arguments.sound_prior) for name in zoo_sounds.SOUNDS if name.startswith(only)]
     with ProcessPoolExecutor(arguments.jobs) as processes:
         rows = [
             row for one in processes.map(measured, *zip(*images_of_all, *sounds_of_all, strict=True)) for row in one
         ]
     write_csv("zoo.csv", rows)
     notes = (
-        f"{len({row['name'] for row in rows})} signals that tests/support/zoo_signals.py makes, coded at qualities "
-        f"{', '.join(map(str, QUALITIES))} on {os.cpu_count()} cores of {processor()}, {arguments.jobs} at a "
-        "time. Error / noise is the mean "
+        f"{len(by_name(rows))} signals that tests/support/zoo_images.py and zoo_sounds.py make, coded at qualities "
+        f"{', '.join(map(str, QUALITIES))} on {os.cpu_count()} cores of {processor()}, {arguments.jobs} at a time. "
+        "Files are tuned for PSNR. Error / noise is the mean "
         "squared error of the decoded signal over the noise variance that its file was made for, the largest of the "
         f"four; {GUARANTEED} at most is guaranteed. {summary(rows)} Then bytes and PSNR in dB at each quality. "
         f"{measures.SSIMULACRA_2.words} PNG and FLAC are without loss; WebP and AVIF have the PSNR of quality {USUAL} "
@@ -74,7 +74,7 @@ def main() -> None:
 
 def measured(name: str, kind: Kind, prior: str | None) -> list[Row]:
     """A row for each quality of a signal of the zoo."""
-    signal = (zoo_signals.IMAGES if kind == "image" else zoo_signals.SOUNDS)[name]()
+    signal = (zoo_images.IMAGES if kind == "image" else zoo_sounds.SOUNDS)[name]()
     lossless = lossless_bytes(signal)
     rows: list[Row] = []
     for quality in QUALITIES:

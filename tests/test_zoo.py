@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import zoo_signals
+from support import zoo_images, zoo_sounds
 
 import combiner_cli as combiner
 from combiner_cli.family import View
@@ -106,7 +106,7 @@ def test_a_higher_quality_is_no_worse(image, quality):
 
 @pytest.mark.parametrize("name", ["icon-soft", "text"])
 def test_of_the_prior_that_is_chosen_too_more_quality_is_more_bytes_and_less_error(name):
-    image = zoo_signals.IMAGES[name]()
+    image = zoo_images.IMAGES[name]()
     results = [combiner.encode(image, quality=quality, effort=2) for quality in (1, 4, 7, 10)]
     assert len({result.prior for result in results}) == 1
     sizes = [len(result.data) for result in results]
@@ -124,7 +124,7 @@ def test_an_image_of_one_colour_is_exact_at_all_qualities(channels):
 
 @pytest.mark.parametrize("name", ["checkerboard-1", "stripes-down-2", "matrix-code-1", "dot-white", "icon-hard"])
 def test_more_quality_is_more_bytes_and_less_error(name):
-    image = zoo_signals.IMAGES[name]()
+    image = zoo_images.IMAGES[name]()
     files = [coded(image, quality) for quality in (2, 5, 8)]
     sizes = [len(file.data) for file, _ in files]
     errors = [metrics.mean_squared_error(image, decoded) for _, decoded in files]
@@ -133,8 +133,8 @@ def test_more_quality_is_more_bytes_and_less_error(name):
 
 
 def test_the_zoo_is_large_and_always_the_same():
-    assert len(zoo_signals.IMAGES) >= 60 and len(zoo_signals.SOUNDS) >= 20
-    for make in (*zoo_signals.IMAGES.values(), *zoo_signals.SOUNDS.values()):
+    assert len(zoo_images.IMAGES) >= 60 and len(zoo_sounds.SOUNDS) >= 20
+    for make in (*zoo_images.IMAGES.values(), *zoo_sounds.SOUNDS.values()):
         first, second = make(), make()
         assert first.format == second.format
         assert np.array_equal(first.samples, second.samples)

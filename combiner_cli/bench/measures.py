@@ -196,7 +196,7 @@ ESTOI = Measure(
     intelligibility,
     True,
     decibels,
-    "ESTOI (package pystoi) foretells from the envelopes of bands up to 4.3 kHz how intelligible speech is, up to "
+    "ESTOI (package pystoi) predicts from the envelopes of bands up to 4.3 kHz how intelligible speech is, up to "
     "1. It is no measure of how good it sounds.",
     digits=3,
 )
@@ -206,7 +206,7 @@ PESQ = Measure(
     speech_quality,
     True,
     float,
-    "PESQ (package pesq, wide band) foretells how listeners rate telephone speech, from 1 to 4.6.",
+    "PESQ (package pesq, wide band) predicts how listeners rate telephone speech, from 1 to 4.6.",
 )
 VISQOL = Measure(
     "visqol",
@@ -215,7 +215,7 @@ VISQOL = Measure(
     True,
     float,
     "ViSQOL (package visqol-python; of speech at 16 kHz its speech mode with the polynomial mapping, of other sounds "
-    "its audio mode) foretells how listeners rate a sound, from 1 to 5.",
+    "its audio mode) predicts how listeners rate a sound, from 1 to 5.",
 )
 LSD = Measure(
     "lsd",

@@ -178,14 +178,15 @@ def _most_error(result: EncodeResult, signal_format: Format, prior: Prior, noise
         prior: of the file.
         noise_variance: of the file, if it has one.
     """
+    if noise_variance is None:
+        return math.inf
+    most = _MOST_ERROR * noise_variance
     psnr_range = prior.psnr_range()
     typical = prior.typical_noise(8 * max(result.payload_bytes, 1) / signal_format.points, signal_format)
-    if noise_variance is None or psnr_range is None or typical is None or typical.typical_error is None:
-        return math.inf
+    if signal_format.points < _FEW_POINTS or psnr_range is None or typical is None or typical.typical_error is None:
+        return most
     least = 4 * 10 ** (-psnr_range[1] / 10)  # that the prior knows of
-    if signal_format.points < _FEW_POINTS:
-        return _MOST_ERROR * noise_variance
-    return min(_MOST_ERROR * noise_variance, _FAR * max(typical.typical_error, least))
+    return min(most, _FAR * max(typical.typical_error, least))
 
 
 def decode(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,10 +41,17 @@ def count() -> int:
 class Scratch:
     """Arrays of float64 that every thread keeps for itself from one piece of work to the next.
 
-    To get fresh memory from the system takes longer than to fill it.
+    To get fresh memory from the system takes longer than to fill it. At the end of a ``with`` block the memory of all
+    threads is given back; none of them may be at work then.
     """
 
     def __init__(self) -> None:
+        self._of_thread = threading.local()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._of_thread = threading.local()
 
     def take(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
@@ -55,10 +62,6 @@ class Scratch:
             kept = arrays.mapped_zeros((size,), np.float64)
             setattr(self._of_thread, name, kept)
         return kept[:size].reshape(shape)
-
-    def release(self) -> None:
-        """Give back the memory of all threads, none of which may be at work."""
-        self._of_thread = threading.local()
 
 
 def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

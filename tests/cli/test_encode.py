@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from support import zoo_signals
+from support import zoo_images, zoo_sounds
 from support.commands import left_in, plain_priors, refused, run
 from support.learned import tiny_mixture_file
 from support.signals import smooth_image, tone
@@ -85,8 +85,8 @@ def test_json_of_a_sound_agrees_with_the_decoded_file(folder):
 
 def test_a_file_that_is_too_small_for_its_content_and_a_lost_sound_are_told_of(folder):
     dice = np.random.default_rng(1)
-    media.write_signal(zoo_signals.image_of(dice.integers(0, 2, (64, 64, 3)) * 255), folder / "odd.png")
-    media.write_signal(zoo_signals.SOUNDS["silence-one-step"](), folder / "step.wav")
+    media.write_signal(zoo_images.image_of(dice.integers(0, 2, (64, 64, 3)) * 255), folder / "odd.png")
+    media.write_signal(zoo_sounds.SOUNDS["silence-one-step"](), folder / "step.wav")
     words = "the content is far from what prior photo-6 expects, and reaches"
     done = run("encode", "odd.png", "--prior", "photo-6", "--size", "120", "-e", "1", "--json")
     (warning,) = json.loads(done.stdout)["warnings"]

@@ -68,13 +68,26 @@ program.run()
         assert subprocess.run(command, capture_output=True, check=False).returncode == -signal.SIGINT
 
 
+def stopped_while_reading(number, read):
+    """What is printed by a command in whose place of reading a file some lines stand, which the signal ends."""
+    program = f"""
+import signal, sys, time, types, weakref
+from combiner_cli.cli.main import run
+from combiner_cli.system import files
+{read.format(number=int(number))}
+files.read_bytes = read
+sys.argv = ["combiner", "info", "x.cmb"]
+run()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=15, check=False)
+    assert done.returncode == -number, done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_waits_until_torch_is_loaded(number):
     """An exception in the midst of that may abort the process, and a temporary file would be left."""
-    program = """
-import signal, sys, time, types
-from combiner_cli.cli.main import run
-from combiner_cli.system import files
+    read = """
 torch = sys.modules["torch"] = types.ModuleType("torch")
 torch.__spec__ = types.SimpleNamespace(_initializing=True)
 def read(*_):
@@ -82,37 +95,24 @@ def read(*_):
     print("loaded", flush=True)
     torch.__spec__._initializing = False
     time.sleep(10)
-files.read_bytes = read
-sys.argv = ["combiner", "info", "x.cmb"]
-run()
-""".replace("{number}", str(int(number)))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=15, check=False)
-    assert done.returncode == -number, done.stderr
-    assert done.stdout == "loaded\n"
+"""
+    assert stopped_while_reading(number, read) == "loaded\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_a_callback_of_an_import_is_not_lost(number):
     """Python ignores exceptions there."""
-    program = """
-import signal, time, weakref, sys
-from combiner_cli.cli.main import run
-from combiner_cli.system import files
-names = {"signal": signal}
+    read = """
+names = dict(signal=signal)
 exec(compile("def callback(_): signal.raise_signal({number})", "<frozen importlib._bootstrap>", "exec"), names)
 def read(*_):
-    lock = type("Lock", (), {})()
+    lock = type("Lock", (), dict())()
     reference = weakref.ref(lock, names["callback"])
     del lock
     print("gone", flush=True)
     time.sleep(10)
-files.read_bytes = read
-sys.argv = ["combiner", "info", "x.cmb"]
-run()
-""".replace("{number}", str(int(number)))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=15, check=False)
-    assert done.returncode == -number, done.stderr
-    assert done.stdout == "gone\n"
+"""
+    assert stopped_while_reading(number, read) == "gone\n"
 
 
 def started(*arguments):

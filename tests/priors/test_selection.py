@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support import zoo_signals
+from support import zoo_images, zoo_sounds
 from support.plain_prior import PlainPrior
 
 from combiner_cli.errors import PriorError
@@ -46,7 +46,7 @@ def installed(monkeypatch):
 
 
 def picture(height, width):
-    return zoo_signals.image_of(np.random.default_rng(3).integers(0, 256, (height, width, 3)))
+    return zoo_images.image_of(np.random.default_rng(3).integers(0, 256, (height, width, 3)))
 
 
 @pytest.mark.parametrize(
@@ -142,20 +142,20 @@ def test_regions_stand_for_all_of_an_image():
 
 
 def test_regions_of_a_sound_are_longer_than_its_frames():
-    sound = zoo_signals.sound_of(np.random.default_rng(1).normal(0, 0.1, 400_000))
+    sound = zoo_sounds.sound_of(np.random.default_rng(1).normal(0, 0.1, 400_000))
     parts = regions(sound)
     assert [part.signal.points for part in parts] == [1 << 15] * len(parts)
     assert sum(part.count for part in parts) == pytest.approx(400_000 // (1 << 15), rel=0.01)
-    short = zoo_signals.SOUNDS["tone"]()
+    short = zoo_sounds.SOUNDS["tone"]()
     assert regions(short)[0].signal is short
 
 
 @pytest.mark.parametrize("name", ["icon-hard", "matrix-code-1", "checkerboard-8"])
 def test_what_is_no_photograph_does_not_go_to_mixtures_of_photographs(name):
-    assert selection.choose(zoo_signals.IMAGES[name](), Target("quality", 5)).prior.family.name == "pyramid"
+    assert selection.choose(zoo_images.IMAGES[name](), Target("quality", 5)).prior.family.name == "pyramid"
 
 
 def test_a_sound_of_a_rate_in_between_is_compared_and_one_of_a_usual_rate_is_not():
     for rate, others in ((16000, 0), (44100, 0), (24000, 1), (100, 1)):
-        sound = zoo_signals.sound_of(zoo_signals.tone(rate / 20, rate, 1.0), rate)
+        sound = zoo_sounds.sound_of(zoo_sounds.tone(rate / 20, rate, 1.0), rate)
         assert len(selection.choose(sound, Target("quality", 5)).others) == others

@@ -55,6 +55,6 @@ def test_every_thread_keeps_arrays_of_its_own():
 
 def test_memory_that_is_given_back_is_taken_anew():
     scratch = workers.Scratch()
-    first = scratch.take("a", (4,))
-    scratch.release()
+    with scratch:
+        first = scratch.take("a", (4,))
     assert not np.shares_memory(first, scratch.take("a", (4,)))

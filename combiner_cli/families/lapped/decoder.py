@@ -86,37 +86,23 @@ def descend(
     Returns:
         In steps, ``(channels, frames, bins)``, as many bins as the segment's limit leaves.
     """
-    try:
-        return _descended(prior, count, channels, hop, noise_level, source, noise)
-    finally:
-        prior.scratch.release()
-
-
-def _descended(
-    prior: LappedPrior,
-    count: int,
-    channels: int,
-    hop: int,
-    noise_level: int,
-    source: LatentSource,
-    noise: SoundShape,
-) -> Array:
-    bins = limit_bins(source.limit(), hop)
-    segment = features.new_segment(np.array([noise_level]), hop, channels, count, bins)
-    for level in range(LEVELS - 1, -1, -1):
-        for channel, parity in product(range(channels), range(PARITIES)):
-            if features.band_count(segment, level, parity):
-                frequencies = prior.class_frequencies(segment, level, parity, channel)
-                classes = source.classes(segment, level, parity, channel, frequencies)
-                features.put_classes(segment, level, parity, channel, classes)
-        for phase, channel in product(range(PHASES), range(channels)):
-            if features.latents(segment, level, phase):
-                stage = features.stage_id(level, phase, channel, channels)
-                moments = prior.moments(segment, level, phase, channel)
-                moments = noise.shaped(moments, features.weight_pitches(bins, hop, prior.sample_rate, phase))
-                features.put(segment, level, phase, channel, source.weights(stage, segment, moments))
-    weights: Array = segment.weights[0]
-    return weights
+    with prior.scratch:
+        bins = limit_bins(source.limit(), hop)
+        segment = features.new_segment(np.array([noise_level]), hop, channels, count, bins)
+        for level in range(LEVELS - 1, -1, -1):
+            for channel, parity in product(range(channels), range(PARITIES)):
+                if features.band_count(segment, level, parity):
+                    frequencies = prior.class_frequencies(segment, level, parity, channel)
+                    classes = source.classes(segment, level, parity, channel, frequencies)
+                    features.put_classes(segment, level, parity, channel, classes)
+            for phase, channel in product(range(PHASES), range(channels)):
+                if features.latents(segment, level, phase):
+                    stage = features.stage_id(level, phase, channel, channels)
+                    moments = prior.moments(segment, level, phase, channel)
+                    moments = noise.shaped(moments, features.weight_pitches(bins, hop, prior.sample_rate, phase))
+                    features.put(segment, level, phase, channel, source.weights(stage, segment, moments))
+        weights: Array = segment.weights[0]
+        return weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +167,7 @@ def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
         decoded.class_bytes,
         noise_level,
         decoded.latents,
-        noise_deviation(noise_level) ** 2,
+        prior.noise_variance(noise_level),
         noise.numbers,
     )
 

@@ -45,6 +45,7 @@ _SHORT = 7  # longest hops: of a shorter recording, what lies beyond its ends is
 _FEW_SAMPLES = 2048  # at the coded rate, as which what a decoder makes of them is looked at
 _MUCH_LOST, _MUCH_LOST_OF_ERROR = 0.01, 0.5  # of the energy, and of the error that is allowed, by resampling
 _FEWEST_SEGMENTS = 1  # effort
+_MANY_SAMPLES = 1 << 30  # of which no more are made
 _RIDGE = 1e-3  # of the variance of samples that a decoder makes little of
 _BAND_BITS = 6.0  # about what it takes to say that a band is louder than predicted
 
@@ -92,17 +93,19 @@ class Recording:
         return transform.analyse(padded, self.hop)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _EncoderSource:
     """The true weights of a segment, as a coder makes them; see :class:`decoder.LatentSource`.
 
     Attributes:
         true: in units of the noise's deviation, ``(channels, frames, hop)``.
         coder: of the weights.
+        energy: squares of the weights of the stages so far; stages in which no band is coded are left out.
     """
 
     true: Array
     coder: Coder
+    energy: float = 0.0
 
     def limit(self) -> int:
         return self.coder.symbols.exchange_number(limit_of(self.true))
@@ -119,6 +122,7 @@ class _EncoderSource:
     def weights(self, stage: StageId, segment: Segment, moments: Moments) -> Array:
         level, phase, channel = features.place_of(stage, segment.channels)
         true = features.weights_of(self.true[None, channel, :, : segment.bins], level, phase).reshape(-1)
+        self.energy += float((true**2).sum())
         return self.coder.weights(stage, moments, true)
 
 
@@ -162,18 +166,15 @@ def coded_segment(
 
     Returns:
         The weights that a decoder will have, ``(channels, frames, bins)``, and their squared error, over the factors of
-        their noise; both on values in [-1, 1].
+        their noise; both on values in [-1, 1]. What is not coded has the base noise.
     """
     deviation = noise_deviation(noise_level)
     true = weights / deviation
     channels, count, hop = weights.shape
-    before = coder.weighted_error
-    decoded = descend(prior, count, channels, hop, noise_level, _EncoderSource(true, coder), noise)
-    bins = decoded.shape[-1]
-    inside = coder.weighted_error - before
-    if noise.flat:
-        inside = ((true[..., :bins] - decoded / UNIT) ** 2).sum()
-    error = float(inside + (true[..., bins:] ** 2).sum()) * deviation**2
+    before, source = coder.weighted_error, _EncoderSource(true, coder)
+    decoded = descend(prior, count, channels, hop, noise_level, source, noise)
+    left_out = max(float((true**2).sum()) - source.energy, 0.0)
+    error = (coder.weighted_error - before + left_out) * deviation**2
     return decoded * (deviation / UNIT), error
 
 
@@ -239,10 +240,6 @@ class SoundSimulation(Simulation):
         numbers = {name: self.numbers[name] for name in _NUMBERS}
         return SoundSimulation(self.prior, self.format, self.recording, numbers, self._most_segments)
 
-    def noise_variance(self, noise_level: int) -> float:
-        """The variance that a noise level stands for, on values in [-1, 1]."""
-        return noise_deviation(noise_level) ** 2
-
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:
         """Code all segments."""
         coder = SearchingCoder(writer, self.prior.parts_from)
@@ -291,24 +288,33 @@ def predicted_cost(prior: LappedPrior, signal: Signal, noise_variance: float) ->
 
 
 def _loses_much(prior: LappedPrior, signal: Signal, target: Target) -> bool:
-    """Whether so much of a sound lies above what its prior's sample rate can hold that it has to be coded as it is."""
+    """Whether so much of a sound is lost on the way to its prior's sample rate that it has to be coded as it is."""
     lost = _lost_by_resampling(prior, signal)
-    if not lost:
-        return False
+    if lost > _MUCH_LOST * float(np.square(signal.samples, dtype=np.float64).sum()):
+        return True
+    assert signal.sample_rate is not None
     if target.unit == "psnr":
-        return lost > _MUCH_LOST_OF_ERROR * 4 * 10 ** (-target.value / 10) * signal.samples.size
-    return lost > _MUCH_LOST * float(np.square(signal.samples, dtype=np.float64).sum())
+        allowed = 4 * 10 ** (-target.value / 10)
+    elif target.unit in ("rate", "noise") and signal.sample_rate < prior.coded_rate(signal.sample_rate, _MANY_SAMPLES):
+        level, _ = prior.typical_of(target, signal.format)
+        allowed = prior.noise_variance(level) / prior.noise_gain(signal.format)
+    else:
+        return False
+    return lost > _MUCH_LOST_OF_ERROR * allowed * signal.samples.size
 
 
 def _lost_by_resampling(prior: LappedPrior, signal: Signal) -> float:
-    """Squared error of a sound, summed over all samples, once it was at the lower sample rate at which it is coded."""
+    """Squared error of a sound, summed over all samples, once it was at the sample rate at which it is coded.
+
+    A higher rate loses too: what lies next to half of the lower one is filtered away on the way back.
+    """
     rate = signal.sample_rate
     assert rate is not None
     coded_rate = prior.coded_rate(rate, signal.points)
-    if coded_rate >= rate:
+    if coded_rate == rate:
         return 0.0
-    lower = resampled(signal.samples, rate, coded_rate)
-    return float(np.square(signal.samples - resampled(lower, coded_rate, rate, signal.points), dtype=np.float64).sum())
+    coded = resampled(signal.samples, rate, coded_rate)
+    return float(np.square(signal.samples - resampled(coded, coded_rate, rate, signal.points), dtype=np.float64).sum())
 
 
 def _simulations(

@@ -36,23 +36,32 @@ def choose(
         target: of the file.
         effort: 1 (fastest) to 9 (best).
     """
+    if target.unit not in ("rate", "noise"):
+        return _best(simulations, target, effort)
+    # with a shape of the noise, the level is that of a file that is as large as the one without
+    flat = [one.unshaped for one in simulations]
+    best, noise_level = _best(flat, target, effort)
+    noise_level = _smaller_than_lossless(best, _audible(best, noise_level), lossless_bytes(signal))
+    simulation = simulations[flat.index(best)]
+    return simulation, rate_control.level_of_same_size(simulation, noise_level)
+
+
+def _best(simulations: Sequence[SoundSimulation], target: Target, effort: int) -> tuple[SoundSimulation, int]:
+    """The best of the hops for a sound, and the noise level by what its last bit gains."""
     usual = simulations[len(simulations) // 2]
     noise_level = _level(usual, target, effort)
     simulation = min(simulations, key=lambda one: one.lagrangian(noise_level))
     if simulation is not usual and not usual.recording.short:
         noise_level = _level(simulation, target, effort)
-    if target.unit in ("rate", "noise"):
-        noise_level = _audible(simulation, noise_level)
-        noise_level = _smaller_than_lossless(simulation, noise_level, lossless_bytes(signal))
     return simulation, noise_level
 
 
 def _level(simulation: SoundSimulation, target: Target, effort: int) -> int:
     """The noise level of a sound by what its last bit gains, within what makes sense for its loudness."""
+    noise_level = rate_control.choose_noise_level(simulation, target, effort)
     loudness = math.sqrt(_energy(simulation) / simulation.recording.samples.size)
     if target.unit not in ("rate", "noise") or not loudness:
-        return rate_control.choose_noise_level(simulation, target, effort)
-    noise_level = rate_control.choose_noise_level(simulation.unshaped, target, effort)
+        return noise_level
     prior, grid = simulation.prior, simulation.grid
     usual, _ = prior.typical_of(target, simulation.format)
     finer = usual - prior.typical(prior.bits_per_point)[0]  # than at the prior's own rate
@@ -64,7 +73,7 @@ def _level(simulation: SoundSimulation, target: Target, effort: int) -> int:
         chosen = min(max(noise_level, min(usual, coarsest)), max(usual, fine))
     else:
         chosen = min(noise_level, max(usual, finest))
-    return rate_control.level_of_same_size(simulation, min(max(round(chosen), grid.lowest), grid.highest))
+    return min(max(round(chosen), grid.lowest), grid.highest)
 
 
 def _energy(simulation: SoundSimulation) -> float:

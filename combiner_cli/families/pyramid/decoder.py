@@ -24,7 +24,6 @@ from .levels import (
     band_count,
     last_stage,
     noise_deviation,
-    noise_variance,
     planes_of,
 )
 
@@ -95,36 +94,23 @@ def descend(
     Returns:
         The finest level; of an image that has none, the root ``(colours, height, width)`` in steps.
     """
-    try:
-        return _descended(prior, shape, colours, noise_level, source, noise)
-    finally:
-        prior.scratch.release()
-
-
-def _descended(
-    prior: PyramidPrior,
-    shape: tuple[int, int],
-    colours: int,
-    noise_level: int,
-    source: LatentSource,
-    noise: PictureShape,
-) -> Level | Array:
-    sizes = haar.sizes(shape)
-    count = len(sizes) - 1
-    root = root_moments(count, sizes[-1], colours, noise_level + noise.finer_at(count))
-    weights = source.weights(StageId(count, 0), None, root)
-    picture, classes, level = weights.reshape(1, colours, *sizes[-1]), None, None
-    for number in range(count - 1, -1, -1):
-        # a noise level is a sixteenth of an octave of deviation
-        finer = noise.finer_at(number)
-        picture = rescaled(picture, noise.finer_at(number + 1) - finer)
-        level = levels.new_level(number, np.array([noise_level + finer]), picture, classes, noise)
-        del picture  # what is done with makes room: all the rest are small beside the finest level
-        for chroma in (False, True)[: 1 + (colours == 3)]:
-            _descend_half(prior, level, chroma, source)
-        if number:
-            picture, classes = level.refined(sizes[number]), level.classes
-    return levels.without_classes(level) if level else picture[0]
+    with prior.scratch:
+        sizes = haar.sizes(shape)
+        count = len(sizes) - 1
+        root = root_moments(count, sizes[-1], colours, noise_level + noise.finer_at(count))
+        weights = source.weights(StageId(count, 0), None, root)
+        picture, classes, level = weights.reshape(1, colours, *sizes[-1]), None, None
+        for number in range(count - 1, -1, -1):
+            # a noise level is a sixteenth of an octave of deviation
+            finer = noise.finer_at(number)
+            picture = rescaled(picture, noise.finer_at(number + 1) - finer)
+            level = levels.new_level(number, np.array([noise_level + finer]), picture, classes, noise)
+            del picture  # what is done with makes room: all the rest are small beside the finest level
+            for chroma in (False, True)[: 1 + (colours == 3)]:
+                _descend_half(prior, level, chroma, source)
+            if number:
+                picture, classes = level.refined(sizes[number]), level.classes
+        return levels.without_classes(level) if level else picture[0]
 
 
 def _descend_half(prior: PyramidPrior, level: Level, chroma: bool, source: LatentSource) -> None:
@@ -268,7 +254,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
         decoded.class_bytes,
         number,
         decoded.latents,
-        noise_variance(noise_level),
+        prior.noise_variance(noise_level),
         noise.numbers,
     )
 

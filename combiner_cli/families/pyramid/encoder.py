@@ -24,7 +24,7 @@ from ...stages.shape import FLAT_PICTURE, PICTURE_FIELDS, PictureShape, header_n
 from ...system import threads
 from . import haar, levels
 from .decoder import PlaneRendering, descend
-from .levels import HALF_RANGE, HIGHEST_NOISE, LOWEST_NOISE, Level, noise_deviation, noise_variance, planes_of
+from .levels import HALF_RANGE, HIGHEST_NOISE, LOWEST_NOISE, Level, noise_deviation, planes_of
 
 if TYPE_CHECKING:
     from .prior import PyramidPrior
@@ -197,10 +197,6 @@ class ImageSimulation(Simulation):
         coder = SimulatedCoder()
         return coder.cost(self._error_of(plane, noise_level, coder))
 
-    def noise_variance(self, noise_level: int) -> float:
-        """The variance that a noise level stands for, on values in [-1, 1]."""
-        return noise_variance(noise_level)
-
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:
         """Code all planes."""
         coder = SearchingCoder(writer, self.prior.parts_from)
@@ -218,7 +214,7 @@ class ImageSimulation(Simulation):
         rendering = self.rendering(plane, noise_level, coder)
         if self.noise.flat:
             return self._error(plane, rendering)
-        return (coder.weighted_error - before) * noise_variance(noise_level)
+        return (coder.weighted_error - before) * self.noise_variance(noise_level)
 
     def rendering(self, plane: Plane, noise_level: int, coder: Coder) -> PlaneRendering:
         """What a decoder will have of a plane, once it is coded."""

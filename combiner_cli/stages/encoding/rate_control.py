@@ -106,8 +106,7 @@ def expected_bytes(simulation: Simulation, noise_level: int) -> float:
 
 def expected_cost(simulation: Simulation, noise_level: int) -> float:
     """What a file at a noise level comes to in bits, the squared error counted as the bits that it is worth."""
-    worth = simulation.cost(noise_level).squared_error / (2 * math.log(2) * simulation.noise_variance(noise_level))
-    return 8 * expected_bytes(simulation, noise_level) + worth
+    return 8 * expected_bytes(simulation, noise_level) + simulation.worth(noise_level)
 
 
 def _level_of_psnr(simulation: Simulation, psnr: float) -> int:

@@ -221,12 +221,15 @@ class Simulation(ABC):
     def lagrangian(self, noise_level: int) -> float:
         """Cost of the signal at a noise level in bits, the squared error counted as the bits that it is worth."""
         cost = self.cost(noise_level)
-        worth = cost.squared_error / (2 * math.log(2) * self.noise_variance(noise_level))
-        return cost.bits + cost.class_bits + worth
+        return cost.bits + cost.class_bits + self.worth(noise_level)
 
-    @abstractmethod
+    def worth(self, noise_level: int) -> float:
+        """Bits that the squared error at a noise level is worth."""
+        return self.cost(noise_level).squared_error / (2 * math.log(2) * self.noise_variance(noise_level))
+
     def noise_variance(self, noise_level: int) -> float:
         """The variance that a noise level stands for, on values in [-1, 1]."""
+        return self.prior.noise_variance(noise_level)
 
     @abstractmethod
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:
