@@ -40,7 +40,15 @@ SHARDS = LearningOption(
     least=1,
     most=1024,
 )
-GRADIENT_OPTIONS = (STEPS, START, PATIENCE, SHARDS)  # of families whose networks are trained by gradient steps
+SHAPES = LearningOption(
+    "shapes",
+    "integer",
+    "Percent of the steps in which the noise has a random shape, as files that are tuned to eyes and ears have.",
+    default=0,
+    least=0,
+    most=100,
+)
+GRADIENT_OPTIONS = (STEPS, START, PATIENCE, SHARDS, SHAPES)  # of families whose networks are trained by gradient steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +65,7 @@ class GradientPlan:
         start: id of the prior whose networks are learned on, if any.
         shards: equal parts of a step's signals whose gradients are computed apart.
         patience: measurements without a better one after which learning ends, if it may end early.
+        shapes: percent of the steps in which the noise has a random shape.
     """
 
     name: str
@@ -68,6 +77,7 @@ class GradientPlan:
     start: int | None = None
     shards: int = 1
     patience: int | None = None
+    shapes: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,7 @@ class GradientLearning(Learning):
         self.held_out = f"{measured} {self.part_words} measured every {trainer.MEASURED_STEPS} steps{ending}"
         self.work = f"{plan.steps:,} steps of {plan.signals} {self.part_words}"
         self.work += f" in {plan.shards} parts" if plan.shards > 1 else ""
+        self.work += f", the noise shaped in {plan.shapes} % of them" if plan.shapes else ""
         self.work += "" if plan.start is None else f", on from the prior {plan.start:08x}"
 
     @property

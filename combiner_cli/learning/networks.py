@@ -29,6 +29,7 @@ from .trainer import LearnedPrior, Training, TrainingPlan
 
 if TYPE_CHECKING:
     from ..stages.prior import MultiRatePrior
+    from .gradients import GradientPlan
 
 Array = npt.NDArray[Any]
 
@@ -309,6 +310,16 @@ def _averaged(parameters: Sequence[torch.nn.Parameter], parts: torch.Tensor) -> 
         parameter.grad = gradient.clone() if there else None
         first += parameter.numel()
     return float(cost)
+
+
+def is_shaped(plan: GradientPlan, generator: np.random.Generator) -> bool:
+    """Whether the noise of a step has a shape; nothing is drawn where it never has.
+
+    Args:
+        plan: of the learning.
+        generator: of the step.
+    """
+    return plan.shapes > 0 and int(generator.integers(100)) < plan.shapes
 
 
 def relative_rate(number: int, steps: int) -> float:

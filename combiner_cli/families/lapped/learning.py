@@ -56,14 +56,6 @@ OPTIONS = (
         least=1000,
         most=768_000,
     ),
-    LearningOption(
-        "shapes",
-        "integer",
-        "Percent of the steps in which the noise has a random shape, as files that are tuned to ears have.",
-        default=0,
-        least=0,
-        most=100,
-    ),
 )
 
 
@@ -78,7 +70,6 @@ class LappedPlan(GradientPlan):
         channels: 2 where second channels are learned.
         detail: units of the hidden layers of the networks that predict moments.
         activity: of those that predict activity.
-        shapes: percent of the steps in which the noise has a random shape.
     """
 
     length: int
@@ -87,7 +78,6 @@ class LappedPlan(GradientPlan):
     channels: int
     detail: tuple[int, int] = (64, 32)
     activity: tuple[int, int] = (32, 32)
-    shapes: int = 0
 
 
 class LappedLearning(GradientLearning):

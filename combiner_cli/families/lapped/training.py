@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from ...learning.distributed import Device
-from ...learning.networks import GradientTraining, MomentNetwork, NetworkShape, evidence, sampled
+from ...learning.networks import GradientTraining, MomentNetwork, NetworkShape, evidence, is_shaped, sampled
 from ...learning.trainer import TrainingPlan
 from ...stages.class_stream import best_classes
 from ...stages.integer_network import FEATURE_UNIT
@@ -86,15 +86,11 @@ class LappedTraining(GradientTraining):
         return _stretches(self._settings, self._parts_held_out, generator)[0], self._held_out_levels
 
     def cost(self, signals: Array, noise_levels: Array, generator: np.random.Generator) -> float:
-        noise = random_shape(generator) if self._shaped(generator) else FLAT_SOUND
+        noise = random_shape(generator) if is_shaped(self._settings, generator) else FLAT_SOUND
         finer = noise_levels + _levels_finer(noise)
         return TrainingPass(self.networks, generator, self.device.name, noise, self._settings.sample_rate).run(
             signals, finer
         )
-
-    def _shaped(self, generator: np.random.Generator) -> bool:
-        """Whether the noise of a step has a shape; nothing is drawn where it never has."""
-        return self._settings.shapes > 0 and int(generator.integers(100)) < self._settings.shapes
 
     def prior(self, tensors: dict[str, Array]) -> LappedPrior:
         return replace(unlearned(self._settings), stored=tensors)

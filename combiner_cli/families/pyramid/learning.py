@@ -156,6 +156,7 @@ def begin(request: LearningRequest) -> PyramidLearning:
         start=start.id if start else None,
         shards=shards,
         patience=values["patience"],
+        shapes=values["shapes"],
         crop=crop,
     )
     description = f"{request.data}, {sample.signals:,} images"

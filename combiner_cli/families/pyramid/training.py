@@ -22,6 +22,7 @@ from ...learning.networks import (
     MomentNetwork,
     NetworkShape,
     evidence,
+    is_shaped,
     sampled,
 )
 from ...learning.trainer import TrainingPlan
@@ -29,7 +30,8 @@ from ...signals.signal import Signal
 from ...stages.class_stream import best_classes
 from ...stages.integer_network import FEATURE_UNIT
 from ...stages.integer_network import octaves as octaves_of
-from ...stages.moments import COARSE, PARTS_FROM, UNIT
+from ...stages.moments import COARSE, OCTAVE, PARTS_FROM, UNIT
+from ...stages.shape import FLAT_PICTURE, PictureShape, rescaled
 from . import encoder, haar, levels
 from . import features as pyramid_features
 from .features import Network
@@ -46,6 +48,8 @@ _USUAL_LEVEL = 48  # of noise; its pictures have weight 1. The cost is about inv
 _WEIGHT_OCTAVES = 0.7 / 16  # ... and so is the weight, nearly
 _SMALLEST_ERROR = 1e-6 / 127.5**2  # of a picture
 _FINE = 2  # levels of the pyramid, from the finest on, that are called fine
+_MOST_FINER, _MOST_CHROMA, _MOST_MASKING = (24, 24, 12, 8), 16, 20  # of random shapes of the noise
+_COARSER, _FINER = (0.7, 0.4, 0.2, 0.0), 0.75  # levels of the noise that make up for levels finer and for masking
 _FINEST_CROP = 7 / 16  # of the finest level's positions along an axis; it has most of the work
 
 
@@ -90,7 +94,9 @@ class PyramidTraining(GradientTraining):
         return _crops(self._held_out_settings, self.held_out, generator)[0], self._held_out_levels
 
     def cost(self, signals: Array, noise_levels: Array, generator: np.random.Generator) -> float:
-        return TrainingPass(self.networks, generator, self.device.name).run(signals, noise_levels)
+        noise = random_shape(generator) if is_shaped(self._settings, generator) else FLAT_PICTURE
+        levels_of_shape = noise_levels - _levels_coarser(noise)
+        return TrainingPass(self.networks, generator, self.device.name, noise).run(signals, levels_of_shape)
 
     def prior(self, tensors: dict[str, Array]) -> PyramidPrior:
         settings = self._settings
@@ -143,25 +149,62 @@ def _crops(settings: PyramidPlan, pictures: Sequence[Picture], generator: np.ran
     return np.stack(crops) - 127.5, noise_levels
 
 
+def random_shape(generator: np.random.Generator) -> PictureShape:
+    """A shape of the noise that files may have."""
+    finer = tuple(int(generator.integers(0, most + 1)) for most in _MOST_FINER)
+    return PictureShape(
+        finer, int(generator.integers(0, _MOST_CHROMA + 1)), int(generator.integers(0, _MOST_MASKING + 1))
+    )
+
+
+def _levels_coarser(noise: PictureShape) -> int:
+    """About by how many levels the noise of the finest level is coarser with a shape at the same rate."""
+    finer = sum(share * sixteenths for share, sixteenths in zip(_COARSER, noise.finer, strict=True))
+    return round(finer - _FINER * noise.masking)
+
+
 class TrainingPass:
     """One step's way down the pyramid; the gradients of every network are added up on the way."""
 
-    def __init__(self, networks: torch.nn.ModuleDict, generator: np.random.Generator, device: str) -> None:
-        self._networks, self._generator, self._device = networks, generator, device
-        self._cost = 0.0
+    def __init__(
+        self,
+        networks: torch.nn.ModuleDict,
+        generator: np.random.Generator,
+        device: str,
+        noise: PictureShape = FLAT_PICTURE,
+    ) -> None:
+        """
+        Args:
+            networks: that are trained.
+            generator: of the noise.
+            device: where to compute.
+            noise: its shape.
+        """
+        self._networks, self._generator, self._device, self._noise = networks, generator, device, noise
+        self._cost, self._weights = 0.0, np.ones(0)
 
     def run(self, pictures: Array, noise_levels: Array) -> float:
-        """Take pictures ``(pictures, 3, height, width)`` down; their cost in bits per element, weighted."""
+        """Take pictures ``(pictures, 3, height, width)`` down; their cost in bits per element, weighted.
+
+        Args:
+            pictures: in 255ths, 0 in the middle.
+            noise_levels: of the finest level of each of them.
+        """
+        self._weights = _weights(noise_levels + _levels_coarser(self._noise))
         scale = UNIT / np.array([noise_deviation(int(level)) for level in noise_levels])
         planes = np.einsum("kc,bchw->bkhw", haar.COLOUR, pictures) * scale[:, None, None, None]
         sizes, details = haar.sizes(pictures.shape[2:]), []
         for _ in sizes[1:]:
             planes, of_level = haar.analyse(planes)
             details.append(of_level)
+        planes = planes * _times(self._noise.finer_at(len(details)))
         planes = np.floor(planes + UNIT * self._generator.standard_normal(planes.shape))
         classes = None
         for number in range(len(details) - 1, -1, -1):
-            level, true = levels.new_level(number, noise_levels, planes, classes), details[number]
+            finer = self._noise.finer_at(number)
+            planes = rescaled(planes, self._noise.finer_at(number + 1) - finer)
+            level = levels.new_level(number, noise_levels + finer, planes, classes, self._noise)
+            true = details[number] * _times(finer)
             if number == 0:
                 level, true = self._cropped(level, true)
             self._level(level, true)
@@ -175,7 +218,8 @@ class TrainingPass:
         room = [(size - length) // 2 + 1 for size, length in zip(level.size, side, strict=True)]
         first = [2 * int(self._generator.integers(places)) for places in room]
         rows, columns = (slice(start, start + length) for start, length in zip(first, side, strict=True))
-        part = levels.new_level(0, level.noise_levels, level.picture[..., rows, columns])
+        part = levels.new_level(0, level.noise_levels, level.picture[..., rows, columns], shape=self._noise)
+        part.masking = None if level.masking is None else level.masking[:, rows, columns]
         units = (slice(rows.start // 2, rows.stop // 2), slice(columns.start // 2, columns.stop // 2))
         part.parents[...] = level.parents[(slice(None), slice(None), *units)]
         return part, true[..., rows, columns]
@@ -192,18 +236,15 @@ class TrainingPass:
         results: tuple[torch.Tensor, torch.Tensor] = self._networks[str(level.kind)][network.name](values)  # type: ignore[index]
         return results
 
-    def _backward(
-        self, level: Level, counts: Sequence[int], costs: torch.Tensor, counted: torch.Tensor | None = None
-    ) -> None:
+    def _backward(self, counts: Sequence[int], costs: torch.Tensor, counted: torch.Tensor | None = None) -> None:
         """Add the gradients of the average cost of positions, and the cost itself to the sum.
 
         Args:
-            level: the level.
             counts: positions of a picture in each phase.
             costs: ``(positions,)``, picture after picture within phases.
             counted: the part that a file pays for, if not all.
         """
-        weights = self._tensor(np.concatenate([np.repeat(_weights(level.noise_levels), count) for count in counts]))
+        weights = self._tensor(np.concatenate([np.repeat(self._weights, count) for count in counts]))
         if costs.requires_grad:  # not where costs are only measured
             (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
         self._cost += float(((costs if counted is None else counted).detach() * weights).sum())
@@ -216,19 +257,23 @@ class TrainingPass:
         features, contrast = pyramid_features.class_features(level, chroma, level.all_units, _memory)
         means, logits = self._results(level, network, features)
         residual = self._tensor(levels.unit_details(true, chroma) / UNIT) - means * self._tensor(contrast / UNIT)
-        energy = (residual**2).mean(dim=0)
+        energy, noise = (residual**2).mean(dim=0), levels.unit_noise(level, chroma)
         octaves = torch.log_softmax(logits * math.log(2), dim=0) / math.log(2)
         classes = best_classes(
             energy.detach().cpu().numpy(),
             octaves.detach().cpu().numpy(),
             network.outputs,
             encoder.class_variances(level.kind),
+            noise,
         )
         level.classes[:, int(chroma)] = classes.reshape(len(level.noise_levels), *level.units)
         entropy = -octaves.gather(0, torch.from_numpy(classes).to(self._device)[None])[0]
         # means serve to tell what is left over: about what it takes to code that
+        over_noise = energy if noise is None else energy / self._tensor(noise)
         self._backward(
-            level, [level.units[0] * level.units[1]], entropy + 0.5 * network.outputs * torch.log2(1 + energy), entropy
+            [level.units[0] * level.units[1]],
+            entropy + 0.5 * network.outputs * torch.log2(1 + over_noise),
+            entropy,
         )
 
     def _stage(self, level: Level, true: Array, number: int) -> None:
@@ -241,13 +286,27 @@ class TrainingPass:
         means, octaves = self._results(level, network, features)
         means = means * self._tensor(contrast / UNIT)
         octaves = (octaves + self._tensor(octaves_of(contrast / UNIT))).clamp(-6, 20)
-        residual = self._tensor(levels.details_of(true, level, number) / UNIT) - means
+        coarser = self._octaves_of_noise(level, number)
+        octaves, scale = octaves - coarser, torch.exp2(coarser)
+        residual = (self._tensor(levels.details_of(true, level, number) / UNIT) - means) / scale
         counts = [levels.positions(level, phase, rows) // len(level.noise_levels) for phase in phases]
-        self._backward(level, counts, evidence(residual, octaves).sum(dim=0))
+        self._backward(counts, evidence(residual, octaves).sum(dim=0))
         noise = self._generator.standard_normal(residual.shape, dtype=np.float32)
         with torch.no_grad():
-            values = means + sampled(residual, octaves, self._tensor(noise))
+            values = means + sampled(residual, octaves, self._tensor(noise)) * scale
         levels.put(level, number, np.floor(values.cpu().numpy().astype(np.float64) * UNIT))
+
+    def _octaves_of_noise(self, level: Level, number: int) -> torch.Tensor:
+        """Octaves by which the noise of a stage's details is coarser than the level's, ``(positions,)`` or a number."""
+        chroma = number in levels.CHROMA_STAGES
+        parts = [level.noise(phase, level.all_units, chroma) for phase in levels.stage_phases(number)]
+        noises = [part for part in parts if part is not None]  # all or none are
+        return self._tensor(np.concatenate(noises) / OCTAVE if noises else np.zeros(1))
+
+
+def _times(sixteenths: int) -> float:
+    """The factor that so many sixteenths of an octave are."""
+    return float(np.exp2(sixteenths / OCTAVE))
 
 
 def _weights(noise_levels: Array) -> Array:

@@ -7,7 +7,7 @@ from support.signals import smooth_image
 from support.training import Recorded, StoppedError
 
 from combiner_cli.errors import DamagedFileError, DatasetError, UsageError
-from combiner_cli.families.pyramid import learning, training
+from combiner_cli.families.pyramid import learning, levels, training
 from combiner_cli.families.pyramid.encoder import ImageSimulation
 from combiner_cli.families.pyramid.learning import PyramidLearning
 from combiner_cli.learning import datasets, job, networks, trainer
@@ -15,6 +15,8 @@ from combiner_cli.learning.checkpoint import CheckpointFile
 from combiner_cli.learning.distributed import Device, ProcessGroup
 from combiner_cli.learning.job import LearningRequest
 from combiner_cli.media import files as media
+from combiner_cli.stages.moments import OCTAVE
+from combiner_cli.stages.shape import PictureShape
 
 
 def learned(listener=None, checkpoint=None, start=None, **changed):
@@ -94,6 +96,39 @@ def test_learning_pays_and_goes_on_from_a_prior():
     assert f"on from the prior {start.id:08x}" in more.card("combiner x", "5 s")
     with pytest.raises(UsageError, match="other sizes"):
         learned(start=start, fine=((4, 8),) * 3)
+
+
+def test_learning_can_draw_shapes_of_the_noise():
+    shaped = learned(steps=2, shapes=100)
+    assert shaped.prior.id != learned(steps=2).prior.id
+    assert np.isfinite(shaped.measurements[-1].training)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_noise_of_training_is_that_of_coding(number):
+    noise = PictureShape((8, 6, 0, 0), 12, 10)
+    picture = np.random.default_rng(0).normal(0, 4000, (1, 1, 24, 20)) * np.linspace(0.1, 3, 20)
+    level = levels.new_level(number, np.array([50]), np.repeat(picture, 3, axis=1), shape=noise)
+    passed = training.TrainingPass(None, np.random.default_rng(0), "cpu", noise)
+    for stage, chroma in ((2, False), (4, True)):
+        phases = levels.stage_phases(stage)
+        exact = np.concatenate([level.noise(phase, level.all_units, chroma) for phase in phases])
+        assert np.allclose(passed._octaves_of_noise(level, stage).numpy() * OCTAVE, exact, atol=1e-4)
+        assert exact.std() > 1
+
+
+def test_a_pass_takes_details_in_units_of_their_level(monkeypatch):
+    taken = {}
+    monkeypatch.setattr(
+        training.TrainingPass, "_level", lambda _, level, true: taken.update({level.number: (level.noise_levels, true)})
+    )
+    picture, noise = np.random.default_rng(1).normal(0, 30, (1, 3, 64, 64)), PictureShape((16, 8, 0, 0))
+    training.TrainingPass(None, np.random.default_rng(0), "cpu", noise).run(picture, np.array([30]))
+    flat = dict(taken)
+    training.TrainingPass(None, np.random.default_rng(0), "cpu").run(picture, np.array([30]))
+    for number, sixteenths in ((1, 16), (2, 24), (3, 24)):
+        assert flat[number][0] == taken[number][0] + sixteenths
+        assert np.allclose(flat[number][1], taken[number][1] * 2 ** (sixteenths / 16))
 
 
 def test_sizes_and_work_are_estimated():
