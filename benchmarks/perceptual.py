@@ -294,7 +294,9 @@ def report(
     ]
     words = " ".join(measure.words for measure in of)
     title = arguments.name.replace("_", " ").capitalize()
-    head = f"{len(names)} signals, {extent(arguments, one)}; means over them. Whole files weighed, decoded files measured. "
+    head = (
+        f"{len(names)} signals, {extent(arguments, one)}; means over them. Files are weighed, decoded files measured. "
+    )
     write_table(f"{arguments.name}.md", title, head + peer_words(one) + words, table)
     deltas = []
     for codec in sorted(name for name in found if name.startswith("combiner")):

@@ -31,7 +31,7 @@ from ...stages.class_stream import best_classes
 from ...stages.integer_network import FEATURE_UNIT
 from ...stages.integer_network import octaves as octaves_of
 from ...stages.moments import COARSE, OCTAVE, PARTS_FROM, UNIT
-from ...stages.shape import FLAT_PICTURE, PictureShape, rescaled
+from ...stages.shape import FLAT_PICTURE, LEVELS, PictureShape, rescaled
 from . import encoder, haar, levels
 from . import features as pyramid_features
 from .features import Network
@@ -47,8 +47,10 @@ Picture = npt.NDArray[np.uint8]
 _USUAL_LEVEL = 48  # of noise; its pictures have weight 1. The cost is about inverse to the noise deviation ...
 _WEIGHT_OCTAVES = 0.7 / 16  # ... and so is the weight, nearly
 _SMALLEST_ERROR = 1e-6 / 127.5**2  # of a picture
+_MOST_BEYOND = 10.0  # bits; it takes about that to say that a detail's deviation is wider
 _FINE = 2  # levels of the pyramid, from the finest on, that are called fine
-_MOST_FINER, _MOST_CHROMA, _MOST_MASKING = (24, 24, 12, 8), 16, 20  # of random shapes of the noise
+_MOST_FINER, _MOST_CHROMA, _MOST_MASKING = (20, 24, 6, 6), 12, 14  # of random shapes of the noise
+_FINEST_NOISE = 110  # level that a random shape gives the coarsest details; finer than files have it
 _COARSER, _FINER = (0.7, 0.4, 0.2, 0.0), 0.75  # levels of the noise that make up for levels finer and for masking
 _FINEST_CROP = 7 / 16  # of the finest level's positions along an axis; it has most of the work
 
@@ -96,6 +98,8 @@ class PyramidTraining(GradientTraining):
     def cost(self, signals: Array, noise_levels: Array, generator: np.random.Generator) -> float:
         noise = random_shape(generator) if is_shaped(self._settings, generator) else FLAT_PICTURE
         levels_of_shape = noise_levels - _levels_coarser(noise)
+        if not noise.flat:
+            levels_of_shape = np.minimum(levels_of_shape, _FINEST_NOISE - noise.finer_at(LEVELS))
         return TrainingPass(self.networks, generator, self.device.name, noise).run(signals, levels_of_shape)
 
     def prior(self, tensors: dict[str, Array]) -> PyramidPrior:
@@ -290,7 +294,7 @@ class TrainingPass:
         octaves, scale = octaves - coarser, torch.exp2(coarser)
         residual = (self._tensor(levels.details_of(true, level, number) / UNIT) - means) / scale
         counts = [levels.positions(level, phase, rows) // len(level.noise_levels) for phase in phases]
-        self._backward(counts, evidence(residual, octaves).sum(dim=0))
+        self._backward(counts, evidence(residual, octaves, _MOST_BEYOND).sum(dim=0))
         noise = self._generator.standard_normal(residual.shape, dtype=np.float32)
         with torch.no_grad():
             values = means + sampled(residual, octaves, self._tensor(noise)) * scale
