@@ -26,7 +26,7 @@ from combiner_cli.signals import metrics
 from combiner_cli.signals.signal import Format
 
 GOLDEN = Path(__file__).parent / "golden"
-FILES = ("chained", "cifar10-1", "photo-6-grey", "speech-4-instant", "sound-tags")  # of every family, and with metadata
+FILES = ("chained", "cifar10-1", "photo-6-grey", "speech-5-instant", "sound-tags")  # of every family, and with metadata
 
 
 def refuses(data: bytes) -> None:
@@ -233,8 +233,8 @@ def test_a_small_file_that_declares_a_gigantic_image_is_refused_in_little_memory
     [
         ("cifar10-2", _image(8000, 8000), DamagedFileError),
         ("speech-1", _sound(2**28, 16000), DamagedFileError),
-        ("speech-4", _sound(2**28 + 1, 16000), LimitError),
-        ("speech-4", _sound(2**32 - 1, 2**32 - 1), LimitError),
+        ("speech-5", _sound(2**28 + 1, 16000), LimitError),
+        ("speech-5", _sound(2**32 - 1, 2**32 - 1), LimitError),
         ("photo-6", _image(2**13, 2**13 + 1), LimitError),
     ],
 )
@@ -261,7 +261,7 @@ def test_a_damaged_number_of_bytes_allocates_nothing():
 def test_limits_can_be_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(GOLDEN / "photo-6-grey.cmb", "photo.cmb")
-    shutil.copy(GOLDEN / "speech-4.cmb", "voice.cmb")
+    shutil.copy(GOLDEN / "speech-5.cmb", "voice.cmb")
     points = File.parse(Path("photo.cmb").read_bytes()).format.points
     refused(run("decode", "photo.cmb", "--max-pixels", points - 1), 9, "raise --max-pixels")
     assert run("decode", "photo.cmb", "--max-pixels", points).exit_code == 0

@@ -247,7 +247,7 @@ def test_a_sweep_of_speech(tmp_path, monkeypatch):
         media.write_signal(
             Signal("sound", samples.astype(np.float32), 16000, 16), tmp_path / "speech" / f"{number}.wav"
         )
-    more = ("--prior", "speech-4", "--qualities", "2,5,8", "--efforts", "1")
+    more = ("--prior", "speech-5", "--qualities", "2,5,8", "--efforts", "1")
     done = bench("speech", *more, "--baselines", "opus, MP3")
     assert "ESTOI" in done.stdout
     assert "speech-bench/report.html: 2 sounds" in done.stdout
@@ -319,7 +319,7 @@ def test_nothing_but_failures_is_still_told(pictures, tmp_path):
 def test_a_codec_that_does_not_take_a_sound_is_left_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     media.write_signal(tone(9600, rate=96000), tmp_path / "high.wav")
-    more = ("--prior", "speech-4", "--qualities", "5", "--efforts", 1)
+    more = ("--prior", "speech-5", "--qualities", "5", "--efforts", 1)
     done = facts("high.wav", *more, "--baselines", "mp3,vorbis", exit_code=1)
     assert all(" by MP3 " in failure["what"] for failure in done["failures"])
     text = (tmp_path / "high-bench" / "report.html").read_text()
@@ -399,7 +399,7 @@ def test_mistakes(pictures, tmp_path, arguments, exit_code, message):
 
 
 def test_a_prior_for_sounds_is_refused_for_images(pictures):
-    refused(run("bench", *pictures, "--prior", "speech-4"), 6, "is for sounds")
+    refused(run("bench", *pictures, "--prior", "speech-5"), 6, "is for sounds")
 
 
 def test_results_of_something_else_are_left_alone(pictures, tmp_path):

@@ -45,7 +45,7 @@ def reports(tmp_path_factory):
     published = ("--published", folder / "published.json", "--published-name", "any")
     for name, prior, *options in (
         ("pictures", "photo-6", "--rates", "0.45,0.6,0.8,1", "--baselines", "jpeg,webp", *published),
-        ("speech", "speech-4", "--qualities", "2,5,8", "--baselines", "opus"),
+        ("speech", "speech-5", "--qualities", "2,5,8", "--baselines", "opus"),
     ):
         more = ("--prior", prior, "--efforts", 1, "-o", folder / f"{name}-out", *options)
         done = CliRunner().invoke(main, [str(word) for word in ("bench", folder / name, *more)])

@@ -74,7 +74,7 @@ def voice(tmp_path_factory):
     """A coded sound of 500 samples at 16,000 Hz, of a prior that is shipped."""
     path = tmp_path_factory.mktemp("voice") / "voice.cmb"
     fast = EncodingOptions(effort=1)
-    path.write_bytes(pipeline.encode(tone(500), library.find("speech-4"), Target("size", 125), fast).data)
+    path.write_bytes(pipeline.encode(tone(500), library.find("speech-5"), Target("size", 125), fast).data)
     return path
 
 

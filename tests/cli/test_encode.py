@@ -19,6 +19,7 @@ from combiner_cli.container.file import File
 from combiner_cli.media import files as media
 from combiner_cli.priors import library, store
 from combiner_cli.signals import metrics
+from combiner_cli.signals.signal import Signal
 
 IMAGE = ("--prior", "plain-image")
 SOUND = ("--prior", "plain-sound")
@@ -139,6 +140,18 @@ def test_a_psnr_that_was_asked_for_is_reached(mixed):
     assert done.exit_code == 0, done.output
     assert 18.5 <= json.loads(done.stdout)["psnr"] < 20.5
     refused(run("encode", "photo.png", "-f", "--prior", "mixed-image", "--psnr", "99"), 2, "ask for less than 99 dB")
+
+
+@pytest.mark.parametrize("tune", ["psnr", "perceptual"])
+def test_a_ssimulacra2_that_was_asked_for_is_reached(tmp_path, monkeypatch, tune):
+    monkeypatch.chdir(tmp_path)
+    landscape = zoo_images.IMAGES["landscape"]()
+    original = Signal("image", landscape.samples[:64, :64].copy(), None, 8)
+    media.write_signal(original, Path("landscape.png"))
+    done = run("encode", "landscape.png", "--ssimulacra2", "60", "--tune", tune, "--effort", "1", "--prior", "photo-6")
+    assert done.exit_code == 0, done.output
+    assert run("decode", "landscape.cmb", "-o", "back.png").exit_code == 0
+    assert 60 <= metrics.ssimulacra2(original, media.read_signal(Path("back.png"))) < 63
 
 
 def test_an_snr_that_was_asked_for_is_reached(mixed):

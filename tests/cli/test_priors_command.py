@@ -13,7 +13,7 @@ def test_the_list_has_every_installed_prior():
     entries = {entry["name"]: entry for entry in json.loads(run("priors", "--json").stdout)}
     assert set(entries) == {path.stem for path in library.shipped()}
     assert entries["photo-6"]["origin"] == "shipped"
-    assert entries["speech-4"]["family"] == "lapped" and entries["speech-4"]["kind"] == "sound"
+    assert entries["speech-5"]["family"] == "lapped" and entries["speech-5"]["kind"] == "sound"
     for name, entry in entries.items():
         prior = library.find(name)
         assert entry["id"] == f"{prior.id:08x}"
@@ -29,7 +29,7 @@ def test_show_and_path():
     assert done.exit_code == 0
     assert done.stdout.startswith(f"photo-6: pyramid, for images, id {number}\n  rates  ")
     assert done.stdout.splitlines()[1].endswith(" bits per pixel")
-    assert "bits per sample" in run("priors", "show", "speech-4").stdout
+    assert "bits per sample" in run("priors", "show", "speech-5").stdout
     card = library.shipped_folder() / "photo-6.md"
     assert card.read_text().splitlines()[0].removeprefix("# ") in done.stdout
     assert json.loads(run("priors", "show", "photo-6", "--json").stdout)["id"] == number

@@ -136,11 +136,11 @@ def golden_files() -> Iterator[Golden]:
     yield Golden("general-1", tone(6000, 2, 44100), "general-1", exactly(1500))
     yield Golden("general-1-24", deep_tone(4000, 1, 48000), "general-1", about(0.5))
     yield Golden("general-1-pair-24", deep_tone(3001, 2, 44100), "general-1", exactly(400))
-    yield Golden("speech-4", tone(3000), "speech-4", exactly(700), EncodingOptions())
-    yield Golden("speech-4-high", tone(2000), "speech-4", exactly(2500))
-    yield Golden("speech-4-instant", tone(1), "speech-4", exactly(33))
-    yield Golden("speech-4-narrow", tone(1000, rate=8000), "speech-4", about(1.0))
-    yield Golden("speech-4-pair", tone(2000, 2), "speech-4", about(0.5))
+    yield Golden("speech-5", tone(3000), "speech-5", exactly(700), EncodingOptions())
+    yield Golden("speech-5-high", tone(2000), "speech-5", exactly(2500))
+    yield Golden("speech-5-instant", tone(1), "speech-5", exactly(33))
+    yield Golden("speech-5-narrow", tone(1000, rate=8000), "speech-5", about(1.0))
+    yield Golden("speech-5-pair", tone(2000, 2), "speech-5", about(0.5))
 
 
 def image_metadata() -> Metadata:

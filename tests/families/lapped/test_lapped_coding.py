@@ -325,7 +325,7 @@ def test_a_sound_is_rendered_at_a_multiple_of_its_rate():
 
 
 def test_groups_are_told_by_level_and_phase():
-    coding = coded(tone(3000), shipped("speech-4"))
+    coding = coded(tone(3000), shipped("speech-5"))
     names = list(coding.decoded.groups)
     assert names[0] == "level 3 phase 0"
     assert names == sorted(names, key=lambda name: (-int(name.split()[1]), int(name.split()[3])))
@@ -337,12 +337,12 @@ def test_groups_are_told_by_level_and_phase():
 @pytest.mark.parametrize("target", [Target("size", 400), Target("rate", 0.7)])
 def test_a_flat_shape_of_the_noise_gives_the_same_bytes_as_none(target, monkeypatch):
     monkeypatch.setattr(encoder, "PERCEPTUAL", FLAT_SOUND)
-    prior, sound = shipped("speech-4"), tone(3000)
+    prior, sound = shipped("speech-5"), tone(3000)
     flat = coded(sound, prior, replace(target, tune="perceptual")).file.data
     assert flat == coded(sound, prior, target).file.data
 
 
 def test_a_rate_is_about_the_same_with_a_shape_of_the_noise():
-    prior, sound = shipped("speech-4"), tone(16000)
+    prior, sound = shipped("speech-5"), tone(16000)
     sizes = [coded(sound, prior, Target("rate", 0.7, tune)).size for tune in ("psnr", "perceptual")]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.12)

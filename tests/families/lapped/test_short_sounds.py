@@ -10,7 +10,7 @@ from combiner_cli.signals.signal import Signal
 
 QUALITY = 5
 RATES = pytest.mark.parametrize(
-    ("name", "rate"), [("speech-4", 16000), ("speech-4", 8000), ("general-1", 44100), ("general-1", 32000)]
+    ("name", "rate"), [("speech-5", 16000), ("speech-5", 8000), ("general-1", 44100), ("general-1", 32000)]
 )
 
 
@@ -53,10 +53,10 @@ def test_any_number_of_samples_comes_back_as_well_as_a_second(name, rate):
 
 @pytest.mark.parametrize("loudness", [0.01, 0.1, 3.0])
 def test_so_do_quiet_and_loud_ones(loudness):
-    second, _ = snr([content(16000, 16000, 0, loudness=loudness)], "speech-4")
+    second, _ = snr([content(16000, 16000, 0, loudness=loudness)], "speech-5")
     for length in (1, 3, 30, 500):
         signals = [content(length, 16000, length + seed, loudness=loudness) for seed in range(3)]
-        assert snr(signals, "speech-4")[0] > second - 4, length
+        assert snr(signals, "speech-5")[0] > second - 4, length
 
 
 @pytest.mark.parametrize("length", [1, 2, 13, 40])
@@ -68,12 +68,12 @@ def test_so_do_pairs(length):
 @pytest.mark.parametrize("rate", [48_000, 96_000, 11_025, 1000])
 def test_a_single_sample_of_any_rate_comes_back(rate):
     signal = Signal("sound", np.array([[0.5]], dtype=np.float32), rate, 16)
-    for name in ("speech-4", "general-1"):
+    for name in ("speech-5", "general-1"):
         assert usual(signal, name).decoded_signal.samples.item() == pytest.approx(0.5, abs=0.02)
 
 
 def test_qualities_make_a_difference_to_short_sounds_too():
-    prior, signal = shipped("speech-4"), content(300, 16000, 1)
+    prior, signal = shipped("speech-5"), content(300, 16000, 1)
     codings = [coded(signal, prior, Target("rate", prior.rate_at(quality))) for quality in (1, 5, 10)]
     assert codings[0].size < codings[1].size < codings[2].size
     assert codings[0].psnr < codings[1].psnr < codings[2].psnr
@@ -81,7 +81,7 @@ def test_qualities_make_a_difference_to_short_sounds_too():
 
 def test_what_lies_beyond_the_ends_of_a_short_sound_is_no_error_of_it():
     """Two frames of 256 weights are simulated for 64 samples; an eighth of their error is the sound's."""
-    prior, signal = shipped("speech-4"), content(64, 16000, 1)
+    prior, signal = shipped("speech-5"), content(64, 16000, 1)
     recording = Recording(signal.samples.T, 256, short=True)
     simulation = SoundSimulation(prior, signal.format, recording, {}, 8)
     whole = simulate(prior, recording.weights(slice(0, 2)), 40)

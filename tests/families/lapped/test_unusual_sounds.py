@@ -48,7 +48,7 @@ def test_no_file_is_larger_than_one_without_loss(name):
 
 
 def test_a_low_sample_rate_has_no_more_samples_to_code():
-    prior = combiner.find_prior("speech-4")
+    prior = combiner.find_prior("speech-5")
     assert prior.points_rendered(Signal("sound", tone(20_000).samples, 16, 16).format) == 20_000
 
 
@@ -67,7 +67,7 @@ def test_what_lies_next_to_half_of_a_lower_rate_is_not_filtered_away():
 
 
 def test_what_lies_above_the_rate_of_a_prior_is_coded_as_it_is():
-    prior = combiner.find_prior("speech-4")
+    prior = combiner.find_prior("speech-5")
     low = zoo_sounds.sound_of(zoo_sounds.chirp(50, 3000, 48000), 48000)
     high = zoo_sounds.sound_of(zoo_sounds.chirp(50, 20000, 48000), 48000)
     usual = Target("rate", 1.0)
@@ -93,7 +93,7 @@ def test_the_size_without_loss_worked_by_hand():
 
 
 def test_the_cost_of_a_sound_counts_what_resampling_loses():
-    prior, sound = combiner.find_prior("speech-4"), zoo_sounds.sound_of(zoo_sounds.chirp(9000, 20000, 48000), 48000)
+    prior, sound = combiner.find_prior("speech-5"), zoo_sounds.sound_of(zoo_sounds.chirp(9000, 20000, 48000), 48000)
     kept = Signal("sound", resampled(resampled(sound.samples, 48000, 16000), 16000, 48000, sound.points), 48000, 16)
     lost, little = (prior.predicted_costs([one], 1e-4)[0] for one in (sound, kept))
     energy = float(np.square(sound.samples, dtype=np.float64).sum())
