@@ -140,6 +140,7 @@ def decode(
     *,
     scale: int = 1,
     size: tuple[int, int] | None = None,
+    fill: float | None = None,
     prior: str | Prior | None = None,
     most_points: int | None = None,
 ) -> Signal:
@@ -149,6 +150,7 @@ def decode(
         data: the whole file.
         scale: samples per native sample and axis.
         size: height and width that an image is rendered at instead.
+        fill: noise in the place of what a sound leaves out, 0 to 1; ``None`` for as much as the file says.
         prior: name, file, or what :func:`find_prior` gave; ``None`` for the one that the file names.
         most_points: pixels or sample instants beyond which a file is refused; ``None`` for the usual limit.
 
@@ -156,7 +158,7 @@ def decode(
         CombinerError: the file is damaged, of an unknown version or over the limit, or its prior is missing.
     """
     named = library.find(prior) if isinstance(prior, str) else prior
-    view = View(scale=scale, size=size)
+    view = View(scale=scale, size=size, fill=fill)
     return pipeline.decode(File.parse(data), lambda prior_id: named or library.find_id(prior_id), view, most_points)
 
 

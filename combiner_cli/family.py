@@ -115,11 +115,14 @@ class View:
         scale: samples per native sample and axis.
         size: height and width in pixels that an image is rendered at, instead of a scale.
         keep_latents: whether latents are kept, which takes more memory.
+        fill: noise in the place of what a sound leaves out, 0 to 1; ``None`` for as much as the file says. Families
+            that leave nothing out have no use for it.
     """
 
     scale: int = 1
     size: tuple[int, int] | None = None
     keep_latents: bool = False
+    fill: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

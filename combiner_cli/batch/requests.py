@@ -65,6 +65,7 @@ class Decoding:
         scale: samples per native sample and axis.
         size: height and width in pixels that images are rendered at instead.
         rate: sample rate in Hz that sounds are rendered at instead.
+        fill: noise in the place of what sounds leave out, 0 to 1; ``None`` for as much as a file says.
         max_pixels: pixels or sample instants that a file may have; ``None`` for the usual limit.
         max_seconds: that a sound may last; ``None`` for any number.
         largest_file: bytes that a file may have; ``None`` for any number.
@@ -77,6 +78,7 @@ class Decoding:
     scale: int = 1
     size: tuple[int, int] | None = None
     rate: int | None = None
+    fill: float | None = None
     max_pixels: int | None = None
     max_seconds: float | None = None
     largest_file: int | None = None

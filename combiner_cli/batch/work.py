@@ -329,9 +329,8 @@ def decode_one(job: Job, file: File, request: Decoding, known: Library, note: No
     most_points = limits.most_points(file.format, request.max_pixels, request.max_seconds)
     scale = request.scale if request.rate is None else _scale_for(file.format, request.rate, most_points)
     chosen = known.named(request.prior) if request.prior else None
-    decoded = pipeline.decode(
-        file, lambda number: chosen or known.with_id(number), View(scale=scale, size=request.size), most_points
-    )
+    view = View(scale=scale, size=request.size, fill=request.fill)
+    decoded = pipeline.decode(file, lambda number: chosen or known.with_id(number), view, most_points)
     if request.rate is not None and request.rate != decoded.sample_rate:
         decoded = signals.at_rate(decoded, request.rate)
     notes: list[str] = []

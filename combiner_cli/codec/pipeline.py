@@ -238,6 +238,10 @@ def _settled(view: View, signal_format: Format) -> View:
     Raises:
         UsageError: it makes no sense for the kind of signal, or at its sample rate.
     """
+    if view.fill is not None and signal_format.kind != "sound":
+        raise UsageError("only a sound can be filled; leave out --fill for an image")
+    if not 0 <= (view.fill or 0) <= 1:
+        raise UsageError(f"the noise that fills a sound is from 0 to 1, not {view.fill}")
     if view.size is not None:
         if signal_format.kind != "image":
             raise UsageError("only an image can be resized; give --scale for a sound")

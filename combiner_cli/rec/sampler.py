@@ -24,6 +24,7 @@ LANES = 8  # 16-bit lanes in the four 32-bit words of a Philox block
 
 TABLE_STREAM = 0
 PERMUTATION_STREAM = 1
+FILLING_STREAM = 2
 _POSITIONS_AT_ONCE = 1 << 14  # of a permutation, whose words stay in a core's cache
 
 TABLE_ROWS = 1 << 16
@@ -101,19 +102,22 @@ def normals(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], key: in
     return candidates
 
 
-def row_lanes(block: int, rows: npt.NDArray[np.int64], key: int) -> npt.NDArray[np.int64]:
+def row_lanes(
+    block: int | npt.NDArray[np.int64], rows: npt.NDArray[np.int64], key: int, stream: int = TABLE_STREAM
+) -> npt.NDArray[np.int64]:
     """The lanes of columns 8 · block to 8 · block + 7 of some rows of the table, which come from the same words.
 
     Args:
-        block: of eight columns.
+        block: of eight columns, one for all rows or one for each.
         rows: any shape, values in [0, 2**32). A few thousand at a time stay in a core's cache, which is fastest.
         key: the prior's key.
+        stream: of words, of which each use has its own.
 
     Returns:
-        ``(8,)`` + shape of ``rows``: what :func:`lanes` gives there.
+        ``(8,)`` + shape of ``rows``: in the stream of the table what :func:`lanes` gives there.
     """
     one = np.ones((1,) * rows.ndim, dtype=np.int64)
-    words = philox((one * block, rows, one * TABLE_STREAM, one * 0), split_key(key))
+    words = philox((one * block, rows, one * stream, one * 0), split_key(key))
     halves = np.empty((LANES, *rows.shape), dtype=np.int64)
     for number, word in enumerate(words):
         np.bitwise_and(word, 0xFFFF, out=halves[2 * number])
@@ -131,6 +135,24 @@ def table(width: int, key: int) -> npt.NDArray[np.float32]:
             lanes_of = row_lanes(first // LANES, rows, key)[: width - first]
             candidates[begin : begin + _ROWS_AT_ONCE, first : first + LANES] = quantiles[lanes_of].T
     return candidates
+
+
+def filling(blocks: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], key: int) -> npt.NDArray[np.float32]:
+    """Standard normal values for what a file leaves out, in eights, from a table that has no candidates.
+
+    Args:
+        blocks: of eight columns, ``(eights,)``.
+        rows: one for each block, ``(eights,)``, values in [0, 2**32).
+        key: the prior's key.
+
+    Returns:
+        ``(eights, 8)``.
+    """
+    values = np.empty((len(rows), LANES), dtype=np.float32)
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        some = slice(begin, begin + _ROWS_AT_ONCE)
+        values[some] = normal_quantiles()[row_lanes(blocks[some], rows[some], key, FILLING_STREAM)].T
+    return values
 
 
 def permutation_words(positions: npt.NDArray[np.int64], count: int, key: int) -> npt.NDArray[np.int64]:

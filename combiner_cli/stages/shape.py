@@ -25,6 +25,7 @@ SHAPED = 128  # is added to the noise level of a header that has a shape
 LEVELS = 4  # whose noise is finer than that of the level before
 MASKED_LEVELS = 4  # the finest ones: coarser ones have few weights
 EXPONENT_UNIT = 64
+FILL_UNIT = 16
 _MOST_FINER = 4 * OCTAVE  # a level than the one before
 _EVEN = 2 * OCTAVE  # stands for chroma with the noise of the luma
 _MASKING_UNIT = 32
@@ -82,25 +83,29 @@ class PictureShape:
 class SoundShape:
     """The shape of the noise of a sound: a power of the predicted spectrum, and coarser the higher the pitch.
 
+    With it goes how much noise a decoder adds where nothing is coded, which changes nothing else.
+
     Attributes:
         exponent: that the variance of a weight over the base noise, the noise included, is taken to, in 64ths.
         smoothing: weights of its phase on each side of one whose variances are averaged with its own, as octaves.
         tilt: sixteenths of an octave by which noise is coarser for each octave of pitch, as hearing has it.
+        fill: deviation of the noise in the place of bands that have no bits, at most, in 16ths of the base noise's.
     """
 
     exponent: int = 0
     smoothing: int = 0
     tilt: int = 0
+    fill: int = 0
 
     @property
     def flat(self) -> bool:
-        """Whether all weights have the base noise."""
+        """Whether all weights have the base noise; a sound is not filled then."""
         return not (self.exponent or self.tilt)
 
     @property
     def numbers(self) -> tuple[int, ...]:
         """What the header says of it; nothing where it is flat."""
-        return () if self.flat else (self.exponent, self.smoothing, self.tilt)
+        return () if self.flat else (self.exponent, self.smoothing, self.tilt, self.fill)
 
     @staticmethod
     def of(numbers: Sequence[int]) -> SoundShape:
@@ -140,6 +145,7 @@ SOUND_FIELDS = (
     Field("exponent", EXPONENT_UNIT - 1, present=_PRESENT),
     Field("smoothing", _MOST_SMOOTHING, present=_PRESENT),
     Field("tilt", _MOST_TILT, present=_PRESENT),
+    Field("fill", FILL_UNIT, present=_PRESENT),
 )
 
 

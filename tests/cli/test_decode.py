@@ -6,14 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from PIL import Image
 from support.commands import ROOT, left_in, plain_priors, refused, run
 from support.signals import smooth_image, tone
 
+import combiner_cli
 from combiner_cli.codec import pipeline
 from combiner_cli.container import file as container
+from combiner_cli.errors import UsageError
+from combiner_cli.families.lapped import encoder
 from combiner_cli.family import EncodingOptions, Target
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
@@ -106,6 +110,31 @@ def test_sample_rates_that_cannot_be(folder):
     refused(run("decode", "voice.cmb", "-o", "back.wav", "--rate", "8000", "--resize", "2x2"), 2, "exclude each other")
     refused(run("decode", "photo.cmb", "-o", "back.png", "--rate", "8000"), 2, "--rate is for sounds")
     assert left_in(folder) == ["photo.cmb", "voice.cmb"]
+
+
+def test_as_much_noise_as_is_wanted_where_nothing_is_coded(voice, folder):
+    def decoded(path, *options):
+        done = run("decode", path, "-o", "back.wav", "-f", *options)
+        assert done.exit_code == 0, done.output
+        return soundfile.read("back.wav")[0]
+
+    plain, half, full = decoded(voice), decoded(voice, "--fill", "0.5"), decoded(voice, "--fill", "1")
+    assert np.array_equal(plain, decoded(voice, "--fill", "0"))  # the file has no shape, and says nothing of noise
+    assert np.std(half - plain) == pytest.approx(np.std(full - plain) / 2, rel=0.05)
+    perceptual = pipeline.encode(
+        tone(500), library.find("speech-4"), Target("size", 125, "perceptual"), EncodingOptions(effort=1)
+    )
+    Path("tuned.cmb").write_bytes(perceptual.data)
+    strength = encoder.PERCEPTUAL.fill / 16
+    assert np.array_equal(decoded("tuned.cmb"), decoded("tuned.cmb", "--fill", strength))
+    assert not np.array_equal(decoded("tuned.cmb"), decoded("tuned.cmb", "--fill", "0"))
+
+
+def test_strengths_of_noise_that_cannot_be(voice, folder):
+    assert run("decode", voice, "-o", "back.wav", "--fill", "1.5").exit_code == 2
+    refused(run("decode", "photo.cmb", "-o", "back.png", "--fill", "0.5"), 2, "only a sound can be filled")
+    with pytest.raises(UsageError, match="from 0 to 1, not -1"):
+        combiner_cli.decode(voice.read_bytes(), fill=-1)
 
 
 def test_decoding_at_another_sample_rate_does_without_torch(voice, folder):

@@ -84,7 +84,7 @@ def test_pitch_is_about_that_of_hearing():
     assert pitches[0] == 0 and (np.diff(pitches) >= 0).all()
 
 
-@pytest.mark.parametrize("noise", [PictureShape((1, 2, 3, 4), -5, 6), SoundShape(7, 8, 9), SoundShape(0, 0, 1)])
+@pytest.mark.parametrize("noise", [PictureShape((1, 2, 3, 4), -5, 6), SoundShape(7, 8, 9), SoundShape(0, 0, 1, 16)])
 def test_a_shape_is_what_its_numbers_say(noise):
     fields = PICTURE_FIELDS if len(noise.numbers) == 6 else SOUND_FIELDS
     header = shape.header_numbers(fields, noise.numbers)
@@ -93,7 +93,7 @@ def test_a_shape_is_what_its_numbers_say(noise):
 
 
 def test_a_flat_shape_has_no_numbers_and_changes_nothing():
-    assert PictureShape().numbers == SoundShape(0, 5).numbers == ()
+    assert PictureShape().numbers == SoundShape(0, 5, 0, 3).numbers == ()
     assert shape.header_numbers(SOUND_FIELDS, ()) == {}
     assert PictureShape.of(()).flat and SoundShape.of(()).flat
     moments = Moments(np.zeros(3), np.zeros(3, dtype=np.int16))

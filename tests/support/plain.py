@@ -25,8 +25,8 @@ def philox(counter, key):
     return c
 
 
-def candidate(row, column, key):
-    word = philox((column // 8, row, 0, 0), key)[column % 8 // 2]
+def candidate(row, column, key, stream=0):
+    word = philox((column // 8, row, stream, 0), key)[column % 8 // 2]
     lane = word >> 16 if column % 2 else word & 0xFFFF
     mirrored = min(lane, 65535 - lane)
     value = round(NormalDist().inv_cdf((mirrored + 0.5) / 65536) * 2**20) / 2**20

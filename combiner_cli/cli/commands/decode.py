@@ -69,6 +69,11 @@ def _height_and_width(_ctx: click.Context, _option: click.Parameter, text: str |
     "--rate", type=click.IntRange(1, 2**32 - 1), help="Render a sound at this sample rate instead of --scale."
 )
 @click.option(
+    "--fill",
+    type=click.FloatRange(0, 1),
+    help="Noise in the place of what a sound leaves out. [default: as the file says]",
+)
+@click.option(
     "--max-pixels",
     type=click.IntRange(1),
     help="Refuse to render more pixels (or sample instants). [default: 64 Mi pixels, 256 Mi instants]",

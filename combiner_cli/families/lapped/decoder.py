@@ -17,9 +17,10 @@ from ...signals.resampling import length_at, resampled
 from ...stages.decoder import FileLatents, open_payload
 from ...stages.moments import UNIT, Moments, StageId
 from ...stages.prior import noise_number
-from ...stages.shape import FLAT_SOUND, SOUND_FIELDS, SoundShape, numbers_in
+from ...stages.shape import FILL_UNIT, FLAT_SOUND, SOUND_FIELDS, SoundShape, numbers_in
 from . import features, transform
 from .features import LEVELS, PARITIES, PHASES, Segment, last_stage, limit_bins
+from .filling import Filling
 from .transform import CHANNELS, noise_deviation
 
 if TYPE_CHECKING:
@@ -111,9 +112,11 @@ class _FileSource:
 
     Attributes:
         latents: of the file.
+        filling: takes note of the bands that have no bits.
     """
 
     latents: FileLatents
+    filling: Filling
 
     def limit(self) -> int:
         return self.latents.symbols.exchange_number(0)
@@ -121,8 +124,9 @@ class _FileSource:
     def classes(
         self, segment: Segment, level: int, parity: int, channel: int, frequencies: Array
     ) -> npt.NDArray[np.int8]:
-        del segment, level, parity, channel  # for an encoder
-        return self.latents.symbols.read(frequencies)
+        classes = self.latents.symbols.read(frequencies)
+        self.filling.note(segment, level, parity, channel, classes, frequencies)
+        return classes
 
     def weights(self, stage: StageId, segment: Segment, moments: Moments) -> Array:
         del segment  # for an encoder
@@ -154,7 +158,8 @@ def decode(prior: LappedPrior, file: File, view: View) -> Decoded:
     hop = prior.hops[number]
     coded_rate = prior.coded_rate(sample_rate, file.format.points, bool(as_it_is))
     length = length_at(file.format.points, sample_rate, coded_rate)
-    weights = _segments(prior, latents, transform.frame_count(length, hop), channels, hop, noise_level, noise)
+    fill = noise.fill / FILL_UNIT if view.fill is None else view.fill
+    weights = _segments(prior, latents, transform.frame_count(length, hop), channels, hop, noise_level, noise, fill)
     values = transform.render(weights, channels, length * scale, hop, hop * scale)
     if channels == CHANNELS:
         values = values @ transform.rotation(angle).astype(np.float32)
@@ -180,16 +185,19 @@ def _segments(
     hop: int,
     noise_level: int,
     noise: SoundShape,
+    fill: float,
 ) -> Iterator[Array]:
-    """Weights ``(channels, frames, bins)`` of one segment after another, on values in [-1, 1]."""
+    """Weights ``(channels, frames, bins)`` of one segment after another, filled, on values in [-1, 1]."""
     parts = transform.segments(frames)
     for number, part in enumerate(parts):
         if number:
             latents.adjust_rate()
         if number == len(parts) - 1:
             latents.allocator.final_stage = last_stage(channels)
-        steps = descend(prior, part.stop - part.start, channels, hop, noise_level, _FileSource(latents), noise)
-        yield steps * (noise_deviation(noise_level) / UNIT)
+        count = part.stop - part.start
+        source = _FileSource(latents, Filling.new(fill, prior.key, channels, count, hop))
+        steps = descend(prior, count, channels, hop, noise_level, source, noise)
+        yield source.filling.filled(steps, part.start) * (noise_deviation(noise_level) / UNIT)
 
 
 def _named(groups: Mapping[StageId, int], channels: int) -> dict[str, int]:

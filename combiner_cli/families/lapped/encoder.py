@@ -38,7 +38,7 @@ FloatArray = npt.NDArray[np.float64]
 # variance of the weights of a band over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, *(1 + 4.0**n for n in range(features.CLASSES - 1))])
 GRID = NoiseGrid(0, LARGEST_NOISE, middle=48, octaves=1 / 4, farthest=48, attempts=3)
-PERCEPTUAL = SoundShape(28, 2, 14)  # of a search for the best ESTOI and PESQ; benchmarks/shapes.py
+PERCEPTUAL = SoundShape(28, 2, 14, 11)  # of a search for the best ESTOI and PESQ; benchmarks/shapes.py and fill.py
 _NUMBERS = ("hop", "angle")  # of the header, that do not depend on what is coded
 _SIMULATED = (0, 4, 4, 6, 6, 8, 12, 16, 24, 32)  # segments that choices are made by, by effort
 _SHORT = 7  # longest hops: of a shorter recording, what lies beyond its ends is a large part

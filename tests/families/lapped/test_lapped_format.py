@@ -11,6 +11,7 @@ import pytest
 import soxr
 from support.coding import coded, invented_file
 from support.learned import tiny_lapped, tiny_lapped_mono
+from support.plain import candidate
 from support.plain_stages import StageDecoder, clipped, expected_information, frequencies, logarithm, results
 from support.priors import tiny_priors
 from support.signals import tone
@@ -59,8 +60,8 @@ class Decoder(StageDecoder):
     """A file of a sound."""
 
     def __init__(self, data, configuration, tensors):
-        super().__init__(data, configuration, tensors, shape=3, further=2)
-        self.exponent, self.smoothing, self.tilt = self.shape or (0, 0, 0)
+        super().__init__(data, configuration, tensors, shape=4, further=2)
+        self.exponent, self.smoothing, self.tilt, self.fill = self.shape or (0, 0, 0, 0)
         (self.length, self.sample_rate), self.configuration = self.size, configuration
         self.hop, self.channels = configuration["hops"][self.transform[0] % 9], self.form % 4 + 1
         self.as_it_is = self.transform[0] >= 9
@@ -68,6 +69,7 @@ class Decoder(StageDecoder):
             {name: tensor for name, tensor in tensors.items() if name.startswith(f"{level}.")} for level in range(4)
         ]
         self.weights, self.adjusted, self.cut = [], [], []
+        self.filled = {}  # deviations in steps and normal values, by channel, frame of the sound and weight
 
     def place(self, i):
         h = 896 * i // self.hop
@@ -108,7 +110,15 @@ class Decoder(StageDecoder):
     def predicted(self, level, kind, number, channel, features):
         return results(self.networks[level], f"{level}.{kind}_{number}_{channel}", features)[0]
 
-    def segment(self, count, final):
+    def fill_band(self, number, t, b, frequency, strength):
+        """Note the noise in the place of the band of a frame of the sound that is of class 0."""
+        deviation = 64 * strength * math.sqrt(1 - frequency / 65536)
+        for j in range(8):
+            self.filled[number, t, 8 * b + j] = deviation * candidate(
+                self.channels * t + number, 8 * b + j, self.key, 2
+            )
+
+    def segment(self, begin, count, final, strength):
         """The weights of a segment in steps."""
         u, v = self.range_decoder.decode(DIGIT), self.range_decoder.decode(DIGIT)
         self.bands = math.ceil((9 * u + v) * (self.hop // 8) / 80)
@@ -121,8 +131,11 @@ class Decoder(StageDecoder):
                 for t, b in itertools.product(frames, range(parity, self.bands, 2)):
                     features = self.class_features(level, parity, t, b, channel, first)
                     logits = self.predicted(level, "activity", parity, seen, features)
-                    channel.classes[t, b] = self.range_decoder.decode(frequencies(logits))
+                    likely = frequencies(logits)
+                    channel.classes[t, b] = self.range_decoder.decode(likely)
                     self.classes.append(channel.classes[t, b])
+                    if channel.classes[t, b] == 0 and strength:
+                        self.fill_band(number, begin + t, b, likely[0], strength)
             for phase, (number, channel) in itertools.product(range(3), enumerate(channels)):
                 seen, first = self.seen(number, channels)
                 places = list(itertools.product(frames, range(*((0, 2, 1)[phase], 8 * self.bands, (4, 4, 2)[phase]))))
@@ -165,8 +178,9 @@ class Decoder(StageDecoder):
         known = number and self.configuration["channels"] == 2
         return (number, channels[0]) if known else (0, None)
 
-    def values(self, scale=1):
+    def values(self, scale=1, fill=None):
         """The sound in [−1, 1]: ``(length, channels)``."""
+        strength = self.fill / 16 if fill is None else fill
         ours = self.configuration["sample_rate"]
         near = 5 * max(ours, self.sample_rate) <= 6 * min(ours, self.sample_rate)
         coded_rate = ours
@@ -183,8 +197,11 @@ class Decoder(StageDecoder):
                 self.adjusted.append(self.range_decoder.decode(DIGIT))
                 self.share.densities[0] = clipped(self.share.densities[0] + self.adjusted[-1] - 4, 0, 127)
             first, last = (frames * place // count for place in (number, number + 1))
-            self.weights.append(self.segment(last - first, number == count - 1))
-        weights = np.concatenate(self.weights, axis=1) * 2 ** (-2 - self.noise_level / 8) / 64
+            self.weights.append(self.segment(first, last - first, number == count - 1, strength))
+        weights = np.concatenate(self.weights, axis=1)
+        for place, noise in self.filled.items():
+            weights[place] += noise
+        weights = weights * 2 ** (-2 - self.noise_level / 8) / 64
         channels = np.zeros((self.channels, scale * length))
         x, k = np.arange(scale * length), np.arange(self.hop)[:, None]
         for frame in range(frames):
@@ -207,14 +224,14 @@ class Decoder(StageDecoder):
 PRIOR, MONO = (tiny_priors()[name] for name in ("lapped", "lapped-mono"))
 
 
-def decoded_twice(data, prior, scale=1):
+def decoded_twice(data, prior, scale=1, fill=None):
     """The second decoder, once it has given the same as the first."""
     plain = Decoder(data, json.loads(json.dumps(prior.configuration())), prior.tensors())
-    values, weights = plain.values(scale), []
+    values, weights = plain.values(scale, fill), []
     with pytest.MonkeyPatch.context() as patch:
         usual = decoder.descend
         patch.setattr(decoder, "descend", lambda *arguments: weights.append(usual(*arguments)) or weights[-1])
-        decoded = prior.decode(File.parse(data), View(scale=scale, keep_latents=True))
+        decoded = prior.decode(File.parse(data), View(scale=scale, keep_latents=True, fill=fill))
     assert decoded.latents.tolist() == plain.latents
     for expected, steps in zip(plain.weights, weights, strict=True):
         bins = steps.shape[-1]
@@ -314,7 +331,8 @@ def test_the_description_is_enough_for_samples_that_are_coded_as_they_are(rate, 
 
 
 @pytest.mark.parametrize(
-    ("shape", "channels", "hop"), [((26, 2, 13), 2, 0), ((63, 0, 32), 1, 1), ((0, 3, 20), 1, 0), ((40, 15, 0), 1, 2)]
+    ("shape", "channels", "hop"),
+    [((26, 2, 13, 9), 2, 0), ((63, 0, 32, 16), 1, 1), ((0, 3, 20, 0), 1, 0), ((40, 15, 0, 1), 1, 2)],
 )
 @pytest.mark.parametrize("seed", range(2))
 def test_the_description_is_enough_to_decode_files_whose_noise_has_a_shape(seed, shape, channels, hop, monkeypatch):
@@ -323,13 +341,23 @@ def test_the_description_is_enough_to_decode_files_whose_noise_has_a_shape(seed,
     assert decoded_twice(data, PRIOR).shape == list(shape)
 
 
-@pytest.mark.parametrize("shape", [SoundShape(26, 2, 13), SoundShape(10, 0, 30)])
+@pytest.mark.parametrize("shape", [SoundShape(26, 2, 13, 5), SoundShape(10, 0, 30)])
 def test_the_encoder_follows_a_shape_of_the_noise(shape, monkeypatch):
     monkeypatch.setattr(encoder, "PERCEPTUAL", shape)
     for target in (Target("size", 300, "perceptual"), Target("rate", 0.9, "perceptual")):
         plain = decoded_twice(coded(tone(600, 2), PRIOR, target).file.data, PRIOR)
         assert plain.shape == list(shape.numbers)
         assert plain.coded
+
+
+@pytest.mark.parametrize(("shape", "fill"), [((26, 2, 13, 9), 0), ((26, 2, 13, 0), 0.7), ((), 1)])
+def test_the_description_is_enough_for_as_much_noise_as_a_listener_wants(shape, fill, monkeypatch):
+    monkeypatch.setattr(transform, "MOST_FRAMES", 12)
+    data = any_file(PRIOR, 1, 350, 2, 0, 400, 3, 60, shape=shape)
+    plain = decoded_twice(data, PRIOR, 1, fill)
+    assert bool(plain.filled) == bool(fill)
+    quiet = [place for place, weights in enumerate(plain.weights) if (weights == 0).any()]
+    assert len(quiet) == len(plain.weights)  # there is something to fill in each segment
 
 
 def test_the_tests_meet_pruned_weights_parts_outliers_and_all_classes():
