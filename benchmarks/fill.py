@@ -380,7 +380,7 @@ def level_noise(prior: RecordingPyramid, number: int, chosen: Sequence[str], gen
     return whole
 
 
-def signals_in(folder: Path, count: int, seconds: float, every: int = 1, between: bool = False) -> list[Signal]:
+def signals_in(folder: Path, count: int, seconds: float, every: int = 1, *, between: bool = False) -> list[Signal]:
     """Signals of a folder, spread over every so many of it; or others between them."""
     paths = sorted(path for path in folder.iterdir() if path.suffix in (".png", ".webp", ".flac", ".wav"))[::every]
     edges = np.linspace(0, len(paths) - 1, 2 * count + 1).round().astype(int)
