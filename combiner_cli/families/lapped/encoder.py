@@ -73,6 +73,12 @@ class Recording:
         return transform.frame_count(self.samples.shape[1], self.hop)
 
     @property
+    def share_inside(self) -> float:
+        """Of the squared error of all weights, what the recording has: what lies beyond the ends of a short one has about
+        as much error as it has itself, which does not matter."""
+        return self.samples.shape[1] / (self.frames * self.hop) if self.short else 1.0
+
+    @property
     def segments(self) -> list[slice]:
         """The frames of each segment."""
         return transform.segments(self.frames)
@@ -223,10 +229,9 @@ class SoundSimulation(Simulation):
     def cost(self, noise_level: int) -> CostEstimate:
         """About what the whole sound comes to at a noise level; of a long one, by some of its segments."""
         recording, count = self.recording, len(self.recording.segments)
-        if recording.short:  # what lies beyond its ends has about the same error, which does not matter
-            share = recording.samples.shape[1] / (recording.frames * recording.hop)
+        if recording.short:
             cost = super().cost(noise_level)
-            return replace(cost, squared_error=cost.squared_error * share)
+            return replace(cost, squared_error=cost.squared_error * recording.share_inside)
         if count <= self._most_segments:
             return super().cost(noise_level)
         numbers = [(2 * place + 1) * count // (2 * self._most_segments) for place in range(self._most_segments)]
@@ -252,7 +257,7 @@ class SoundSimulation(Simulation):
             if number:
                 writer.adjust_rate(expected[number:])
             error += coded_segment(self.prior, self.recording.weights(frames), noise_level, self.noise, coder)[1]
-        return writer.finish(noise_level, error)
+        return writer.finish(noise_level, error * self.recording.share_inside)
 
 
 def encode(prior: LappedPrior, signal: Signal, target: Target, how: SearchOptions) -> Encoded:
