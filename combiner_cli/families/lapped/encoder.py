@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ...container.header import Numbers
 from ...family import Encoded, Target
+from ...signals.lossless import lossless_bytes
 from ...signals.resampling import length_at, resampled
 from ...signals.signal import Format, Signal
 from ...stages.class_stream import FREQUENCY_BITS, best_classes
@@ -54,8 +55,8 @@ _BAND_BITS = 6.0  # about what it takes to say that a band is louder than predic
 class Recording:
     """What is to be coded, at the rate and in the channels in which it is.
 
-    A recording goes on as silence beyond its ends, where frames reach. A short one goes on as its mirror image, which
-    costs much less than to end abruptly and makes no difference to a listener.
+    Beyond its ends, where frames reach, a recording goes on as its mirror image, which costs much less than to end
+    abruptly and makes no difference to a listener.
 
     Attributes:
         samples: ``(channels, length)`` float32 in [-1, 1].
@@ -73,6 +74,14 @@ class Recording:
         return transform.frame_count(self.samples.shape[1], self.hop)
 
     @property
+    def share_inside(self) -> float:
+        """Of the squared error of all weights, what the recording has.
+
+        What lies beyond the ends of a short one has about as much error as it has itself, which does not matter.
+        """
+        return self.samples.shape[1] / (self.frames * self.hop) if self.short else 1.0
+
+    @property
     def segments(self) -> list[slice]:
         """The frames of each segment."""
         return transform.segments(self.frames)
@@ -82,15 +91,9 @@ class Recording:
 
         They are made when they are asked for, which takes little time: those of a long recording take much memory.
         """
-        first, last = (frames.start - 1) * self.hop, frames.stop * self.hop
-        if self.short:
-            beyond = self.frames * self.hop - self.samples.shape[1]
-            whole = np.pad(self.samples, ((0, 0), (self.hop, beyond)), mode="symmetric")
-            return transform.analyse(whole[:, first + self.hop : last + self.hop], self.hop)
-        inside = self.samples[:, max(first, 0) : last]
-        before = max(-first, 0)
-        padded = np.pad(inside, ((0, 0), (before, last - first - before - inside.shape[1])))
-        return transform.analyse(padded, self.hop)
+        length = self.samples.shape[1]
+        places = np.arange((frames.start - 1) * self.hop, frames.stop * self.hop) % (2 * length)
+        return transform.analyse(self.samples[:, np.minimum(places, 2 * length - 1 - places)], self.hop)
 
 
 @dataclass(eq=False)
@@ -223,10 +226,9 @@ class SoundSimulation(Simulation):
     def cost(self, noise_level: int) -> CostEstimate:
         """About what the whole sound comes to at a noise level; of a long one, by some of its segments."""
         recording, count = self.recording, len(self.recording.segments)
-        if recording.short:  # what lies beyond its ends has about the same error, which does not matter
-            share = recording.samples.shape[1] / (recording.frames * recording.hop)
+        if recording.short:
             cost = super().cost(noise_level)
-            return replace(cost, squared_error=cost.squared_error * share)
+            return replace(cost, squared_error=cost.squared_error * recording.share_inside)
         if count <= self._most_segments:
             return super().cost(noise_level)
         numbers = [(2 * place + 1) * count // (2 * self._most_segments) for place in range(self._most_segments)]
@@ -252,7 +254,7 @@ class SoundSimulation(Simulation):
             if number:
                 writer.adjust_rate(expected[number:])
             error += coded_segment(self.prior, self.recording.weights(frames), noise_level, self.noise, coder)[1]
-        return writer.finish(noise_level, error)
+        return writer.finish(noise_level, error * self.recording.share_inside)
 
 
 def encode(prior: LappedPrior, signal: Signal, target: Target, how: SearchOptions) -> Encoded:
@@ -271,9 +273,10 @@ def encode(prior: LappedPrior, signal: Signal, target: Target, how: SearchOption
     noise = PERCEPTUAL if target.perceptual else FLAT_SOUND
     as_it_is = _loses_much(prior, signal, target)
     simulations = _simulations(prior, signal, how.effort, noise, as_it_is)
-    simulation, noise_level = levels.choose(simulations, signal, target, how.effort)
+    lossless = lossless_bytes(signal)
+    simulation, noise_level = levels.choose(simulations, target, how.effort, lossless)
     fitted = time.perf_counter()
-    coded = rate_control.code(simulation, noise_level, target, how)
+    coded = levels.no_larger(simulation, noise_level, target, how, lossless)
     seconds = {"fit": fitted - begun, "search": time.perf_counter() - fitted}
     return Encoded(simulation.header(coded.numbers), coded.payload, coded.latents, seconds)
 

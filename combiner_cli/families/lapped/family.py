@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 _FAR = 2.0  # octaves: what sounds of a sample rate are like is not known any more
+_FARTHER = 1e-3  # what each octave beyond counts: of priors that are far away, a single one is the nearest
 
 
 class LappedFamily(Family):
@@ -36,10 +37,11 @@ class LappedFamily(Family):
         return prior
 
     def suits(self, configuration: Configuration, signal_format: Format) -> float | None:
-        """Octaves between the sample rates of a sound and of those of learning; all that is far away is as far."""
+        """Octaves between the sample rates of a sound and those of learning; all that is far away is about as far."""
         if signal_format.sample_rate is None:
             return None
-        return min(abs(math.log2(signal_format.sample_rate / configuration["sample_rate"])), _FAR)
+        octaves = abs(math.log2(signal_format.sample_rate / configuration["sample_rate"]))
+        return min(octaves, _FAR + _FARTHER * (octaves - _FAR))
 
     def options(self) -> tuple[LearningOption, ...]:
         """The options of learning that only this family has."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...errors import UnreachableError
 from ...family import Target
-from ...signals.lossless import lossless_bytes
-from ...signals.signal import Signal
 from ...stages.encoding import rate_control
+from ...stages.encoding.encoder import CodedSignal
+from ...stages.encoding.rate_control import SearchOptions
 from ...stages.encoding.simulation import CostEstimate
 from .transform import noise_level_of
 
@@ -22,85 +24,154 @@ if TYPE_CHECKING:
 _COARSE_ENOUGH, _FINE_ENOUGH, _FINEST = 2.0**-4, 2.0**-5, 2.0**-8
 _MOST_LOST = 0.35  # of a sound's energy: 4.6 dB of SNR
 _BARELY_ENOUGH = 0.03  # of a sound's energy may be lost, 15 dB, so that its file is smaller than one without loss
-_STEP = 2  # noise levels from one that is not good enough to the next
+_LEVELS_OF_OCTAVE = 10  # of a file's size, or a little more
+_LEAST_SHARE = 1e-9  # of an error that is allowed, less than which makes no difference
 
 
 def choose(
-    simulations: Sequence[SoundSimulation], signal: Signal, target: Target, effort: int
+    simulations: Sequence[SoundSimulation], target: Target, effort: int, lossless: int
 ) -> tuple[SoundSimulation, int]:
     """The best of the hops for a sound, and the noise level.
 
     Args:
         simulations: of the sound, one for each hop.
-        signal: the sound.
         target: of the file.
         effort: 1 (fastest) to 9 (best).
+        lossless: bytes of the sound without loss.
     """
     if target.unit not in ("rate", "noise"):
-        return _best(simulations, target, effort)
+        return _best(simulations, target, effort, lossless)
     # with a shape of the noise, the level is that of a file that is as large as the one without
     flat = [one.unshaped for one in simulations]
-    best, noise_level = _best(flat, target, effort)
-    noise_level = _smaller_than_lossless(best, _audible(best, noise_level), lossless_bytes(signal))
+    best, noise_level = _best(flat, target, effort, lossless)
     simulation = simulations[flat.index(best)]
     return simulation, rate_control.level_of_same_size(simulation, noise_level)
 
 
-def _best(simulations: Sequence[SoundSimulation], target: Target, effort: int) -> tuple[SoundSimulation, int]:
+def no_larger(
+    simulation: SoundSimulation, noise_level: int, target: Target, how: SearchOptions, lossless: int
+) -> CodedSignal:
+    """A sound, coded so that its file is no larger than one without loss, as long as the sound is still there.
+
+    Args:
+        simulation: of the sound.
+        noise_level: that is expected to be right.
+        target: of the file.
+        how: candidates are searched for.
+        lossless: bytes of the sound without loss.
+    """
+    coded = rate_control.code(simulation, noise_level, target, how, lossless)
+    if target.unit not in ("rate", "noise"):
+        return coded
+    rules = _Rules.of(simulation.unshaped, target, lossless)
+    while (size := rate_control.bytes_of(simulation, coded)) > lossless:
+        noise_level -= max(1, math.floor(_LEVELS_OF_OCTAVE * math.log2(size / lossless)))
+        if noise_level < simulation.grid.lowest or rules.over(_BARELY_ENOUGH, noise_level) < 0:
+            return _of_size(simulation, target, how, lossless, rules.energy) or coded
+        coded = rate_control.code(simulation, noise_level, target, how, lossless)
+    return coded
+
+
+def _of_size(
+    simulation: SoundSimulation, target: Target, how: SearchOptions, size: int, energy: float
+) -> CodedSignal | None:
+    """A file of a size, with fewer groups than usual; ``None`` where the sound is lost in it."""
+    of_size = replace(target, unit="size", value=size)
+    noise_level = rate_control.choose_noise_level(simulation, of_size, how.effort)
+    try:
+        coded = rate_control.code(simulation, noise_level, of_size, how)
+    except UnreachableError:
+        return None
+    return coded if coded.squared_error <= _MOST_LOST * energy else None
+
+
+def _best(
+    simulations: Sequence[SoundSimulation], target: Target, effort: int, lossless: int
+) -> tuple[SoundSimulation, int]:
     """The best of the hops for a sound, and the noise level by what its last bit gains."""
     usual = simulations[len(simulations) // 2]
-    noise_level = _level(usual, target, effort)
+    noise_level = _level(usual, target, effort, lossless)
     simulation = min(simulations, key=lambda one: one.lagrangian(noise_level))
-    if simulation is not usual and not usual.recording.short:
-        noise_level = _level(simulation, target, effort)
+    if simulation is not usual:
+        noise_level = _level(simulation, target, effort, lossless)
     return simulation, noise_level
 
 
-def _level(simulation: SoundSimulation, target: Target, effort: int) -> int:
-    """The noise level of a sound by what its last bit gains, within what makes sense for its loudness."""
-    noise_level = rate_control.choose_noise_level(simulation, target, effort)
-    loudness = math.sqrt(_energy(simulation) / simulation.recording.samples.size)
-    if target.unit not in ("rate", "noise") or not loudness:
-        return noise_level
-    prior, grid = simulation.prior, simulation.grid
-    usual, _ = prior.typical_of(target, simulation.format)
-    finer = usual - prior.typical(prior.bits_per_point)[0]  # than at the prior's own rate
-    coarsest, fine, finest = (
-        finer + noise_level_of(loudness * share) for share in (_COARSE_ENOUGH, _FINE_ENOUGH, _FINEST)
-    )
-    if simulation.recording.short:
-        # what the last bit gains says little of so few weights; and bytes saved there are of no use to other sounds
-        chosen = min(max(noise_level, min(usual, coarsest)), max(usual, fine))
-    else:
-        chosen = min(noise_level, max(usual, finest))
-    return min(max(round(chosen), grid.lowest), grid.highest)
+def _level(simulation: SoundSimulation, target: Target, effort: int, lossless: int) -> int:
+    """The noise level of a sound by what its last bit gains, within what makes sense for it."""
+    if target.unit not in ("rate", "noise"):
+        return rate_control.choose_noise_level(simulation, target, effort)
+    rules = _Rules.of(simulation, target, lossless)
+    return rate_control.choose_noise_level(simulation, target, effort, rules.corrected)
 
 
-def _energy(simulation: SoundSimulation) -> float:
-    """Sum of all squared samples."""
-    return float(np.square(simulation.recording.samples, dtype=np.float64).sum())
+@dataclass(frozen=True, eq=False)
+class _Rules:
+    """What makes sense for a sound; none asks for a coarser level with a higher rate.
 
-
-def _audible(simulation: SoundSimulation, noise_level: int) -> int:
-    """A noise level at which a sound is not lost in the noise: that one, or the first that is fine enough for it.
-
-    Of white noise, of clicks and of what is very quiet, the last bit gains so little that none would be spent.
+    Attributes:
+        simulation: of the sound.
+        energy: sum of all its squared samples.
+        lossless: bytes of it without loss.
+        coarsest: a level that is coarse enough for its loudness.
+        finest: a level that is fine enough for it.
     """
-    most, samples, highest = _MOST_LOST * _energy(simulation), simulation.recording.samples, simulation.grid.highest
-    if not most:
-        return noise_level
-    while noise_level < highest and simulation.noise_variance(noise_level) * samples.size > most:
-        if CostEstimate.total(simulation.parts(noise_level)).squared_error <= most:
-            break
-        noise_level = min(noise_level + _STEP, highest)
-    return noise_level
 
+    simulation: SoundSimulation
+    energy: float
+    lossless: int
+    coarsest: float
+    finest: float
 
-def _smaller_than_lossless(simulation: SoundSimulation, noise_level: int, lossless: int) -> int:
-    """A noise level at which a file is smaller than one without loss, as long as the sound is still there."""
-    most = _BARELY_ENOUGH * _energy(simulation)
-    while noise_level > simulation.grid.lowest and rate_control.expected_bytes(simulation, noise_level) > lossless:
-        if simulation.cost(noise_level - _STEP).squared_error > most:
-            break
-        noise_level = max(noise_level - _STEP, simulation.grid.lowest)
-    return noise_level
+    @staticmethod
+    def of(simulation: SoundSimulation, target: Target, lossless: int) -> _Rules:
+        """The rules for a sound.
+
+        Args:
+            simulation: of the sound.
+            target: a rate or a noise.
+            lossless: bytes of the sound without loss.
+        """
+        samples, prior = simulation.recording.samples, simulation.prior
+        energy = float(np.square(samples, dtype=np.float64).sum())
+        if not energy:
+            return _Rules(simulation, 0.0, lossless, -math.inf, math.inf)
+        usual, _ = prior.typical_of(target, simulation.format)
+        finer = usual - prior.typical(prior.bits_per_point)[0]  # than at the prior's own rate
+        coarse, fine, finest = (
+            finer + noise_level_of(math.sqrt(energy / samples.size) * share)
+            for share in (_COARSE_ENOUGH, _FINE_ENOUGH, _FINEST)
+        )
+        if simulation.recording.short:
+            # what the last bit gains says little of so few weights; and bytes saved there are of no use to other sounds
+            return _Rules(simulation, energy, lossless, min(usual, coarse), max(usual, fine))
+        return _Rules(simulation, energy, lossless, -math.inf, max(usual, finest))
+
+    def corrected(self, noise_level: int, excess: float) -> float:
+        """How much finer a level is than it should be, given that by what the last bit gains.
+
+        Of white noise, of clicks and of what is very quiet, the last bit gains so little that none would be spent; the
+        sound is not to be lost in the noise, nor to take more bytes than without loss as long as it is still there.
+        """
+        within = max(min(excess, noise_level - self.coarsest), noise_level - self.finest)
+        if not self.energy:
+            return within
+        audible = min(within, self.over(_MOST_LOST, noise_level))
+        larger = math.log2(rate_control.expected_bytes(self.simulation, noise_level) / self.lossless)
+        if larger <= max(audible, 0):
+            return audible
+        return max(audible, min(larger, self.over(_BARELY_ENOUGH, noise_level)))
+
+    def over(self, share: float, noise_level: int) -> float:
+        """Octaves of error that a level has less than a share of the sound's energy.
+
+        Args:
+            share: of the energy that may be lost.
+            noise_level: at which it is coded.
+        """
+        allowed = share * self.energy
+        error = self.simulation.noise_variance(noise_level) * self.simulation.recording.samples.size
+        if error > allowed:
+            whole = CostEstimate.total(self.simulation.parts(noise_level))
+            error = whole.squared_error * self.simulation.recording.share_inside
+        return math.log2(allowed / max(error, _LEAST_SHARE * allowed))

@@ -26,12 +26,13 @@ _MOST_ERROR = 1.4  # over the noise; rounding to samples adds a little
 _MORE_BITS = ((1.1, 1.2), (1.1, 1.5), (1.1, 2.0), (1.15, 4.0), (1.2, 8.0), (1.3, 16.0), (1.3, 64.0))
 _NEXT_TO_NOTHING = 400.0  # bits
 _FAST = 2  # efforts up to this one save time
+_WIDTH, _MANY_SAMPLES = 8, 1 << 14  # levels between those whose cost is simulated; samples of which that takes time
 _LEAST_SLOPE, _STEEPEST_SLOPE = 1 / 64, 1.0
 _NEAREST = 0.55  # levels to the root with which a level is the nearest or as good
 _FAST_TOLERANCE = 0.25  # octaves of variance from the root that will do
 _LARGEST_STREAM = 2**16  # bytes of a stream of classes whose length takes as many bytes as any
 # how the functions whose roots are looked for grow, in units of the noise's octaves or in themselves, per level
-_RATE_SLOPE, _PSNR_SLOPE, _SIZE_SLOPE = 0.4, 0.73, 1 / 13
+_PSNR_SLOPE, _SIZE_SLOPE = 0.73, 1 / 13
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,20 @@ class SearchOptions:
     seed: int
 
 
-def choose_noise_level(simulation: Simulation, target: Target, effort: int) -> int:
+Corrected = Callable[[int, float], float]  # from a level and how much finer it is than wanted, to that
+
+
+def choose_noise_level(
+    simulation: Simulation, target: Target, effort: int, corrected: Corrected = lambda _, excess: excess
+) -> int:
     """The noise level at which a signal is to be coded.
 
     Args:
         simulation: of the signal.
         target: of the file.
         effort: 1 (fastest) to 9 (best).
+        corrected: what else is asked of a level that is found by what the last bit gains: how much finer it is than
+            wanted, given that by the last bit alone; for no level more with a higher rate.
 
     Raises:
         UsageError: the rate is not positive.
@@ -71,7 +79,7 @@ def choose_noise_level(simulation: Simulation, target: Target, effort: int) -> i
     if simulation.grid.adaptation is not None:
         noise_level = _level_adapted(flat, start, usual, simulation.grid.adaptation)
     else:
-        noise_level = _level_of_slope(flat, start, usual)
+        noise_level = _level_of_slope(flat, start, usual, corrected)
     return level_of_same_size(simulation, noise_level)
 
 
@@ -141,7 +149,7 @@ def _level_adapted(simulation: Simulation, start: float, usual: float, adaptatio
     return grid.highest if next_to_nothing else chosen
 
 
-def _level_of_slope(simulation: Simulation, start: float, usual: float) -> int:
+def _level_of_slope(simulation: Simulation, start: float, usual: float, corrected: Corrected) -> int:
     """The level at which the last bit gains as much as it does where a typical signal takes a rate.
 
     Every signal pays the same for a dB that way, which gives the best average PSNR of many signals at their average
@@ -150,15 +158,37 @@ def _level_of_slope(simulation: Simulation, start: float, usual: float) -> int:
     grid = simulation.grid
 
     def excess(level: int) -> float:
-        return (level - start) * grid.octaves + math.log2(_error(simulation, level) / usual)
+        gained = (level - start) * grid.octaves + math.log2(_error(simulation, level) / usual)
+        # where the error is nothing but the noise, or there is none, no level is better than another
+        near = max(min(gained, level - start + grid.farthest), level - start - grid.farthest)
+        return corrected(level, near)
 
-    # where the error is nothing but the noise, or there is none, no level is better than another
-    near = replace(
-        grid,
-        lowest=max(grid.lowest, round(start) - grid.farthest),
-        highest=min(grid.highest, round(start) + grid.farthest),
-    )
-    return root(excess, near, start, _RATE_SLOPE * grid.octaves)
+    return rising_level(excess, grid, _WIDTH if simulation.samples > _MANY_SAMPLES else 1)
+
+
+def rising_level(excess: Callable[[int], float], grid: NoiseGrid, width: int) -> int:
+    """About the noise level at which a function is 0; it rises, or stays, if all values of the function get less.
+
+    It is looked for at levels that depend on the grid alone, so that this holds for any function, however it goes up
+    and down by chance.
+
+    Args:
+        excess: the function, that grows with the level by and large.
+        grid: the levels that there are.
+        width: of levels between which the function is taken to be straight.
+    """
+    low, high = grid.lowest - 1, grid.highest + 1  # not enough, too much
+    below, above = -math.inf, math.inf
+    while high - low > (width if math.isfinite(below + above) else 1):
+        level = (low + high) // 2
+        value = excess(level)
+        if value < 0:
+            low, below = level, value
+        else:
+            high, above = level, value
+    if not math.isfinite(below + above):
+        return min(max(high, grid.lowest), grid.highest)
+    return round(low + (high - low) * below / (below - above))
 
 
 def _level_of_size(simulation: Simulation, size: float, effort: int) -> int:
@@ -190,7 +220,9 @@ def _error(simulation: Simulation, level: int) -> float:
     return max(simulation.cost(level).squared_error / simulation.samples, _SMALLEST_ERROR)
 
 
-def code(simulation: Simulation, noise_level: int, target: Target, how: SearchOptions) -> CodedSignal:
+def code(
+    simulation: Simulation, noise_level: int, target: Target, how: SearchOptions, most_bytes: float = math.inf
+) -> CodedSignal:
     """Code a signal: the best file of some near a noise level.
 
     Args:
@@ -198,6 +230,7 @@ def code(simulation: Simulation, noise_level: int, target: Target, how: SearchOp
         noise_level: that is expected to be the best.
         target: of the file.
         how: candidates are searched for.
+        most_bytes: that bits beyond the usual may make a file of no size or PSNR take.
 
     Raises:
         UsageError: the target is a size that is too small.
@@ -205,7 +238,7 @@ def code(simulation: Simulation, noise_level: int, target: Target, how: SearchOp
     if target.unit == "psnr":
         return _coded(simulation, noise_level, Budget(OVERHEAD), how)
     if target.unit != "size":
-        return _of_any_size(simulation, noise_level, how)
+        return _of_any_size(simulation, noise_level, how, most_bytes)
     size, grid = int(target.value), simulation.grid
     files = [
         file
@@ -215,7 +248,7 @@ def code(simulation: Simulation, noise_level: int, target: Target, how: SearchOp
     if not files:
         # no file is smaller than that of the largest noise variance, with no groups but those that cannot be left out
         smallest = _coded(simulation, grid.lowest, Budget(0.0, 0), how)
-        least = simulation.overhead(smallest.numbers) + len(smallest.payload)
+        least = bytes_of(simulation, smallest)
         file = _of_size_with_more_noise(simulation, noise_level, size, how) if size >= least else None
         if file is None and size >= least:
             file = smallest if size == least else _filled(simulation, smallest, size)
@@ -227,7 +260,7 @@ def code(simulation: Simulation, noise_level: int, target: Target, how: SearchOp
     return min(files, key=lambda file: file.squared_error)
 
 
-def _of_any_size(simulation: Simulation, noise_level: int, how: SearchOptions) -> CodedSignal:
+def _of_any_size(simulation: Simulation, noise_level: int, how: SearchOptions, most_bytes: float) -> CodedSignal:
     """A file at a noise level, with more groups than usual where the error would be larger than the noise."""
     allowed = _MOST_ERROR * simulation.noise_variance(noise_level) * simulation.samples
     coded = _coded(simulation, noise_level, Budget(OVERHEAD), how)
@@ -235,8 +268,19 @@ def _of_any_size(simulation: Simulation, noise_level: int, how: SearchOptions) -
         if coded.squared_error <= allowed:
             break
         further = _coded(simulation, noise_level, Budget(ratio, emphasis=emphasis), how)
-        coded = min(coded, further, key=lambda file: file.squared_error)
+        if bytes_of(simulation, further) <= most_bytes:
+            coded = min(coded, further, key=lambda file: file.squared_error)
     return coded
+
+
+def bytes_of(simulation: Simulation, coded: CodedSignal) -> int:
+    """Bytes of a file.
+
+    Args:
+        simulation: of the signal.
+        coded: what the file holds.
+    """
+    return simulation.overhead(coded.numbers) + len(coded.payload)
 
 
 def _of_size_with_more_noise(
@@ -293,7 +337,7 @@ def _filled(simulation: Simulation, coded: CodedSignal, size: int) -> CodedSigna
     """A file with zeros behind its classes, where a decoder reads zeros anyway; ``None`` where none has the size."""
     for zeros in range(1, _MOST_FILLED + 1):
         filled = replace(coded, classes=coded.classes + bytes(zeros))
-        if simulation.overhead(filled.numbers) + len(filled.payload) == size:
+        if bytes_of(simulation, filled) == size:
             return filled
     return None
 

@@ -12,7 +12,14 @@ from combiner_cli.family import Target
 from combiner_cli.signals.signal import Format
 from combiner_cli.stages.encoding import rate_control
 from combiner_cli.stages.encoding.encoder import CodedSignal
-from combiner_cli.stages.encoding.rate_control import SearchOptions, choose_noise_level, code, levels_near, root
+from combiner_cli.stages.encoding.rate_control import (
+    SearchOptions,
+    choose_noise_level,
+    code,
+    levels_near,
+    rising_level,
+    root,
+)
 from combiner_cli.stages.encoding.simulation import CostEstimate, NoiseGrid, Simulation
 
 GRID = NoiseGrid(0, 100, middle=48, octaves=1 / 4, farthest=16, attempts=4)
@@ -144,6 +151,22 @@ def test_where_time_is_saved_the_slope_is_relied_on():
     excess, asked = watched(lambda level: 0.4 * (level - 41.5))
     root(excess, GRID, 41, 0.4, tolerance=1.0)
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize(("zero", "width", "level"), [(33.4, 1, 33), (33.4, 8, 33), (-7, 8, 0), (200, 8, 100)])
+def test_a_rising_level_is_about_where_the_function_is_0(zero, width, level):
+    excess, asked = watched(lambda at: 0.2 * (at - zero))
+    assert rising_level(excess, GRID, width) == level
+    assert len(asked) <= 8 - (width == 8 and 0 < zero < 100) * 2
+
+
+@pytest.mark.parametrize("width", [1, 8])
+def test_a_rising_level_rises_whatever_a_function_is_like(width):
+    dice = np.random.default_rng(4)
+    for _ in range(50):
+        values, less = dice.normal(0, 1, 101), np.cumsum(np.abs(dice.normal(0, 0.3, (12, 101))), axis=0)
+        levels = [rising_level(lambda at, row=values - row: row[at], GRID, width) for row in less]
+        assert levels == sorted(levels)
 
 
 # targets
