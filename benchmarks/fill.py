@@ -389,14 +389,14 @@ def signals_in(folder: Path, count: int, seconds: float, every: int = 1, *, betw
 
 
 def speech(folder: Path) -> Filling:
-    """Recordings of a folder under speech-4."""
+    """Recordings of a folder under speech-5."""
     quality = (measures.VISQOL, measures.ESTOI, measures.PESQ)
-    return sounds("speech", "speech-4", (22, 30), quality, (folder, 4, 4.0))
+    return sounds("speech", "speech-5", (22, 30), quality, (folder, 4, 4.0))
 
 
 def music(folder: Path) -> Filling:
-    """Those recordings of a folder that general-1 was not learned from, which are every fourth one."""
-    return sounds("music", "general-1", (24,), (measures.VISQOL,), (folder, 3, 5.0, 4))
+    """Those recordings of a folder that general-2 was not learned from, which are every fourth one."""
+    return sounds("music", "general-2", (24,), (measures.VISQOL,), (folder, 3, 5.0, 4))
 
 
 def sounds(
@@ -418,8 +418,8 @@ def photographs(folder: Path) -> Filling:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", type=Path, help="folder of images that photo-6 was not learned from")
-    parser.add_argument("--speech", type=Path, help="folder of recordings; speech-4")
-    parser.add_argument("--music", type=Path, help="folder of recordings; general-1")
+    parser.add_argument("--speech", type=Path, help="folder of recordings; speech-5")
+    parser.add_argument("--music", type=Path, help="folder of recordings; general-2")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS, help="that are tried")
     arguments = parser.parse_args()
     for variant in set(VARIANTS) - set(arguments.variants):

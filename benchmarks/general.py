@@ -1,9 +1,9 @@
-"""Puts together what the prior general-1 is learned from: the music that music.py does not measure, and some speech.
+"""Puts together what the prior general-2 is learned from: the music that music.py does not measure, and some speech.
 
     python benchmarks/general.py music/ speech/train general/
     combiner learn-prior general/ --family lapped ...
 
-The rest of the command is in priors/general-1.md.
+The rest of the command is in priors/general-2.md.
 """
 
 from __future__ import annotations

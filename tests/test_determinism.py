@@ -54,7 +54,7 @@ assert torch.get_num_threads() == int(threads)
 print(json.dumps(digests))
 """
 ENCODED = ("siren-16", "siren-8", "pyramid-parts", "lapped")
-DECODED = ("rgb", "stereo", "photo-2", "photo-6", "general-1")
+DECODED = ("rgb", "stereo", "photo-2", "photo-6", "general-2")
 
 
 def _digests(threads: int, folder: Path) -> dict[str, str]:

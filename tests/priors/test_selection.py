@@ -57,8 +57,8 @@ def picture(height, width):
         (LARGE, ["photo-6"]),
         (SPEECH, ["speech-5"]),
         (Format("sound", (1,), 2, 24, 8000), ["speech-5"]),
-        (MUSIC, ["general-1"]),
-        (Format("sound", (1,), 1, 16, 96_000), ["general-1"]),
+        (MUSIC, ["general-2"]),
+        (Format("sound", (1,), 1, 16, 96_000), ["general-2"]),
     ],
 )
 def test_the_priors_nearest_in_size_or_rate_suit(signal_format, names):
