@@ -410,14 +410,14 @@ def sounds(
 
 def photographs(folder: Path) -> Filling:
     """Photographs of a folder."""
-    recorder = recording(RecordingPyramid, library.find("photo-6"))
+    recorder = recording(RecordingPyramid, library.find("photo-7"))
     quality = (measures.SSIMULACRA_2, measures.MS_SSIM)
     return PictureFilling("photographs", Pictures(recorder, signals_in(folder, 4, 0)), Pictures.levels, quality)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photographs", type=Path, help="folder of images that photo-6 was not learned from")
+    parser.add_argument("--photographs", type=Path, help="folder of images that photo-7 was not learned from")
     parser.add_argument("--speech", type=Path, help="folder of recordings; speech-5")
     parser.add_argument("--music", type=Path, help="folder of recordings; general-2")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS, help="that are tried")

@@ -169,7 +169,7 @@ class Sounds(Trial):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of images or recordings")
-    parser.add_argument("--prior", help="name or file; for images photo-6, for sounds speech-5")
+    parser.add_argument("--prior", help="name or file; for images photo-7, for sounds speech-5")
     parser.add_argument("--start", type=int, nargs="+", required=True, help="numbers of the first shape")
     parser.add_argument("--try", dest="more", type=int, nargs="+", action="append", default=[], help="a shape to try")
     parser.add_argument("--signals", type=int, default=8, help="how many, spread over all")
@@ -183,7 +183,7 @@ def main() -> None:
     places = np.linspace(0, len(paths) - 1, min(arguments.signals, len(paths))).round().astype(int)
     signals = [shortened(media.read_signal(paths[place]), arguments.side, arguments.seconds) for place in places]
     kind = Pictures if signals[0].kind == "image" else Sounds
-    usual = {"image": "photo-6", "sound": "speech-5"}[signals[0].kind]
+    usual = {"image": "photo-7", "sound": "speech-5"}[signals[0].kind]
     search(kind(library.find(arguments.prior or usual), signals), arguments)
 
 

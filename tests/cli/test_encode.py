@@ -88,12 +88,12 @@ def test_a_file_that_is_too_small_for_its_content_and_a_lost_sound_are_told_of(f
     dice = np.random.default_rng(1)
     media.write_signal(zoo_images.image_of(dice.integers(0, 2, (64, 64, 3)) * 255), folder / "odd.png")
     media.write_signal(zoo_sounds.SOUNDS["silence-one-step"](), folder / "step.wav")
-    words = "the content is far from what prior photo-6 expects, and reaches"
-    done = run("encode", "odd.png", "--prior", "photo-6", "--size", "120", "-e", "1", "--json")
+    words = "the content is far from what prior photo-7 expects, and reaches"
+    done = run("encode", "odd.png", "--prior", "photo-7", "--size", "120", "-e", "1", "--json")
     (warning,) = json.loads(done.stdout)["warnings"]
     assert warning.startswith(words) and warning.endswith("dB in so few bytes")
-    assert f"; {warning}\n" in run("encode", "odd.png", "-f", "--prior", "photo-6", "--size", "120", "-e", "1").stdout
-    assert not json.loads(run("encode", "odd.png", "-f", "--prior", "photo-6", "-e", "1", "--json").stdout)["warnings"]
+    assert f"; {warning}\n" in run("encode", "odd.png", "-f", "--prior", "photo-7", "--size", "120", "-e", "1").stdout
+    assert not json.loads(run("encode", "odd.png", "-f", "--prior", "photo-7", "-e", "1", "--json").stdout)["warnings"]
     done = run("encode", "step.wav", "-e", "1", "--json")
     assert json.loads(done.stdout)["warnings"] == ["hardly anything of the sound is left"]
 
@@ -148,7 +148,7 @@ def test_a_ssimulacra2_that_was_asked_for_is_reached(tmp_path, monkeypatch, tune
     landscape = zoo_images.IMAGES["landscape"]()
     original = Signal("image", landscape.samples[:64, :64].copy(), None, 8)
     media.write_signal(original, Path("landscape.png"))
-    done = run("encode", "landscape.png", "--ssimulacra2", "60", "--tune", tune, "--effort", "1", "--prior", "photo-6")
+    done = run("encode", "landscape.png", "--ssimulacra2", "60", "--tune", tune, "--effort", "1", "--prior", "photo-7")
     assert done.exit_code == 0, done.output
     assert run("decode", "landscape.cmb", "-o", "back.png").exit_code == 0
     assert 60 <= metrics.ssimulacra2(original, media.read_signal(Path("back.png"))) < 63
