@@ -16,7 +16,7 @@ import numpy as np
 
 from ..container.file import File
 from ..errors import CombinerError, InputError, PriorError, UnreachableError, UsageError, VerificationError
-from ..family import Encoded, EncodingOptions, Prior, Progress, Report, Target, View
+from ..family import Decoded, Encoded, EncodingOptions, Prior, Progress, Report, Target, View
 from ..priors.selection import check_kind
 from ..signals import metrics
 from ..signals.kinds import KINDS
@@ -24,6 +24,7 @@ from ..signals.signal import Format, Signal
 from . import limits, reaching
 
 _FAR = 10.0  # times the error of a typical signal at the same rate
+_FAR_WITH_SHAPE = 100.0
 _MOST_ERROR = 1.5  # over the noise variance of a file, unless too few bytes were left for what its prior did not expect
 _FEW_POINTS = 2**12  # of which each takes more than one of a typical signal
 
@@ -165,28 +166,30 @@ def _verified(result: EncodeResult, encoded: Encoded, signal: Signal, prior: Pri
     if decoded.format != signal.format:
         raise VerificationError("the file does not decode to the format of the original; please report this")
     distance = metrics.error_of_values(signal, decoded)
-    far = distance > _most_error(result, signal.format, prior, content.noise_variance)
+    far = distance > _most_error(result, signal.format, prior, content)
     return replace(result, decoded=decoded, far_from_prior=far)
 
 
-def _most_error(result: EncodeResult, signal_format: Format, prior: Prior, noise_variance: float | None) -> float:
+def _most_error(result: EncodeResult, signal_format: Format, prior: Prior, content: Decoded) -> float:
     """Mean squared error beyond which a file is worse than what its prior expects of a file of that size.
 
     Args:
         result: the file.
         signal_format: of the signal.
         prior: of the file.
-        noise_variance: of the file, if it has one.
+        content: of the file.
     """
-    if noise_variance is None:
+    if content.noise_variance is None:
         return math.inf
-    most = _MOST_ERROR * noise_variance
+    # where the noise has a shape, its base says little of the error as a whole, which is larger than without one
+    shaped = bool(content.noise_shape)
+    most = math.inf if shaped else _MOST_ERROR * content.noise_variance
     psnr_range = prior.psnr_range()
     typical = prior.typical_noise(8 * max(result.payload_bytes, 1) / signal_format.points, signal_format)
     if signal_format.points < _FEW_POINTS or psnr_range is None or typical is None or typical.typical_error is None:
         return most
     least = 4 * 10 ** (-psnr_range[1] / 10)  # that the prior knows of
-    return min(most, _FAR * max(typical.typical_error, least))
+    return min(most, (_FAR_WITH_SHAPE if shaped else _FAR) * max(typical.typical_error, least))
 
 
 def decode(

@@ -161,3 +161,11 @@ def test_the_cost_of_a_sound_counts_what_resampling_loses():
     lost, little = (prior.predicted_costs([one], 1e-4)[0] for one in (sound, kept))
     energy = float(np.square(sound.samples, dtype=np.float64).sum())
     assert lost - little > 0.9 * energy / (2 * np.log(2) * 1e-4)
+
+
+@pytest.mark.parametrize(("name", "far"), [("tone", False), ("white-noise", True)])
+def test_a_shape_of_the_noise_does_not_make_a_sound_far_from_its_prior(name, far):
+    """The base of a shaped noise is far below what most weights have."""
+    sound = tone(20_000) if name == "tone" else zoo_sounds.SOUNDS[name]()
+    result = combiner.encode(sound, size=1500, effort=1, tune="perceptual")
+    assert result.far_from_prior == far
