@@ -1,7 +1,7 @@
 """Looks for the shapes of the noise that are best by measures of what people perceive, by steps from a first one.
 
     python benchmarks/shapes.py photos/val --start 16 8 8 8 32 10 --name shapes_photographs
-    python benchmarks/shapes.py speech/train --start 42 0 --name shapes_speech
+    python benchmarks/shapes.py speech/train --start 28 2 14 --name shapes_speech
 
 Signals are coded in simulation, at four noise levels, with a shape and without one; what counts is the BD-rate of
 images by SSIMULACRA 2, and of sounds its mean by ESTOI and PESQ. Take what the priors were not learned of and no test

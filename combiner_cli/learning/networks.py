@@ -312,6 +312,23 @@ def _averaged(parameters: Sequence[torch.nn.Parameter], parts: torch.Tensor) -> 
     return float(cost)
 
 
+class NetworkPass:
+    """One step's way through signals as a decoder goes; the gradients of every network are added up on the way."""
+
+    def __init__(self, networks: torch.nn.ModuleDict, generator: np.random.Generator, device: str) -> None:
+        """
+        Args:
+            networks: that are trained.
+            generator: of the noise.
+            device: where to compute.
+        """
+        self._networks, self._generator, self._device = networks, generator, device
+        self._cost = 0.0
+
+    def _tensor(self, values: Array) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(self._device)
+
+
 def is_shaped(plan: GradientPlan, generator: np.random.Generator) -> bool:
     """Whether the noise of a step has a shape; nothing is drawn where it never has.
 

@@ -273,7 +273,7 @@ def encode(prior: LappedPrior, signal: Signal, target: Target, how: SearchOption
     noise = PERCEPTUAL if target.perceptual else FLAT_SOUND
     as_it_is = _loses_much(prior, signal, target)
     simulations = _simulations(prior, signal, how.effort, noise, as_it_is)
-    lossless = lossless_bytes(signal)
+    lossless = lossless_bytes(signal) if target.unit in ("rate", "noise") else math.inf
     simulation, noise_level = levels.choose(simulations, target, how.effort, lossless)
     fitted = time.perf_counter()
     coded = levels.no_larger(simulation, noise_level, target, how, lossless)

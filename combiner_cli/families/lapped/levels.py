@@ -29,7 +29,7 @@ _LEAST_SHARE = 1e-9  # of an error that is allowed, less than which makes no dif
 
 
 def choose(
-    simulations: Sequence[SoundSimulation], target: Target, effort: int, lossless: int
+    simulations: Sequence[SoundSimulation], target: Target, effort: int, lossless: float
 ) -> tuple[SoundSimulation, int]:
     """The best of the hops for a sound, and the noise level.
 
@@ -49,7 +49,7 @@ def choose(
 
 
 def no_larger(
-    simulation: SoundSimulation, noise_level: int, target: Target, how: SearchOptions, lossless: int
+    simulation: SoundSimulation, noise_level: int, target: Target, how: SearchOptions, lossless: float
 ) -> CodedSignal:
     """A sound, coded so that its file is no larger than one without loss, as long as the sound is still there.
 
@@ -58,10 +58,10 @@ def no_larger(
         noise_level: that is expected to be right.
         target: of the file.
         how: candidates are searched for.
-        lossless: bytes of the sound without loss.
+        lossless: bytes of the sound without loss; infinite where the target says how large a file is, or how good.
     """
     coded = rate_control.code(simulation, noise_level, target, how, lossless)
-    if target.unit not in ("rate", "noise"):
+    if rate_control.bytes_of(simulation, coded) <= lossless:
         return coded
     rules = _Rules.of(simulation.unshaped, target, lossless)
     while (size := rate_control.bytes_of(simulation, coded)) > lossless:
@@ -73,7 +73,7 @@ def no_larger(
 
 
 def _of_size(
-    simulation: SoundSimulation, target: Target, how: SearchOptions, size: int, energy: float
+    simulation: SoundSimulation, target: Target, how: SearchOptions, size: float, energy: float
 ) -> CodedSignal | None:
     """A file of a size, with fewer groups than usual; ``None`` where the sound is lost in it."""
     of_size = replace(target, unit="size", value=size)
@@ -86,7 +86,7 @@ def _of_size(
 
 
 def _best(
-    simulations: Sequence[SoundSimulation], target: Target, effort: int, lossless: int
+    simulations: Sequence[SoundSimulation], target: Target, effort: int, lossless: float
 ) -> tuple[SoundSimulation, int]:
     """The best of the hops for a sound, and the noise level by what its last bit gains."""
     usual = simulations[len(simulations) // 2]
@@ -97,7 +97,7 @@ def _best(
     return simulation, noise_level
 
 
-def _level(simulation: SoundSimulation, target: Target, effort: int, lossless: int) -> int:
+def _level(simulation: SoundSimulation, target: Target, effort: int, lossless: float) -> int:
     """The noise level of a sound by what its last bit gains, within what makes sense for it."""
     if target.unit not in ("rate", "noise"):
         return rate_control.choose_noise_level(simulation, target, effort)
@@ -119,12 +119,12 @@ class _Rules:
 
     simulation: SoundSimulation
     energy: float
-    lossless: int
+    lossless: float
     coarsest: float
     finest: float
 
     @staticmethod
-    def of(simulation: SoundSimulation, target: Target, lossless: int) -> _Rules:
+    def of(simulation: SoundSimulation, target: Target, lossless: float) -> _Rules:
         """The rules for a sound.
 
         Args:

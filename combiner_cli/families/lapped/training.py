@@ -18,7 +18,15 @@ import numpy.typing as npt
 import torch
 
 from ...learning.distributed import Device
-from ...learning.networks import GradientTraining, MomentNetwork, NetworkShape, evidence, is_shaped, sampled
+from ...learning.networks import (
+    GradientTraining,
+    MomentNetwork,
+    NetworkPass,
+    NetworkShape,
+    evidence,
+    is_shaped,
+    sampled,
+)
 from ...learning.trainer import TrainingPlan
 from ...stages.class_stream import best_classes
 from ...stages.integer_network import FEATURE_UNIT
@@ -175,8 +183,8 @@ def _levels_finer(noise: SoundShape) -> int:
     return round(noise.exponent / 4 + noise.tilt * 0.8)
 
 
-class TrainingPass:
-    """One step's way through the levels; the gradients of every network are added up on the way."""
+class TrainingPass(NetworkPass):
+    """One step's way through the levels, with a shape of the noise, of recordings of a sample rate in Hz."""
 
     def __init__(
         self,
@@ -186,17 +194,8 @@ class TrainingPass:
         noise: SoundShape = FLAT_SOUND,
         sample_rate: int = 1,
     ) -> None:
-        """
-        Args:
-            networks: that are trained.
-            generator: of the noise.
-            device: where to compute.
-            noise: its shape.
-            sample_rate: of the recordings, in Hz.
-        """
-        self._networks, self._generator, self._device = networks, generator, device
+        super().__init__(networks, generator, device)
         self._noise, self._sample_rate = noise, sample_rate
-        self._cost = 0.0
 
     def run(self, weights: Array, noise_levels: Array) -> float:
         """Take weights ``(stretches, channels, frames, hop)`` through; their cost in bits per weight."""
@@ -236,9 +235,6 @@ class TrainingPass:
         if costs.requires_grad:  # not where costs are only measured
             (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
         self._cost += float(costs.detach().sum())
-
-    def _tensor(self, values: Array) -> torch.Tensor:
-        return torch.from_numpy(values.astype(np.float32)).to(self._device)
 
     def _classes(self, segment: Segment, true: Array, level: int, parity: int, channel: int) -> None:
         columns = features.class_features(segment, level, parity, channel, np.float32)

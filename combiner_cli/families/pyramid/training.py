@@ -20,6 +20,7 @@ from ...learning.distributed import Device
 from ...learning.networks import (
     GradientTraining,
     MomentNetwork,
+    NetworkPass,
     NetworkShape,
     evidence,
     is_shaped,
@@ -167,8 +168,8 @@ def _levels_coarser(noise: PictureShape) -> int:
     return round(finer - _FINER * noise.masking)
 
 
-class TrainingPass:
-    """One step's way down the pyramid; the gradients of every network are added up on the way."""
+class TrainingPass(NetworkPass):
+    """One step's way down the pyramid, with a shape of the noise."""
 
     def __init__(
         self,
@@ -177,15 +178,8 @@ class TrainingPass:
         device: str,
         noise: PictureShape = FLAT_PICTURE,
     ) -> None:
-        """
-        Args:
-            networks: that are trained.
-            generator: of the noise.
-            device: where to compute.
-            noise: its shape.
-        """
-        self._networks, self._generator, self._device, self._noise = networks, generator, device, noise
-        self._cost, self._weights = 0.0, np.ones(0)
+        super().__init__(networks, generator, device)
+        self._noise, self._weights = noise, np.ones(0)
 
     def run(self, pictures: Array, noise_levels: Array) -> float:
         """Take pictures ``(pictures, 3, height, width)`` down; their cost in bits per element, weighted.
@@ -252,9 +246,6 @@ class TrainingPass:
         if costs.requires_grad:  # not where costs are only measured
             (costs * weights).mean().backward()  # type: ignore[no-untyped-call]
         self._cost += float(((costs if counted is None else counted).detach() * weights).sum())
-
-    def _tensor(self, values: Array) -> torch.Tensor:
-        return torch.from_numpy(values.astype(np.float32)).to(self._device)
 
     def _classes(self, level: Level, true: Array, chroma: bool) -> None:
         network = pyramid_features.class_network(chroma)
