@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from . import checkpoint, trainer
@@ -78,6 +79,14 @@ class GradientPlan:
     shards: int = 1
     patience: int | None = None
     shapes: int = 0
+
+    def is_shaped(self, generator: np.random.Generator) -> bool:
+        """Whether the noise of a step has a shape; nothing is drawn where it never has.
+
+        Args:
+            generator: of the step.
+        """
+        return self.shapes > 0 and int(generator.integers(100)) < self.shapes
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ from .trainer import LearnedPrior, Training, TrainingPlan
 
 if TYPE_CHECKING:
     from ..stages.prior import MultiRatePrior
-    from .gradients import GradientPlan
 
 Array = npt.NDArray[Any]
 
@@ -327,16 +326,6 @@ class NetworkPass:
 
     def _tensor(self, values: Array) -> torch.Tensor:
         return torch.from_numpy(values.astype(np.float32)).to(self._device)
-
-
-def is_shaped(plan: GradientPlan, generator: np.random.Generator) -> bool:
-    """Whether the noise of a step has a shape; nothing is drawn where it never has.
-
-    Args:
-        plan: of the learning.
-        generator: of the step.
-    """
-    return plan.shapes > 0 and int(generator.integers(100)) < plan.shapes
 
 
 def relative_rate(number: int, steps: int) -> float:

@@ -24,7 +24,6 @@ from ...learning.networks import (
     NetworkPass,
     NetworkShape,
     evidence,
-    is_shaped,
     sampled,
 )
 from ...learning.trainer import TrainingPlan
@@ -94,7 +93,7 @@ class LappedTraining(GradientTraining):
         return _stretches(self._settings, self._parts_held_out, generator)[0], self._held_out_levels
 
     def cost(self, signals: Array, noise_levels: Array, generator: np.random.Generator) -> float:
-        noise = random_shape(generator) if is_shaped(self._settings, generator) else FLAT_SOUND
+        noise = random_shape(generator) if self._settings.is_shaped(generator) else FLAT_SOUND
         finer = noise_levels + _levels_finer(noise)
         return TrainingPass(self.networks, generator, self.device.name, noise, self._settings.sample_rate).run(
             signals, finer

@@ -23,7 +23,6 @@ from ...learning.networks import (
     NetworkPass,
     NetworkShape,
     evidence,
-    is_shaped,
     sampled,
 )
 from ...learning.trainer import TrainingPlan
@@ -97,7 +96,7 @@ class PyramidTraining(GradientTraining):
         return _crops(self._held_out_settings, self.held_out, generator)[0], self._held_out_levels
 
     def cost(self, signals: Array, noise_levels: Array, generator: np.random.Generator) -> float:
-        noise = random_shape(generator) if is_shaped(self._settings, generator) else FLAT_PICTURE
+        noise = random_shape(generator) if self._settings.is_shaped(generator) else FLAT_PICTURE
         levels_of_shape = noise_levels - _levels_coarser(noise)
         if not noise.flat:
             levels_of_shape = np.minimum(levels_of_shape, _FINEST_NOISE - noise.finer_at(LEVELS))
