@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ..errors import CombinerError, PriorError
 from ..family import Prior
@@ -108,6 +109,16 @@ def load_shipped(path: Path) -> Prior:
         path: of its file.
     """
     return load(path)
+
+
+@lru_cache(maxsize=64)
+def stated_of_shipped(path: Path) -> dict[str, Any]:
+    """The configuration of a prior that comes with the program, as its file states it; read once, not to be changed.
+
+    Args:
+        path: of its file.
+    """
+    return stated_configuration(path)
 
 
 def find(name_or_file: str) -> Prior:

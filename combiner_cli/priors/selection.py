@@ -12,7 +12,7 @@ from ..families import registry
 from ..family import Prior, Target
 from ..signals.kinds import KINDS
 from ..signals.signal import Format, Kind, Signal
-from . import library, store
+from . import library
 from .regions import Region, is_small, regions
 
 # with several priors for one kind of signal: qualities that are at the rates of the first and of the last one
@@ -199,7 +199,7 @@ def _distances(signal_format: Format) -> dict[Path, float]:
 
 def _distance(path: Path, signal_format: Format) -> float | None:
     """How far a signal is from those that a prior was learned from, by what its file says."""
-    stated = store.stated_configuration(path)
+    stated = library.stated_of_shipped(path)
     if stated.get("family") not in registry.names():
         return None
     return registry.get(stated["family"]).suits(stated, signal_format)

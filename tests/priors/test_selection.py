@@ -133,12 +133,29 @@ def test_a_single_prior_is_not_asked_for_its_costs(installed):
 
 def test_regions_stand_for_all_of_an_image():
     # the left third is flat, and so is a third of the regions
-    samples = np.full((512, 768, 1), 9, dtype=np.uint8)
-    samples[:, 256:] = np.random.default_rng(2).integers(0, 256, (512, 512, 1))
+    samples = np.full((480, 720, 1), 9, dtype=np.uint8)
+    samples[:, 240:] = np.random.default_rng(2).integers(0, 256, (480, 480, 1))
     (region,) = regions(Signal("image", samples))
-    assert region.signal.shape == (64, 3 * 64) and region.count == 8 * 12 / 3
-    assert [region.signal.samples[:, first : first + 64].std() > 1 for first in (0, 64, 128)] == [False, True, True]
+    assert region.signal.shape == (80, 3 * 80 - 2 * 8) and region.count == 6 * 9 / 3
+    inner = [region.signal.samples[:, first : first + 64] for first in (0, 80, 160)]
+    assert [part.std() > 1 for part in inner] == [False, True, True]
     assert regions(Signal("image", samples[:128, :100]))[0].signal.shape == (128, 100)
+
+
+def test_regions_fade_into_each_other():
+    columns = np.repeat([10, 90, 250], 80).astype(np.uint8)  # as flat as each other: their order stays
+    samples = np.broadcast_to(columns[None, :, None], (80, 240, 1)).copy()
+    (region,) = regions(Signal("image", samples))
+    row = region.signal.samples[5, :, 0].astype(int)
+    assert list(row[69:82]) == [10, 10, 10, 15, 25, 35, 45, 55, 65, 75, 85, 90, 90]
+    assert list(row[-80:-68]) == [100, 120, 140, 160, 180, 200, 220, 240, 250, 250, 250, 250]
+    assert (region.signal.samples == row[None, :, None]).all()
+
+
+def test_regions_of_sixteen_bits_stay_whole_numbers_of_sixteen_bits():
+    samples = np.random.default_rng(4).integers(0, 65536, (200, 300, 3), dtype=np.uint16)
+    (region,) = regions(Signal("image", samples, None, 16))
+    assert region.signal.samples.dtype == np.uint16 and region.signal.bit_depth == 16
 
 
 def test_regions_of_a_sound_are_longer_than_its_frames():
