@@ -2,7 +2,6 @@
 
     python benchmarks/kodak.py kodak/ --published published_curves.json --name kodak --jobs 2
     python benchmarks/kodak.py kodak/ --baselines
-    python benchmarks/kodak.py kodak/ --crops crops.png --crop-images kodim05 kodim23@300,120
 
 Encoding takes a while: what results/NAME.csv already holds for an image, a rate and a prior is not computed again, and
 the tables and the plot are written after every rate. The other codecs are measured once: results/NAME_baselines.csv.
@@ -18,10 +17,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from common import (
     COMBINER,
@@ -42,11 +39,10 @@ from common import (
 )
 from matplotlib import pyplot
 from matplotlib.ticker import MultipleLocator
-from PIL import Image, ImageDraw, ImageFont
 
 from combiner_cli.bench import measures
 from combiner_cli.bench.codecs import images as codecs_of_images
-from combiner_cli.bench.codecs.baselines import Options, curve_of, nearest
+from combiner_cli.bench.codecs.baselines import Options, curve_of
 from combiner_cli.bench.curves import Curve, at_rate, decibels
 from combiner_cli.bench.tables import Row, text
 from combiner_cli.media import files as media
@@ -55,7 +51,6 @@ from combiner_cli.signals.signal import Signal
 
 # bits per pixel, most of them rates of RECOMBINER's published points, in an order that is of use when interrupted
 RATES = (0.316, 0.13, 0.972, 0.05, 0.488, 0.18, 1.567, 0.075, 0.75)
-CROP_RATES = (0.1, 0.3, 0.6)
 
 # what the tables show: at every rate the best of a codec's ways
 CODECS = {codec.title: codec for codec in codecs_of_images.codecs().values()}
@@ -71,7 +66,6 @@ PEERS = {
     "Cool-chic 5.0": "Cool-chic_5.0",
     "VTM 19.1": "VTM-19.1",
 }
-CROP_CODECS = ("JPEG", "WebP", "AVIF")
 
 
 def main() -> None:
@@ -81,20 +75,11 @@ def main() -> None:
     parser.add_argument("--name", default="kodak", help="of the data set and of the results")
     parser.add_argument("--jobs", type=int, default=1, help="images at once, one thread each if more than one")
     parser.add_argument("--baselines", action="store_true", help="measure only the other codecs")
-    parser.add_argument("--crops", type=Path, metavar="OUT.png", help="write only a picture of crops")
-    parser.add_argument("--crop-images", nargs="+", default=(), metavar="NAME[@X,Y]", help="what it shows, and where")
-    parser.add_argument("--crop-size", type=int, default=192, help="side of a crop in pixels")
-    parser.add_argument("--crop-rates", type=float, nargs="+", default=CROP_RATES, help="bits per pixel")
-    parser.add_argument("--crop-codecs", nargs="+", choices=CROP_CODECS, default=CROP_CODECS, help="beside combiner")
     arguments = parser.parse_args()
     images = sorted(path for path in arguments.data.iterdir() if path.suffix in (".png", ".webp"))
     if not images:
         raise SystemExit(f"{arguments.data} holds no PNG and no WebP image")
     torch.set_num_threads(1)  # only MS-SSIM is computed here, beside commands that have the cores
-    if arguments.crops:
-        wanted = [crop_of(word, images) for word in arguments.crop_images]
-        crops(arguments.crops, wanted, arguments.crop_size, arguments.crop_rates, arguments.crop_codecs)
-        return
     others = measured_baselines(images, f"{arguments.name}_baselines.csv", arguments.jobs)
     if arguments.baselines:
         return
@@ -289,77 +274,6 @@ def plot(path: Path, name: str, combiner: Curve, others: dict[str, Curve], peers
     figure.tight_layout()
     save_figure(figure, path, 96)
     pyplot.close(figure)
-
-
-def crop_of(word: str, images: Sequence[Path]) -> tuple[Path, tuple[int, int] | None]:
-    """An image by its name, and the corner of the crop if it is given."""
-    name, _, corner = word.partition("@")
-    paths = {image.stem: image for image in images}
-    if name not in paths:
-        raise SystemExit(f"there is no image called {name}")
-    if not corner:
-        return paths[name], None
-    left, top = (int(word) for word in corner.split(","))
-    return paths[name], (left, top)
-
-
-def crops(
-    path: Path,
-    wanted: Sequence[tuple[Path, tuple[int, int] | None]],
-    side: int,
-    rates: Sequence[float],
-    codecs: Sequence[str],
-) -> None:
-    """Draw crops of the original and of the codecs beside each other, a row per image and rate."""
-    if not wanted:
-        raise SystemExit("name the images of the crops with --crop-images")
-    gap, label = 6, 42
-    rows = [row for image, corner in wanted for row in crop_rows(image, corner, side, rates, codecs)]
-    width, height = len(rows[0]) * (side + gap) + gap, len(rows) * (side + label + gap) + gap
-    canvas = Image.new("RGB", (width, height), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(15)
-    for down, row in enumerate(rows):
-        for across, (words, pixels) in enumerate(row):
-            left, top = gap + across * (side + gap), gap + down * (side + label + gap)
-            draw.multiline_text((left, top), words, "black", font)
-            canvas.paste(Image.fromarray(pixels), (left, top + label))
-    canvas.save(path)
-    print(f"{path}: {width} × {height}")
-
-
-def crop_rows(
-    image: Path, corner: tuple[int, int] | None, side: int, rates: Sequence[float], codecs: Sequence[str]
-) -> list[list[tuple[str, npt.NDArray[Any]]]]:
-    """Labelled crops of one image at all rates."""
-    original = media.read_signal(image)
-    height, width = original.shape
-    left, top = corner or ((width - side) // 2, (height - side) // 2)
-    if not (0 <= left <= width - side and 0 <= top <= height - side):
-        raise SystemExit(f"a crop of {side} pixels at {left},{top} is not inside {image.name}, {width} × {height}")
-
-    def labelled(title: str, size: int, decoded: Signal) -> tuple[str, npt.NDArray[Any]]:
-        facts = f"{metrics.bits_per_pixel(size, original.shape):.3f} bpp"
-        facts += f", {metrics.psnr(original, decoded):.2f} dB"
-        return f"{title}\n{facts}", cut(decoded)
-
-    def cut(signal: Signal) -> npt.NDArray[Any]:
-        return np.ascontiguousarray(signal.samples[top : top + side, left : left + side])
-
-    rows = []
-    for rate in rates:
-        row = [(f"{image.stem}\noriginal", cut(original))]
-        for title in codecs:
-            coded = nearest(CODECS[title], original, round(rate * original.points / 8))
-            row.append(labelled(title, len(coded.data), coded.decoded))
-        rows.append([*row, labelled("combiner", *combiner_file(image, rate))])
-    return rows
-
-
-def combiner_file(image: Path, rate: float) -> tuple[int, Signal]:
-    with tempfile.TemporaryDirectory() as folder:
-        decoded = Path(folder) / "x.png"
-        facts, _, _ = there_and_back(image, ("--bpp", rate), decoded, threads=1)
-        return int(str(facts["bytes"])), media.read_signal(decoded)
 
 
 if __name__ == "__main__":

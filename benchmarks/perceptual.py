@@ -203,7 +203,7 @@ def ways(one: Signal, arguments: argparse.Namespace) -> Iterator[Way]:
     return (way for way in known if way.codec.startswith(tuple(arguments.only)))
 
 
-def image_peers() -> Iterator[Way]:
+def image_peers() -> Iterator[PeerWay]:
     """Other codecs of images at their best, each from the middle of its qualities outwards."""
     for sampling in ("4:4:4", "4:2:0"):
         options = {"format": "AVIF", "speed": AVIF_SPEED, "subsampling": sampling, "max_threads": 1}
@@ -216,14 +216,14 @@ def image_peers() -> Iterator[Way]:
             yield from peer_ways(title, settings[::2])
 
 
-def sound_peers() -> Iterator[Way]:
+def sound_peers() -> Iterator[PeerWay]:
     """Other codecs of sounds, each from the middle of its settings outwards."""
     for name, most in (("opus", OPUS_SETTINGS), ("mp3", None), ("vorbis", None)):
         for title, settings in sounds.codecs()[name].ways.items():
             yield from peer_ways(title, settings[:most])
 
 
-def peer_ways(title: str, settings: Sequence[Options]) -> Iterator[Way]:
+def peer_ways(title: str, settings: Sequence[Options]) -> Iterator[PeerWay]:
     """The settings of a codec from the middle outwards."""
     middle = (len(settings) - 1) / 2
     for place in sorted(range(len(settings)), key=lambda place: abs(place - middle)):
