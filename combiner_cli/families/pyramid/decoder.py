@@ -19,7 +19,6 @@ from . import haar, levels
 from .levels import (
     CHROMA_STAGES,
     HALF_RANGE,
-    LOWEST_NOISE,
     Level,
     band_count,
     last_stage,
@@ -236,7 +235,8 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
     """
     numbers, payload = file.numbers(prior.fields)
     number, (height, width) = noise_number(numbers), file.format.shape
-    noise_level, noise = number + LOWEST_NOISE, PictureShape.of(numbers_in(PICTURE_FIELDS, numbers))
+    shape_numbers = numbers_in(PICTURE_FIELDS, numbers)
+    noise, noise_level = PictureShape.of(shape_numbers), levels.noise_range(bool(shape_numbers))[0] + number
     latents = open_payload(
         numbers, payload, prior.key, prior.parts_from, keep=view.keep_latents, damaged=not file.intact
     )

@@ -24,7 +24,7 @@ from ...stages.shape import FLAT_PICTURE, PICTURE_FIELDS, PictureShape, header_n
 from ...system import threads
 from . import haar, levels
 from .decoder import PlaneRendering, descend
-from .levels import HALF_RANGE, HIGHEST_NOISE, LOWEST_NOISE, Level, noise_deviation, planes_of
+from .levels import HALF_RANGE, Level, noise_deviation, planes_of
 
 if TYPE_CHECKING:
     from .prior import PyramidPrior
@@ -34,7 +34,7 @@ Array = npt.NDArray[Any]
 # variance of the details of a unit over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 90000.0])
 COARSE_CLASS_VARIANCES = np.array([1.0, 2.7, 8.0, 30.0, 150.0, 1000.0, 10_000.0, 150_000.0, 2_000_000.0])
-GRID = NoiseGrid(LOWEST_NOISE, HIGHEST_NOISE, middle=40, octaves=1 / 8, farthest=16, attempts=8, adaptation=1.2)
+GRID = NoiseGrid(*levels.noise_range(shaped=False), middle=40, octaves=1 / 8, farthest=16, attempts=8, adaptation=1.2)
 PERCEPTUAL = PictureShape((14, 20, 4, 4), 8, 10)  # of a search for the best SSIMULACRA 2; benchmarks/shapes.py
 _MOST_RAISES = 4  # of the classes of units
 _RAISED = 2  # kinds of levels from this one on, which are small
@@ -174,7 +174,8 @@ class ImageSimulation(Simulation):
             signal: the image.
             noise: its shape.
         """
-        self.prior, self.format, self.grid = prior, signal.format, GRID
+        lowest, highest = levels.noise_range(not noise.flat)
+        self.prior, self.format, self.grid = prior, signal.format, replace(GRID, lowest=lowest, highest=highest)
         self.samples, self.numbers = signal.points * signal.channels, header_numbers(PICTURE_FIELDS, noise.numbers)
         self.noise = noise
         self._signal = signal
@@ -206,7 +207,7 @@ class ImageSimulation(Simulation):
             final_stage = levels.last_stage(plane.shape, plane.colours) if last else None
             writer.begin_part(expected, levels.last_classes(plane.colours), final_stage)
             error += self._error_of(plane, noise_level, coder)
-        return writer.finish(noise_level - LOWEST_NOISE, error)
+        return writer.finish(noise_level - self.grid.lowest, error)
 
     def _error_of(self, plane: Plane, noise_level: int, coder: Coder) -> float:
         """Code a plane; its squared error, or that of its weights over the factors of their noise."""

@@ -37,8 +37,7 @@ _LARGEST_FINE_VALUE = 2.0**21  # in the finest levels, whose sums of four fit fl
 _FINE = 1  # levels up to this one
 _POSITIONS_AT_ONCE = 1 << 14  # of a level that is rendered
 
-LOWEST_NOISE = -16  # level; a file holds the number of levels above it
-HIGHEST_NOISE = LOWEST_NOISE + LARGEST_NOISE
+_LOWEST_NOISE, _LOWEST_SHAPED_NOISE = -16, -48  # level
 HALF_RANGE = 127.5  # of samples in 255ths of their range
 _LOUDEST = -2.0  # octave of the variance of noise level 0, on values in [-1, 1]
 _NOISE_LEVELS_PER_OCTAVE = 8
@@ -46,6 +45,18 @@ _NOISE_LEVELS_PER_OCTAVE = 8
 PHASES: Offsets = ((0, 0), (1, 1), (0, 1), (1, 0))
 HALVES = (PHASES[:2], PHASES[2:])
 LUMA_STAGES, CHROMA_STAGES = range(4), range(4, 6)
+
+
+def noise_range(shaped: bool) -> tuple[int, int]:
+    """The lowest and the highest noise level of a file, which holds the number of levels over the lowest one.
+
+    A shape makes the noise of coarse levels finer, so that small files need a lower one.
+
+    Args:
+        shaped: whether the file has a shape of the noise.
+    """
+    lowest = _LOWEST_SHAPED_NOISE if shaped else _LOWEST_NOISE
+    return lowest, lowest + LARGEST_NOISE
 
 
 def noise_deviation(noise_level: float) -> float:

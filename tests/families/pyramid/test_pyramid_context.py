@@ -119,7 +119,8 @@ def test_planes_and_noise():
     assert levels.planes_of(4) == ((3,), (0, 1, 2))
     assert levels.noise_deviation(0) == 127.5 / 2  # a variance of a quarter on values in [-1, 1]
     assert levels.noise_deviation(16) == 127.5 / 4
-    assert levels.HIGHEST_NOISE - levels.LOWEST_NOISE == 127
+    assert levels.noise_range(shaped=False) == (-16, 111)
+    assert levels.noise_range(shaped=True) == (-48, 79)
 
 
 # what networks see

@@ -172,7 +172,7 @@ class Decoder(StageDecoder):
 
     def __init__(self, data, configuration, tensors):
         super().__init__(data, configuration, tensors, shape=6)
-        self.noise_level -= 16
+        self.noise_level -= 48 if self.shape else 16
         *self.finer, chroma, self.strength = self.shape or (0, 0, 0, 0, 32, 0)
         self.coarser_chroma = chroma - 32
 
@@ -332,19 +332,23 @@ def test_the_description_is_enough_to_decode_any_file(prior, seed, shape, channe
 
 
 @pytest.mark.parametrize(
-    ("noise_shape", "shape", "channels"),
+    ("noise_shape", "noise", "shape", "channels"),
     [
-        ((14, 20, 4, 4, 40, 10), (19, 26), 3),
-        ((64, 0, 3, 64, 0, 32), (40, 34), 4),
-        ((0, 0, 0, 0, 64, 0), (17, 5), 3),
-        ((0, 0, 0, 0, 32, 32), (33, 9), 1),
-        ((1, 2, 3, 4, 32, 0), (4, 3), 2),
+        ((14, 20, 4, 4, 40, 10), 82, (19, 26), 3),
+        ((14, 20, 4, 4, 40, 10), 3, (19, 26), 3),
+        ((64, 0, 3, 64, 0, 32), 60, (40, 34), 4),
+        ((0, 0, 0, 0, 64, 0), 82, (17, 5), 3),
+        ((0, 0, 0, 0, 32, 32), 127, (33, 9), 1),
+        ((1, 2, 3, 4, 32, 0), 82, (4, 3), 2),
+        ((0, 0, 0, 0, 32, 0), 82, (9, 6), 3),
     ],
 )
 @pytest.mark.parametrize("seed", range(2))
 @PRIORS
-def test_the_description_is_enough_to_decode_files_whose_noise_has_a_shape(prior, seed, noise_shape, shape, channels):
-    data = any_file(prior, seed, shape, channels, 600, 3, 50, noise_shape)
+def test_the_description_is_enough_to_decode_files_whose_noise_has_a_shape(
+    prior, seed, noise_shape, noise, shape, channels
+):
+    data = any_file(prior, seed, shape, channels, 600, 3, noise, noise_shape)
     assert decoded_twice(data, prior).shape == list(noise_shape)
 
 
