@@ -48,7 +48,7 @@ from combiner_cli.families.pyramid.prior import PyramidPrior
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
 from combiner_cli.signals.signal import Signal, from_values
-from combiner_cli.stages.encoding import rate_control
+from combiner_cli.stages.encoding.noise_levels import level_of_same_size
 from combiner_cli.stages.encoding.simulation import SimulatedCoder
 from combiner_cli.stages.moments import LOWEST, OCTAVE, Moments
 
@@ -173,7 +173,7 @@ class Filling(ABC):
         """Quality of each signal at each level, variant after variant."""
         first = self.trial.simulation(self.trial.signals[0], self.numbers)
         for unshaped, (number, signal) in product(self.noise_levels, enumerate(self.trial.signals)):
-            level = rate_control.level_of_same_size(first, unshaped)
+            level = level_of_same_size(first, unshaped)
             for variant, strength, bits, decoded in self.filled(signal, level):
                 row: Row = {"kind": self.name, "level": unshaped, "signal": number}
                 row |= {"filled": variant, "strength": strength, "rate": round(bits / self.trial.per_unit(signal), 4)}
@@ -300,7 +300,7 @@ def energies_of_quiet(trial: Sounds, noise_levels: Sequence[int]) -> Array:
     assert isinstance(prior, RecordingLapped)
     first = trial.simulation(trial.signals[0], lapped.PERCEPTUAL.numbers)
     for unshaped, signal in product(noise_levels, trial.signals):
-        level = rate_control.level_of_same_size(first, unshaped)
+        level = level_of_same_size(first, unshaped)
         simulation = trial.simulation(signal, lapped.PERCEPTUAL.numbers)
         assert isinstance(simulation, lapped.SoundSimulation)
         for frames in simulation.recording.segments:

@@ -22,7 +22,7 @@ from combiner_cli.families.pyramid.prior import PyramidPrior
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
 from combiner_cli.signals.signal import Signal
-from combiner_cli.stages.encoding import rate_control as rates
+from combiner_cli.stages.encoding import noise_levels
 from combiner_cli.stages.encoding.encoder import Budget, Writer
 
 CODES = (8, 16, 24, 32, 40, 48, 56)
@@ -76,7 +76,7 @@ def measure(prior: PyramidPrior, path: Path, code: int) -> dict[str, float]:
     }
     for method in METHODS:
         clock = time.perf_counter()
-        writer = Writer.begin(prior.key, [expected], Budget(rates.OVERHEAD), method, 0)
+        writer = Writer.begin(prior.key, [expected], Budget(noise_levels.OVERHEAD), method, 0)
         coded = simulation.code(code, writer)
         measured[f"{method} s"] = time.perf_counter() - clock
         measured[f"{method} bpp"] = 8 * (len(coded.classes) + len(coded.indices)) / pixels

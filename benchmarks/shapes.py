@@ -34,7 +34,7 @@ from combiner_cli.family import Prior
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
 from combiner_cli.signals.signal import Signal, from_values
-from combiner_cli.stages.encoding import rate_control
+from combiner_cli.stages.encoding.noise_levels import level_of_same_size
 from combiner_cli.stages.encoding.simulation import SimulatedCoder, Simulation
 from combiner_cli.stages.shape import PICTURE_FIELDS, SOUND_FIELDS, PictureShape, SoundShape
 
@@ -78,7 +78,7 @@ class Trial(ABC):
         """Rate and quality with a shape at the noise levels at which the first signal is about as large as without."""
         if numbers not in self.known:
             first = self.simulation(self.signals[0], numbers)
-            shaped = [rate_control.level_of_same_size(first, level) for level in self.levels]
+            shaped = [level_of_same_size(first, level) for level in self.levels]
             self.known[numbers] = [self._point(numbers, level) for level in shaped]
         return self.known[numbers]
 

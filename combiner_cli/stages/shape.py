@@ -26,6 +26,7 @@ LEVELS = 4  # whose noise is finer than that of the level before
 MASKED_LEVELS = 4  # the finest ones: coarser ones have few weights
 EXPONENT_UNIT = 64
 FILL_UNIT = 16
+_WEAK = 8  # sixteenths of an octave between levels, or 64ths of an exponent
 _MOST_FINER = 4 * OCTAVE  # a level than the one before
 _EVEN = 2 * OCTAVE  # stands for chroma with the noise of the luma
 _MASKING_UNIT = 32
@@ -64,6 +65,14 @@ class PictureShape:
     def numbers(self) -> tuple[int, ...]:
         """What the header says of it; nothing where it is flat."""
         return () if self.flat else (*self.finer, self.chroma + _EVEN, self.masking)
+
+    @property
+    def weaker(self) -> PictureShape:
+        """Half as much of it, or none where that would be next to nothing."""
+        if max(self.finer) < _WEAK:
+            return FLAT_PICTURE
+        # towards 0
+        return PictureShape(tuple(int(finer / 2) for finer in self.finer), int(self.chroma / 2), self.masking // 2)
 
     @staticmethod
     def of(numbers: Sequence[int]) -> PictureShape:
@@ -106,6 +115,13 @@ class SoundShape:
     def numbers(self) -> tuple[int, ...]:
         """What the header says of it; nothing where it is flat."""
         return () if self.flat else (self.exponent, self.smoothing, self.tilt, self.fill)
+
+    @property
+    def weaker(self) -> SoundShape:
+        """Half as much of it, or none where that would be next to nothing."""
+        if self.exponent < _WEAK:
+            return FLAT_SOUND
+        return SoundShape(self.exponent // 2, self.smoothing, int(self.tilt / 2), self.fill)
 
     @staticmethod
     def of(numbers: Sequence[int]) -> SoundShape:

@@ -6,7 +6,7 @@ import pytest
 from combiner_cli.families.lapped import features as lapped_features
 from combiner_cli.stages import shape
 from combiner_cli.stages.moments import LOWEST, UNIT, Moments
-from combiner_cli.stages.shape import PICTURE_FIELDS, SOUND_FIELDS, PictureShape, SoundShape
+from combiner_cli.stages.shape import FLAT_PICTURE, FLAT_SOUND, PICTURE_FIELDS, SOUND_FIELDS, PictureShape, SoundShape
 
 HAND = np.array([[0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 6400], [0, 0, 0, 0, 0, 0]])[None]
 
@@ -98,3 +98,14 @@ def test_a_flat_shape_has_no_numbers_and_changes_nothing():
     assert PictureShape.of(()).flat and SoundShape.of(()).flat
     moments = Moments(np.zeros(3), np.zeros(3, dtype=np.int16))
     assert SoundShape().shaped(moments, np.arange(3)) is moments
+
+
+def test_a_weaker_shape_is_half_of_it_and_none_in_the_end():
+    picture = PictureShape((14, 20, 4, 5), -9, 10)
+    assert picture.weaker == PictureShape((7, 10, 2, 2), -4, 5)
+    assert picture.weaker.weaker == PictureShape((3, 5, 1, 1), -2, 2)
+    assert picture.weaker.weaker.weaker == FLAT_PICTURE == FLAT_PICTURE.weaker
+    sound = SoundShape(28, 2, -15, 11)
+    assert sound.weaker == SoundShape(14, 2, -7, 11)
+    assert sound.weaker.weaker == SoundShape(7, 2, -3, 11)
+    assert sound.weaker.weaker.weaker == FLAT_SOUND == FLAT_SOUND.weaker

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from ...signals.lossless import lossless_bytes
 from ...signals.resampling import length_at, resampled
 from ...signals.signal import Format, Signal
 from ...stages.class_stream import FREQUENCY_BITS, best_classes
-from ...stages.encoding import rate_control
+from ...stages.encoding import noise_levels
 from ...stages.encoding.encoder import CodedSignal, SearchingCoder, Writer
 from ...stages.encoding.rate_control import SearchOptions
 from ...stages.encoding.simulation import Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
@@ -204,14 +205,14 @@ class SoundSimulation(Simulation):
             prior: of the weights.
             signal_format: of the sound.
             recording: what is to be coded of it.
-            numbers: of the header that do not depend on what is coded.
+            numbers: of the header that depend neither on what is coded nor on the shape of the noise.
             most_segments: that choices are made by.
             noise: its shape.
         """
         self.prior, self.format, self.grid = prior, signal_format, GRID
-        self.samples, self.numbers = recording.samples.size, {**numbers, **header_numbers(SOUND_FIELDS, noise.numbers)}
-        self.recording, self.noise, self._most_segments = recording, noise, most_segments
-        self._known: dict[tuple[int, int], CostEstimate] = {}
+        self.samples, self.recording, self._most_segments = recording.samples.size, recording, most_segments
+        self._fixed = numbers
+        self._begin(noise)
 
     def _part(self, noise_level: int, number: int) -> CostEstimate:
         if (noise_level, number) not in self._known:
@@ -237,10 +238,24 @@ class SoundSimulation(Simulation):
     @cached_property
     def unshaped(self) -> SoundSimulation:
         """The same sound with noise without a shape; itself where that has none."""
-        if self.noise.flat:
-            return self
-        numbers = {name: self.numbers[name] for name in _NUMBERS}
-        return SoundSimulation(self.prior, self.format, self.recording, numbers, self._most_segments)
+        return self if self.noise.flat else self._with_noise(FLAT_SOUND)
+
+    @property
+    def weaker(self) -> SoundSimulation:
+        """The same sound with half as much of the shape of the noise; without one in the end."""
+        noise = self.noise.weaker
+        return self.unshaped if noise.flat else self._with_noise(noise)
+
+    def _with_noise(self, noise: SoundShape) -> SoundSimulation:
+        """The same sound with another shape of the noise."""
+        reshaped = copy(self)
+        reshaped._begin(noise)
+        return reshaped
+
+    def _begin(self, noise: SoundShape) -> None:
+        self.noise = noise
+        self.numbers = {**self._fixed, **header_numbers(SOUND_FIELDS, noise.numbers)}
+        self._known: dict[tuple[int, int], CostEstimate] = {}
 
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:
         """Code all segments."""
@@ -286,7 +301,7 @@ def predicted_cost(prior: LappedPrior, signal: Signal, noise_variance: float) ->
     coded_variance = noise_variance * prior.noise_gain(signal.format)
     level = min(max(round(prior.noise_level_of(coded_variance)), GRID.lowest), GRID.highest)
     simulations = _simulations(prior, signal, _FEWEST_SEGMENTS, FLAT_SOUND, as_it_is=False)
-    usual = rate_control.expected_cost(simulations[len(simulations) // 2], level)
+    usual = noise_levels.expected_cost(simulations[len(simulations) // 2], level)
     return usual + _lost_by_resampling(prior, signal) / (2 * math.log(2) * noise_variance)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import UnreachableError
 from ...family import Target
-from ...stages.encoding import rate_control
+from ...stages.encoding import noise_levels, rate_control
 from ...stages.encoding.encoder import CodedSignal
 from ...stages.encoding.rate_control import SearchOptions
 from ...stages.encoding.simulation import CostEstimate
@@ -40,12 +40,12 @@ def choose(
         lossless: bytes of the sound without loss.
     """
     if target.unit not in ("rate", "noise"):
-        return _best(simulations, target, effort, lossless)
+        return noise_levels.of_target_size(*_best(simulations, target, effort, lossless), target, effort)
     # with a shape of the noise, the level is that of a file that is as large as the one without
     flat = [one.unshaped for one in simulations]
     best, noise_level = _best(flat, target, effort, lossless)
     simulation = simulations[flat.index(best)]
-    return simulation, rate_control.level_of_same_size(simulation, noise_level)
+    return noise_levels.of_same_size(simulation, noise_level)
 
 
 def no_larger(
@@ -77,7 +77,7 @@ def _of_size(
 ) -> CodedSignal | None:
     """A file of a size, with fewer groups than usual; ``None`` where the sound is lost in it."""
     of_size = replace(target, unit="size", value=size)
-    noise_level = rate_control.choose_noise_level(simulation, of_size, how.effort)
+    noise_level = noise_levels.choose_noise_level(simulation, of_size, how.effort)
     try:
         coded = rate_control.code(simulation, noise_level, of_size, how)
     except UnreachableError:
@@ -100,9 +100,9 @@ def _best(
 def _level(simulation: SoundSimulation, target: Target, effort: int, lossless: float) -> int:
     """The noise level of a sound by what its last bit gains, within what makes sense for it."""
     if target.unit not in ("rate", "noise"):
-        return rate_control.choose_noise_level(simulation, target, effort)
+        return noise_levels.choose_noise_level(simulation, target, effort)
     rules = _Rules.of(simulation, target, lossless)
-    return rate_control.choose_noise_level(simulation, target, effort, rules.corrected)
+    return noise_levels.choose_noise_level(simulation, target, effort, rules.corrected)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,7 @@ class _Rules:
         if not self.energy:
             return within
         audible = min(within, self.over(_MOST_LOST, noise_level))
-        larger = math.log2(rate_control.expected_bytes(self.simulation, noise_level) / self.lossless)
+        larger = math.log2(noise_levels.expected_bytes(self.simulation, noise_level) / self.lossless)
         if larger <= max(audible, 0):
             return audible
         return max(audible, min(larger, self.over(_BARELY_ENOUGH, noise_level)))

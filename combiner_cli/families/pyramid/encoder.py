@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from ...family import Encoded, Target
 from ...signals.signal import Signal, to_values
 from ...stages.class_stream import FREQUENCY_BITS, best_classes
-from ...stages.encoding import rate_control
+from ...stages.encoding import noise_levels, rate_control
 from ...stages.encoding.encoder import CodedSignal, SearchingCoder, Writer
 from ...stages.encoding.rate_control import SearchOptions
 from ...stages.encoding.simulation import REACH, Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
@@ -174,19 +175,34 @@ class ImageSimulation(Simulation):
             signal: the image.
             noise: its shape.
         """
-        lowest, highest = levels.noise_range(not noise.flat)
-        self.prior, self.format, self.grid = prior, signal.format, replace(GRID, lowest=lowest, highest=highest)
-        self.samples, self.numbers = signal.points * signal.channels, header_numbers(PICTURE_FIELDS, noise.numbers)
-        self.noise = noise
-        self._signal = signal
+        self.prior, self.format, self._signal = prior, signal.format, signal
+        self.samples = signal.points * signal.channels
         values = to_values(signal) * HALF_RANGE
         self.planes = [analyse(values[:, :, channels], channels) for channels in planes_of(signal.channels)]
-        self._known: dict[int, list[CostEstimate]] = {}
+        self._begin(noise)
 
     @cached_property
     def unshaped(self) -> ImageSimulation:
         """The same image with noise without a shape; itself where that has none."""
-        return self if self.noise.flat else ImageSimulation(self.prior, self._signal)
+        return self if self.noise.flat else self._with_noise(FLAT_PICTURE)
+
+    @property
+    def weaker(self) -> ImageSimulation:
+        """The same image with half as much of the shape of the noise; without one in the end."""
+        noise = self.noise.weaker
+        return self.unshaped if noise.flat else self._with_noise(noise)
+
+    def _with_noise(self, noise: PictureShape) -> ImageSimulation:
+        """The same image, analysed as it is, with another shape of the noise."""
+        reshaped = copy(self)
+        reshaped._begin(noise)
+        return reshaped
+
+    def _begin(self, noise: PictureShape) -> None:
+        lowest, highest = levels.noise_range(not noise.flat)
+        self.grid = replace(GRID, lowest=lowest, highest=highest)
+        self.noise, self.numbers = noise, header_numbers(PICTURE_FIELDS, noise.numbers)
+        self._known: dict[int, list[CostEstimate]] = {}
 
     def parts(self, noise_level: int) -> Sequence[CostEstimate]:
         """What each plane comes to at a noise level, in coding order."""
@@ -239,7 +255,7 @@ class ImageSimulation(Simulation):
 def predicted_cost(prior: PyramidPrior, signal: Signal, noise_variance: float) -> float:
     """What coding an image at about a noise variance comes to, in bits; see :meth:`family.Prior.predicted_costs`."""
     level = min(max(round(prior.noise_level_of(noise_variance)), GRID.lowest), GRID.highest)
-    return rate_control.expected_cost(ImageSimulation(prior, signal), level)
+    return noise_levels.expected_cost(ImageSimulation(prior, signal), level)
 
 
 def encode(prior: PyramidPrior, signal: Signal, target: Target, how: SearchOptions) -> Encoded:
@@ -257,7 +273,7 @@ def encode(prior: PyramidPrior, signal: Signal, target: Target, how: SearchOptio
     begun = time.perf_counter()
     noise = PERCEPTUAL if target.perceptual else FLAT_PICTURE
     simulation = ImageSimulation(prior, signal, noise)
-    noise_level = rate_control.choose_noise_level(simulation, target, how.effort)
+    simulation, noise_level = noise_levels.choose(simulation, target, how.effort)
     fitted = time.perf_counter()
     coded = rate_control.code(simulation, noise_level, target, how)
     seconds = {"fit": fitted - begun, "search": time.perf_counter() - fitted}

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -215,8 +215,13 @@ class Simulation(ABC):
 
     @property
     @abstractmethod
-    def unshaped(self) -> Simulation:
+    def unshaped(self) -> Self:
         """The same signal with noise without a shape; itself where that has none."""
+
+    @property
+    @abstractmethod
+    def weaker(self) -> Self:
+        """The same signal with half as much of a shape of the noise; without one in the end."""
 
     def lagrangian(self, noise_level: int) -> float:
         """Cost of the signal at a noise level in bits, the squared error counted as the bits that it is worth."""

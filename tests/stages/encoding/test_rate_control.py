@@ -10,16 +10,10 @@ from combiner_cli.container.header import Field
 from combiner_cli.errors import UsageError
 from combiner_cli.family import Target
 from combiner_cli.signals.signal import Format
-from combiner_cli.stages.encoding import rate_control
+from combiner_cli.stages.encoding import noise_levels
 from combiner_cli.stages.encoding.encoder import CodedSignal
-from combiner_cli.stages.encoding.rate_control import (
-    SearchOptions,
-    choose_noise_level,
-    code,
-    levels_near,
-    rising_level,
-    root,
-)
+from combiner_cli.stages.encoding.noise_levels import choose, choose_noise_level, rising_level, root
+from combiner_cli.stages.encoding.rate_control import SearchOptions, code, levels_near
 from combiner_cli.stages.encoding.simulation import CostEstimate, NoiseGrid, Simulation
 
 GRID = NoiseGrid(0, 100, middle=48, octaves=1 / 4, farthest=16, attempts=4)
@@ -34,7 +28,7 @@ class StandIn:
     key: int = 9
     noise_codes: tuple[int, int] = (10, 80)
     fields: tuple[Field, ...] = (
-        Field("noise", 127),
+        Field("noise", 255),
         Field("class_bytes"),
         Field("densities", 127, count=8),
         Field("chains", 64, least=1),
@@ -66,6 +60,10 @@ class Formula(Simulation):
 
     @property
     def unshaped(self):
+        return self
+
+    @property
+    def weaker(self):
         return self
 
     def parts(self, noise_level):
@@ -268,7 +266,7 @@ def test_a_perfect_signal_has_an_error_all_the_same():
 def test_without_a_size_one_file_is_written():
     simulation = Formula()
     coded = code(simulation, 40, Target("rate", 1.0), searching(9))
-    assert simulation.written == [(40, rate_control.OVERHEAD, None)]
+    assert simulation.written == [(40, noise_levels.OVERHEAD, None)]
     assert len(coded.indices) == round(3200 * 1.05 / 8)
 
 
@@ -285,7 +283,7 @@ def test_a_file_with_more_error_than_noise_is_written_with_more_groups_until_it_
     assert coded.squared_error == pytest.approx(1.3 * SAMPLES * simulation.noise_variance(40))
     ratios = [ratio for _, ratio, _ in simulation.written]
     assert len(ratios) == 4
-    assert ratios == sorted(ratios) and ratios[0] == rate_control.OVERHEAD
+    assert ratios == sorted(ratios) and ratios[0] == noise_levels.OVERHEAD
 
 
 def test_of_files_with_too_much_error_the_best_is_kept():
@@ -312,7 +310,7 @@ def test_a_size_is_met_once_the_length_of_the_header_is_known():
 def test_no_more_groups_than_are_of_use_are_planned():
     simulation = Formula()
     code(simulation, 10, Target("size", 500), searching())
-    assert [ratio for _, ratio, _ in simulation.written] == [rate_control.OVERHEAD]
+    assert [ratio for _, ratio, _ in simulation.written] == [noise_levels.OVERHEAD]
 
 
 def test_a_file_that_is_too_large_is_written_again_with_fewer_groups_and_more_reserve():
@@ -360,3 +358,58 @@ def test_more_effort_tries_more_levels_and_takes_the_best_file():
     simulation = Formula(error=lambda level: 1 + (level - 41) ** 2)
     assert code(simulation, 40, Target("size", 500), searching(9)).number == 41
     assert {level for level, _, _ in simulation.written} == {38, 39, 40, 41, 42}
+
+
+# shapes of the noise
+
+
+class Shaped(Formula):
+    """A signal with a shape of the noise: bits are those without one, so many levels finer, within a grid."""
+
+    def __init__(self, strength, finer, grid=GRID):
+        super().__init__(bits=lambda level: 800.0 * 2 ** ((level + strength * finer) / 13), grid=grid, class_bits=0.0)
+        self.strength, self.finer = strength, finer
+
+    @property
+    def unshaped(self):
+        return self if not self.strength else Shaped(0, self.finer)
+
+    @property
+    def weaker(self):
+        return Shaped(self.strength // 2, self.finer, self.grid if self.strength > 1 else GRID)
+
+
+@pytest.mark.parametrize("unit", ["rate", "size"])
+def test_with_a_shape_a_signal_takes_as_much_as_without(unit):
+    target = Target(unit, {"rate": 1.0, "size": 400}[unit])
+    flat, level = choose(Shaped(0, 5), target, 5)
+    shaped, finer = choose(Shaped(2, 5), target, 5)
+    assert (flat.strength, shaped.strength) == (0, 2)
+    assert finer == level - 10
+
+
+@pytest.mark.parametrize(
+    ("limits", "finer", "strength"),
+    [
+        ((22, 100), 5, 0),
+        ((16, 100), 5, 1),
+        ((0, 100), 5, 2),
+        ((0, 40), -20, 0),
+        ((0, 55), -20, 1),
+        ((0, 85), -20, 2),
+    ],
+)
+def test_where_no_level_of_a_shape_takes_so_much_it_is_a_weaker_one(limits, finer, strength):
+    grid = replace(GRID, lowest=limits[0], highest=limits[1])
+    flat_level = choose_noise_level(Shaped(0, finer), Target("rate", 1.0), 5)
+    chosen, level = choose(Shaped(2, finer, grid), Target("rate", 1.0), 5)
+    assert flat_level == 24
+    assert (chosen.strength, level) == (strength, flat_level - strength * finer)
+
+
+def test_where_a_size_is_too_small_for_a_shape_it_is_a_weaker_one():
+    grid = replace(GRID, lowest=35)
+    chosen, _ = choose(Shaped(4, 20, grid), Target("size", 150), 5)
+    assert chosen.strength == 0
+    chosen, _ = choose(Shaped(4, 20, grid), Target("size", 100_000), 5)
+    assert chosen.strength == 4
