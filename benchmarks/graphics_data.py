@@ -1,4 +1,4 @@
-"""Puts together what graphics-1 and small-1 are learned from, and what they are measured with.
+"""Puts together what graphics-2 and small-1 are learned from, and what they are measured with.
 
     for package in gimp-help-en openclipart-png oxygen-icon-theme tango-icon-theme \\
             fonts-liberation fonts-dejavu-core fonts-hack fonts-firacode fonts-lato fonts-open-sans \\

@@ -31,6 +31,7 @@ from combiner_cli.container.file import File, with_metadata
 from combiner_cli.container.metadata import Metadata
 from combiner_cli.family import EncodingOptions, Prior, Target
 from combiner_cli.priors import library, store
+from combiner_cli.signals.kinds import Tune
 from combiner_cli.signals.signal import Signal
 
 GOLDEN = Path(__file__).parent
@@ -92,9 +93,9 @@ def exactly(size: int) -> Target:
     return Target("size", size)
 
 
-def about(bits_per_point: float) -> Target:
+def about(bits_per_point: float, tune: Tune = "psnr") -> Target:
     """A file of such a rate, should the signal be a typical one."""
-    return Target("rate", bits_per_point)
+    return Target("rate", bits_per_point, tune)
 
 
 def deep_tone(frames: int, channels: int, rate: int) -> Signal:
@@ -132,7 +133,11 @@ def golden_files() -> Iterator[Golden]:
     yield Golden("photo-7-pixel", smooth_image(1, 1), "photo-7", exactly(30))
     yield Golden("photo-7-rgba", smooth_image(33, 20, 4), "photo-7", exactly(700))
     yield Golden("photo-7-effort", smooth_image(40, 60), "photo-7", exactly(500), EncodingOptions(effort=9))
-    yield Golden("graphics-1", smooth_image(24, 64, 4), "graphics-1", about(0.5))
+    yield Golden("graphics-2", smooth_image(24, 64, 4), "graphics-2", about(0.5))
+    yield Golden("photo-7-perceptual", smooth_image(75, 102), "photo-7", about(0.5, "perceptual"))
+    yield Golden("graphics-2-perceptual", smooth_image(30, 41, 4), "graphics-2", about(0.5, "perceptual"))
+    yield Golden("general-2-perceptual", tone(6000, 2, 44100), "general-2", about(0.4, "perceptual"))
+    yield Golden("speech-5-perceptual", tone(6000), "speech-5", about(0.4, "perceptual"))
     yield Golden("general-2", tone(6000, 2, 44100), "general-2", exactly(1500))
     yield Golden("general-2-24", deep_tone(4000, 1, 48000), "general-2", about(0.5))
     yield Golden("general-2-pair-24", deep_tone(3001, 2, 44100), "general-2", exactly(400))
