@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .signal import Kind
+from .signal import Format, Kind
 
 Tune = Literal["perceptual", "psnr"]
+
+_LOWEST_AUDIBLE = 4000  # Hz of a sample rate: what has fewer samples is no sound to be heard but a series of numbers
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,6 @@ class Traits:
         suffix: of a decoded file where none is asked for; its format holds every signal of the kind exactly.
         most_points: coordinates that a file may declare, unless the caller says otherwise.
         limit_option: of the command line, that raises this limit.
-        usual_tune: what errors are weighed by, where nobody says.
     """
 
     article: str
@@ -36,12 +37,19 @@ class Traits:
     suffix: str
     most_points: int
     limit_option: str
-    usual_tune: Tune
 
 
 KINDS: dict[Kind, Traits] = {
-    "image": Traits("an image", 2, "pixel", "bpp", "bpp", "bits per pixel", ".png", 2**26, "--max-pixels", "psnr"),
-    "sound": Traits(
-        "a sound", 1, "sample", "kbps", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds", "psnr"
-    ),
+    "image": Traits("an image", 2, "pixel", "bpp", "bpp", "bits per pixel", ".png", 2**26, "--max-pixels"),
+    "sound": Traits("a sound", 1, "sample", "kbps", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds"),
 }
+
+
+def usual_tune(signal_format: Format) -> Tune:
+    """What errors are weighed by where nobody says: eyes and ears, where there is something to see or to hear.
+
+    Args:
+        signal_format: of the signal.
+    """
+    rate = signal_format.sample_rate
+    return "psnr" if rate is not None and rate < _LOWEST_AUDIBLE else "perceptual"
