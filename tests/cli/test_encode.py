@@ -98,6 +98,15 @@ def test_a_file_that_is_too_small_for_its_content_and_a_lost_sound_are_told_of(f
     assert json.loads(done.stdout)["warnings"] == ["hardly anything of the sound is left"]
 
 
+def test_a_size_that_has_no_room_for_a_shape_of_the_noise_is_met_without_one(folder):
+    media.write_signal(zoo_images.image_of(np.zeros((12, 9, 3))), folder / "black.png")
+    done = run("encode", "black.png", "--prior", "photo-7", "--size", "30")
+    assert done.exit_code == 0 and (folder / "black.cmb").stat().st_size == 30
+    assert "shape" not in run("info", "black.cmb").stdout
+    run("encode", "photo.png", "-f", "--prior", "photo-7", "--size", "140")
+    assert "perceptual shape" in run("info", "photo.cmb").stdout
+
+
 def test_the_shipped_priors_are_used_by_default(folder):
     done = run("encode", "photo.png", "--json", "-e", "1")
     facts = json.loads(done.stdout)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
+from ...container.header import Numbers
 from ...family import Target
 from ..allocation import DENSITIES, GROUP_INFORMATION, LARGEST_DENSITY, density_of
 from .simulation import NoiseGrid, Simulation
@@ -22,6 +23,8 @@ _LEAST_SLOPE, _STEEPEST_SLOPE = 1 / 64, 1.0
 _NEAREST = 0.55  # levels to the root with which a level is the nearest or as good
 _FAST_TOLERANCE = 0.25  # octaves of variance from the root that will do
 _SIZE_TOLERANCE = 0.1  # octaves of size by which the coarsest or the finest noise may miss one
+_LEAST_TIMES_SHAPE = 10  # bits of a file over those of the shape of the noise in its header
+_SHORTEST: Numbers = {"noise": (0,), "class_bytes": (0,), "densities": (0,) * DENSITIES, "chains": (1,)}
 _LARGEST_STREAM = 2**16  # bytes of a stream of classes whose length takes as many bytes as any
 # how the functions whose roots are looked for grow, in units of the noise's octaves or in themselves, per level
 _PSNR_SLOPE, _SIZE_SLOPE = 0.73, 1 / 13
@@ -129,7 +132,13 @@ def of_target_size(
 
 
 def _takes(simulation: Simulation, noise_level: int, wanted: float) -> bool:
-    """Whether a level takes about as many bits as wanted, or finer or coarser ones would be there to do so."""
+    """Whether a level takes about as many bits as wanted, or finer or coarser ones would be there to do so.
+
+    Nor is a shape of the noise to take more than a small part of the file for itself.
+    """
+    header = [one.overhead(_SHORTEST) for one in (simulation, simulation.unshaped)]
+    if wanted < _LEAST_TIMES_SHAPE * 8 * (header[0] - header[1]):
+        return False
     over, grid = math.log2(_bits(simulation, noise_level) / wanted), simulation.grid
     if noise_level == grid.lowest:
         return over < _SIZE_TOLERANCE

@@ -413,3 +413,13 @@ def test_where_a_size_is_too_small_for_a_shape_it_is_a_weaker_one():
     assert chosen.strength == 0
     chosen, _ = choose(Shaped(4, 20, grid), Target("size", 100_000), 5)
     assert chosen.strength == 4
+
+
+def test_a_small_file_has_no_shape_of_the_noise():
+    # which takes a byte of the header here: a tenth of ten bytes
+    for size, strength in ((9, 0), (11, 2)):
+        bits = lambda level, size=size: 8.0 * size * 2 ** ((level - 20) / 13)  # noqa: E731
+        shaped = Shaped(2, 0)
+        shaped._bits = bits
+        chosen, _ = choose(shaped, Target("size", size), 5)
+        assert chosen.strength == strength
