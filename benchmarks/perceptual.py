@@ -1,7 +1,7 @@
 """Both tunes beside other codecs, by measures of what people perceive: files weighed, decoded files measured.
 
     python benchmarks/perceptual.py kodak/ --name perceptual_kodak --jobs 2
-    python benchmarks/perceptual.py speech/test --seconds 3 --name perceptual_speech_3s
+    python benchmarks/perceptual.py speech/test --seconds 3 --name perceptual_speech_short
     python benchmarks/perceptual.py music/ --first 8 --seconds 6 --rates 24 32 48 64 96 128 --name perceptual_music
 
 Images are measured beside AVIF in its usual tuning, 4:4:4 and 4:2:0, JPEG XL where the package pillow-jxl-plugin is
