@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -166,13 +166,21 @@ class GradientTraining(Training):
             signal: that is held out.
         """
 
+    def parts(self) -> Iterable[torch.nn.Module]:
+        """The networks whose gradients are limited each by itself."""
+        return (part for part in self.networks.modules() if isinstance(part, MomentNetwork))
+
+    def stored(self) -> dict[str, Array]:
+        """The networks in whole numbers, by the names that a prior has for them."""
+        return quantised(self.networks)
+
     def step(self, number: int) -> None:
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self._plan.seed, number])))
         for group in self._optimiser.param_groups:
             group["lr"] = self._highest_rate * relative_rate(number, self._plan.steps)
         self._optimiser.zero_grad()
         self._costs.append(self._gradients(number, generator))
-        for network in (part for part in self.networks.modules() if isinstance(part, MomentNetwork)):
+        for network in self.parts():
             torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
         self._optimiser.step()
 
@@ -225,7 +233,7 @@ class GradientTraining(Training):
     def finished(self, report: Callable[[float], None]) -> LearnedPrior:
         if self._best:
             self.networks.load_state_dict(self._best)
-        prior = self.prior(quantised(self.networks))
+        prior = self.prior(self.stored())
         points = self.device.processes.shared(lambda: self._operating_points(prior, report))
         measured: MultiRatePrior = replace(prior, **ranges_of(points))  # type: ignore[type-var]
         return LearnedPrior(measured, points)

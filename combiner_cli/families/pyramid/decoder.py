@@ -16,6 +16,8 @@ from ...stages.moments import HIGHEST, LOWEST, OCTAVE, UNIT, Moments, StageId
 from ...stages.prior import noise_number
 from ...stages.shape import FLAT_PICTURE, PICTURE_FIELDS, PictureShape, numbers_in, rescaled
 from . import haar, levels
+from .filtering import filter as picture_filter
+from .filtering.filter import PictureFilter
 from .levels import (
     CHROMA_STAGES,
     HALF_RANGE,
@@ -110,7 +112,9 @@ def descend(
                 _descend_half(prior, level, chroma, source)
             if number:
                 picture, classes = level.refined(sizes[number]), level.classes
-        return levels.without_classes(level) if level else picture[0]
+        if level is None:
+            return picture[0]
+        return level if prior.filter else levels.without_classes(level)
 
 
 def _descend_half(prior: PyramidPrior, level: Level, chroma: bool, source: LatentSource) -> None:
@@ -150,12 +154,16 @@ class PlaneRendering:
         size: height and width.
         colours: 1 or 3.
         noise_level: that the weights' steps depend on.
+        filter: of the picture, if it is filtered.
+        strength: of the filter, in eighths.
     """
 
     picture: Level | Array
     size: tuple[int, int]
     colours: int
     noise_level: int
+    filter: PictureFilter | None = None
+    strength: int = 0
 
     def rows(self, rows: slice) -> npt.NDArray[np.float32]:
         """Rows of the plane, ``(rows, width, colours)`` in 255ths of the range, 0 in the middle of it.
@@ -179,8 +187,36 @@ class PlaneRendering:
             root: Array = self.picture[:, first:last]
             return root
         positions = slice(first // 4 * 2, min(-(-last // 4) * 2, self.picture.size[0]))
-        reached: Array = self.picture.refined_rows(positions, self.size)[0, :, first - 2 * positions.start :]
-        return reached[:, : last - first]
+        some = slice(first - 2 * positions.start, last - 2 * positions.start)
+        coarse, details = (values[0] for values in self.picture.coefficients(positions))
+        if self.filter and self.strength:
+            added = self.filter.added(self.picture, positions, self.strength)[: self.colours]
+            coarse += added[:, 0]
+            details += added[:, 1:]
+        reached: Array = haar.synthesise(coarse, details, (2 * (positions.stop - positions.start), self.size[1]))
+        return reached[:, some]
+
+
+def rendered(
+    prior: PyramidPrior,
+    picture: Level | Array,
+    channels: tuple[int, ...],
+    size: tuple[int, int],
+    noise_level: int,
+    strength: int = 0,
+) -> PlaneRendering:
+    """A plane of an image as a function of its weights, as encoder and decoder have it.
+
+    Args:
+        prior: of the weights.
+        picture: the finest level of the plane, or its root.
+        channels: of the image that the plane has.
+        size: height and width.
+        noise_level: of the file.
+        strength: of the filter, in eighths. Alpha is not filtered, nor is an image without levels.
+    """
+    filtered = 0 in channels and isinstance(picture, Level)
+    return PlaneRendering(picture, size, len(channels), noise_level, prior.filter if filtered else None, strength)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +272,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
     """
     numbers, payload = file.numbers(prior.fields)
     number, (height, width) = noise_number(numbers), file.format.shape
+    (strength,) = numbers.get(picture_filter.FIELD.name, (0,))
     noise_level, noise = number + LOWEST_NOISE, PictureShape.of(numbers_in(PICTURE_FIELDS, numbers))
     latents = open_payload(
         numbers, payload, prior.key, prior.parts_from, keep=view.keep_latents, damaged=not file.intact
@@ -245,7 +282,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
         if 0 in channels:  # the last plane
             latents.allocator.final_stage = last_stage((height, width), len(channels))
         picture = descend(prior, (height, width), len(channels), noise_level, _FileSource(latents), noise)
-        planes.append((channels, PlaneRendering(picture, (height, width), len(channels), noise_level)))
+        planes.append((channels, rendered(prior, picture, channels, (height, width), noise_level, strength)))
     decoded = latents.finish()
     return Decoded(
         replace(file.format, shape=view.size or (height * view.scale, width * view.scale)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,9 @@ from ...stages.moments import COARSE, UNIT, Moments, StageId, in_deviations
 from ...stages.shape import FLAT_PICTURE, PICTURE_FIELDS, PictureShape, header_numbers
 from ...system import threads
 from . import haar, levels
-from .decoder import PlaneRendering, descend
+from .decoder import PlaneRendering, descend, rendered
+from .filtering import filter as picture_filter
+from .filtering.filter import FULL
 from .levels import HALF_RANGE, HIGHEST_NOISE, LOWEST_NOISE, Level, noise_deviation, planes_of
 
 if TYPE_CHECKING:
@@ -176,6 +179,8 @@ class ImageSimulation(Simulation):
         """
         self.prior, self.format, self.grid = prior, signal.format, GRID
         self.samples, self.numbers = signal.points * signal.channels, header_numbers(PICTURE_FIELDS, noise.numbers)
+        if prior.filter:  # until it is known which strength is the best
+            self.numbers = {**self.numbers, picture_filter.FIELD.name: (FULL,)}
         self.noise = noise
         self._signal = signal
         values = to_values(signal) * HALF_RANGE
@@ -195,7 +200,7 @@ class ImageSimulation(Simulation):
 
     def _simulated(self, plane: Plane, noise_level: int) -> CostEstimate:
         coder = SimulatedCoder()
-        return coder.cost(self._error_of(plane, noise_level, coder))
+        return coder.cost(self._error_of(plane, noise_level, coder)[0])
 
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:
         """Code all planes."""
@@ -205,22 +210,34 @@ class ImageSimulation(Simulation):
             last = plane is self.planes[-1]
             final_stage = levels.last_stage(plane.shape, plane.colours) if last else None
             writer.begin_part(expected, levels.last_classes(plane.colours), final_stage)
-            error += self._error_of(plane, noise_level, coder)
-        return writer.finish(noise_level - LOWEST_NOISE, error)
+            of_plane, rendering = self._error_of(plane, noise_level, coder)
+            error += of_plane
+        coded = writer.finish(noise_level - LOWEST_NOISE, error)
+        if rendering.filter is None:
+            return coded
+        if not self.noise.flat:  # whose errors are those of weights
+            _, rendering = self._least_error(self.planes[-1], rendering)
+        return replace(coded, further={picture_filter.FIELD.name: (rendering.strength,)})
 
-    def _error_of(self, plane: Plane, noise_level: int, coder: Coder) -> float:
-        """Code a plane; its squared error, or that of its weights over the factors of their noise."""
+    def _error_of(self, plane: Plane, noise_level: int, coder: Coder) -> tuple[float, PlaneRendering]:
+        """Code a plane; its squared error, or that of its weights over the factors of their noise, and the rendering."""
         before = coder.weighted_error
         rendering = self.rendering(plane, noise_level, coder)
         if self.noise.flat:
-            return self._error(plane, rendering)
-        return (coder.weighted_error - before) * self.noise_variance(noise_level)
+            return self._least_error(plane, rendering)
+        return (coder.weighted_error - before) * self.noise_variance(noise_level), rendering
 
     def rendering(self, plane: Plane, noise_level: int, coder: Coder) -> PlaneRendering:
         """What a decoder will have of a plane, once it is coded."""
         source = _EncoderSource(self.prior, plane, noise_level, self.noise, coder)
         picture = descend(self.prior, plane.shape, plane.colours, noise_level, source, self.noise)
-        return PlaneRendering(picture, plane.shape, plane.colours, noise_level)
+        return rendered(self.prior, picture, plane.channels, plane.shape, noise_level)
+
+    def _least_error(self, plane: Plane, rendering: PlaneRendering) -> tuple[float, PlaneRendering]:
+        """Squared error of what a decoder will have, filtered or not, whichever is better, and that one."""
+        strengths = (0,) if rendering.filter is None else (0, FULL)
+        choices = [replace(rendering, strength=strength) for strength in strengths]
+        return min(((self._error(plane, choice), choice) for choice in choices), key=operator.itemgetter(0))
 
     def _error(self, plane: Plane, rendering: PlaneRendering) -> float:
         """Squared error of what a decoder will have, on values in [-1, 1]."""

@@ -1,0 +1,136 @@
+"""A learned filter of a decoded picture: what it adds to the samples, in whole numbers.
+
+A small convolution network looks at the finest level: its details, and the coarser picture less the average around
+each position, in units of the noise's deviation, and what else a decoder knows: energy classes, masking, noise level
+and shape. It says what they lack, about, which is added before the last step of the transform. All is made of whole
+numbers: the same on every machine, and any rows can be filtered by themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ....container.header import Field
+from ....stages import convolution
+from ....stages.convolution import ConvolutionNetwork
+from ....stages.integer_network import octaves
+from ....stages.moments import UNIT
+from ....stages.shape import LEVELS
+from ..haar import BANDS
+from ..levels import Level
+
+Array = npt.NDArray[Any]
+
+PREFIX = "filter."
+FULL = 8  # strength of a filter as it was learned, in the units of a header
+FIELD = Field("filter", 2 * FULL)  # of a header: the strength, in eighths
+_COLOURS = 3
+RESULTS = _COLOURS * (1 + BANDS)  # coarser picture and details
+CHANNELS = RESULTS + 3  # and the classes of luma and chroma, and masking
+CONDITIONS = LEVELS + 3  # the noise level and the numbers of the shape
+_REACH = 2  # positions to each side whose average is taken
+_WINDOW = (2 * _REACH + 1) ** 2
+INPUT_STEPS = 8  # of an input in a deviation of the noise
+_STRAIGHT = 32.0  # of an input, from where on octaves count
+_PER_CLASS, _PER_MASKING = 16, 2  # steps of an input
+_MIDDLE_LEVEL = 40
+_MOST_CONDITIONS = (256, *(64,) * (CONDITIONS - 1))  # magnitudes, none of which a file exceeds
+
+
+@dataclass(frozen=True, eq=False)
+class PictureFilter:
+    """A filter of decoded pictures.
+
+    Attributes:
+        network: that tells what a picture lacks.
+    """
+
+    network: ConvolutionNetwork
+
+    def added(self, level: Level, rows: slice, strength: int) -> Array:
+        """What the filter adds to the coarser picture and to the details of a level.
+
+        Args:
+            level: the finest one of one picture, decoded, with its classes and masking.
+            rows: of its positions, at least one.
+            strength: of the filter, in eighths.
+
+        Returns:
+            Whole steps, ``(3 colours, 4, rows, columns)``: of the coarser picture, then of the three details.
+        """
+        reach, height = self.network.reach, level.size[0]
+        around = slice(max(rows.start - reach, 0), min(rows.stop + reach, height))
+        results = self.network(inputs(level, around), rows, height, conditions(level))
+        steps = np.floor(results * np.float32(strength / FULL) + np.float32(0.5)) if strength != FULL else results
+        return steps.reshape(_COLOURS, 1 + BANDS, *steps.shape[1:])
+
+
+def conditions(level: Level) -> tuple[int, ...]:
+    """What a network is told of a whole picture.
+
+    Args:
+        level: the finest one.
+    """
+    noise = level.shape
+    return int(level.noise_levels[0]) - _MIDDLE_LEVEL, *noise.finer, noise.chroma, noise.masking
+
+
+def inputs(level: Level, rows: slice) -> npt.NDArray[np.float32]:
+    """What a network is told of some positions.
+
+    Args:
+        level: the finest one of one picture, decoded, with its classes and masking.
+        rows: of its positions.
+
+    Returns:
+        Whole numbers, ``(15, rows, columns)``; of a picture of one colour, zeros for the other two.
+    """
+    coarse, details = level.coefficients(rows)
+    values = np.zeros((CHANNELS, *coarse.shape[2:]), dtype=np.float32)
+    of_colours = values[:RESULTS].reshape(_COLOURS, 1 + BANDS, *coarse.shape[2:])[: coarse.shape[1]]
+    of_colours[:, 0] = coarse[0] - _average(level.picture[0], rows)
+    of_colours[:, 1:] = details[0]
+    values[:RESULTS] = _compressed(np.floor(values[:RESULTS] * np.float32(INPUT_STEPS / UNIT)))
+    units = np.arange(rows.start, rows.stop) // 2
+    classes = level.classes[0][:, units].repeat(2, axis=2)[..., : level.size[1]]
+    values[RESULTS : RESULTS + 2] = np.multiply(classes, _PER_CLASS, dtype=np.float32)
+    if level.masking is not None:
+        values[RESULTS + 2] = np.multiply(level.masking[0, rows], _PER_MASKING, dtype=np.float32)
+    return values
+
+
+def _compressed(values: Array) -> Array:
+    """Whole numbers that grow with the octaves of others, once those are large; an edge does not outshine all else."""
+    magnitude = np.abs(values)
+    large = np.floor(_STRAIGHT * (1 + octaves(np.maximum(magnitude, _STRAIGHT) / _STRAIGHT)))
+    return np.where(magnitude > _STRAIGHT, np.copysign(large, values), values)
+
+
+def _average(picture: Array, rows: slice) -> npt.NDArray[np.float32]:
+    """Averages over five by five positions, rounded down, ``(colours, rows, columns)``.
+
+    Args:
+        picture: the coarser one, ``(colours, rows, columns)``.
+        rows: that are wanted. Beyond an edge the samples there are repeated.
+    """
+    height, width = picture.shape[1:]
+    reached = np.clip(np.arange(rows.start - _REACH, rows.stop + _REACH), 0, height - 1)
+    whole = np.pad(picture[:, reached].astype(np.float64), ((0, 0), (0, 0), (_REACH, _REACH)), mode="edge")
+    count = rows.stop - rows.start
+    lines = sum((whole[:, row : row + count] for row in range(1, 2 * _REACH + 1)), whole[:, :count])
+    sums = sum((lines[..., column : column + width] for column in range(1, 2 * _REACH + 1)), lines[..., :width])
+    averages: npt.NDArray[np.float32] = np.floor(sums / _WINDOW).astype(np.float32)
+    return averages
+
+
+def problem(stored: dict[str, Array]) -> str | None:
+    """Why the tensors of a filter cannot work, or ``None``.
+
+    Args:
+        stored: those of a prior whose names begin with the prefix.
+    """
+    return convolution.problem(stored, PREFIX, CHANNELS, RESULTS, _MOST_CONDITIONS)

@@ -1,0 +1,184 @@
+"""Small convolution networks in whole numbers, exact in float32: the same results whatever the order of summation.
+
+    inputs ──> 3x3 ──> [ + 3x3 ] ... ──> 3x3 ──> results
+               clip      clip
+
+An inner layer adds to what it is given; without that, such networks hardly learn anything.
+Weights are of 8 bits, activations too, and what goes in is of 10 bits. No partial sum of a layer reaches 2^24, which is
+made sure of from the weights before a network is used; so its products of matrices are exact in float32, in any order
+and with any number of threads. Between layers sums are scaled by powers of two and rounded down, which is exact too.
+Outside of the picture everything is 0, so that rows can be computed by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+SIDE = 3  # of a kernel
+LARGEST_INPUT, LARGEST_ACTIVATION, LARGEST_RESULT = 511, 255, 1023
+LARGEST_WEIGHT = 127
+WEIGHT_BITS = 8  # of the fraction of weights, biases and conditions
+MOST_CHANNELS, FEWEST_LAYERS, MOST_LAYERS = 256, 2, 8
+_EXACT = 2**24  # up to here float32 has all whole numbers
+_SCALE = np.float32(2.0**-WEIGHT_BITS)
+_COLUMNS_AT_ONCE = 1024  # whose neighbourhoods stay in a core's cache
+_WEIGHTS, _BIAS, _CONDITIONS = "weights", "bias", "conditions"
+
+
+@dataclass(frozen=True, eq=False)
+class ConvolutionNetwork:
+    """Layers of kernels of 3x3, of which the inner ones add to what they are given, with clipped activations between.
+
+    Attributes:
+        weights: of each layer, int8 ``(results, channels, 3, 3)``, in units of 2^-8.
+        biases: of each layer, int32 ``(results,)``, likewise.
+        conditions: of what is the same all over the picture to the sums of the first layer, int16
+            ``(results, conditions)``, likewise.
+    """
+
+    weights: tuple[Array, ...]
+    biases: tuple[Array, ...]
+    conditions: Array
+
+    @staticmethod
+    def among(stored: Mapping[str, Array], prefix: str) -> ConvolutionNetwork:
+        """One of the networks of a prior, whose tensors are known to be those of such a network.
+
+        Args:
+            stored: tensors by name.
+            prefix: with which the names of the network's tensors begin.
+        """
+        layers = range(sum(name.startswith(prefix) and name.endswith(_BIAS) for name in stored))
+        return ConvolutionNetwork(
+            tuple(stored[f"{prefix}{layer}.{_WEIGHTS}"] for layer in layers),
+            tuple(stored[f"{prefix}{layer}.{_BIAS}"] for layer in layers),
+            stored[f"{prefix}{_CONDITIONS}"],
+        )
+
+    def tensors(self, prefix: str) -> dict[str, Array]:
+        """The inverse of :meth:`among`: the tensors by their names.
+
+        Args:
+            prefix: with which the names begin.
+        """
+        named = {f"{prefix}{layer}.{_WEIGHTS}": weights for layer, weights in enumerate(self.weights)}
+        named |= {f"{prefix}{layer}.{_BIAS}": bias for layer, bias in enumerate(self.biases)}
+        return named | {f"{prefix}{_CONDITIONS}": self.conditions}
+
+    @property
+    def reach(self) -> int:
+        """Rows and columns to each side that a result depends on."""
+        return len(self.weights) * (SIDE // 2)
+
+    def __call__(self, inputs: Array, rows: slice, height: int, conditions: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Results of some rows of a picture.
+
+        Args:
+            inputs: whole numbers of at most ``LARGEST_INPUT``: of these rows and ``reach`` more on both
+                sides, as far as there are any, ``(channels, rows, columns)``.
+            rows: that are wanted, at least one.
+            height: rows of the whole picture.
+            conditions: whole numbers that are the same all over the picture.
+
+        Returns:
+            Whole numbers, ``(results, rows, columns)``.
+        """
+        values, first = inputs.astype(np.float32, copy=False), max(rows.start - self.reach, 0)
+        biases = [bias.astype(np.int64) for bias in self.biases]
+        biases[0] = biases[0] + self.conditions.astype(np.int64) @ np.array(conditions, dtype=np.int64)
+        last = len(self.weights) - 1
+        for number, (matrix, bias) in enumerate(zip(self._matrices, biases, strict=True)):
+            # a row at a side of which others are missing is not known any more in the next layer
+            above, below = first > 0, first + values.shape[1] < height
+            results = _sums(matrix, bias.astype(np.float32) * _SCALE, values, (above, below))
+            if 0 < number < last:
+                results += values[:, above : values.shape[1] - below]
+            bounds = (0, LARGEST_ACTIVATION) if number < last else (-LARGEST_RESULT, LARGEST_RESULT)
+            values = np.clip(results, *bounds, out=results)
+            first += above
+        return values[:, rows.start - first : rows.stop - first]
+
+    @cached_property
+    def _matrices(self) -> list[npt.NDArray[np.float32]]:
+        """The weights of each layer, ``(results, 9 · channels)``; that they are not whole any more costs no bit."""
+        columns = (weights.transpose(0, 2, 3, 1).reshape(len(weights), -1) for weights in self.weights)
+        return [np.ascontiguousarray(matrix.astype(np.float32) * _SCALE) for matrix in columns]
+
+
+def _sums(matrix: Array, bias: Array, values: Array, missing: tuple[bool, bool]) -> npt.NDArray[np.float32]:
+    """What a layer makes of some rows, rounded down.
+
+    Args:
+        matrix: ``(results, 9 · channels)``.
+        bias: ``(results,)``.
+        values: ``(channels, rows, columns)``.
+        missing: whether the picture goes on above and below of them, so that their first or last row has no result.
+
+    Returns:
+        ``(results, rows less those, columns)``.
+    """
+    channels, height, width = values.shape
+    above, below = missing
+    rows, stride = height - above - below, width + 2
+    # zeros around the picture; between two rows they are one behind another, and a neighbour is at a fixed distance
+    padded = np.zeros((channels, rows + 2, stride), dtype=np.float32)
+    padded[:, 1 - above : 1 - above + height, 1:-1] = values
+    flat = padded.reshape(channels, -1)
+    places = rows * stride - 2
+    results = np.empty((len(matrix), rows * stride), dtype=np.float32)
+    around = np.empty((SIDE * SIDE, channels, min(places, _COLUMNS_AT_ONCE)), dtype=np.float32)
+    for first in range(0, places, _COLUMNS_AT_ONCE):
+        last = min(first + _COLUMNS_AT_ONCE, places)
+        neighbours = around[..., : last - first]
+        for number in range(SIDE * SIDE):
+            begin = first + number // SIDE * stride + number % SIDE
+            neighbours[number] = flat[:, begin : begin + last - first]
+        sums = matrix @ neighbours.reshape(SIDE * SIDE * channels, -1)
+        sums += bias[:, None]
+        np.floor(sums, out=results[:, first:last])
+    inside: npt.NDArray[np.float32] = results.reshape(len(matrix), rows, stride)[..., :width]
+    return inside
+
+
+def problem(
+    stored: Mapping[str, Array], prefix: str, channels: int, results: int, most_conditions: Sequence[int]
+) -> str | None:
+    """Why tensors are not those of a network that is exact, or ``None``.
+
+    Args:
+        stored: tensors by name, all of which begin with the prefix.
+        prefix: of their names.
+        channels: of what goes in.
+        results: how many there are.
+        most_conditions: the largest magnitudes of the conditions.
+    """
+    layers = sum(name.endswith(f".{_BIAS}") for name in stored)
+    wanted = {f"{prefix}{layer}.{part}" for layer in range(layers) for part in (_WEIGHTS, _BIAS)}
+    if not FEWEST_LAYERS <= layers <= MOST_LAYERS or set(stored) != wanted | {f"{prefix}{_CONDITIONS}"}:
+        return "the layers of its filter are not those of a filter"
+    network = ConvolutionNetwork.among(stored, prefix)
+    conditions = np.array(most_conditions, dtype=np.int64)
+    most, limit = np.zeros(len(network.biases[0]), dtype=np.int64), LARGEST_INPUT
+    if network.conditions.dtype != np.int16 or network.conditions.shape != (len(most), len(conditions)):
+        return "the conditions of its filter have a wrong shape or type"
+    most += np.abs(network.conditions.astype(np.int64)) @ conditions
+    for layer, (weights, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+        count = len(bias) if layer < layers - 1 else results
+        right = weights.shape == (count, channels, SIDE, SIDE) and bias.shape == (count,) and 0 < count <= MOST_CHANNELS
+        if not right or weights.dtype != np.int8 or bias.dtype != np.int32:
+            return f"layer {layer} of its filter has a wrong shape or type"
+        sums = np.abs(weights.astype(np.int64)).sum(axis=(1, 2, 3)) * limit + np.abs(bias.astype(np.int64))
+        if int((sums + most if layer == 0 else sums).max()) >= _EXACT:
+            return f"the sums of layer {layer} of its filter may leave the numbers that are exact"
+        if 0 < layer < layers - 1 and count != channels:
+            return f"layer {layer} of its filter cannot add to what it is given"
+        channels, limit = count, LARGEST_ACTIVATION
+    return None
