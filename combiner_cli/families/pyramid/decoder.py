@@ -113,7 +113,8 @@ def descend(
             if number:
                 picture, classes = level.refined(sizes[number]), level.classes
         if level is None:
-            return picture[0]
+            samples: Array = picture[0]
+            return samples
         return level if prior.filter else levels.without_classes(level)
 
 
@@ -155,7 +156,6 @@ class PlaneRendering:
         colours: 1 or 3.
         noise_level: that the weights' steps depend on.
         filter: of the picture, if it is filtered.
-        strength: of the filter, in eighths.
     """
 
     picture: Level | Array
@@ -163,7 +163,6 @@ class PlaneRendering:
     colours: int
     noise_level: int
     filter: PictureFilter | None = None
-    strength: int = 0
 
     def rows(self, rows: slice) -> npt.NDArray[np.float32]:
         """Rows of the plane, ``(rows, width, colours)`` in 255ths of the range, 0 in the middle of it.
@@ -189,8 +188,8 @@ class PlaneRendering:
         positions = slice(first // 4 * 2, min(-(-last // 4) * 2, self.picture.size[0]))
         some = slice(first - 2 * positions.start, last - 2 * positions.start)
         coarse, details = (values[0] for values in self.picture.coefficients(positions))
-        if self.filter and self.strength:
-            added = self.filter.added(self.picture, positions, self.strength)[: self.colours]
+        if self.filter:
+            added = self.filter.added(self.picture, positions)[: self.colours]
             coarse += added[:, 0]
             details += added[:, 1:]
         reached: Array = haar.synthesise(coarse, details, (2 * (positions.stop - positions.start), self.size[1]))
@@ -203,7 +202,7 @@ def rendered(
     channels: tuple[int, ...],
     size: tuple[int, int],
     noise_level: int,
-    strength: int = 0,
+    filtered: bool,
 ) -> PlaneRendering:
     """A plane of an image as a function of its weights, as encoder and decoder have it.
 
@@ -213,10 +212,10 @@ def rendered(
         channels: of the image that the plane has.
         size: height and width.
         noise_level: of the file.
-        strength: of the filter, in eighths. Alpha is not filtered, nor is an image without levels.
+        filtered: whether the image is filtered, if the prior has a filter. Alpha never is, nor an image without levels.
     """
-    filtered = 0 in channels and isinstance(picture, Level)
-    return PlaneRendering(picture, size, len(channels), noise_level, prior.filter if filtered else None, strength)
+    can_be = filtered and 0 in channels and isinstance(picture, Level)
+    return PlaneRendering(picture, size, len(channels), noise_level, prior.filter if can_be else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +271,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
     """
     numbers, payload = file.numbers(prior.fields)
     number, (height, width) = noise_number(numbers), file.format.shape
-    (strength,) = numbers.get(picture_filter.FIELD.name, (0,))
+    filtered = numbers.get(picture_filter.FIELD.name) == (1,)
     noise_level, noise = number + LOWEST_NOISE, PictureShape.of(numbers_in(PICTURE_FIELDS, numbers))
     latents = open_payload(
         numbers, payload, prior.key, prior.parts_from, keep=view.keep_latents, damaged=not file.intact
@@ -282,7 +281,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
         if 0 in channels:  # the last plane
             latents.allocator.final_stage = last_stage((height, width), len(channels))
         picture = descend(prior, (height, width), len(channels), noise_level, _FileSource(latents), noise)
-        planes.append((channels, rendered(prior, picture, channels, (height, width), noise_level, strength)))
+        planes.append((channels, rendered(prior, picture, channels, (height, width), noise_level, filtered)))
     decoded = latents.finish()
     return Decoded(
         replace(file.format, shape=view.size or (height * view.scale, width * view.scale)),

@@ -26,7 +26,6 @@ from ...system import threads
 from . import haar, levels
 from .decoder import PlaneRendering, descend, rendered
 from .filtering import filter as picture_filter
-from .filtering.filter import FULL
 from .levels import HALF_RANGE, HIGHEST_NOISE, LOWEST_NOISE, Level, noise_deviation, planes_of
 
 if TYPE_CHECKING:
@@ -179,8 +178,8 @@ class ImageSimulation(Simulation):
         """
         self.prior, self.format, self.grid = prior, signal.format, GRID
         self.samples, self.numbers = signal.points * signal.channels, header_numbers(PICTURE_FIELDS, noise.numbers)
-        if prior.filter:  # until it is known which strength is the best
-            self.numbers = {**self.numbers, picture_filter.FIELD.name: (FULL,)}
+        if prior.filter:  # until it is known whether that is better
+            self.numbers = {**self.numbers, picture_filter.FIELD.name: (1,)}
         self.noise = noise
         self._signal = signal
         values = to_values(signal) * HALF_RANGE
@@ -213,14 +212,14 @@ class ImageSimulation(Simulation):
             of_plane, rendering = self._error_of(plane, noise_level, coder)
             error += of_plane
         coded = writer.finish(noise_level - LOWEST_NOISE, error)
-        if rendering.filter is None:
+        if self.prior.filter is None:
             return coded
         if not self.noise.flat:  # whose errors are those of weights
             _, rendering = self._least_error(self.planes[-1], rendering)
-        return replace(coded, further={picture_filter.FIELD.name: (rendering.strength,)})
+        return replace(coded, further={picture_filter.FIELD.name: (int(rendering.filter is not None),)})
 
     def _error_of(self, plane: Plane, noise_level: int, coder: Coder) -> tuple[float, PlaneRendering]:
-        """Code a plane; its squared error, or that of its weights over the factors of their noise, and the rendering."""
+        """Code a plane; its squared error, or that of its weights over the factors of their noise, and what it is."""
         before = coder.weighted_error
         rendering = self.rendering(plane, noise_level, coder)
         if self.noise.flat:
@@ -231,12 +230,11 @@ class ImageSimulation(Simulation):
         """What a decoder will have of a plane, once it is coded."""
         source = _EncoderSource(self.prior, plane, noise_level, self.noise, coder)
         picture = descend(self.prior, plane.shape, plane.colours, noise_level, source, self.noise)
-        return rendered(self.prior, picture, plane.channels, plane.shape, noise_level)
+        return rendered(self.prior, picture, plane.channels, plane.shape, noise_level, filtered=True)
 
     def _least_error(self, plane: Plane, rendering: PlaneRendering) -> tuple[float, PlaneRendering]:
         """Squared error of what a decoder will have, filtered or not, whichever is better, and that one."""
-        strengths = (0,) if rendering.filter is None else (0, FULL)
-        choices = [replace(rendering, strength=strength) for strength in strengths]
+        choices = [replace(rendering, filter=None), *([rendering] if rendering.filter else [])]
         return min(((self._error(plane, choice), choice) for choice in choices), key=operator.itemgetter(0))
 
     def _error(self, plane: Plane, rendering: PlaneRendering) -> float:

@@ -26,8 +26,7 @@ from ..levels import Level
 Array = npt.NDArray[Any]
 
 PREFIX = "filter."
-FULL = 8  # strength of a filter as it was learned, in the units of a header
-FIELD = Field("filter", 2 * FULL)  # of a header: the strength, in eighths
+FIELD = Field("filter", 1)  # of a header: whether the picture is filtered
 _COLOURS = 3
 RESULTS = _COLOURS * (1 + BANDS)  # coarser picture and details
 CHANNELS = RESULTS + 3  # and the classes of luma and chroma, and masking
@@ -51,13 +50,12 @@ class PictureFilter:
 
     network: ConvolutionNetwork
 
-    def added(self, level: Level, rows: slice, strength: int) -> Array:
+    def added(self, level: Level, rows: slice) -> npt.NDArray[np.float32]:
         """What the filter adds to the coarser picture and to the details of a level.
 
         Args:
             level: the finest one of one picture, decoded, with its classes and masking.
             rows: of its positions, at least one.
-            strength: of the filter, in eighths.
 
         Returns:
             Whole steps, ``(3 colours, 4, rows, columns)``: of the coarser picture, then of the three details.
@@ -65,8 +63,7 @@ class PictureFilter:
         reach, height = self.network.reach, level.size[0]
         around = slice(max(rows.start - reach, 0), min(rows.stop + reach, height))
         results = self.network(inputs(level, around), rows, height, conditions(level))
-        steps = np.floor(results * np.float32(strength / FULL) + np.float32(0.5)) if strength != FULL else results
-        return steps.reshape(_COLOURS, 1 + BANDS, *steps.shape[1:])
+        return results.reshape(_COLOURS, 1 + BANDS, *results.shape[1:])
 
 
 def conditions(level: Level) -> tuple[int, ...]:

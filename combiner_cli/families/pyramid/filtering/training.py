@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Picture = npt.NDArray[np.uint8]
 
+_LEARNING_RATE = 4e-3
 _LATEST = 64  # pictures that a step draws from
 _STEPS_OF_EACH = 4  # until there is a new one
 PART = 48  # positions of a side of what a step sees of a picture
@@ -216,7 +217,7 @@ class FilterTraining(GradientTraining):
             start: prior whose pictures are to be filtered; what filter it has is not used.
         """
         super().__init__(new_networks(settings), plan, held_out, device, None)
-        self._settings, self._training = settings, training
+        self._settings, self._training, self._highest_rate = settings, training, _LEARNING_RATE
         # without a filter of its own the finished level keeps no classes
         self._prior = replace(start, stored=start.stored_but_filter | self.stored())
         self._start, self._number = start, 0
@@ -227,8 +228,9 @@ class FilterTraining(GradientTraining):
         return self.networks.values()
 
     def stored(self) -> dict[str, Array]:
-        network: FilterNetwork = self.networks["filter"]  # type: ignore[assignment]
-        return network.quantised().tensors(PREFIX)
+        network: Any = self.networks["filter"]
+        stored: dict[str, Array] = network.quantised().tensors(PREFIX)
+        return stored
 
     def step(self, number: int) -> None:
         self._number = number
@@ -285,7 +287,7 @@ class FilterTraining(GradientTraining):
         before, after = ((error**2).mean(dim=(1, 2, 3)) for error in (lacking, lacking - added))
         left = (after / before.clamp(min=_LEAST_ERROR)).mean()
         if left.requires_grad:
-            left.backward()  # type: ignore[no-untyped-call]
+            left.backward()
         return float(left.detach() / (before / before.clamp(min=_LEAST_ERROR)).mean())
 
     def measure(self, done: int) -> Measurement:
