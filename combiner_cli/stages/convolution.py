@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Edges = tuple[bool, bool]
 
 SIDE = 3  # of a kernel
 LARGEST_INPUT, LARGEST_ACTIVATION, LARGEST_RESULT = 511, 255, 1023
@@ -29,7 +30,8 @@ WEIGHT_BITS = 8  # of the fraction of weights, biases and conditions
 MOST_CHANNELS, FEWEST_LAYERS, MOST_LAYERS = 256, 2, 8
 _EXACT = 2**24  # up to here float32 has all whole numbers
 _SCALE = np.float32(2.0**-WEIGHT_BITS)
-_COLUMNS_AT_ONCE = 1024  # whose neighbourhoods stay in a core's cache
+_COLUMNS_AT_ONCE = 256  # of a block, whose layers stay in memory that is near
+_PLACES_AT_ONCE = 1024  # whose neighbourhoods stay in a core's cache
 _WEIGHTS, _BIAS, _CONDITIONS = "weights", "bias", "conditions"
 
 
@@ -82,8 +84,8 @@ class ConvolutionNetwork:
         """Results of some rows of a picture.
 
         Args:
-            inputs: whole numbers of at most ``LARGEST_INPUT``: of these rows and ``reach`` more on both
-                sides, as far as there are any, ``(channels, rows, columns)``.
+            inputs: whole numbers of at most ``LARGEST_INPUT``: of these rows and ``reach`` more on both sides, as far
+                as there are any, ``(channels, rows, columns)``.
             rows: that are wanted, at least one.
             height: rows of the whole picture.
             conditions: whole numbers that are the same all over the picture.
@@ -91,20 +93,32 @@ class ConvolutionNetwork:
         Returns:
             Whole numbers, ``(results, rows, columns)``.
         """
-        values, first = inputs.astype(np.float32, copy=False), max(rows.start - self.reach, 0)
+        first, last, width = max(rows.start - self.reach, 0), min(rows.stop + self.reach, height), inputs.shape[2]
         biases = [bias.astype(np.int64) for bias in self.biases]
         biases[0] = biases[0] + self.conditions.astype(np.int64) @ np.array(conditions, dtype=np.int64)
-        last = len(self.weights) - 1
+        scaled = [bias.astype(np.float32) * _SCALE for bias in biases]
+        results = np.empty((len(biases[-1]), rows.stop - rows.start, width), dtype=np.float32)
+        for begin in range(0, width, _COLUMNS_AT_ONCE):
+            end = min(begin + _COLUMNS_AT_ONCE, width)
+            left, right = max(begin - self.reach, 0), min(end + self.reach, width)
+            # what of a picture goes on beyond what is given
+            beyond = (first > 0, last < height), (left > 0, right < width)
+            block, places = self._block(inputs[:, :, left:right], scaled, beyond), (rows.start - first, begin - left)
+            top, side = (place - len(biases) * before for place, (before, _) in zip(places, beyond, strict=True))
+            results[:, :, begin:end] = block[:, top : top + results.shape[1], side : side + end - begin]
+        return results
+
+    def _block(self, values: Array, biases: Sequence[Array], beyond: tuple[Edges, Edges]) -> npt.NDArray[np.float32]:
+        """Results of a block, less at the sides beyond which the picture goes on."""
+        inside = tuple(slice(int(before), -1 if after else None) for before, after in beyond)
         for number, (matrix, bias) in enumerate(zip(self._matrices, biases, strict=True)):
-            # a row at a side of which others are missing is not known any more in the next layer
-            above, below = first > 0, first + values.shape[1] < height
-            results = _sums(matrix, bias.astype(np.float32) * _SCALE, values, (above, below))
-            if 0 < number < last:
-                results += values[:, above : values.shape[1] - below]
-            bounds = (0, LARGEST_ACTIVATION) if number < last else (-LARGEST_RESULT, LARGEST_RESULT)
-            values = np.clip(results, *bounds, out=results)
-            first += above
-        return values[:, rows.start - first : rows.stop - first]
+            results = _sums(matrix, bias, values, beyond)
+            if number == len(biases) - 1:
+                return np.clip(results, -LARGEST_RESULT, LARGEST_RESULT, out=results)
+            if number:
+                results += values[(slice(None), *inside)]
+            values = np.clip(results, 0, LARGEST_ACTIVATION, out=results)
+        raise AssertionError("a network has layers")
 
     @cached_property
     def _matrices(self) -> list[npt.NDArray[np.float32]]:
@@ -113,30 +127,30 @@ class ConvolutionNetwork:
         return [np.ascontiguousarray(matrix.astype(np.float32) * _SCALE) for matrix in columns]
 
 
-def _sums(matrix: Array, bias: Array, values: Array, missing: tuple[bool, bool]) -> npt.NDArray[np.float32]:
-    """What a layer makes of some rows, rounded down.
+def _sums(matrix: Array, bias: Array, values: Array, beyond: tuple[Edges, Edges]) -> npt.NDArray[np.float32]:
+    """What a layer makes of a block, rounded down.
 
     Args:
         matrix: ``(results, 9 · channels)``.
         bias: ``(results,)``.
         values: ``(channels, rows, columns)``.
-        missing: whether the picture goes on above and below of them, so that their first or last row has no result.
+        beyond: whether the picture goes on above and below, left and right, so that what is at that side has no result.
 
     Returns:
-        ``(results, rows less those, columns)``.
+        ``(results, rows less those, columns less those)``.
     """
-    channels, height, width = values.shape
-    above, below = missing
-    rows, stride = height - above - below, width + 2
-    # zeros around the picture; between two rows they are one behind another, and a neighbour is at a fixed distance
-    padded = np.zeros((channels, rows + 2, stride), dtype=np.float32)
-    padded[:, 1 - above : 1 - above + height, 1:-1] = values
-    flat = padded.reshape(channels, -1)
+    channels, *sizes = values.shape
+    rows, columns = (size - sum(edges) for size, edges in zip(sizes, beyond, strict=True))
+    # zeros around the picture; rows are one behind another, and a neighbour is at a fixed distance
+    padded = np.zeros((channels, rows + 2, columns + 2), dtype=np.float32)
+    top, side = (1 - before for before, _ in beyond)
+    padded[:, top : top + sizes[0], side : side + sizes[1]] = values
+    flat, stride = padded.reshape(channels, -1), columns + 2
     places = rows * stride - 2
     results = np.empty((len(matrix), rows * stride), dtype=np.float32)
-    around = np.empty((SIDE * SIDE, channels, min(places, _COLUMNS_AT_ONCE)), dtype=np.float32)
-    for first in range(0, places, _COLUMNS_AT_ONCE):
-        last = min(first + _COLUMNS_AT_ONCE, places)
+    around = np.empty((SIDE * SIDE, channels, min(places, _PLACES_AT_ONCE)), dtype=np.float32)
+    for first in range(0, places, _PLACES_AT_ONCE):
+        last = min(first + _PLACES_AT_ONCE, places)
         neighbours = around[..., : last - first]
         for number in range(SIDE * SIDE):
             begin = first + number // SIDE * stride + number % SIDE
@@ -144,7 +158,7 @@ def _sums(matrix: Array, bias: Array, values: Array, missing: tuple[bool, bool])
         sums = matrix @ neighbours.reshape(SIDE * SIDE * channels, -1)
         sums += bias[:, None]
         np.floor(sums, out=results[:, first:last])
-    inside: npt.NDArray[np.float32] = results.reshape(len(matrix), rows, stride)[..., :width]
+    inside: npt.NDArray[np.float32] = results.reshape(len(matrix), rows, stride)[..., :columns]
     return inside
 
 

@@ -17,7 +17,6 @@ from ...stages.prior import noise_number
 from ...stages.shape import FLAT_PICTURE, PICTURE_FIELDS, PictureShape, numbers_in, rescaled
 from . import haar, levels
 from .filtering import filter as picture_filter
-from .filtering.filter import PictureFilter
 from .levels import (
     CHROMA_STAGES,
     HALF_RANGE,
@@ -94,7 +93,8 @@ def descend(
         noise: its shape.
 
     Returns:
-        The finest level; of an image that has none, the root ``(colours, height, width)`` in steps.
+        The finest level with all that was decoded of it; of an image that has none, the root
+        ``(colours, height, width)`` in steps.
     """
     with prior.scratch:
         sizes = haar.sizes(shape)
@@ -115,7 +115,7 @@ def descend(
         if level is None:
             samples: Array = picture[0]
             return samples
-        return level if prior.filter else levels.without_classes(level)
+        return level
 
 
 def _descend_half(prior: PyramidPrior, level: Level, chroma: bool, source: LatentSource) -> None:
@@ -128,6 +128,19 @@ def _descend_half(prior: PyramidPrior, level: Level, chroma: bool, source: Laten
         if len(moments.mean):
             levels.put(level, number, source.weights(StageId(level.number, number), level, moments))
         del moments  # the next ones need the room
+
+
+def finished(prior: PyramidPrior, picture: Level | Array, filtered: bool) -> Level | Array:
+    """A decoded plane as it is looked at, without what only its decoding needs.
+
+    Args:
+        prior: of the weights.
+        picture: the finest level, or the root of a plane that has none, which is not filtered.
+        filtered: whether it is filtered, if the prior has a filter. Alpha never is.
+    """
+    if not isinstance(picture, Level):
+        return picture
+    return levels.without_classes(prior.filter.filtered(picture) if filtered and prior.filter else picture)
 
 
 def root_moments(count: int, size: tuple[int, int], colours: int, noise_level: int) -> Moments:
@@ -155,14 +168,12 @@ class PlaneRendering:
         size: height and width.
         colours: 1 or 3.
         noise_level: that the weights' steps depend on.
-        filter: of the picture, if it is filtered.
     """
 
     picture: Level | Array
     size: tuple[int, int]
     colours: int
     noise_level: int
-    filter: PictureFilter | None = None
 
     def rows(self, rows: slice) -> npt.NDArray[np.float32]:
         """Rows of the plane, ``(rows, width, colours)`` in 255ths of the range, 0 in the middle of it.
@@ -187,35 +198,8 @@ class PlaneRendering:
             return root
         positions = slice(first // 4 * 2, min(-(-last // 4) * 2, self.picture.size[0]))
         some = slice(first - 2 * positions.start, last - 2 * positions.start)
-        coarse, details = (values[0] for values in self.picture.coefficients(positions))
-        if self.filter:
-            added = self.filter.added(self.picture, positions)[: self.colours]
-            coarse += added[:, 0]
-            details += added[:, 1:]
-        reached: Array = haar.synthesise(coarse, details, (2 * (positions.stop - positions.start), self.size[1]))
-        return reached[:, some]
-
-
-def rendered(
-    prior: PyramidPrior,
-    picture: Level | Array,
-    channels: tuple[int, ...],
-    size: tuple[int, int],
-    noise_level: int,
-    filtered: bool,
-) -> PlaneRendering:
-    """A plane of an image as a function of its weights, as encoder and decoder have it.
-
-    Args:
-        prior: of the weights.
-        picture: the finest level of the plane, or its root.
-        channels: of the image that the plane has.
-        size: height and width.
-        noise_level: of the file.
-        filtered: whether the image is filtered, if the prior has a filter. Alpha never is, nor an image without levels.
-    """
-    can_be = filtered and 0 in channels and isinstance(picture, Level)
-    return PlaneRendering(picture, size, len(channels), noise_level, prior.filter if can_be else None)
+        reached: Array = self.picture.refined_rows(positions, self.size)[0, :, some]
+        return reached
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,7 +265,8 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
         if 0 in channels:  # the last plane
             latents.allocator.final_stage = last_stage((height, width), len(channels))
         picture = descend(prior, (height, width), len(channels), noise_level, _FileSource(latents), noise)
-        planes.append((channels, rendered(prior, picture, channels, (height, width), noise_level, filtered)))
+        shown = finished(prior, picture, filtered and 0 in channels)
+        planes.append((channels, PlaneRendering(shown, (height, width), len(channels), noise_level)))
     decoded = latents.finish()
     return Decoded(
         replace(file.format, shape=view.size or (height * view.scale, width * view.scale)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from ...stages.moments import COARSE, UNIT, Moments, StageId, in_deviations
 from ...stages.shape import FLAT_PICTURE, PICTURE_FIELDS, PictureShape, header_numbers
 from ...system import threads
 from . import haar, levels
-from .decoder import PlaneRendering, descend, rendered
+from .decoder import PlaneRendering, descend, finished
 from .filtering import filter as picture_filter
 from .levels import HALF_RANGE, HIGHEST_NOISE, LOWEST_NOISE, Level, noise_deviation, planes_of
 
@@ -199,43 +198,59 @@ class ImageSimulation(Simulation):
 
     def _simulated(self, plane: Plane, noise_level: int) -> CostEstimate:
         coder = SimulatedCoder()
-        return coder.cost(self._error_of(plane, noise_level, coder)[0])
+        picture = self.decoded(plane, noise_level, coder)
+        if self.noise.flat:
+            return coder.cost(self._least_error(plane, picture, noise_level)[0])
+        return coder.cost(coder.weighted_error * self.noise_variance(noise_level))
 
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:
         """Code all planes."""
         coder = SearchingCoder(writer, self.prior.parts_from)
-        error = 0.0
+        error, filtered = 0.0, False
         for plane, expected in zip(self.planes, self.parts(noise_level), strict=True):
             last = plane is self.planes[-1]
             final_stage = levels.last_stage(plane.shape, plane.colours) if last else None
             writer.begin_part(expected, levels.last_classes(plane.colours), final_stage)
-            of_plane, rendering = self._error_of(plane, noise_level, coder)
-            error += of_plane
+            picture = self.decoded(plane, noise_level, coder)
+            if self.noise.flat or (self.prior.filter and last):
+                least, filtered = self._least_error(plane, picture, noise_level)
+                error += least
+        if not self.noise.flat:  # which counts otherwise
+            error = coder.weighted_error * self.noise_variance(noise_level)
         coded = writer.finish(noise_level - LOWEST_NOISE, error)
-        if self.prior.filter is None:
-            return coded
-        if not self.noise.flat:  # whose errors are those of weights
-            _, rendering = self._least_error(self.planes[-1], rendering)
-        return replace(coded, further={picture_filter.FIELD.name: (int(rendering.filter is not None),)})
+        return replace(coded, further={picture_filter.FIELD.name: (int(filtered),)}) if self.prior.filter else coded
 
-    def _error_of(self, plane: Plane, noise_level: int, coder: Coder) -> tuple[float, PlaneRendering]:
-        """Code a plane; its squared error, or that of its weights over the factors of their noise, and what it is."""
-        before = coder.weighted_error
-        rendering = self.rendering(plane, noise_level, coder)
-        if self.noise.flat:
-            return self._least_error(plane, rendering)
-        return (coder.weighted_error - before) * self.noise_variance(noise_level), rendering
+    def decoded(self, plane: Plane, noise_level: int, coder: Coder) -> Level | Array:
+        """What a decoder will have of a plane, once it is coded: its finest level, or its root if it has none.
+
+        Args:
+            plane: to code.
+            noise_level: of the file.
+            coder: of its weights.
+        """
+        source = _EncoderSource(self.prior, plane, noise_level, self.noise, coder)
+        return descend(self.prior, plane.shape, plane.colours, noise_level, source, self.noise)
 
     def rendering(self, plane: Plane, noise_level: int, coder: Coder) -> PlaneRendering:
-        """What a decoder will have of a plane, once it is coded."""
-        source = _EncoderSource(self.prior, plane, noise_level, self.noise, coder)
-        picture = descend(self.prior, plane.shape, plane.colours, noise_level, source, self.noise)
-        return rendered(self.prior, picture, plane.channels, plane.shape, noise_level, filtered=True)
+        """What a decoder shows of a plane, once it is coded, filtered if the prior has a filter.
 
-    def _least_error(self, plane: Plane, rendering: PlaneRendering) -> tuple[float, PlaneRendering]:
-        """Squared error of what a decoder will have, filtered or not, whichever is better, and that one."""
-        choices = [replace(rendering, filter=None), *([rendering] if rendering.filter else [])]
-        return min(((self._error(plane, choice), choice) for choice in choices), key=operator.itemgetter(0))
+        Args:
+            plane: to code.
+            noise_level: of the file.
+            coder: of its weights.
+        """
+        return self._shown(plane, self.decoded(plane, noise_level, coder), noise_level, filtered=True)
+
+    def _shown(self, plane: Plane, picture: Level | Array, noise_level: int, filtered: bool) -> PlaneRendering:
+        shown = finished(self.prior, picture, filtered and 0 in plane.channels)
+        return PlaneRendering(shown, plane.shape, plane.colours, noise_level)
+
+    def _least_error(self, plane: Plane, picture: Level | Array, noise_level: int) -> tuple[float, bool]:
+        """Squared error of what a decoder will have, filtered or not, whichever is better, and which of them is."""
+        choices = (False, True) if self.prior.filter and 0 in plane.channels else (False,)
+        return min(
+            (self._error(plane, self._shown(plane, picture, noise_level, filtered)), filtered) for filtered in choices
+        )
 
     def _error(self, plane: Plane, rendering: PlaneRendering) -> float:
         """Squared error of what a decoder will have, on values in [-1, 1]."""

@@ -8,7 +8,8 @@ numbers: the same on every machine, and any rows can be filtered by themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from ....stages.convolution import ConvolutionNetwork
 from ....stages.integer_network import octaves
 from ....stages.moments import UNIT
 from ....stages.shape import LEVELS
+from ....system import threads
+from ....system.arrays import NarrowArray
 from ..haar import BANDS
 from ..levels import Level
 
@@ -37,6 +40,7 @@ INPUT_STEPS = 8  # of an input in a deviation of the noise
 _STRAIGHT = 32.0  # of an input, from where on octaves count
 _PER_CLASS, _PER_MASKING = 16, 2  # steps of an input
 _MIDDLE_LEVEL = 40
+_ROWS_AT_ONCE = 64  # an even number; as many more as a result reaches to are looked at on each side
 _MOST_CONDITIONS = (256, *(64,) * (CONDITIONS - 1))  # magnitudes, none of which a file exceeds
 
 
@@ -50,19 +54,36 @@ class PictureFilter:
 
     network: ConvolutionNetwork
 
-    def added(self, level: Level, rows: slice) -> npt.NDArray[np.float32]:
-        """What the filter adds to the coarser picture and to the details of a level.
+    def filtered(self, level: Level) -> Level:
+        """The finest level of a picture once it is filtered.
 
         Args:
-            level: the finest one of one picture, decoded, with its classes and masking.
-            rows: of its positions, at least one.
-
-        Returns:
-            Whole steps, ``(3 colours, 4, rows, columns)``: of the coarser picture, then of the three details.
+            level: of one picture, decoded, with its classes and masking.
         """
+        picture = NarrowArray(level.picture.shape)
+        kept = {place: NarrowArray(details.shape) for place, details in level.details.items()}
+        told = conditions(level)
+
+        def strip(first: int) -> None:
+            rows = slice(first, min(first + _ROWS_AT_ONCE, level.size[0]))
+            added = self._added(level, rows, told)
+            coarse, details = level.coefficients(rows)
+            colours = coarse.shape[1]
+            picture.put((slice(None), slice(None), rows), coarse + added[:colours, 0])
+            details += added[:colours, 1:]
+            for ((row, column), chroma), array in kept.items():
+                some = details[:, slice(1, 3) if chroma else slice(0, 1), :, row::2, column::2]
+                place = slice(first // 2, first // 2 + some.shape[3])
+                array.put((..., place, slice(None)), np.moveaxis(some, 0, 2))
+
+        threads.mapped(strip, range(0, level.size[0], _ROWS_AT_ONCE))
+        return replace(level, picture=picture.values, details={place: array.values for place, array in kept.items()})
+
+    def _added(self, level: Level, rows: slice, told: Sequence[int]) -> npt.NDArray[np.float32]:
+        """What is added to some rows of the coarser picture and of the details, ``(3 colours, 4, rows, columns)``."""
         reach, height = self.network.reach, level.size[0]
         around = slice(max(rows.start - reach, 0), min(rows.stop + reach, height))
-        results = self.network(inputs(level, around), rows, height, conditions(level))
+        results = self.network(inputs(level, around), rows, height, told)
         return results.reshape(_COLOURS, 1 + BANDS, *results.shape[1:])
 
 

@@ -177,7 +177,7 @@ def example(
     """
     simulation = ImageSimulation(prior, Signal("image", picture, None, 8), noise)
     (plane,) = simulation.planes
-    level = simulation.rendering(plane, noise_level, SimulatedCoder(generator=generator)).picture
+    level = simulation.decoded(plane, noise_level, SimulatedCoder(generator=generator))
     assert isinstance(level, Level)
     coarse, details = level.coefficients(slice(0, level.size[0]))
     decoded = np.concatenate([coarse[0][:, None], details[0]], axis=1)
@@ -218,8 +218,6 @@ class FilterTraining(GradientTraining):
         """
         super().__init__(new_networks(settings), plan, held_out, device, None)
         self._settings, self._training, self._highest_rate = settings, training, _LEARNING_RATE
-        # without a filter of its own the finished level keeps no classes
-        self._prior = replace(start, stored=start.stored_but_filter | self.stored())
         self._start, self._number = start, 0
         self._examples: dict[int, Example] = {}  # by their numbers
         self._held_out_examples: list[Example] = []
@@ -263,7 +261,7 @@ class FilterTraining(GradientTraining):
         noise = PERCEPTUAL if drawn >= _ANY_SHAPE + _FLAT else random_shape(generator)
         noise = FLAT_PICTURE if drawn < _FLAT else noise
         crop = _grey(crop) if generator.random() < _GREY else crop
-        return example(self._prior, crop, _at_least(noise_level - levels_coarser(noise)), noise, generator)
+        return example(self._start, crop, _at_least(noise_level - levels_coarser(noise)), noise, generator)
 
     def _examples_held_out(self) -> list[Example]:
         """Pictures at noise levels from all over the range, every other one with a shape of the noise."""
@@ -274,7 +272,7 @@ class FilterTraining(GradientTraining):
             noise = (FLAT_PICTURE, PERCEPTUAL)[number % 2]
             crop = random_crop(self.held_out, min(side, *map(min, (one.shape[:2] for one in self.held_out))), generator)
             level = _at_least(round(noise_level) - levels_coarser(noise))
-            made.append(example(self._prior, crop, level, noise, generator))
+            made.append(example(self._start, crop, level, noise, generator))
         return made
 
     def cost(self, signals: Array, noise_levels: Array, generator: np.random.Generator) -> float:
