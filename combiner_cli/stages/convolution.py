@@ -179,20 +179,29 @@ def problem(
     if not FEWEST_LAYERS <= layers <= MOST_LAYERS or set(stored) != wanted | {f"{prefix}{_CONDITIONS}"}:
         return "the layers of its filter are not those of a filter"
     network = ConvolutionNetwork.among(stored, prefix)
-    conditions = np.array(most_conditions, dtype=np.int64)
-    most, limit = np.zeros(len(network.biases[0]), dtype=np.int64), LARGEST_INPUT
-    if network.conditions.dtype != np.int16 or network.conditions.shape != (len(most), len(conditions)):
-        return "the conditions of its filter have a wrong shape or type"
-    most += np.abs(network.conditions.astype(np.int64)) @ conditions
+    reason = _wrong_shape(network, channels, results, len(most_conditions))
+    if reason is not None:
+        return reason
+    limits = [LARGEST_INPUT, *[LARGEST_ACTIVATION] * (layers - 1)]
+    for layer, (weights, bias, limit) in enumerate(zip(network.weights, network.biases, limits, strict=True)):
+        sums = np.abs(weights.astype(np.int64)).sum(axis=(1, 2, 3)) * limit + np.abs(bias.astype(np.int64))
+        if layer == 0:
+            sums += np.abs(network.conditions.astype(np.int64)) @ np.array(most_conditions, dtype=np.int64)
+        if int(sums.max()) >= _EXACT:
+            return f"the sums of layer {layer} of its filter may leave the numbers that are exact"
+    return None
+
+
+def _wrong_shape(network: ConvolutionNetwork, channels: int, results: int, conditions: int) -> str | None:
+    """Which tensor of a network does not go with the others or has a wrong type, or ``None``."""
+    last = len(network.weights) - 1
     for layer, (weights, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
-        count = len(bias) if layer < layers - 1 else results
-        right = weights.shape == (count, channels, SIDE, SIDE) and bias.shape == (count,) and 0 < count <= MOST_CHANNELS
+        made = results if layer == last else bias.size
+        right = weights.shape == (made, channels, SIDE, SIDE) and bias.shape == (made,) and 0 < made <= MOST_CHANNELS
         if not right or weights.dtype != np.int8 or bias.dtype != np.int32:
             return f"layer {layer} of its filter has a wrong shape or type"
-        sums = np.abs(weights.astype(np.int64)).sum(axis=(1, 2, 3)) * limit + np.abs(bias.astype(np.int64))
-        if int((sums + most if layer == 0 else sums).max()) >= _EXACT:
-            return f"the sums of layer {layer} of its filter may leave the numbers that are exact"
-        if 0 < layer < layers - 1 and count != channels:
+        if 0 < layer < last and made != channels:
             return f"layer {layer} of its filter cannot add to what it is given"
-        channels, limit = count, LARGEST_ACTIVATION
-    return None
+        channels = made
+    right = network.conditions.shape == (len(network.biases[0]), conditions)
+    return None if right and network.conditions.dtype == np.int16 else "the conditions of its filter do not fit"
