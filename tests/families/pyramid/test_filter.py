@@ -7,10 +7,11 @@ import pytest
 import torch
 from support.coding import coded
 from support.learned import pictures
-from support.priors import filtering_pyramid, random_filter, random_pyramid, tiny_priors
+from support.priors import filtering_pyramid, random_pyramid, tiny_priors
 from support.signals import smooth_image
 from support.training import Recorded, StoppedError
 
+from combiner_cli.container.file import File
 from combiner_cli.errors import DamagedFileError, UsageError
 from combiner_cli.families import registry
 from combiner_cli.families.pyramid.encoder import ImageSimulation
@@ -37,15 +38,14 @@ def flagged(coding, filtered, prior=PRIOR):
 
 
 def decoded(data, view=None, prior=PRIOR):
-    from combiner_cli.container.file import File
-
     return prior.decode(File.parse(data), view or View())
 
 
-@pytest.mark.parametrize("target", [Target("rate", 1.0), Target("rate", 1.0, "perceptual"), Target("size", 600)])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("channels", "target"), [(1, Target("rate", 1.0)), (3, Target("size", 300)), (4, Target("rate", 1.0, "perceptual"))]
+)
 def test_a_file_says_whether_it_is_filtered_and_nothing_else_depends_on_that(channels, target):
-    coding = coded(smooth_image(21, 34, channels), PRIOR, target)
+    coding = coded(smooth_image(13, 22, channels), PRIOR, target)
     assert coding.encoded.numbers["filter"] == (0,)  # what is random helps nobody
     with_filter, without = (decoded(flagged(coding, filtered)) for filtered in (True, False))
     assert np.array_equal(without.values[:], coding.decoded.values[:])
@@ -55,11 +55,11 @@ def test_a_file_says_whether_it_is_filtered_and_nothing_else_depends_on_that(cha
     assert np.array_equal(with_filter.latents, without.latents)
 
 
-@pytest.mark.parametrize("size", [(21, 34), (40, 9), (5, 70), (4, 3)])
+@pytest.mark.parametrize("size", [(21, 14), (5, 30), (4, 3)])
 def test_strips_threads_and_rows_change_nothing(size, monkeypatch):
     data = flagged(coded(smooth_image(*size), PRIOR, Target("rate", 1.0, "perceptual")), filtered=True)
     whole = decoded(data).values[:]
-    for rows, threads in ((2, "1"), (6, "2"), (64, "3")):
+    for rows, threads in ((2, "1"), (6, "3")):
         monkeypatch.setattr(picture_filter, "_ROWS_AT_ONCE", rows)
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
         values = decoded(data).values
@@ -68,7 +68,7 @@ def test_strips_threads_and_rows_change_nothing(size, monkeypatch):
 
 
 def test_what_is_rendered_larger_is_filtered_too():
-    coding = coded(smooth_image(24, 26), PRIOR)
+    coding = coded(smooth_image(12, 14), PRIOR)
     for filtered in (True, False):
         small, large = (decoded(flagged(coding, filtered), View(scale=scale)).signal().samples for scale in (1, 3))
         assert np.abs(large[1::3, 1::3].astype(float) - small).mean() < 3
@@ -76,7 +76,7 @@ def test_what_is_rendered_larger_is_filtered_too():
 
 @pytest.mark.parametrize("channels", [1, 4])
 def test_an_encoder_takes_what_has_the_least_error(channels):
-    coding = coded(smooth_image(24, 34, channels), PRIOR, Target("rate", 1.0))
+    coding = coded(smooth_image(12, 14, channels), PRIOR, Target("rate", 1.0))
     for filtered in (True, False):
         simulation = ImageSimulation(PRIOR, decoded(flagged(coding, filtered)).signal())
         original = ImageSimulation(PRIOR, coding.signal)
@@ -198,4 +198,3 @@ def test_the_options_of_a_filter(tmp_path):
     for wrong in ({"start": None}, {"shapes": 10}):
         with pytest.raises(UsageError, match="--part filter takes"):
             job.begin(family, LearningRequest("mine", dataset, options=given | wrong))
-    assert random_filter().reach == 3
