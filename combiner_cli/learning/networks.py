@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -125,8 +125,7 @@ class GradientTraining(Training):
         Raises:
             UsageError: the networks of that prior have other sizes.
         """
-        self.networks, self.held_out, self.device = networks.to(device.name), held_out, device
-        self._plan = plan
+        self.networks, self.held_out, self.device, self._plan = networks.to(device.name), held_out, device, plan
         if start is not None:
             load_networks(self.networks, start.tensors(), start.name)
         self._highest_rate = _LEARNING_RATE if start is None else _LATER_RATE
@@ -166,10 +165,6 @@ class GradientTraining(Training):
             signal: that is held out.
         """
 
-    def parts(self) -> Iterable[torch.nn.Module]:
-        """The networks whose gradients are limited each by itself."""
-        return (part for part in self.networks.modules() if isinstance(part, MomentNetwork))
-
     def stored(self) -> dict[str, Array]:
         """The networks in whole numbers, by the names that a prior has for them."""
         return quantised(self.networks)
@@ -180,7 +175,7 @@ class GradientTraining(Training):
             group["lr"] = self._highest_rate * relative_rate(number, self._plan.steps)
         self._optimiser.zero_grad()
         self._costs.append(self._gradients(number, generator))
-        for network in self.parts():
+        for network in (part for part in self.networks.modules() if isinstance(part, MomentNetwork)):
             torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
         self._optimiser.step()
 
@@ -224,8 +219,9 @@ class GradientTraining(Training):
         for name, tensor in of["adam"].items():
             number, _, part = name.partition(".")
             moments.setdefault(int(number), {})[part] = tensor
-        groups = self._optimiser.state_dict()["param_groups"]
-        self._optimiser.load_state_dict({"state": moments, "param_groups": groups})
+        self._optimiser.load_state_dict(
+            {"state": moments, "param_groups": self._optimiser.state_dict()["param_groups"]}
+        )
         self._costs = [float(cost) for cost in state.facts["costs"]]
         self._best, best_cost = of["best"], state.facts["best_cost"]
         self._best_cost = math.inf if best_cost is None else float(best_cost)
@@ -235,8 +231,7 @@ class GradientTraining(Training):
             self.networks.load_state_dict(self._best)
         prior = self.prior(self.stored())
         points = self.device.processes.shared(lambda: self._operating_points(prior, report))
-        measured: MultiRatePrior = replace(prior, **ranges_of(points))  # type: ignore[type-var]
-        return LearnedPrior(measured, points)
+        return LearnedPrior(replace(prior, **ranges_of(points)), points)  # type: ignore[type-var]
 
     def _operating_points(self, prior: MultiRatePrior, report: Callable[[float], None]) -> tuple[OperatingPoint, ...]:
         """Rates and PSNR of simulated coding over the range of a prior."""

@@ -222,9 +222,6 @@ class FilterTraining(GradientTraining):
         self._examples: dict[int, Example] = {}  # by their numbers
         self._held_out_examples: list[Example] = []
 
-    def parts(self) -> Iterable[torch.nn.Module]:
-        return self.networks.values()
-
     def stored(self) -> dict[str, Array]:
         network: Any = self.networks["filter"]
         stored: dict[str, Array] = network.quantised().tensors(PREFIX)
