@@ -219,16 +219,14 @@ class GradientTraining(Training):
         for name, tensor in of["adam"].items():
             number, _, part = name.partition(".")
             moments.setdefault(int(number), {})[part] = tensor
-        self._optimiser.load_state_dict(
-            {"state": moments, "param_groups": self._optimiser.state_dict()["param_groups"]}
-        )
+        groups = self._optimiser.state_dict()["param_groups"]
+        self._optimiser.load_state_dict({"state": moments, "param_groups": groups})
         self._costs = [float(cost) for cost in state.facts["costs"]]
         self._best, best_cost = of["best"], state.facts["best_cost"]
         self._best_cost = math.inf if best_cost is None else float(best_cost)
 
     def finished(self, report: Callable[[float], None]) -> LearnedPrior:
-        if self._best:
-            self.networks.load_state_dict(self._best)
+        self.networks.load_state_dict(self._best or self.networks.state_dict())
         prior = self.prior(self.stored())
         points = self.device.processes.shared(lambda: self._operating_points(prior, report))
         return LearnedPrior(replace(prior, **ranges_of(points)), points)  # type: ignore[type-var]
