@@ -15,6 +15,7 @@ groups) is made of whole numbers here. That moments depend on what is decoded is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,10 +94,11 @@ class PyramidPrior(StagewisePrior):
         """The variance that a noise level stands for, on values in [-1, 1], between levels as well."""
         return levels.noise_variance(noise_level)
 
-    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float) -> list[float]:
+    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float, most: float = math.inf) -> list[float]:
         """What coding images at a noise variance comes to; see :meth:`family.Prior.predicted_costs`."""
         from .encoder import predicted_cost
 
+        del most  # a part of a simulation would not save much
         return [predicted_cost(self, signal, noise_variance) for signal in signals]
 
     def points_rendered(self, signal_format: Format, scale: int = 1) -> int:
