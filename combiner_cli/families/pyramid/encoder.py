@@ -167,25 +167,35 @@ class ImageSimulation(Simulation):
 
     prior: PyramidPrior
 
-    def __init__(self, prior: PyramidPrior, signal: Signal, noise: PictureShape = FLAT_PICTURE) -> None:
+    def __init__(
+        self,
+        prior: PyramidPrior,
+        signal: Signal,
+        noise: PictureShape = FLAT_PICTURE,
+        planes: Sequence[Plane] | None = None,
+    ) -> None:
         """
         Args:
             prior: of the weights.
             signal: the image.
             noise: its shape.
+            planes: of the image, where they are known.
         """
         self.prior, self.format, self.grid = prior, signal.format, GRID
         self.samples, self.numbers = signal.points * signal.channels, header_numbers(PICTURE_FIELDS, noise.numbers)
         self.noise = noise
         self._signal = signal
-        values = to_values(signal) * HALF_RANGE
-        self.planes = [analyse(values[:, :, channels], channels) for channels in planes_of(signal.channels)]
-        self._known: dict[int, list[CostEstimate]] = {}
+        if planes is None:
+            values = to_values(signal) * HALF_RANGE
+            planes = [analyse(values[:, :, channels], channels) for channels in planes_of(signal.channels)]
+        self.planes = planes
+        # a prior is chosen by what it comes to, and is then asked the same by the encoder
+        self._known = prior.simulated.setdefault(signal, {}).setdefault(noise, {})
 
     @cached_property
     def unshaped(self) -> ImageSimulation:
         """The same image with noise without a shape; itself where that has none."""
-        return self if self.noise.flat else ImageSimulation(self.prior, self._signal)
+        return self if self.noise.flat else ImageSimulation(self.prior, self._signal, planes=self.planes)
 
     def parts(self, noise_level: int) -> Sequence[CostEstimate]:
         """What each plane comes to at a noise level, in coding order."""

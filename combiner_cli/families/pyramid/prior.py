@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ from ...stages.class_stream import frequencies_of
 from ...stages.integer_network import IntegerNetwork, octaves
 from ...stages.moments import COARSE, HIGHEST, LOWEST, OCTAVE, UNIT, Moments
 from ...stages.prior import RANGES, StagewisePrior
-from ...stages.shape import PICTURE_FIELDS
+from ...stages.shape import PICTURE_FIELDS, PictureShape
 from ...system import arrays, threads
 from ...system.arrays import NarrowArray
 from .. import registry
@@ -43,6 +44,7 @@ from .levels import Level, planes_of
 
 if TYPE_CHECKING:
     from ...stages.encoding.rate_control import SearchOptions
+    from ...stages.encoding.simulation import CostEstimate
 
 Array = npt.NDArray[Any]
 
@@ -127,6 +129,11 @@ class PyramidPrior(StagewisePrior):
         return threads.Scratch()
 
     @cached_property
+    def simulated(self) -> WeakKeyDictionary[Signal, dict[PictureShape, dict[int, list[CostEstimate]]]]:
+        """What the planes of images that are in use come to, by the shape of the noise and the noise level."""
+        return WeakKeyDictionary()
+
+    @cached_property
     def networks(self) -> tuple[dict[str, IntegerNetwork], ...]:
         """The networks of each kind of level by name."""
         names = [network.name for network in features.NETWORKS]
@@ -202,6 +209,8 @@ class PyramidPrior(StagewisePrior):
 def _strips(level: Level) -> list[slice]:
     """Rows of units, some hundred to some thousand units at a time, an even number of strips where there are many."""
     rows, columns = level.units
+    if rows * columns <= _FEWEST_UNITS:
+        return [slice(0, rows)]
     pairs = -(-rows * columns * threads.count() // (2 * _MOST_UNITS))
     step = max(1, -(-rows // (2 * pairs)), _FEWEST_UNITS // columns)
     return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
