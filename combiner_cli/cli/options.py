@@ -57,8 +57,8 @@ device = click.option(
 tune = click.option(
     "--tune",
     type=click.Choice(["perceptual", "psnr"]),
-    help="What errors are weighed by: how much they are noticed, or all alike. [default: perceptual; psnr for sounds "
-    "of less than 4,000 samples a second]",
+    help="What errors are weighed by: how much they are noticed, or all alike. [default: perceptual for images, psnr "
+    "for sounds]",
 )
 recursive = click.option("-r", "--recursive", is_flag=True, help="Take the files in folders.")
 

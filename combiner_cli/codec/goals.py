@@ -10,7 +10,7 @@ from ..family import Prior, Target, Unit
 from ..priors import selection
 from ..priors.selection import Choice
 from ..signals import metrics
-from ..signals.kinds import KINDS, Tune, usual_tune
+from ..signals.kinds import KINDS, Tune
 from ..signals.signal import Kind, Signal
 
 USUAL_QUALITY = 5
@@ -86,7 +86,7 @@ def plan(signal: Signal, target: Target, prior: Prior | None, metadata_bytes: in
     """
     if prior is not None:
         selection.check_kind(prior, signal.kind)
-    settled = replace(_settled(signal, target, metadata_bytes), tune=target.tune or usual_tune(signal.format))
+    settled = replace(_settled(signal, target, metadata_bytes), tune=target.tune or KINDS[signal.kind].usual_tune)
     if prior is None:
         return selection.choose(signal, settled)
     if settled.unit == "quality":

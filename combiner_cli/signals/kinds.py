@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .signal import Format, Kind
+from .signal import Kind
 
 Tune = Literal["perceptual", "psnr"]
-
-_LOWEST_AUDIBLE = 4000  # Hz of a sample rate: what has fewer samples is no sound to be heard but a series of numbers
 
 
 @dataclass(frozen=True)
@@ -26,6 +24,7 @@ class Traits:
         suffix: of a decoded file where none is asked for; its format holds every signal of the kind exactly.
         most_points: coordinates that a file may declare, unless the caller says otherwise.
         limit_option: of the command line, that raises this limit.
+        usual_tune: what errors are weighed by, where nobody says.
     """
 
     article: str
@@ -37,19 +36,14 @@ class Traits:
     suffix: str
     most_points: int
     limit_option: str
+    usual_tune: Tune
 
 
 KINDS: dict[Kind, Traits] = {
-    "image": Traits("an image", 2, "pixel", "bpp", "bpp", "bits per pixel", ".png", 2**26, "--max-pixels"),
-    "sound": Traits("a sound", 1, "sample", "kbps", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds"),
+    "image": Traits(
+        "an image", 2, "pixel", "bpp", "bpp", "bits per pixel", ".png", 2**26, "--max-pixels", "perceptual"
+    ),
+    "sound": Traits(
+        "a sound", 1, "sample", "kbps", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds", "psnr"
+    ),
 }
-
-
-def usual_tune(signal_format: Format) -> Tune:
-    """What errors are weighed by where nobody says: eyes and ears, where there is something to see or to hear.
-
-    Args:
-        signal_format: of the signal.
-    """
-    rate = signal_format.sample_rate
-    return "psnr" if rate is not None and rate < _LOWEST_AUDIBLE else "perceptual"

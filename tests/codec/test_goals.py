@@ -12,6 +12,7 @@ from combiner_cli.codec import goals
 from combiner_cli.errors import PriorError, UsageError
 from combiner_cli.family import Target
 from combiner_cli.priors.selection import Choice
+from combiner_cli.signals.kinds import KINDS
 
 IMAGE, SOUND = smooth_image(20, 30), tone(8000)
 
@@ -61,13 +62,12 @@ def test_targets_are_settled_for_a_signal(signal, wish, settled):
     assert goals.plan(signal, wish, prior) == Choice(prior, settled)
 
 
-def test_a_tune_that_nobody_names_is_that_of_eyes_and_ears_where_there_is_something_to_hear():
-    numbers = replace(SOUND, sample_rate=100)
-    for signal, usual in ((IMAGE, "perceptual"), (SOUND, "perceptual"), (numbers, "psnr")):
+def test_a_tune_that_nobody_names_is_the_usual_one_of_the_kind():
+    for signal in (IMAGE, SOUND):
         prior = PlainPrior(kind=signal.kind)
         for tune in ("perceptual", "psnr"):
             assert goals.plan(signal, Target("size", 77, tune), prior).target.tune == tune
-        assert goals.plan(signal, Target("size", 77, None), prior).target.tune == usual
+        assert goals.plan(signal, Target("size", 77, None), prior).target.tune == KINDS[signal.kind].usual_tune
         assert goals.plan(signal, Target("quality", 3, "perceptual"), prior).target.perceptual
     assert not Target("psnr", 30.0, "perceptual").perceptual
 
