@@ -167,7 +167,7 @@ def test_an_encoder_that_does_not_decode_its_own_file_says_so(name, monkeypatch)
 
 def test_exit_code_8_and_no_output_without_verification_none(tmp_path, monkeypatch):
     media.write_signal(smooth_image(32, 32), tmp_path / "x.png")
-    command = ("encode", tmp_path / "x.png", "--size", "120", "--prior", "photo-7", "-e", 1)
+    command = ("encode", tmp_path / "x.png", "--size", "120", "--prior", "photo-7", "-e", 1, "--tune", "psnr")
     with monkeypatch.context() as patch:
         break_decoder(patch, type(library.find("photo-7")))
         refused(run(*command), 8, "does not decode to the weights that were coded")
