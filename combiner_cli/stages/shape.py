@@ -67,10 +67,15 @@ class PictureShape:
         return () if self.flat else (*self.finer, self.chroma + _EVEN, self.masking)
 
     @property
+    def none(self) -> PictureShape:
+        """No shape."""
+        return FLAT_PICTURE
+
+    @property
     def weaker(self) -> PictureShape:
         """Half as much of it, or none where that would be next to nothing."""
         if max(self.finer) < _WEAK:
-            return FLAT_PICTURE
+            return self.none
         # towards 0
         return PictureShape(tuple(int(finer / 2) for finer in self.finer), int(self.chroma / 2), self.masking // 2)
 
@@ -117,10 +122,15 @@ class SoundShape:
         return () if self.flat else (self.exponent, self.smoothing, self.tilt, self.fill)
 
     @property
+    def none(self) -> SoundShape:
+        """No shape."""
+        return FLAT_SOUND
+
+    @property
     def weaker(self) -> SoundShape:
         """Half as much of it, or none where that would be next to nothing."""
         if self.exponent < _WEAK:
-            return FLAT_SOUND
+            return self.none
         return SoundShape(self.exponent // 2, self.smoothing, int(self.tilt / 2), self.fill)
 
     @staticmethod

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -190,6 +188,7 @@ class SoundSimulation(Simulation):
     """
 
     prior: LappedPrior
+    noise: SoundShape
 
     def __init__(
         self,
@@ -212,7 +211,7 @@ class SoundSimulation(Simulation):
         self.prior, self.format, self.grid = prior, signal_format, GRID
         self.samples, self.recording, self._most_segments = recording.samples.size, recording, most_segments
         self._fixed = numbers
-        self._begin(noise)
+        self._take_shape(noise)
 
     def _part(self, noise_level: int, number: int) -> CostEstimate:
         if (noise_level, number) not in self._known:
@@ -235,24 +234,7 @@ class SoundSimulation(Simulation):
         numbers = [(2 * place + 1) * count // (2 * self._most_segments) for place in range(self._most_segments)]
         return CostEstimate.total((self._part(noise_level, number) for number in numbers), count / self._most_segments)
 
-    @cached_property
-    def unshaped(self) -> SoundSimulation:
-        """The same sound with noise without a shape; itself where that has none."""
-        return self if self.noise.flat else self._with_noise(FLAT_SOUND)
-
-    @property
-    def weaker(self) -> SoundSimulation:
-        """The same sound with half as much of the shape of the noise; without one in the end."""
-        noise = self.noise.weaker
-        return self.unshaped if noise.flat else self._with_noise(noise)
-
-    def _with_noise(self, noise: SoundShape) -> SoundSimulation:
-        """The same sound with another shape of the noise."""
-        reshaped = copy(self)
-        reshaped._begin(noise)
-        return reshaped
-
-    def _begin(self, noise: SoundShape) -> None:
+    def _take_shape(self, noise: SoundShape) -> None:
         self.noise = noise
         self.numbers = {**self._fixed, **header_numbers(SOUND_FIELDS, noise.numbers)}
         self._known: dict[tuple[int, int], CostEstimate] = {}

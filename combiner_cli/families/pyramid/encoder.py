@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -167,6 +165,7 @@ class ImageSimulation(Simulation):
     """
 
     prior: PyramidPrior
+    noise: PictureShape
 
     def __init__(self, prior: PyramidPrior, signal: Signal, noise: PictureShape = FLAT_PICTURE) -> None:
         """
@@ -179,26 +178,9 @@ class ImageSimulation(Simulation):
         self.samples = signal.points * signal.channels
         values = to_values(signal) * HALF_RANGE
         self.planes = [analyse(values[:, :, channels], channels) for channels in planes_of(signal.channels)]
-        self._begin(noise)
+        self._take_shape(noise)
 
-    @cached_property
-    def unshaped(self) -> ImageSimulation:
-        """The same image with noise without a shape; itself where that has none."""
-        return self if self.noise.flat else self._with_noise(FLAT_PICTURE)
-
-    @property
-    def weaker(self) -> ImageSimulation:
-        """The same image with half as much of the shape of the noise; without one in the end."""
-        noise = self.noise.weaker
-        return self.unshaped if noise.flat else self._with_noise(noise)
-
-    def _with_noise(self, noise: PictureShape) -> ImageSimulation:
-        """The same image, analysed as it is, with another shape of the noise."""
-        reshaped = copy(self)
-        reshaped._begin(noise)
-        return reshaped
-
-    def _begin(self, noise: PictureShape) -> None:
+    def _take_shape(self, noise: PictureShape) -> None:
         lowest, highest = levels.noise_range(not noise.flat)
         self.grid = replace(GRID, lowest=lowest, highest=highest)
         self.noise, self.numbers = noise, header_numbers(PICTURE_FIELDS, noise.numbers)

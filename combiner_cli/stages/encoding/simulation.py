@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
@@ -22,7 +24,7 @@ from ...signals.signal import Format
 from ..allocation import DENSITIES, density_number
 from ..class_stream import SymbolCost
 from ..moments import CANDIDATE_BITS, COARSE, Moments, StageId, in_deviations
-from ..shape import SHAPED
+from ..shape import SHAPED, PictureShape, SoundShape
 from ..widening import exchange_widening, widenings_of
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from .encoder import CodedSignal, Writer
 
 Array = npt.NDArray[Any]
+Shape = PictureShape | SoundShape
 
 REACH = 3.3  # prior deviations that candidates can be relied on to reach
 LEAST_REACH, REACH_PER_BIT, MOST_REACH = 3.0, 0.3, 4.2  # what they reach as a rule, by the information of a weight
@@ -194,6 +197,7 @@ class Simulation(ABC):
     Attributes:
         prior: of the weights.
         format: of the signal.
+        noise: its shape.
         grid: the noise levels that there are.
         samples: number of samples that squared errors are sums over.
         numbers: of the header that do not depend on what is coded, those of the shape of the noise among them.
@@ -201,6 +205,7 @@ class Simulation(ABC):
 
     prior: MultiRatePrior
     format: Format
+    noise: Shape
     grid: NoiseGrid
     samples: int
     numbers: Numbers
@@ -213,15 +218,26 @@ class Simulation(ABC):
         """About what the whole signal comes to at a noise level."""
         return CostEstimate.total(self.parts(noise_level))
 
-    @property
-    @abstractmethod
+    @cached_property
     def unshaped(self) -> Self:
         """The same signal with noise without a shape; itself where that has none."""
+        return self if self.noise.flat else self._with_noise(self.noise.none)
 
     @property
-    @abstractmethod
     def weaker(self) -> Self:
         """The same signal with half as much of a shape of the noise; without one in the end."""
+        noise = self.noise.weaker
+        return self.unshaped if noise.flat else self._with_noise(noise)
+
+    def _with_noise(self, noise: Shape) -> Self:
+        """The same signal, analysed as it is, with another shape of the noise."""
+        reshaped = copy(self)
+        reshaped._take_shape(noise)
+        return reshaped
+
+    @abstractmethod
+    def _take_shape(self, noise: Any) -> None:
+        """Begin with a shape of the noise: nothing of what was simulated holds with it."""
 
     def lagrangian(self, noise_level: int) -> float:
         """Cost of the signal at a noise level in bits, the squared error counted as the bits that it is worth."""

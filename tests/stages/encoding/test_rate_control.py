@@ -66,6 +66,9 @@ class Formula(Simulation):
     def weaker(self):
         return self
 
+    def _take_shape(self, noise):
+        raise AssertionError("it has no shape to be changed")
+
     def parts(self, noise_level):
         self.asked.append(noise_level)
         information = np.full(8, 256 * self._bits(noise_level) / 8)
