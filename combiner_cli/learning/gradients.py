@@ -168,14 +168,18 @@ class GradientLearning(Learning):
     def new_networks(self) -> torch.nn.ModuleDict:
         """The networks before the first step."""
 
-    def estimate(self) -> ResourceEstimate:
+    def stored_bytes(self) -> int:
+        """Size of what will be stored of the networks."""
         from .networks import quantised
 
+        stored: Mapping[str, npt.NDArray[Any]] = quantised(self.new_networks())
+        return sum(tensor.nbytes for tensor in stored.values())
+
+    def estimate(self) -> ResourceEstimate:
         plan, costs = self._gradient_plan, self.costs
         of_step, held_out = self.elements()
-        stored: Mapping[str, npt.NDArray[Any]] = quantised(self.new_networks())
         return ResourceEstimate(
-            sum(tensor.nbytes for tensor in stored.values()),
+            self.stored_bytes(),
             WITH_TORCH + self._bytes + of_step / plan.shards * costs.memory,
             plan.steps,
             (of_step * costs.element + plan.shards * costs.shard) / self.device.processes.size,

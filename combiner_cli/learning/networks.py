@@ -125,8 +125,7 @@ class GradientTraining(Training):
         Raises:
             UsageError: the networks of that prior have other sizes.
         """
-        self.networks, self.held_out, self.device = networks.to(device.name), held_out, device
-        self._plan = plan
+        self.networks, self.held_out, self.device, self._plan = networks.to(device.name), held_out, device, plan
         if start is not None:
             load_networks(self.networks, start.tensors(), start.name)
         self._highest_rate = _LEARNING_RATE if start is None else _LATER_RATE
@@ -165,6 +164,10 @@ class GradientTraining(Training):
             prior: finished but for its ranges.
             signal: that is held out.
         """
+
+    def stored(self) -> dict[str, Array]:
+        """The networks in whole numbers, by the names that a prior has for them."""
+        return quantised(self.networks)
 
     def step(self, number: int) -> None:
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self._plan.seed, number])))
@@ -223,12 +226,10 @@ class GradientTraining(Training):
         self._best_cost = math.inf if best_cost is None else float(best_cost)
 
     def finished(self, report: Callable[[float], None]) -> LearnedPrior:
-        if self._best:
-            self.networks.load_state_dict(self._best)
-        prior = self.prior(quantised(self.networks))
+        self.networks.load_state_dict(self._best or self.networks.state_dict())
+        prior = self.prior(self.stored())
         points = self.device.processes.shared(lambda: self._operating_points(prior, report))
-        measured: MultiRatePrior = replace(prior, **ranges_of(points))  # type: ignore[type-var]
-        return LearnedPrior(measured, points)
+        return LearnedPrior(replace(prior, **ranges_of(points)), points)  # type: ignore[type-var]
 
     def _operating_points(self, prior: MultiRatePrior, report: Callable[[float], None]) -> tuple[OperatingPoint, ...]:
         """Rates and PSNR of simulated coding over the range of a prior."""

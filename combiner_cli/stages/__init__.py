@@ -2,6 +2,7 @@
 
 __all__ = [
     "class_stream",
+    "convolution",
     "decoder",
     "encoding",
     "integer_network",

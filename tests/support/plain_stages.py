@@ -43,13 +43,13 @@ class RangeDecoder:
 def parsed(data, count):
     """Of a file: the id of the prior, three numbers of the format, those of the family, and the payload.
 
-    The family has so many numbers, and so many more where its first one is 128 or more. Its third number is a list of
-    eight densities.
+    The family has so many numbers, so many more where its first one is 128 or more, and so many behind these. Its third
+    number is a list of eight densities.
     """
     assert data[:4] == b"CMB\x05"
     assert zlib.crc32(data[:-4]) == int.from_bytes(data[-4:], "big")
     numbers, place = [], 8
-    while len(numbers) < 3 + count[0] or (numbers[3] >= 128 and len(numbers) < 3 + sum(count)):
+    while len(numbers) < 4 or len(numbers) < 3 + count[0] + count[2] + count[1] * (numbers[3] >= 128):
         first, place = data[place], place + 1
         size = {0xCC: 1, 0xCD: 2, 0xCE: 4}.get(first, 0)
         assert size or first < 0x80
@@ -122,10 +122,11 @@ def expected_information(k):
 class StageDecoder:
     """A file that is being decoded stage by stage, and what tests may want to know of it."""
 
-    def __init__(self, data, configuration, tensors, shape, further=0):
-        prior_id, (self.form, *self.size), numbers, payload = parsed(data, (4 + further, shape))
+    def __init__(self, data, configuration, tensors, shape, further=0, last=0):
+        prior_id, (self.form, *self.size), numbers, payload = parsed(data, (4 + further, shape, last))
         self.noise_level, length, densities, self.chains = numbers[:4]
-        self.transform, self.shape = numbers[4 : 4 + further], numbers[4 + further :]
+        self.transform, self.shape = numbers[4 : 4 + further], numbers[4 + further : len(numbers) - last]
+        self.last = numbers[len(numbers) - last :]
         self.noise_level %= 128
         wanted_id, self.key = keys_of(configuration, tensors)
         assert prior_id == wanted_id

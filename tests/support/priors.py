@@ -6,6 +6,7 @@ import functools
 import itertools
 import random
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from combiner_cli.container.file import pack
 from combiner_cli.container.header import Field
 from combiner_cli.families.lapped import features as lapped_features
 from combiner_cli.families.lapped.prior import LappedPrior
+from combiner_cli.families.pyramid.filtering.filter import CHANNELS, CONDITIONS, PREFIX, RESULTS
 from combiner_cli.families.pyramid.prior import PyramidPrior
 from combiner_cli.families.siren.network import Siren
 from combiner_cli.families.siren.prior import SirenPrior
 from combiner_cli.family import Prior
 from combiner_cli.signals.signal import Format
+from combiner_cli.stages.convolution import ConvolutionNetwork
 
 MOST_SIDE = 40  # samples of a random image's side
 MOST_LENGTH = 1200  # of a random sound
@@ -101,6 +104,23 @@ def random_pyramid(parts_from):
     return PyramidPrior("some", "image", *_RANGES, 32, stored, parts_from)
 
 
+def random_filter(seed=4, channels=5, layers=3, most=90):
+    """A network of random kernels for a filter of a pyramid prior."""
+    generator, sizes = np.random.default_rng(seed), [CHANNELS, *[channels] * (layers - 1), RESULTS]
+    kernels = [generator.integers(-most, most + 1, (made, given, 3, 3)) for given, made in itertools.pairwise(sizes)]
+    return ConvolutionNetwork(
+        tuple(kernel.astype(np.int8) for kernel in kernels),
+        tuple(generator.integers(-(2**12), 2**14, size).astype(np.int32) for size in sizes[1:]),
+        generator.integers(-300, 301, (channels, CONDITIONS)).astype(np.int16),
+    )
+
+
+def filtering_pyramid():
+    """A random pyramid prior with a random filter."""
+    prior = random_pyramid(parts_from=8)
+    return replace(prior, stored=prior.stored | random_filter().tensors(PREFIX))
+
+
 def random_lapped(channels):
     """A prior of small random networks, whose deviations are about those that the classes stand for."""
     generator, stored = np.random.default_rng(3), {}
@@ -127,6 +147,7 @@ def tiny_priors() -> dict[str, Prior]:
             "siren-sound": tiny_siren("sound", 16),
             "pyramid": random_pyramid(parts_from=8),
             "pyramid-parts": random_pyramid(parts_from=4),
+            "pyramid-filter": filtering_pyramid(),
             "lapped": random_lapped(channels=2),
             "lapped-mono": random_lapped(channels=1),
         }

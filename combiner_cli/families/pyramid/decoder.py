@@ -16,6 +16,7 @@ from ...stages.moments import HIGHEST, LOWEST, OCTAVE, UNIT, Moments, StageId
 from ...stages.prior import noise_number
 from ...stages.shape import FLAT_PICTURE, PICTURE_FIELDS, PictureShape, numbers_in, rescaled
 from . import haar, levels
+from .filtering import filter as picture_filter
 from .levels import (
     CHROMA_STAGES,
     HALF_RANGE,
@@ -91,7 +92,8 @@ def descend(
         noise: its shape.
 
     Returns:
-        The finest level; of an image that has none, the root ``(colours, height, width)`` in steps.
+        The finest level with all that was decoded of it; of an image that has none, the root
+        ``(colours, height, width)`` in steps.
     """
     with prior.scratch:
         sizes = haar.sizes(shape)
@@ -109,7 +111,10 @@ def descend(
                 _descend_half(prior, level, chroma, source)
             if number:
                 picture, classes = level.refined(sizes[number]), level.classes
-        return levels.without_classes(level) if level else picture[0]
+        if level is None:
+            samples: Array = picture[0]
+            return samples
+        return level
 
 
 def _descend_half(prior: PyramidPrior, level: Level, chroma: bool, source: LatentSource) -> None:
@@ -122,6 +127,19 @@ def _descend_half(prior: PyramidPrior, level: Level, chroma: bool, source: Laten
         if len(moments.mean):
             levels.put(level, number, source.weights(StageId(level.number, number), level, moments))
         del moments  # the next ones need the room
+
+
+def finished(prior: PyramidPrior, picture: Level | Array, filtered: bool) -> Level | Array:
+    """A decoded plane as it is looked at, without what only its decoding needs.
+
+    Args:
+        prior: of the weights.
+        picture: the finest level, or the root of a plane that has none, which is not filtered.
+        filtered: whether it is filtered, if the prior has a filter. Alpha never is.
+    """
+    if not isinstance(picture, Level):
+        return picture
+    return levels.without_classes(prior.filter.filtered(picture) if filtered and prior.filter else picture)
 
 
 def root_moments(count: int, size: tuple[int, int], colours: int, noise_level: int) -> Moments:
@@ -178,8 +196,9 @@ class PlaneRendering:
             root: Array = self.picture[:, first:last]
             return root
         positions = slice(first // 4 * 2, min(-(-last // 4) * 2, self.picture.size[0]))
-        reached: Array = self.picture.refined_rows(positions, self.size)[0, :, first - 2 * positions.start :]
-        return reached[:, : last - first]
+        some = slice(first - 2 * positions.start, last - 2 * positions.start)
+        reached: Array = self.picture.refined_rows(positions, self.size)[0, :, some]
+        return reached
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,6 +254,7 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
     """
     numbers, payload = file.numbers(prior.fields)
     number, (height, width) = noise_number(numbers), file.format.shape
+    filtered = numbers.get(picture_filter.FIELD.name) == (1,)
     shape_numbers = numbers_in(PICTURE_FIELDS, numbers)
     noise, noise_level = PictureShape.of(shape_numbers), levels.noise_range(bool(shape_numbers))[0] + number
     latents = open_payload(
@@ -245,7 +265,8 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
         if 0 in channels:  # the last plane
             latents.allocator.final_stage = last_stage((height, width), len(channels))
         picture = descend(prior, (height, width), len(channels), noise_level, _FileSource(latents), noise)
-        planes.append((channels, PlaneRendering(picture, (height, width), len(channels), noise_level)))
+        shown = finished(prior, picture, filtered and 0 in channels)
+        planes.append((channels, PlaneRendering(shown, (height, width), len(channels), noise_level)))
     decoded = latents.finish()
     return Decoded(
         replace(file.format, shape=view.size or (height * view.scale, width * view.scale)),

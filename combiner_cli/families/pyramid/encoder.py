@@ -22,7 +22,8 @@ from ...stages.moments import COARSE, UNIT, Moments, StageId, in_deviations
 from ...stages.shape import FLAT_PICTURE, PICTURE_FIELDS, PictureShape, header_numbers
 from ...system import threads
 from . import haar, levels
-from .decoder import PlaneRendering, descend
+from .decoder import PlaneRendering, descend, finished
+from .filtering import filter as picture_filter
 from .levels import HALF_RANGE, Level, noise_deviation, planes_of
 
 if TYPE_CHECKING:
@@ -184,6 +185,8 @@ class ImageSimulation(Simulation):
         lowest, highest = levels.noise_range(not noise.flat)
         self.grid = replace(GRID, lowest=lowest, highest=highest)
         self.noise, self.numbers = noise, header_numbers(PICTURE_FIELDS, noise.numbers)
+        if self.prior.filter:  # until it is known whether that is better
+            self.numbers = {**self.numbers, picture_filter.FIELD.name: (1,)}
         self._known: dict[int, list[CostEstimate]] = {}
 
     def parts(self, noise_level: int) -> Sequence[CostEstimate]:
@@ -194,32 +197,59 @@ class ImageSimulation(Simulation):
 
     def _simulated(self, plane: Plane, noise_level: int) -> CostEstimate:
         coder = SimulatedCoder()
-        return coder.cost(self._error_of(plane, noise_level, coder))
+        picture = self.decoded(plane, noise_level, coder)
+        if self.noise.flat:
+            return coder.cost(self._least_error(plane, picture, noise_level)[0])
+        return coder.cost(coder.weighted_error * self.noise_variance(noise_level))
 
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:
         """Code all planes."""
         coder = SearchingCoder(writer, self.prior.parts_from)
-        error = 0.0
+        error, filtered = 0.0, False
         for plane, expected in zip(self.planes, self.parts(noise_level), strict=True):
             last = plane is self.planes[-1]
             final_stage = levels.last_stage(plane.shape, plane.colours) if last else None
             writer.begin_part(expected, levels.last_classes(plane.colours), final_stage)
-            error += self._error_of(plane, noise_level, coder)
-        return writer.finish(noise_level - self.grid.lowest, error)
+            picture = self.decoded(plane, noise_level, coder)
+            if self.noise.flat or (self.prior.filter and last):
+                least, filtered = self._least_error(plane, picture, noise_level)
+                error += least
+        if not self.noise.flat:  # which counts otherwise
+            error = coder.weighted_error * self.noise_variance(noise_level)
+        coded = writer.finish(noise_level - self.grid.lowest, error)
+        return replace(coded, further={picture_filter.FIELD.name: (int(filtered),)}) if self.prior.filter else coded
 
-    def _error_of(self, plane: Plane, noise_level: int, coder: Coder) -> float:
-        """Code a plane; its squared error, or that of its weights over the factors of their noise."""
-        before = coder.weighted_error
-        rendering = self.rendering(plane, noise_level, coder)
-        if self.noise.flat:
-            return self._error(plane, rendering)
-        return (coder.weighted_error - before) * self.noise_variance(noise_level)
+    def decoded(self, plane: Plane, noise_level: int, coder: Coder) -> Level | Array:
+        """What a decoder will have of a plane, once it is coded: its finest level, or its root if it has none.
+
+        Args:
+            plane: to code.
+            noise_level: of the file.
+            coder: of its weights.
+        """
+        source = _EncoderSource(self.prior, plane, noise_level, self.noise, coder)
+        return descend(self.prior, plane.shape, plane.colours, noise_level, source, self.noise)
 
     def rendering(self, plane: Plane, noise_level: int, coder: Coder) -> PlaneRendering:
-        """What a decoder will have of a plane, once it is coded."""
-        source = _EncoderSource(self.prior, plane, noise_level, self.noise, coder)
-        picture = descend(self.prior, plane.shape, plane.colours, noise_level, source, self.noise)
-        return PlaneRendering(picture, plane.shape, plane.colours, noise_level)
+        """What a decoder shows of a plane, once it is coded, filtered if the prior has a filter.
+
+        Args:
+            plane: to code.
+            noise_level: of the file.
+            coder: of its weights.
+        """
+        return self._shown(plane, self.decoded(plane, noise_level, coder), noise_level, filtered=True)
+
+    def _shown(self, plane: Plane, picture: Level | Array, noise_level: int, filtered: bool) -> PlaneRendering:
+        shown = finished(self.prior, picture, filtered and 0 in plane.channels)
+        return PlaneRendering(shown, plane.shape, plane.colours, noise_level)
+
+    def _least_error(self, plane: Plane, picture: Level | Array, noise_level: int) -> tuple[float, bool]:
+        """Squared error of what a decoder will have, filtered or not, whichever is better, and which of them is."""
+        choices = (False, True) if self.prior.filter and 0 in plane.channels else (False,)
+        return min(
+            (self._error(plane, self._shown(plane, picture, noise_level, filtered)), filtered) for filtered in choices
+        )
 
     def _error(self, plane: Plane, rendering: PlaneRendering) -> float:
         """Squared error of what a decoder will have, on values in [-1, 1]."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import UsageError
 from ...learning import datasets
 from ...learning.distributed import CPU, Device
 from ...learning.gradients import (
@@ -18,8 +19,9 @@ from ...learning.gradients import (
     GradientPlan,
     signals_of_step,
 )
-from ...learning.job import LearningOption, LearningRequest
+from ...learning.job import Learning, LearningOption, LearningRequest
 from ...learning.report import CardText, Measurement, ReportStyle
+from .filtering.learning import FilterLearning, FilterPlan
 
 if TYPE_CHECKING:
     import torch
@@ -37,8 +39,18 @@ _FINE: Units = ((96, 64), (48, 48), (64, 48))
 _COARSE: Units = ((160, 96), (96, 64), (96, 64))
 _NOISE_LEVELS = (4, 88)
 
+_NETWORKS, _FILTER = "networks", "filter"
+
 OPTIONS = (
     *GRADIENT_OPTIONS,
+    LearningOption(
+        "part",
+        "choice",
+        "What to learn: the networks that predict moments, without a filter, or a filter of the pictures that are "
+        "decoded with the prior of --start.",
+        default=_NETWORKS,
+        choices=(_NETWORKS, _FILTER),
+    ),
     LearningOption(
         "crop",
         "integer",
@@ -138,29 +150,35 @@ class PyramidLearning(GradientLearning):
         )
 
 
-def begin(request: LearningRequest) -> PyramidLearning:
+def begin(request: LearningRequest) -> Learning:
     """A learning from a data set of images; see :meth:`combiner_cli.family.Family.learning`."""
     values, processes = request.options, request.device.processes
+    filters = values["part"] == _FILTER
+    if filters and (values["start"] is None or values["shapes"]):
+        raise UsageError("--part filter takes a prior with --start, and no --shapes: half of its pictures have a shape")
     crop = values["crop"] or datasets.usual_side(request.dataset, _LARGEST_CROP, _CROP_MULTIPLE)
     sample = datasets.sample_pictures(request.dataset, crop, request.held_out, _MOST_BYTES, request.seed)
     shards = values["shards"] or processes.size
     crops = values["crops"] or max(_FEWEST_CROPS, -(-_FEWEST_PIXELS // crop**2))
     start = values["start"]
-    settings = PyramidPlan(
-        name=request.name,
-        steps=values["steps"],
-        signals=signals_of_step(crops, shards),
-        noise_levels=_NOISE_LEVELS,
-        seed=request.seed,
-        size=sample.size,
-        start=start.id if start else None,
-        shards=shards,
-        patience=values["patience"],
-        shapes=values["shapes"],
-        crop=crop,
-    )
-    description = f"{request.data}, {sample.signals:,} images"
-    return PyramidLearning(settings, sample.training, sample.held_out, description, request.device.settled(), start)
+    settings: dict[str, Any] = {
+        "name": request.name,
+        "steps": values["steps"],
+        "signals": signals_of_step(crops, shards),
+        "noise_levels": _NOISE_LEVELS,
+        "seed": request.seed,
+        "size": sample.size,
+        "start": start.id if start else None,
+        "shards": shards,
+        "patience": values["patience"],
+        "shapes": values["shapes"],
+        "crop": crop,
+    }
+    pictures = sample.training, sample.held_out
+    description, device = f"{request.data}, {sample.signals:,} images", request.device.settled()
+    if filters:
+        return FilterLearning(FilterPlan(**settings), *pictures, start, description, device)
+    return PyramidLearning(PyramidPlan(**settings), *pictures, description, device, start)
 
 
 def _units(hidden: Units) -> str:

@@ -182,14 +182,28 @@ class Level:
         Returns:
             ``(pictures, colours, rows, columns)`` in float32 or float64.
         """
+        coarse, details = self.coefficients(rows)
+        return synthesise(coarse, details, (min(2 * rows.stop, size[0]) - 2 * rows.start, size[1]))
+
+    def coefficients(self, rows: slice) -> tuple[Array, Array]:
+        """Rows of the coarser picture and of the details at its positions.
+
+        Args:
+            rows: of positions.
+
+        Returns:
+            ``(pictures, colours, rows, columns)`` and ``(pictures, colours, 3, rows, columns)``, whole numbers in
+            float32 or float64, new arrays.
+        """
         kind = np.float32 if self.number <= _FINE else np.float64
         coarse = self.picture[:, :, rows].astype(kind)
         whole = np.zeros((*coarse.shape[:2], BANDS, *coarse.shape[2:]), dtype=kind)
         for ((row, column), chroma), details in self.details.items():
-            part = whole[:, slice(1, 3) if chroma else slice(0, 1), :, row::2, column::2]
-            first = rows.start // 2
+            above = (row - rows.start) % 2  # rows before the first one of that phase
+            part = whole[:, slice(1, 3) if chroma else slice(0, 1), :, above::2, column::2]
+            first = (rows.start + above) // 2
             part[...] = np.moveaxis(details[..., first : first + part.shape[3], :], 2, 0)
-        return synthesise(coarse, whole, (min(2 * rows.stop, size[0]) - 2 * rows.start, size[1]))
+        return coarse, whole
 
 
 def disc(square: int) -> Offsets:

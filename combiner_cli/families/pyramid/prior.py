@@ -30,6 +30,7 @@ from ...family import Decoded, Encoded, Family, Target, View
 from ...signals.signal import Format, Kind, Signal
 from ...stages import integer_network
 from ...stages.class_stream import frequencies_of
+from ...stages.convolution import ConvolutionNetwork
 from ...stages.integer_network import IntegerNetwork, octaves
 from ...stages.moments import COARSE, HIGHEST, LOWEST, OCTAVE, UNIT, Moments
 from ...stages.prior import RANGES, StagewisePrior
@@ -38,6 +39,8 @@ from ...system import arrays, threads
 from ...system.arrays import NarrowArray
 from .. import registry
 from . import features, levels
+from .filtering import filter as picture_filter
+from .filtering.filter import PictureFilter
 from .levels import Level, planes_of
 
 if TYPE_CHECKING:
@@ -60,7 +63,8 @@ class PyramidPrior(StagewisePrior):
         rates: bits per pixel at these levels, average of the signals of learning.
         errors: mean squared error at these levels on values in [-1, 1], geometric average of the signals of learning.
         size: longer side of a typical signal of learning, in samples.
-        stored: tensors of the networks by ``level.network.tensor``, int16 and int32.
+        stored: tensors of the networks by ``level.network.tensor``, int16 and int32, and those of a filter, if there is
+            one, by names that begin with ``filter.``.
         parts_from: octaves of a deviation over the noise's from which a detail is coded in parts.
     """
 
@@ -82,7 +86,8 @@ class PyramidPrior(StagewisePrior):
     @property
     def fields(self) -> Fields:
         """The numbers that the header of its files has besides those of all files, in their order."""
-        return (*super().fields, *PICTURE_FIELDS)
+        of_filter = (picture_filter.FIELD,) if self.filter else ()
+        return (*super().fields, *PICTURE_FIELDS, *of_filter)
 
     def configuration(self) -> dict[str, Any]:
         """Everything but the tensors that decides how a file decodes, as JSON has it."""
@@ -131,6 +136,18 @@ class PyramidPrior(StagewisePrior):
         return tuple(
             {name: IntegerNetwork.among(self.stored, f"{kind}.{name}.") for name in names} for kind in range(COARSE + 1)
         )
+
+    @cached_property
+    def filter(self) -> PictureFilter | None:
+        """What pictures are filtered by once they are decoded, if there is such a filter."""
+        if len(self.stored_but_filter) == len(self.stored):
+            return None
+        return PictureFilter(ConvolutionNetwork.among(self.stored, picture_filter.PREFIX))
+
+    @cached_property
+    def stored_but_filter(self) -> dict[str, Array]:
+        """The stored tensors of the networks that predict moments."""
+        return {name: tensor for name, tensor in self.stored.items() if not name.startswith(picture_filter.PREFIX)}
 
     def class_frequencies(self, level: Level, chroma: bool, wants_means: bool = True) -> tuple[Array, Array]:
         """What is predicted of the units of a level before their classes are decoded.
@@ -220,4 +237,6 @@ def problem(prior: PyramidPrior) -> str | None:
         f"{kind}.{network.name}": (network.features, network.values, network.outputs, network.relative)
         for kind, network in networks
     }
-    return integer_network.wrong_networks(prior.stored, shapes)
+    of_filter = {name: tensor for name, tensor in prior.stored.items() if name not in prior.stored_but_filter}
+    reason = picture_filter.problem(of_filter) if of_filter else None
+    return reason or integer_network.wrong_networks(prior.stored_but_filter, shapes)

@@ -82,7 +82,9 @@ class PyramidTraining(GradientTraining):
         Raises:
             UsageError: the networks of that prior have other sizes.
         """
-        super().__init__(new_networks(settings), plan, held_out, device, start)
+        # a filter is of what other networks left
+        of_networks = replace(start, stored=start.stored_but_filter) if start else None
+        super().__init__(new_networks(settings), plan, held_out, device, of_networks)
         self._settings, self._training = settings, training
         # crops of what is held out may have to be smaller, and have noise levels from all over the range
         smallest = min(min(picture.shape[:2]) for picture in held_out)
@@ -97,7 +99,7 @@ class PyramidTraining(GradientTraining):
 
     def cost(self, signals: Array, noise_levels: Array, generator: np.random.Generator) -> float:
         noise = random_shape(generator) if self._settings.is_shaped(generator) else FLAT_PICTURE
-        levels_of_shape = noise_levels - _levels_coarser(noise)
+        levels_of_shape = noise_levels - levels_coarser(noise)
         if not noise.flat:
             levels_of_shape = np.minimum(levels_of_shape, _FINEST_NOISE - noise.finer_at(LEVELS))
         return TrainingPass(self.networks, generator, self.device.name, noise).run(signals, levels_of_shape)
@@ -108,14 +110,24 @@ class PyramidTraining(GradientTraining):
         return PyramidPrior(settings.name, "image", settings.noise_levels, *ranges, settings.size, tensors, PARTS_FROM)
 
     def simulated(self, prior: PyramidPrior, signal: Picture) -> Callable[[int], tuple[float, float]]:
-        simulation = encoder.ImageSimulation(prior, Signal("image", signal, None, 8))
+        return simulated(prior, signal)
 
-        def at(noise_level: int) -> tuple[float, float]:
-            expected = simulation.cost(noise_level)
-            rate = (expected.bits + expected.class_bits) / (signal.shape[0] * signal.shape[1])
-            return rate, max(expected.squared_error, _SMALLEST_ERROR) / signal.size
 
-        return at
+def simulated(prior: PyramidPrior, signal: Picture) -> Callable[[int], tuple[float, float]]:
+    """A picture as it is coded, about: bits per pixel and mean squared error by the noise level.
+
+    Args:
+        prior: of its weights.
+        signal: the picture, ``(height, width, 3)``.
+    """
+    simulation = encoder.ImageSimulation(prior, Signal("image", signal, None, 8))
+
+    def at(noise_level: int) -> tuple[float, float]:
+        expected = simulation.cost(noise_level)
+        rate = (expected.bits + expected.class_bits) / (signal.shape[0] * signal.shape[1])
+        return rate, max(expected.squared_error, _SMALLEST_ERROR) / signal.size
+
+    return at
 
 
 def new_networks(settings: PyramidPlan) -> torch.nn.ModuleDict:
@@ -142,27 +154,45 @@ def _crops(settings: PyramidPlan, pictures: Sequence[Picture], generator: np.ran
     """Crops of a step, ``(pictures, 3, crop, crop)`` in 255ths with 0 in the middle, and their noise levels."""
     crops = []
     for _ in range(settings.signals):
-        picture = pictures[int(generator.integers(len(pictures)))]
-        top, left = (generator.integers(size - settings.crop + 1) for size in picture.shape[:2])
-        crop = picture[top : top + settings.crop, left : left + settings.crop]
-        for axis in (0, 1):
-            crop = np.flip(crop, axis) if generator.random() < 0.5 else crop
-        crop = crop.transpose(1, 0, 2) if generator.random() < 0.5 else crop
-        crops.append(crop.transpose(2, 0, 1))
+        crops.append(random_crop(pictures, settings.crop, generator).transpose(2, 0, 1))
     noise_levels = generator.integers(settings.noise_levels[0], settings.noise_levels[1] + 1, settings.signals)
     return np.stack(crops) - 127.5, noise_levels
 
 
+def random_crop(pictures: Sequence[Picture], side: int, generator: np.random.Generator) -> Picture:
+    """A square part of one of some pictures, ``(side, side, 3)``, turned or mirrored.
+
+    Args:
+        pictures: ``(height, width, 3)`` each, none of them smaller.
+        side: of the part, in samples.
+        generator: that says which one.
+    """
+    picture = pictures[int(generator.integers(len(pictures)))]
+    top, left = (generator.integers(size - side + 1) for size in picture.shape[:2])
+    crop = picture[top : top + side, left : left + side]
+    for axis in (0, 1):
+        crop = np.flip(crop, axis) if generator.random() < 0.5 else crop
+    return crop.transpose(1, 0, 2) if generator.random() < 0.5 else crop
+
+
 def random_shape(generator: np.random.Generator) -> PictureShape:
-    """A shape of the noise that files may have."""
+    """A shape of the noise that files may have.
+
+    Args:
+        generator: that says which one.
+    """
     finer = tuple(int(generator.integers(0, most + 1)) for most in _MOST_FINER)
     return PictureShape(
         finer, int(generator.integers(0, _MOST_CHROMA + 1)), int(generator.integers(0, _MOST_MASKING + 1))
     )
 
 
-def _levels_coarser(noise: PictureShape) -> int:
-    """About by how many levels the noise of the finest level is coarser with a shape at the same rate."""
+def levels_coarser(noise: PictureShape) -> int:
+    """About by how many levels the noise of the finest level is coarser with a shape at the same rate.
+
+    Args:
+        noise: its shape.
+    """
     finer = sum(share * sixteenths for share, sixteenths in zip(_COARSER, noise.finer, strict=True))
     return round(finer - _FINER * noise.masking)
 
@@ -187,7 +217,7 @@ class TrainingPass(NetworkPass):
             pictures: in 255ths, 0 in the middle.
             noise_levels: of the finest level of each of them.
         """
-        self._weights = _weights(noise_levels + _levels_coarser(self._noise))
+        self._weights = _weights(noise_levels + levels_coarser(self._noise))
         scale = UNIT / np.array([noise_deviation(int(level)) for level in noise_levels])
         planes = np.einsum("kc,bchw->bkhw", haar.COLOUR, pictures) * scale[:, None, None, None]
         sizes, details = haar.sizes(pictures.shape[2:]), []

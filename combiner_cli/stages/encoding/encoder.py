@@ -73,6 +73,7 @@ class CodedSignal:
         indices: of all groups, ``(groups,)`` int64.
         latents: candidates of all latents that are coded, stage after stage, ``(latents,)``.
         squared_error: sum over all samples, on values in [-1, 1]; with shaped noise as that of a ``CostEstimate``.
+        further: numbers of the header that the family has chosen for what is coded.
     """
 
     number: int
@@ -82,6 +83,7 @@ class CodedSignal:
     indices: npt.NDArray[np.int64]
     latents: npt.NDArray[np.float32]
     squared_error: float
+    further: Numbers = field(default_factory=dict)
 
     @property
     def numbers(self) -> Numbers:
@@ -91,6 +93,7 @@ class CodedSignal:
             "class_bytes": (len(self.classes),),
             "densities": self.densities,
             "chains": (self.chains,),
+            **self.further,
         }
 
     @property

@@ -105,13 +105,14 @@ class SimulatedCoder:
         bits: KL(posterior, prior) of all latents so far.
         information: expected information so far of the stages of each density, in 1/256 bit.
         weighted_error: squared errors of all weights so far, each over the variance of its noise.
+        generator: of the samples.
     """
 
     symbols: SymbolCost = field(default_factory=SymbolCost)
     bits: float = 0.0
     weighted_error: float = 0.0
     information: Array = field(default_factory=lambda: np.zeros(DENSITIES))
-    _generator: np.random.Generator = field(
+    generator: np.random.Generator = field(
         default_factory=lambda: np.random.Generator(np.random.Philox(_SIMULATION_SEED))
     )
 
@@ -124,7 +125,7 @@ class SimulatedCoder:
         if stage.level < COARSE:  # in coarse levels nothing is too far away
             reach = np.minimum(LEAST_REACH - REACH_PER_BIT * np.log2(deviation), MOST_REACH)
             mean = np.clip(mean, -reach, reach)
-        drawn = mean + deviation * self._generator.standard_normal(len(coded), dtype=np.float32)
+        drawn = mean + deviation * self.generator.standard_normal(len(coded), dtype=np.float32)
         divergence = float((0.5 * (deviation**2 + mean**2 - 1) - np.log(deviation)).sum()) / math.log(2)
         self.bits += divergence
         self.information[density_number(stage)] += float(moments.information().sum())

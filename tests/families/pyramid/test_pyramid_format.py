@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from support import plain_filter
 from support.coding import coded, invented_file, of_size
 from support.plain_stages import StageDecoder, clipped, frequencies, logarithm, results
 from support.priors import tiny_priors
@@ -171,7 +172,8 @@ class Decoder(StageDecoder):
     """A file of an image."""
 
     def __init__(self, data, configuration, tensors):
-        super().__init__(data, configuration, tensors, shape=6)
+        self.has_filter = "filter.conditions" in tensors
+        super().__init__(data, configuration, tensors, shape=6, last=int(self.has_filter))
         self.noise_level -= 48 if self.shape else 16
         *self.finer, chroma, self.strength = self.shape or (0, 0, 0, 0, 32, 0)
         self.coarser_chroma = chroma - 32
@@ -231,6 +233,10 @@ class Decoder(StageDecoder):
                 self.energy_classes(level, chroma)
                 for stage in (range(4), range(4, 6))[chroma]:
                     self.details(level, stage, final and (number, stage) == (0, 3 if colours == 1 else 5))
+            if final and number == 0 and self.has_filter and self.last == [1]:
+                noise = self.shape or (0, 0, 0, 0, 32, 0)
+                told = [self.noise_level - 40, *noise[:4], noise[4] - 32, noise[5]]
+                plain_filter.apply(level, colours, self.tensors, told)
             picture, parent = level.finer(sizes[number]), level
         return picture
 
@@ -250,8 +256,8 @@ class Decoder(StageDecoder):
         return values
 
 
-PRIOR, IN_PARTS = (tiny_priors()[name] for name in ("pyramid", "pyramid-parts"))
-PRIORS = pytest.mark.parametrize("prior", [PRIOR, IN_PARTS], ids=["few parts", "many parts"])
+PRIOR, IN_PARTS, FILTERED = (tiny_priors()[name] for name in ("pyramid", "pyramid-parts", "pyramid-filter"))
+PRIORS = pytest.mark.parametrize("prior", [PRIOR, IN_PARTS, FILTERED], ids=["few parts", "many parts", "filter"])
 
 
 def decoded_twice(data, prior):
@@ -273,6 +279,8 @@ def any_file(prior, seed, shape, channels, groups, chains, noise, noise_shape=()
     generator = np.random.default_rng(seed)
     indices = generator.integers(0, 256, groups).astype(np.uint8).tobytes()
     numbers = {"noise": (noise,), "densities": tuple(generator.integers(0, 128, 8).tolist()), "chains": (chains,)}
+    if prior.filter:
+        numbers["filter"] = (1,)
     if noise_shape:
         numbers |= {"noise": (noise + 128,), **header_numbers(PICTURE_FIELDS, noise_shape)}
     return invented_file(prior, Format("image", shape, channels, 16, None), numbers, indices, seed)
