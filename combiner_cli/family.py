@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -257,7 +258,9 @@ class Prior(ABC):
         del bits_per_point, signal_format  # as a rule
         return None
 
-    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float) -> list[float] | None:
+    def predicted_costs(
+        self, signals: Sequence[Signal], noise_variance: float, most: float = math.inf
+    ) -> list[float] | None:
         """What coding signals at a noise variance comes to, in bits: to choose among priors of all families.
 
         An error counts as the bits that it is worth: bits + squared error / (2 · noise variance · ln 2).
@@ -265,11 +268,12 @@ class Prior(ABC):
         Args:
             signals: each by itself.
             noise_variance: on values in [-1, 1]; the same for all priors that are compared.
+            most: bits from which on nobody asks how many there are: a cost that is larger may be any other beyond that.
 
         Returns:
             Of each signal; ``None`` where that cannot be said without coding them.
         """
-        del signals, noise_variance  # as a rule
+        del signals, noise_variance, most  # as a rule
         return None
 
     @abstractmethod

@@ -24,6 +24,19 @@ def test_a_start_loads_nothing_heavy(module):
     assert not done.stdout.split()
 
 
+def test_encoding_an_image_loads_nothing_for_sounds_and_for_many_processes(tmp_path):
+    media.write_signal(smooth_image(9, 9), tmp_path / "x.png")
+    unneeded = ("multiprocessing", "statistics", "combiner_cli.media.sound_containers.headers", "soundfile", "torch")
+    program = (
+        "import sys; from combiner_cli.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        f"finally: print(*[name for name in {unneeded} if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", program, "encode", "-e", "1", "--quiet", str(tmp_path / "x.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert not done.stdout.split()
+
+
 BLOCK_TORCH = """
 import sys
 class Block:

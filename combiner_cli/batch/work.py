@@ -27,7 +27,7 @@ from ..rec import search
 from ..signals import metrics
 from ..signals import signal as signals
 from ..signals.signal import Format, Signal
-from ..system import files, processes
+from ..system import files, resources
 from .failures import attempt
 from .requests import Converted, Decoded, Decoding, Encoded, Encoding, Failure, Job, Request
 
@@ -325,7 +325,7 @@ def decode_one(job: Job, file: File, request: Decoding, known: Library, note: No
         CombinerError: of any kind, as :func:`pipeline.decode` and :func:`media.signal_bytes` say.
     """
     clock = time.perf_counter()
-    processes.return_memory()
+    resources.return_memory()
     most_points = limits.most_points(file.format, request.max_pixels, request.max_seconds)
     scale = request.scale if request.rate is None else _scale_for(file.format, request.rate, most_points)
     chosen = known.named(request.prior) if request.prior else None

@@ -109,7 +109,7 @@ PRIOR = PriorType()
 def _limit_threads(_ctx: click.Context, _option: click.Parameter, value: int | None) -> None:
     if value is None:
         return
-    from ..system.processes import limit_threads
+    from ..system.resources import limit_threads
 
     limit_threads(value)
 

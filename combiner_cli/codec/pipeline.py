@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -64,7 +64,7 @@ def encode(
     options: EncodingOptions | None = None,
     report: Report | None = None,
     verify: bool = True,
-    others: Sequence[Prior] = (),
+    others: Iterable[Prior] = (),
 ) -> EncodeResult:
     """Encode one signal.
 

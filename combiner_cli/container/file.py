@@ -127,6 +127,15 @@ def pack(prior_id: int, signal_format: Format, fields: Fields, numbers: Numbers,
     return _sealed(prior_id, common, header.write(fields, numbers) + payload)
 
 
+def length_around(signal_format: Format, fields: Fields, numbers: Numbers) -> int:
+    """Bytes of a file besides its payload, whichever prior of its family it is made with.
+
+    Args:
+        signal_format, fields, numbers: as for :func:`pack`.
+    """
+    return len(pack(0, signal_format, fields, numbers, b""))
+
+
 def with_metadata(file: File, metadata: bytes) -> bytes:
     """All bytes of a file that has metadata besides what another one has.
 

@@ -16,7 +16,6 @@ from ..container.metadata import Metadata
 from ..errors import InputError, OutputError
 from ..signals.signal import Signal
 from . import messages, unreadable
-from .sound_containers import headers, id3, ogg, tagging
 
 if TYPE_CHECKING:
     import soundfile
@@ -76,6 +75,8 @@ def read_sound(data: bytes, path: Path, note: Note | None = None, keep: bool = F
     Raises:
         InputError: it is none, is damaged or cut off, or holds what a signal cannot hold without loss.
     """
+    from .sound_containers import headers, id3, ogg, tagging  # here, since images have no use for them
+
     tell = note or _silence
     # libmpg123 has much to say of tags before the samples, and libsndfile does not look for FLAC behind them.
     tag, data = data[: id3.size(data)], data[id3.size(data) :]
@@ -217,7 +218,11 @@ def encode_sound(signal: Signal, suffix: str, metadata: Metadata | None = None, 
         OutputError: the format cannot hold the sound.
     """
     content = _encoded(signal, suffix)
-    return tagging.written(content, suffix, metadata, note or _silence) if metadata else content
+    if not metadata:
+        return content
+    from .sound_containers import tagging
+
+    return tagging.written(content, suffix, metadata, note or _silence)
 
 
 def _encoded(signal: Signal, suffix: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ _QUALITY_OF_LOWEST, _QUALITY_OF_HIGHEST = 2, 9
 _BESIDE: dict[Kind, float] = {"image": 2.0, "sound": 1.0}
 _ALL, _EQUAL = 64.0, 1e-3
 _MIDDLE_QUALITY = 5
+_SLACK = 1.0  # bits: more than sums lose by rounding
 _NOISE_OVER_ERROR = 3.0  # about how many times the squared error of a file its noise variance is
 
 
@@ -51,7 +52,35 @@ class Choice:
 
     prior: Prior
     target: Target
-    others: tuple[Prior, ...] = ()
+    others: Iterable[Prior] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """Priors in the order of what coding a signal comes to with them, which is found out when they are asked for.
+
+    Attributes:
+        priors: in any order; those whose cost nobody can say are left out.
+        parts: of the signal.
+        noise_variance: that they are compared at.
+    """
+
+    priors: Sequence[Prior]
+    parts: Sequence[Region]
+    noise_variance: float
+
+    def __iter__(self) -> Iterator[Prior]:
+        costs = {prior: _cost(prior, self.parts, self.noise_variance) for prior in self.priors}
+        return iter(
+            sorted((prior for prior in self.priors if math.isfinite(costs[prior])), key=lambda prior: costs[prior])
+        )
+
+    def best(self) -> Prior:
+        """The first of them, without a closer look at those that come to more; of equal ones the first as given."""
+        costs: dict[Prior, float] = {}
+        for prior in sorted(self.priors, key=_stored_bytes):  # those first that take the least work
+            costs[prior] = _cost(prior, self.parts, self.noise_variance, min(costs.values(), default=math.inf))
+        return min(self.priors, key=lambda prior: costs[prior])
 
 
 def choose(signal: Signal, target: Target) -> Choice:
@@ -76,11 +105,11 @@ def choose(signal: Signal, target: Target) -> Choice:
     middle = Target("quality", _MIDDLE_QUALITY) if target.unit == "quality" else target
     compared_at = _noise(usual, middle, settled, signal.format) or noise
     parts = regions(signal)
-    costs = {prior: _cost(prior, parts, compared_at.value) for prior in compared}
-    best, *others = sorted(compared, key=lambda prior: costs[prior])
+    best = _Compared(compared, parts, compared_at.value).best()
     if settled.unit == "rate" and best is not usual:
         settled = replace(noise, tune=target.tune)
-    return Choice(best, settled, tuple(prior for prior in others if math.isfinite(costs[prior])))
+    others = [prior for prior in compared if prior is not best]
+    return Choice(best, settled, _Compared(others, parts, compared_at.value))
 
 
 def _noise(usual: Prior, target: Target, settled: Target, signal_format: Format) -> Target | None:
@@ -129,9 +158,21 @@ def _compared(signal_format: Format) -> list[Prior]:
     return [library.load_shipped(path) for path in paths]
 
 
-def _cost(prior: Prior, parts: Sequence[Region], noise_variance: float) -> float:
-    """What coding a signal comes to with a prior, by some parts of it; infinite where that cannot be said."""
-    costs = prior.predicted_costs([part.signal for part in parts], noise_variance)
+def _stored_bytes(prior: Prior) -> int:
+    return sum(tensor.nbytes for tensor in prior.tensors().values())
+
+
+def _cost(prior: Prior, parts: Sequence[Region], noise_variance: float, most: float = math.inf) -> float:
+    """What coding a signal comes to with a prior, by some parts of it; infinite where that cannot be said.
+
+    Args:
+        prior: of any family.
+        parts: of the signal.
+        noise_variance: on values in [-1, 1].
+        most: bits from which on nobody asks how many there are.
+    """
+    most_of_part = (most + _SLACK) / parts[0].count if len(parts) == 1 else math.inf
+    costs = prior.predicted_costs([part.signal for part in parts], noise_variance, most_of_part)
     if costs is None:
         return math.inf
     return sum(part.count * cost for part, cost in zip(parts, costs, strict=True))

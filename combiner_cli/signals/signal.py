@@ -59,7 +59,7 @@ class Format:
         return math.prod(self.shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Signal:
     """An image or a sound, as it is read from and written to files.
 

@@ -25,6 +25,7 @@ _RAREST = 14  # one weight in 2^14 is an outlier
 _WIDEST = 18 * OCTAVE - LOWEST  # number of a deviation that is wider; a candidate times a wider one may not be exact
 _NO_OCTAVES, _NO_OUTLIERS = 65000, 64000  # in 65536ths: how often it is so
 _OUTLIER_BITS = 8.0  # about what it takes to say that a weight is an outlier
+_WEIGHTS_AT_ONCE = 1 << 12  # of several bands
 _SQUARED_BITS = 1 / (2 * math.log(2))  # of a squared error in units of the noise variance
 
 
@@ -41,6 +42,11 @@ def _halving(symbols: int) -> Array:
     return frequencies[:, None]
 
 
+def _bits(frequencies: Array, symbol: int) -> float:
+    """Bits of a symbol."""
+    return FREQUENCY_BITS - math.log2(float(frequencies[symbol, 0]))
+
+
 _OCTAVE_FREQUENCIES = _mostly_none(_MOST_OCTAVES, _NO_OCTAVES)
 _RARITY_FREQUENCIES = _mostly_none(_RAREST, _NO_OUTLIERS)
 _OUTLIER_FREQUENCIES = _halving(_MOST_OCTAVES)
@@ -49,6 +55,10 @@ _EVIDENCE = np.append(
     1 + np.exp2(_NUMBERS * (2 / OCTAVE)), 1.0
 )  # variances, noise included; of a pruned weight at last
 _EVIDENCE_BITS = 0.5 * np.log2(_EVIDENCE)
+_RARITIES = np.arange(1, _RAREST + 1)
+_USUAL_BITS = -np.log2(1 - 2.0**-_RARITIES)  # of a weight that is no outlier
+_MORE_OCTAVES = np.arange(1, _MOST_OCTAVES + 1)[:, None]
+_OUTLIER_BITS_OF_OCTAVES = np.array([[_bits(_OUTLIER_FREQUENCIES, more)] for more in range(_MOST_OCTAVES)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,54 +114,87 @@ def widenings_of(moments: Moments, bands: int, true: Array, reach: float, emphas
     """
     distance = math.sqrt(emphasis) * np.abs(moments.over_noise(true - in_deviations(moments.mean))).reshape(bands, -1)
     deviation = moments.deviation.reshape(bands, -1)
-    return [_widening_of(*band, reach) for band in zip(deviation, distance, strict=True)]
+    together = max(1, _WEIGHTS_AT_ONCE // max(deviation.shape[1], 1))
+    parts = [slice(first, first + together) for first in range(0, bands, together)]
+    return [widening for part in parts for widening in _widenings_of_bands(deviation[part], distance[part], reach)]
 
 
-def _widening_of(deviation: npt.NDArray[np.int16], distance: Array, reach: float) -> Widening:
-    """The cheapest widening of a band: its own bits, and KL + squared error / (2 · s2) of the weights with it.
+@dataclass(frozen=True, eq=False)
+class _Reached:
+    """What weights come to whose deviations are wider.
 
-    Args:
-        deviation: numbers of deviations, ``(latents,)``.
-        distance: of the true weights from their means, in units of the noise's deviation, ``(latents,)``.
+    Attributes:
+        deviation: numbers of deviations, of any shape.
+        distance: of the true weights from their means, in units of the noise's deviation, likewise.
+        energy: square of the distance, likewise.
         reach: deviations, noise included, that candidates can be relied on to reach.
     """
-    energy = distance**2
-    as_outlier = 0.5 * np.log2(1 + energy) + (_SQUARED_BITS + _OUTLIER_BITS)
 
-    def cost(octaves: int, some: Any = slice(None)) -> Array:
-        numbers = np.maximum(deviation[some], np.minimum(deviation[some] + octaves * OCTAVE, _WIDEST))
+    deviation: npt.NDArray[np.int16]
+    distance: Array
+    energy: Array
+    reach: float
+
+    def bits(self, octaves: Any) -> Array:
+        """KL + squared error / (2 · s2) of each weight whose deviation is so many octaves wider."""
+        numbers = np.maximum(self.deviation, np.minimum(self.deviation + octaves * OCTAVE, _WIDEST))
         evidence = _EVIDENCE[numbers]
-        beyond = np.maximum(distance[some] - reach * np.sqrt(evidence), 0)
-        bits: Array = _EVIDENCE_BITS[numbers] + (energy[some] / evidence + beyond**2) * _SQUARED_BITS
+        beyond = np.maximum(self.distance - self.reach * np.sqrt(evidence), 0)
+        bits: Array = _EVIDENCE_BITS[numbers] + (self.energy / evidence + beyond**2) * _SQUARED_BITS
         return bits
 
-    octaves, bits = 0, cost(0)
-    least = float(np.minimum(bits, as_outlier).sum())
+    def some(self, which: Any) -> _Reached:
+        """Those weights that an index of numpy names."""
+        return _Reached(self.deviation[which], self.distance[which], self.energy[which], self.reach)
+
+
+def _widenings_of_bands(deviation: npt.NDArray[np.int16], distance: Array, reach: float) -> list[Widening]:
+    """The cheapest widening of each band: its own bits, and KL + squared error / (2 · s2) of the weights with it.
+
+    Args:
+        deviation: numbers of deviations, ``(bands, latents)``.
+        distance: of the true weights from their means, in units of the noise's deviation, ``(bands, latents)``.
+        reach: deviations, noise included, that candidates can be relied on to reach.
+    """
+    weights = _Reached(deviation, distance, distance**2, reach)
+    as_outlier = 0.5 * np.log2(1 + weights.energy) + (_SQUARED_BITS + _OUTLIER_BITS)
+    octaves, bits = np.zeros(len(deviation), dtype=np.int64), weights.bits(0)
+    least = np.minimum(bits, as_outlier).sum(axis=1)
+    pending = np.arange(len(deviation))  # bands for which more octaves may be better
     for more in range(1, _MOST_OCTAVES + 1):
-        wider = cost(more)
-        total = float(np.minimum(wider, as_outlier).sum()) + _bits(_OCTAVE_FREQUENCIES, more)
-        if total < least:
-            octaves, bits, least = more, wider, total
-        elif more > octaves + 1:
+        wider = weights.some(pending).bits(more)
+        totals = np.minimum(wider, as_outlier[pending]).sum(axis=1) + _bits(_OCTAVE_FREQUENCIES, more)
+        better = totals < least[pending]
+        improved = pending[better]
+        octaves[improved], bits[improved], least[improved] = more, wider[better], totals[better]
+        pending = pending[better | (more <= octaves[pending] + 1)]
+        if not len(pending):
             break
-    far = np.flatnonzero(bits > as_outlier)
+    far = bits > as_outlier
+    return [
+        _with_outliers(weights.some(band), bits[band], int(octaves[band]), np.flatnonzero(far[band]))
+        for band in range(len(deviation))
+    ]
+
+
+def _with_outliers(band: _Reached, bits: Array, octaves: int, far: npt.NDArray[np.int64]) -> Widening:
+    """The widening of a band all of which is so many octaves wider, with outliers where that pays.
+
+    Args:
+        band: its weights, ``(latents,)``.
+        bits: what they come to, ``(latents,)``.
+        octaves: that all of them are wider.
+        far: numbers of those that might be outliers.
+    """
     if not len(far):
         return Widening(octaves, 0, NO_WIDENING.outliers)
-    choices = range(1, _MOST_OCTAVES + 1)
-    widened = np.stack([cost(octaves + more, far) + _bits(_OUTLIER_FREQUENCIES, more - 1) for more in choices])
+    widened = band.some(far).bits(octaves + _MORE_OCTAVES) + _OUTLIER_BITS_OF_OCTAVES
     saved = bits[far] - widened.min(axis=0)
-    rarities = np.arange(1, _RAREST + 1)
-    usual_bits = -np.log2(1 - 2.0**-rarities)  # of a weight that is no outlier
-    gains = np.maximum(saved - (rarities - usual_bits)[:, None], 0).sum(axis=1) - len(deviation) * usual_bits
-    rarity = int(rarities[gains.argmax()])
+    gains = np.maximum(saved - (_RARITIES - _USUAL_BITS)[:, None], 0).sum(axis=1) - len(bits) * _USUAL_BITS
+    rarity = int(_RARITIES[gains.argmax()])
     if gains.max() <= _bits(_RARITY_FREQUENCIES, rarity):
         return Widening(octaves, 0, NO_WIDENING.outliers)
-    outliers = np.zeros(len(deviation), dtype=np.int64)
-    worth = saved > rarity - usual_bits[rarity - 1]
+    outliers = np.zeros(len(bits), dtype=np.int64)
+    worth = saved > rarity - _USUAL_BITS[rarity - 1]
     outliers[far[worth]] = 1 + widened.argmin(axis=0)[worth]
     return Widening(octaves, rarity, outliers)
-
-
-def _bits(frequencies: Array, symbol: int) -> float:
-    """Bits of a symbol."""
-    return FREQUENCY_BITS - math.log2(float(frequencies[symbol, 0]))

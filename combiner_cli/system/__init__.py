@@ -1,3 +1,3 @@
-"""The machine: arrays, code in C, threads, processes, files, optional packages. Knows nothing of signals."""
+"""The machine: arrays, code in C, threads, memory, processes, files, optional packages. Knows nothing of signals."""
 
-__all__ = ["arrays", "device", "files", "native", "packages", "processes", "threads"]
+__all__ = ["arrays", "device", "files", "native", "packages", "processes", "resources", "threads"]

@@ -32,6 +32,20 @@ def test_weights_as_predicted_are_left_alone_for_less_than_a_tenth_of_a_bit():
     assert cost.bits < 0.1
 
 
+@pytest.mark.parametrize("count", [1, 5, 300, 3000])
+def test_each_band_is_widened_as_if_it_were_alone(count):
+    scale = np.repeat([0.5, 1.0, 3.0, 40.0, 1.0, 900.0], count)
+    moments = moments_of(np.where(np.arange(6 * count) % 4, 2.0, 0.0))
+    weights = scale * np.random.default_rng(count).standard_t(3, 6 * count)
+    together = widenings_of(moments, 6, weights, REACH)
+    assert count < 300 or (together[0].octaves, together[-1].octaves) == (0, 10)
+    for number, widening in enumerate(together):
+        band = slice(number * count, (number + 1) * count)
+        (alone,) = widenings_of(Moments(moments.mean[band], moments.deviation[band]), 1, weights[band], REACH)
+        assert (alone.octaves, alone.rarity) == (widening.octaves, widening.rarity)
+        assert np.array_equal(alone.outliers, widening.outliers)
+
+
 @pytest.mark.parametrize("octaves", [1, 3, 7])
 def test_a_band_of_wider_weights_is_widened_by_as_many_octaves(octaves):
     weights = 4 * 2.0**octaves * normal(octaves)

@@ -185,7 +185,7 @@ def _request(places: _Files, processes: ProcessGroup, given: dict[str, Any]) -> 
     from ...learning.distributed import Device
     from ...learning.job import LearningRequest
     from ...priors import library
-    from ...system.processes import limit_threads
+    from ...system.resources import limit_threads
 
     common = {name: given.pop(name) for name in ("held_out", "seed", "description")}
     threads = given.pop("threads")

@@ -12,6 +12,7 @@ on what is decoded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -153,10 +154,11 @@ class LappedPrior(StagewisePrior):
         assert signal_format.sample_rate is not None
         return self.coded_rate(signal_format.sample_rate, signal_format.points) / signal_format.sample_rate
 
-    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float) -> list[float]:
+    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float, most: float = math.inf) -> list[float]:
         """What coding sounds at a noise variance comes to; see :meth:`family.Prior.predicted_costs`."""
         from .encoder import predicted_cost
 
+        del most  # there is one other prior at most
         return [predicted_cost(self, signal, noise_variance) for signal in signals]
 
     @cached_property

@@ -153,7 +153,12 @@ def choose(prior: MixturePrior, layout: Tiling, weights: Array, noise_levels: Se
 
 
 def choose_at(
-    prior: MixturePrior, layout: Tiling, weights: Array, noise_level: int, decoded: Array | None = None
+    prior: MixturePrior,
+    layout: Tiling,
+    weights: Array,
+    noise_level: int,
+    decoded: Array | None = None,
+    ends: Callable[[Array, Array], bool] = lambda _bits, _errors: False,
 ) -> list[Choice]:
     """Classes of all tiles at one noise level, one signal after another.
 
@@ -164,6 +169,8 @@ def choose_at(
         noise_level: of all signals.
         decoded: of one signal, the weights that render the surroundings of its tiles, ``(tiles, network latents)``;
             where they are ``None``, the surroundings are simulated.
+        ends: told the bits and the squared errors of all signals so far after each phase; where it says so, the phases
+            to come are left out.
     """
     signals, noise = len(weights), variance_level(noise_level, prior.kind)
     canvas = prior.canvas(replace(layout, planes=layout.planes * signals))
@@ -191,6 +198,8 @@ def choose_at(
         of_tile = np.repeat(np.arange(len(chosen)), latents.counts)
         bits += np.bincount(of_tile, divergence, len(chosen)).reshape(signals, -1).sum(axis=1) / math.log(2)
         errors += ((simulated - of_phase) ** 2).sum(axis=1).reshape(signals, -1).sum(axis=1)
+        if ends(bits, errors):
+            break
     return [Choice(noise_level, classes[n], float(bits[n]), float(errors[n])) for n in range(signals)]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ...container.file import pack
+from ...container.file import length_around
 from ...errors import UnreachableError, UsageError
 from ...family import Encoded, EncodingOptions, Progress, Report, Target
 from ...rec import candidates, groups, search
@@ -96,16 +96,23 @@ def encode(
     return [_encoded(prior, result, seconds) for result in coded]
 
 
-def predicted_cost(prior: MixturePrior, signal: Signal, noise_variance: float) -> float:
+def predicted_cost(prior: MixturePrior, signal: Signal, noise_variance: float, most: float) -> float:
     """What coding a signal at about a noise variance comes to, in bits; see :meth:`family.Prior.predicted_costs`."""
     layout = prior.tiling(signal.shape, signal.channels)
     weights = prior.network.weights(split(to_values(signal), layout)).reshape(1, layout.tiles, -1)
     level = min(max(round(prior.noise_level_of(noise_variance)), 0), NOISE_LEVELS - 1)
-    (choice,) = choices.choose_at(prior, layout, weights, level)
-    around = len(pack(prior.id, signal.format, prior.fields, {NOISE.name: (level,)}, b""))
+    around = length_around(signal.format, prior.fields, {NOISE.name: (level,)})
     inside = signal.points * signal.channels / (layout.tiles * prior.network.latents)  # of the samples of all tiles
-    bits = choice.bits * (1 + choices.OVERHEAD) + 8 * (around + mixtures.class_bytes(layout.tiles, prior.class_bits))
-    return bits + choice.squared_error * inside / (2 * math.log(2) * prior.noise_variance(level))
+
+    def cost(bits: float, squared_error: float) -> float:
+        bits = bits * (1 + choices.OVERHEAD) + 8 * (around + mixtures.class_bytes(layout.tiles, prior.class_bits))
+        return bits + squared_error * inside / (2 * math.log(2) * prior.noise_variance(level))
+
+    # what the first phases come to, all of them together come to at least
+    (choice,) = choices.choose_at(
+        prior, layout, weights, level, ends=lambda bits, error: cost(float(bits[0]), float(error[0])) > most
+    )
+    return cost(choice.bits, choice.squared_error)
 
 
 def _number_of_groups(prior: MixturePrior, signal_format: Format, layout: Tiling, target: Target) -> int:
@@ -114,7 +121,7 @@ def _number_of_groups(prior: MixturePrior, signal_format: Format, layout: Tiling
     Raises:
         UnreachableError: it has no room for one.
     """
-    around = len(pack(prior.id, signal_format, prior.fields, {NOISE.name: (0,)}, b""))
+    around = length_around(signal_format, prior.fields, {NOISE.name: (0,)})
     smallest = around + mixtures.class_bytes(layout.tiles, prior.class_bits) + 1
     count = math.floor(target.value) - smallest + 1
     if count < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -110,11 +110,11 @@ class MixturePrior(MultiRatePrior):
         none, one = (float(variance_of(variance_level(level, self.kind))) for level in (0, 1))
         return float(none * (one / none) ** noise_level)
 
-    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float) -> list[float]:
+    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float, most: float = math.inf) -> list[float]:
         """What coding signals at a noise variance comes to; see :meth:`family.Prior.predicted_costs`."""
         from .encoder import predicted_cost
 
-        return [predicted_cost(self, signal, noise_variance) for signal in signals]
+        return [predicted_cost(self, signal, noise_variance, most) for signal in signals]
 
     def points_rendered(self, signal_format: Format, scale: int = 1) -> int:
         """Points of whole tiles."""
@@ -196,26 +196,31 @@ class MixturePrior(MultiRatePrior):
         """The surroundings of a tile."""
         return Ring(self.network.extent, self.reach)
 
-    @cached_property
-    def phases(self) -> tuple[PhaseMixture, ...]:
-        """The mixtures of all phases, float64."""
-        bounds = np.concatenate([[0], np.cumsum(self.counts.astype(np.int64))])
-        mixtures_of_phases = []
+    @property
+    def phases(self) -> Iterator[PhaseMixture]:
+        """The mixtures of all phases, float64, each made when it is first come to."""
         for number in range(len(self.counts)):
-            first = bounds[number * self.classes : (number + 1) * self.classes + 1]
-            rows = slice(int(first[0]), int(first[-1]))
-            gain = self.context_projection[number].astype(np.float64) @ self.context_gain[number].astype(np.float64)
-            mixtures_of_phases.append(
-                PhaseMixture(
-                    self.projection[number].astype(np.float64),
-                    gain,
-                    self.mean[number].astype(np.float64),
-                    first - first[0],
-                    self.directions[rows],
-                    self.levels[rows].astype(np.int64),
-                )
-            )
-        return tuple(mixtures_of_phases)
+            if number not in self._phases:
+                self._phases[number] = self._phase(number)
+            yield self._phases[number]
+
+    @cached_property
+    def _phases(self) -> dict[int, PhaseMixture]:
+        """The mixtures that are made so far, by number of the phase."""
+        return {}
+
+    def _phase(self, number: int) -> PhaseMixture:
+        bounds = np.concatenate([[0], np.cumsum(self.counts.astype(np.int64))])
+        first = bounds[number * self.classes : (number + 1) * self.classes + 1]
+        rows = slice(int(first[0]), int(first[-1]))
+        return PhaseMixture(
+            self.projection[number].astype(np.float64),
+            self.context_projection[number].astype(np.float64) @ self.context_gain[number].astype(np.float64),
+            self.mean[number].astype(np.float64),
+            first - first[0],
+            self.directions[rows],
+            self.levels[rows].astype(np.int64),
+        )
 
     def tiling(self, shape: tuple[int, ...], channels: int) -> Tiling:
         """Tiles of a signal, one network each.
@@ -308,6 +313,11 @@ def problem(prior: MixturePrior) -> str | None:
     return _wrong_tensor(prior, phases(len(network.extent)))
 
 
+def _is_finite(tensor: Array) -> bool:
+    """Whether no value of a tensor is infinite or none at all, as whole numbers never are."""
+    return np.issubdtype(tensor.dtype, np.integer) or bool(np.isfinite(tensor).all())
+
+
 def _wrong_tensor(prior: MixturePrior, count: int) -> str | None:
     """Why the tensors of a prior for so many phases cannot work, or ``None``."""
     if prior.counts.dtype != np.int32:  # or else they have no sum
@@ -325,7 +335,7 @@ def _wrong_tensor(prior: MixturePrior, count: int) -> str | None:
     }
     for name, (number_type, shape) in shapes.items():
         tensor = getattr(prior, name)
-        if tensor.shape != shape or tensor.dtype != number_type or not np.isfinite(tensor).all():
+        if tensor.shape != shape or tensor.dtype != number_type or not _is_finite(tensor):
             return f"its {name} has a wrong shape, type or value"
     if classes < 1 or (prior.counts < 0).any() or (prior.counts > dimensions).any():
         return "its counts are out of range"

@@ -187,7 +187,8 @@ class ImageSimulation(Simulation):
         self.noise, self.numbers = noise, header_numbers(PICTURE_FIELDS, noise.numbers)
         if self.prior.filter:  # until it is known whether that is better
             self.numbers = {**self.numbers, picture_filter.FIELD.name: (1,)}
-        self._known: dict[int, list[CostEstimate]] = {}
+        # a prior is chosen by what it comes to, and is then asked the same by the encoder
+        self._known = self.prior.simulated.setdefault(self._signal, {}).setdefault(noise, {})
 
     def parts(self, noise_level: int) -> Sequence[CostEstimate]:
         """What each plane comes to at a noise level, in coding order."""

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from ...stages.integer_network import FEATURE_LIMIT, FEATURE_UNIT, octaves
 from ...stages.moments import COARSE, UNIT
 from .haar import BANDS, CORNERS
-from .levels import CHROMA_STAGES, CLASSES, PHASES, Level, Offsets, Phase, block, disc, earlier
+from .levels import CHROMA_STAGES, CLASSES, PHASES, Level, Offsets, Phase, block, disc, earlier, inside
 
 Array = npt.NDArray[Any]
 Rows = slice | list[int]  # of a matrix
@@ -31,9 +31,9 @@ Windows = dict[Phase, Array]  # by the parity of row and column
 Memory = Callable[[str, tuple[int, ...]], Array]  # by a name and a shape
 
 _MARGIN = 2  # units around a strip that offsets reach: 3 positions
+_FEW_UNITS = 1 << 10  # of a level, of which all that is unpacked is kept
 _LEVEL_LIMIT = 5
 _CENTRE_LEVEL = 48  # of the noise
-
 
 _NEAR, _WIDE = disc(2), disc(10)
 _AROUND = ((0, 0), *disc(2))
@@ -145,12 +145,6 @@ def _windows(values: Array) -> Array:
     return np.ndarray(shape, values.dtype, values, 0, (*values.strides, *values.strides[-2:]))
 
 
-def _inside(first: int, last: int, count: int) -> tuple[slice, slice]:
-    """Which of a range of units are among so many: their places in the range, and among them all."""
-    start, stop = max(first, 0), max(min(last, count), 0)
-    return slice(start - first, max(start, stop) - first), slice(start, stop)
-
-
 class _Strip:
     """What is decoded within reach of some rows of units, the positions of each parity by themselves.
 
@@ -159,12 +153,22 @@ class _Strip:
 
     def __init__(self, level: Level, rows: slice) -> None:
         self._level = level
+        whole = rows == level.all_units and math.prod(level.units) * len(level.noise_levels) <= _FEW_UNITS
+        self._unpacked: dict[object, tuple[Array | None, Array]] = level.unpacked if whole else {}
         self._first, self._last = rows.start - _MARGIN, rows.stop + _MARGIN
         self._size = self._last - self._first, level.units[1] + 2 * _MARGIN
-        self._details: dict[tuple[Phase, bool], Array] = {}
+
+    def _known(self, name: object, source: Array | None, unpack: Callable[[], Array]) -> Array:
+        """What is unpacked of an array, unless that was done before."""
+        if name not in self._unpacked or self._unpacked[name][0] is not source:
+            self._unpacked[name] = source, unpack()
+        return self._unpacked[name][1]
 
     def picture(self) -> Windows:
         """The coarser picture, ``(3 colours, pictures, 5, 5, rows, columns)`` of each parity."""
+        return dict(zip(PHASES, self._known("picture", self._level.picture, self._unpacked_picture), strict=True))
+
+    def _unpacked_picture(self) -> Array:
         level = self._level
         reached = np.clip(np.arange(2 * self._first, 2 * self._last), 0, level.size[0] - 1)
         source = level.picture[:, :, reached].swapaxes(0, 1)
@@ -173,26 +177,24 @@ class _Strip:
         planes[:, len(source) :] = 0
         for plane, (row, column) in zip(planes, PHASES, strict=True):
             part = plane[: len(source)]
-            to, of = _inside(-_MARGIN, level.units[1] + _MARGIN, len(range(column, level.size[1], 2)))
+            to, of = inside(-_MARGIN, level.units[1] + _MARGIN, len(range(column, level.size[1], 2)))
             part[..., to] = source[..., row::2, column::2][..., of]
             part[..., : to.start] = source[..., row::2, :1]
             part[..., to.stop :] = source[..., row::2, -1:]
-        return dict(zip(PHASES, _windows(planes), strict=True))
+        return _windows(planes)
 
     def details(self, phase: Phase, chroma: bool) -> Array:
         """Details at a phase's positions, ``(colours, 3, pictures, 5, 5, rows, columns)``."""
-        if (phase, chroma) not in self._details:
-            self._details[phase, chroma] = self._unpacked(phase, chroma)
-        return self._details[phase, chroma]
+        decoded = self._level.details.get((phase, chroma))
+        return self._known((phase, chroma), decoded, lambda: self._unpacked_details(decoded, chroma))
 
-    def _unpacked(self, phase: Phase, chroma: bool) -> Array:
+    def _unpacked_details(self, decoded: Array | None, chroma: bool) -> Array:
         level = self._level
-        decoded = level.details.get((phase, chroma))
         if decoded is None:
             return _windows(np.zeros((2 if chroma else 1, BANDS, len(level.noise_levels), *self._size), np.float32))
         plane = np.empty((*decoded.shape[:3], *self._size), dtype=np.promote_types(decoded.dtype, np.float32))
-        rows, of_rows = _inside(self._first, self._last, decoded.shape[3])
-        columns, of_columns = _inside(-_MARGIN, level.units[1] + _MARGIN, decoded.shape[4])
+        rows, of_rows = inside(self._first, self._last, decoded.shape[3])
+        columns, of_columns = inside(-_MARGIN, level.units[1] + _MARGIN, decoded.shape[4])
         plane[..., : rows.start, :] = plane[..., rows.stop :, :] = 0
         plane[..., : columns.start] = plane[..., columns.stop :] = 0
         plane[..., rows, columns] = decoded[..., of_rows, of_columns]

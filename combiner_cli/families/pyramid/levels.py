@@ -92,6 +92,8 @@ class Level:
             ``(pictures, rows, columns)`` int16; ``None`` where it nowhere is.
         details: at the positions of the phases at which they are decoded, of luma or chroma,
             ``(colours, 3, pictures, rows, columns)``, by the phase and whether they are of the chroma.
+        unpacked: what is within reach of all units of a small level, by what it is of, with the array that it was made
+            of: for whoever comes to the level again.
     """
 
     number: int
@@ -103,6 +105,7 @@ class Level:
     shape: PictureShape = FLAT_PICTURE
     masking: Array | None = None
     details: dict[tuple[Phase, bool], Array] = field(default_factory=dict)
+    unpacked: dict[object, tuple[Array | None, Array]] = field(default_factory=dict)
 
     @property
     def units(self) -> tuple[int, int]:
@@ -226,6 +229,12 @@ def earlier(phase: int) -> Offsets:
     return tuple((y, x) for y, x in offsets if PHASES.index(((row + y) % 2, (column + x) % 2)) < phase)
 
 
+def inside(first: int, last: int, count: int) -> tuple[slice, slice]:
+    """Which of a range of units are among so many: their places in the range, and among them all."""
+    start, stop = max(first, 0), max(min(last, count), 0)
+    return slice(start - first, max(start, stop) - first), slice(start, stop)
+
+
 def strips(size: tuple[int, int]) -> Iterator[slice]:
     """Rows of positions, an even number of them but for the last ones, that are rendered together."""
     step = max(2, _POSITIONS_AT_ONCE // size[1] // 2 * 2)
@@ -275,7 +284,7 @@ def new_level(
 def without_classes(level: Level) -> Level:
     """A level that is decoded, without what only its decoding needs."""
     none = np.zeros((len(level.noise_levels), 2, 0, 0), dtype=np.int8)
-    return replace(level, padded_classes=none, padded_parents=none, masking=None)
+    return replace(level, padded_classes=none, padded_parents=none, masking=None, unpacked={})
 
 
 def stage_numbers(chroma: bool) -> range:

@@ -15,11 +15,13 @@ groups) is made of whole numbers here. That moments depend on what is decoded is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +36,7 @@ from ...stages.convolution import ConvolutionNetwork
 from ...stages.integer_network import IntegerNetwork, octaves
 from ...stages.moments import COARSE, HIGHEST, LOWEST, OCTAVE, UNIT, Moments
 from ...stages.prior import RANGES, StagewisePrior
-from ...stages.shape import PICTURE_FIELDS
+from ...stages.shape import PICTURE_FIELDS, PictureShape
 from ...system import arrays, threads
 from ...system.arrays import NarrowArray
 from .. import registry
@@ -45,6 +47,7 @@ from .levels import Level, planes_of
 
 if TYPE_CHECKING:
     from ...stages.encoding.rate_control import SearchOptions
+    from ...stages.encoding.simulation import CostEstimate
 
 Array = npt.NDArray[Any]
 
@@ -98,10 +101,11 @@ class PyramidPrior(StagewisePrior):
         """The variance that a noise level stands for, on values in [-1, 1], between levels as well."""
         return levels.noise_variance(noise_level)
 
-    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float) -> list[float]:
+    def predicted_costs(self, signals: Sequence[Signal], noise_variance: float, most: float = math.inf) -> list[float]:
         """What coding images at a noise variance comes to; see :meth:`family.Prior.predicted_costs`."""
         from .encoder import predicted_cost
 
+        del most  # a part of a simulation would not save much
         return [predicted_cost(self, signal, noise_variance) for signal in signals]
 
     def points_rendered(self, signal_format: Format, scale: int = 1) -> int:
@@ -128,6 +132,11 @@ class PyramidPrior(StagewisePrior):
     def scratch(self) -> threads.Scratch:
         """Memory for features and activations."""
         return threads.Scratch()
+
+    @cached_property
+    def simulated(self) -> WeakKeyDictionary[Signal, dict[PictureShape, dict[int, list[CostEstimate]]]]:
+        """What the planes of images that are in use come to, by the shape of the noise and the noise level."""
+        return WeakKeyDictionary()
 
     @cached_property
     def networks(self) -> tuple[dict[str, IntegerNetwork], ...]:
@@ -217,6 +226,8 @@ class PyramidPrior(StagewisePrior):
 def _strips(level: Level) -> list[slice]:
     """Rows of units, some hundred to some thousand units at a time, an even number of strips where there are many."""
     rows, columns = level.units
+    if rows * columns <= _FEWEST_UNITS:
+        return [slice(0, rows)]
     pairs = -(-rows * columns * threads.count() // (2 * _MOST_UNITS))
     step = max(1, -(-rows // (2 * pairs)), _FEWEST_UNITS // columns)
     return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...container.file import pack
+from ...container.file import length_around
 from ...errors import UsageError
 from ...family import Encoded, EncodingOptions, Report, Target
 from ...rec import candidates, groups
@@ -95,7 +95,7 @@ def _number_of_groups(prior: SirenPrior, signal_format: Format, stage: Stage, ta
     fewest = max(1, -(-coded // (candidates.WIDEST_GROUP // 2)))
     most = min(coded, int(stage.information.sum()))
     if target.unit == "size":
-        around = len(pack(prior.id, signal_format, prior.fields, {tiles.INDEX_BYTES.name: (index_bytes,)}, b""))
+        around = length_around(signal_format, prior.fields, {tiles.INDEX_BYTES.name: (index_bytes,)})
         count = math.floor((target.value - around) / index_bytes)
         if count < fewest:
             raise UsageError(

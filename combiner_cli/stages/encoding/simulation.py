@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...container.file import pack
+from ...container.file import length_around
 from ...container.header import Numbers
 from ...signals.signal import Format
 from ..allocation import DENSITIES, density_number
@@ -268,7 +268,7 @@ class Simulation(ABC):
         Args:
             numbers: of the header, those that depend on what is coded.
         """
-        return len(pack(self.prior.id, self.format, self.prior.fields, self.header(numbers), b""))
+        return length_around(self.format, self.prior.fields, self.header(numbers))
 
     def header(self, numbers: Numbers) -> Numbers:
         """All numbers of the header of a file.

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from support.learned import tiny_mixture
+from support.signals import smooth_image
 
 from combiner_cli.errors import DamagedFileError
 from combiner_cli.families import registry
@@ -241,3 +242,14 @@ def test_whole_tiles_are_rendered():
     assert prior.points_rendered(Format("image", (8, 8), 3, 8, None)) == 64
     assert prior.points_rendered(Format("image", (9, 1), 4, 8, None)) == 4 * 64
     assert prior.points_rendered(Format("image", (1, 1), 1, 8, None), scale=3) == 9 * 64
+
+
+def test_a_cost_is_told_to_the_end_only_where_it_is_small_enough():
+    prior, signal = tiny_mixture("image"), smooth_image(24, 20)
+    (cost,) = prior.predicted_costs([signal], 1e-3)
+    assert prior.predicted_costs([signal], 1e-3, most=cost) == [cost]
+    for share in (0.01, 0.5, 0.9):
+        (least,) = prior.predicted_costs([signal], 1e-3, most=share * cost)
+        assert share * cost < least <= cost
+    (of_first_phase,) = prior.predicted_costs([signal], 1e-3, most=0.0)
+    assert of_first_phase < cost

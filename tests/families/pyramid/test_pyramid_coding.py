@@ -1,6 +1,8 @@
 """Coding images with a pyramid prior: what comes back, exact sizes, rendering."""
 
+import gc
 import re
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -142,6 +144,38 @@ def test_an_image_is_analysed_once_and_a_noise_level_simulated_once(monkeypatch)
     assert len(analysed) == 2
 
 
+def test_what_a_prior_was_chosen_by_is_not_simulated_again_by_the_encoder(monkeypatch):
+    levels_simulated, usual = [], ImageSimulation._simulated
+
+    def watched(simulation, plane, noise_level):
+        levels_simulated.append(noise_level)
+        return usual(simulation, plane, noise_level)
+
+    monkeypatch.setattr(ImageSimulation, "_simulated", watched)
+    prior, signal = shipped("photo-7"), smooth_image(30, 31)
+    (cost,) = prior.predicted_costs([signal], prior.noise_variance(40))
+    first = coded(signal, prior, Target("noise", prior.noise_variance(40), typical_error=1e-3))
+    assert levels_simulated.count(40) == 1 and len(set(levels_simulated)) == len(levels_simulated)
+    assert prior.predicted_costs([signal], prior.noise_variance(40)) == [cost]
+    again = coded(replace(signal), prior, Target("noise", prior.noise_variance(40), typical_error=1e-3))
+    assert again.encoded.payload == first.encoded.payload and levels_simulated.count(40) == 2
+    shaped = ImageSimulation(prior, signal, encoder.PERCEPTUAL)
+    assert shaped.cost(40).bits != shaped.unshaped.cost(40).bits
+    assert signal in prior.simulated
+    seen = weakref.ref(signal)
+    del signal, shaped, first
+    gc.collect()
+    assert seen() is None  # nothing is kept of it
+
+
+def test_an_image_is_analysed_once_for_noise_with_a_shape_and_without(monkeypatch):
+    analysed, usual = [], encoder.analyse
+    monkeypatch.setattr(encoder, "analyse", lambda *arguments: analysed.append(1) or usual(*arguments))
+    simulation = ImageSimulation(tiny_priors()["pyramid"], smooth_image(9, 8), encoder.PERCEPTUAL)
+    assert simulation.unshaped.planes is simulation.planes
+    assert len(analysed) == 1
+
+
 def test_the_error_of_a_simulation_is_that_of_the_samples(monkeypatch):
     monkeypatch.setattr(encoder, "_ROWS_AT_ONCE", 7)
     signal, prior = noisy_image(33, 20), shipped("photo-7")
@@ -171,7 +205,7 @@ def test_classes_are_raised_where_candidates_do_not_reach_a_detail(monkeypatch):
     steps = np.concatenate([change for _, change in raised])
     assert steps.min() == 0 and 0 < steps.max() <= 4
     monkeypatch.setattr(encoder, "_MOST_RAISES", 0)
-    costs.append(ImageSimulation(shipped("photo-7"), signal).cost(60))
+    costs.append(ImageSimulation(shipped("photo-7"), replace(signal)).cost(60))
     assert costs[0].class_bits != costs[1].class_bits  # raised classes are what is coded
 
 

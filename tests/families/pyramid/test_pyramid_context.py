@@ -36,6 +36,20 @@ def features_of(level, number, rows=None):
     return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
 
 
+def test_features_are_those_of_what_is_decoded_by_now_however_often_a_level_is_come_back_to():
+    level, fresh = drawn_level((12, 9)), drawn_level((12, 9))
+    for number in (5, 0, 3):
+        features_of(level, number)
+        weights = np.random.default_rng(number).integers(-90, 90, details_at(level, number).size)
+        for one in (level, fresh):
+            levels.put(one, number, weights.astype(float))
+        for later in range(6):
+            fresh.unpacked.clear()
+            for seen, expected in zip(features_of(level, later), features_of(fresh, later), strict=True):
+                assert np.array_equal(seen, expected)
+    assert level.unpacked
+
+
 # what is decoded
 
 
