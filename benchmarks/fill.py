@@ -404,20 +404,21 @@ def sounds(
 ) -> Filling:
     """Sounds, and what is learned of their quiet bands from others; ``which`` as :func:`signals_in` takes it."""
     recorder = recording(RecordingLapped, library.find(prior))
-    energies = energies_of_quiet(Sounds(recorder, signals_in(*which, between=True)), noise_levels)
-    return SoundFilling(name, Sounds(recorder, signals_in(*which)), noise_levels, quality, energies)
+    energies = energies_of_quiet(Sounds(recorder, signals_in(*which, between=True), noise_levels), noise_levels)
+    return SoundFilling(name, Sounds(recorder, signals_in(*which), noise_levels), noise_levels, quality, energies)
 
 
 def photographs(folder: Path) -> Filling:
     """Photographs of a folder."""
-    recorder = recording(RecordingPyramid, library.find("photo-7"))
+    recorder = recording(RecordingPyramid, library.find("photo-8"))
     quality = (measures.SSIMULACRA_2, measures.MS_SSIM)
-    return PictureFilling("photographs", Pictures(recorder, signals_in(folder, 4, 0)), Pictures.levels, quality)
+    levels = Pictures.usual_levels
+    return PictureFilling("photographs", Pictures(recorder, signals_in(folder, 4, 0), levels), levels, quality)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photographs", type=Path, help="folder of images that photo-7 was not learned from")
+    parser.add_argument("--photographs", type=Path, help="folder of images that photo-8 was not learned from")
     parser.add_argument("--speech", type=Path, help="folder of recordings; speech-5")
     parser.add_argument("--music", type=Path, help="folder of recordings; general-2")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS, help="that are tried")

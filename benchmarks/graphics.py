@@ -35,7 +35,7 @@ from combiner_cli.signals.signal import Signal
 Array = npt.NDArray[Any]
 Point = dict[str, object]
 
-PRIORS = {"graphics-2": (3, 5, 7), "photo-7": (2, 4, 6, 8)}  # and the qualities at which they are measured
+PRIORS = {"graphics-2": (3, 5, 7), "photo-8": (2, 4, 6, 8)}  # and the qualities at which they are measured
 ANCHORS = (3, 5, 7)  # qualities of the first prior at which the others are compared with it
 BACKGROUND = 160  # grey that pictures with alpha are looked at on
 LOSSLESS_PSNR = 100.0

@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of images")
     parser.add_argument("--images", type=int, default=6)
-    parser.add_argument("--prior", default="photo-7")
+    parser.add_argument("--prior", default="photo-8")
     arguments = parser.parse_args()
     prior = library.find(arguments.prior)
     if not isinstance(prior, PyramidPrior):

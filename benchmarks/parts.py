@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of images")
     parser.add_argument("--images", type=int, default=6)
-    parser.add_argument("--prior", default="photo-7")
+    parser.add_argument("--prior", default="photo-8")
     arguments = parser.parse_args()
     sources = sorted(path for path in arguments.data.iterdir() if path.suffix in media.IMAGE_SUFFIXES)
     images = [media.read_signal(path) for path in sources[: arguments.images]]

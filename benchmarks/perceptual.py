@@ -53,6 +53,7 @@ AVIF_QUALITIES = (8, 18, 30, 42, 55, 67, 78, 87)
 JXL_EFFORT = 9
 JXL_QUALITIES = (5, 15, 30, 45, 60, 72, 82, 90)
 OPUS_SETTINGS = 11  # from 6 to 48 kbit/s
+NOT_MEASURED = ("codec", "setting", "signal", "bytes", "rate", "packet_rate")  # columns
 SAVED = 8  # files after which results are written
 
 
@@ -145,6 +146,8 @@ def main() -> None:
         (row["codec"], row["setting"], row["signal"]): row for row in read_csv(f"{arguments.name}.csv")
     }
     of = [measure for measure in measures_of(one) if measure.column not in arguments.without]
+    if rows and not {measure.column for measure in of} == set(next(iter(rows.values()))) - set(NOT_MEASURED):
+        parser.error(f"results/{arguments.name}.csv has other measures: take another --name")
     work = [(way, name) for way in ways(one, arguments) for name in signals if way.key(name) not in rows]
     with ProcessPoolExecutor(arguments.jobs) as processes:
         running = {processes.submit(measured, way, name, signals[name], of): way.key(name) for way, name in work}

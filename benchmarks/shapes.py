@@ -51,14 +51,16 @@ class Trial(ABC):
     Attributes:
         prior: they are coded with.
         signals: of the search.
+        levels: of the noise without a shape.
         known: curves of the shapes that were tried, a point for each noise level.
     """
 
     prior: Prior
     signals: Sequence[Signal]
+    levels: Sequence[int]
     known: dict[Numbers, list[Point]] = field(default_factory=dict)
 
-    levels: ClassVar[Sequence[int]]  # without a shape
+    usual_levels: ClassVar[Sequence[int]]  # without a shape
     measures: ClassVar[Sequence[tuple[Measure, float]]]  # and units of their scales that are about a dB
     most: ClassVar[Numbers]  # that the numbers of a shape may be
 
@@ -112,7 +114,7 @@ class Pictures(Trial):
 
     prior: PyramidPrior
 
-    levels = (12, 28, 44, 60)
+    usual_levels = (12, 28, 44, 60)
     measures = ((measures.SSIMULACRA_2, 1.0), (measures.MS_SSIM, 1.0), (measures.PSNR, 1.0))
     most = tuple(one.largest for one in PICTURE_FIELDS for _ in range(one.count))
 
@@ -134,7 +136,7 @@ class Pictures(Trial):
 class Sounds(Trial):
     """Sounds of one channel under a lapped prior; the mean of both measures counts."""
 
-    levels = (30, 38, 46, 56)
+    usual_levels = (30, 38, 46, 56)
     measures = ((measures.ESTOI, 1.0), (measures.PESQ, 10.0))  # ViSQOL takes too long
     most = tuple(one.largest for one in SOUND_FIELDS)
 
@@ -169,12 +171,13 @@ class Sounds(Trial):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of images or recordings")
-    parser.add_argument("--prior", help="name or file; for images photo-7, for sounds speech-5")
+    parser.add_argument("--prior", help="name or file; for images photo-8, for sounds speech-5")
     parser.add_argument("--start", type=int, nargs="+", required=True, help="numbers of the first shape")
     parser.add_argument("--try", dest="more", type=int, nargs="+", action="append", default=[], help="a shape to try")
     parser.add_argument("--signals", type=int, default=8, help="how many, spread over all")
     parser.add_argument("--side", type=int, default=256, help="of the middle of an image, pixels")
     parser.add_argument("--seconds", type=float, default=4.0, help="of a recording, from its beginning")
+    parser.add_argument("--levels", type=int, nargs="+", help="four of the noise without a shape; the usual ones")
     parser.add_argument("--steps", type=int, nargs="+", default=(8, 4, 2), help="of the numbers, one after another")
     parser.add_argument("--name", default="shapes", help="of the results")
     arguments = parser.parse_args()
@@ -183,8 +186,9 @@ def main() -> None:
     places = np.linspace(0, len(paths) - 1, min(arguments.signals, len(paths))).round().astype(int)
     signals = [shortened(media.read_signal(paths[place]), arguments.side, arguments.seconds) for place in places]
     kind = Pictures if signals[0].kind == "image" else Sounds
-    usual = {"image": "photo-7", "sound": "speech-5"}[signals[0].kind]
-    search(kind(library.find(arguments.prior or usual), signals), arguments)
+    usual = {"image": "photo-8", "sound": "speech-5"}[signals[0].kind]
+    levels = arguments.levels or kind.usual_levels
+    search(kind(library.find(arguments.prior or usual), signals, levels), arguments)
 
 
 def shortened(signal: Signal, side: int, seconds: float) -> Signal:

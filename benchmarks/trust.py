@@ -36,7 +36,7 @@ from combiner_cli.signals.signal import Format, Signal
 
 TESTS = Path(__file__).parent.parent / "tests"
 GOLDEN = TESTS / "golden"
-FILES = ("chained", "cifar10-1", "photo-7-grey", "sound-tags")  # small ones, one of them with metadata
+FILES = ("chained", "cifar10-1", "photo-8-grey", "sound-tags")  # small ones, one of them with metadata
 APPENDED = 64
 SIDE = (128, 192)
 TITLE = "What can be relied on"
@@ -123,7 +123,7 @@ def refused(data: bytes) -> bool:
 
 def limits() -> list[Row]:
     """A small file that declares a gigantic image."""
-    prior = library.find("photo-7")
+    prior = library.find("photo-8")
     numbers = {field.name: (field.least,) * field.count for field in prior.fields}
     data = pack(prior.id, Format("image", (2**32 - 1, 2**32 - 1), 3, 8, None), prior.fields, numbers, bytes(2))
     with tempfile.TemporaryDirectory() as name:

@@ -1,7 +1,7 @@
 """Images and sounds of every sort, coded at four qualities: whether what comes out is what was asked for.
 
     python benchmarks/zoo.py
-    python benchmarks/zoo.py --only checkerboard stripes --image-prior photo-7
+    python benchmarks/zoo.py --only checkerboard stripes --image-prior photo-8
 
 The signals are those of tests/support/zoo_images.py and zoo_sounds.py; no data is needed.
 """

@@ -26,7 +26,7 @@ from combiner_cli.signals import metrics
 from combiner_cli.signals.signal import Format
 
 GOLDEN = Path(__file__).parent / "golden"
-FILES = ("chained", "cifar10-1", "photo-7-grey", "speech-5-instant", "sound-tags")  # of every family, and with metadata
+FILES = ("chained", "cifar10-1", "photo-8-grey", "speech-5-instant", "sound-tags")  # of every family, and with metadata
 
 
 def refuses(data: bytes) -> None:
@@ -167,9 +167,9 @@ def test_an_encoder_that_does_not_decode_its_own_file_says_so(name, monkeypatch)
 
 def test_exit_code_8_and_no_output_without_verification_none(tmp_path, monkeypatch):
     media.write_signal(smooth_image(32, 32), tmp_path / "x.png")
-    command = ("encode", tmp_path / "x.png", "--size", "120", "--prior", "photo-7", "-e", 1, "--tune", "psnr")
+    command = ("encode", tmp_path / "x.png", "--size", "120", "--prior", "photo-8", "-e", 1, "--tune", "psnr")
     with monkeypatch.context() as patch:
-        break_decoder(patch, type(library.find("photo-7")))
+        break_decoder(patch, type(library.find("photo-8")))
         refused(run(*command), 8, "does not decode to the weights that were coded")
         assert left_in(tmp_path) == ["x.png"]
     done = run(*command, "--no-verify")
@@ -179,7 +179,7 @@ def test_exit_code_8_and_no_output_without_verification_none(tmp_path, monkeypat
     assert '"psnr"' not in run(*command, "-f", "--no-verify", "--json").stdout
     assert "PSNR" in run(*command, "-f").stdout
     assert (tmp_path / "x.cmb").read_bytes() == unverified
-    assert run(*command[:2], "-f", "--prior", "photo-7", "-e", 1, "--psnr", "20", "--no-verify").exit_code == 0
+    assert run(*command[:2], "-f", "--prior", "photo-8", "-e", 1, "--psnr", "20", "--no-verify").exit_code == 0
 
 
 # limits
@@ -214,7 +214,7 @@ finally:  # what getrusage says begins with the memory of the process that start
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a system that tells a process its memory")
-@pytest.mark.parametrize("name", ["photo-7", "cifar10-2"])
+@pytest.mark.parametrize("name", ["photo-8", "cifar10-2"])
 def test_a_small_file_that_declares_a_gigantic_image_is_refused_in_little_memory(name, tmp_path):
     source = tmp_path / "x.cmb"
     source.write_bytes(_declared(name, _image(2**32 - 1, 2**32 - 1)))
@@ -235,7 +235,7 @@ def test_a_small_file_that_declares_a_gigantic_image_is_refused_in_little_memory
         ("speech-1", _sound(2**28, 16000), DamagedFileError),
         ("speech-5", _sound(2**28 + 1, 16000), LimitError),
         ("speech-5", _sound(2**32 - 1, 2**32 - 1), LimitError),
-        ("photo-7", _image(2**13, 2**13 + 1), LimitError),
+        ("photo-8", _image(2**13, 2**13 + 1), LimitError),
     ],
 )
 def test_what_the_payload_cannot_hold_or_the_limit_forbids_is_refused_at_once(name, signal_format, error, monkeypatch):
@@ -260,7 +260,7 @@ def test_a_damaged_number_of_bytes_allocates_nothing():
 
 def test_limits_can_be_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    shutil.copy(GOLDEN / "photo-7-grey.cmb", "photo.cmb")
+    shutil.copy(GOLDEN / "photo-8-grey.cmb", "photo.cmb")
     shutil.copy(GOLDEN / "speech-5.cmb", "voice.cmb")
     points = File.parse(Path("photo.cmb").read_bytes()).format.points
     refused(run("decode", "photo.cmb", "--max-pixels", points - 1), 9, "raise --max-pixels")

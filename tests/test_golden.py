@@ -92,11 +92,11 @@ def test_golden_files_are_of_every_family_and_every_form():
 
 def test_a_golden_file_is_never_written_anew(tmp_path):
     """The script that adds one refuses whatever is there, and writes down what the tests check."""
-    for name in ("photo-7-pixel", "speech-5"):
+    for name in ("photo-8-pixel", "speech-5"):
         add.add(name, GOLDEN / f"{name}.cmb", folder=tmp_path)
         before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         with pytest.raises(SystemExit, match="never written anew"):
-            add.add(name, GOLDEN / "photo-7.cmb", folder=tmp_path)
+            add.add(name, GOLDEN / "photo-8.cmb", folder=tmp_path)
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert json.loads((tmp_path / "latents.json").read_text())["speech-5"] == LATENTS["speech-5"]
-    assert json.loads((tmp_path / "digests.json").read_text())["photo-7-pixel"] == DIGESTS["photo-7-pixel"]
+    assert json.loads((tmp_path / "digests.json").read_text())["photo-8-pixel"] == DIGESTS["photo-8-pixel"]

@@ -25,9 +25,9 @@ def test_opening_reads_the_header_alone(monkeypatch):
     decoded = []
     original = pipeline.decode
     monkeypatch.setattr(pipeline, "decode", lambda *a, **k: decoded.append(1) or original(*a, **k))
-    with Image.open(GOLDEN / "photo-7.cmb") as image:
+    with Image.open(GOLDEN / "photo-8.cmb") as image:
         assert (image.format, image.size, image.mode, decoded) == ("CMB", (102, 75), "RGB", [])
-        expected = combiner_cli.decode((GOLDEN / "photo-7.cmb").read_bytes()).samples
+        expected = combiner_cli.decode((GOLDEN / "photo-8.cmb").read_bytes()).samples
         decoded.clear()
         assert (np.asarray(image) == expected).all()
         image.load()
@@ -36,7 +36,7 @@ def test_opening_reads_the_header_alone(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "mode"), [("photo-7-grey", "L"), ("photo-7-rgba", "RGBA"), ("photo-7-blocks", "RGB"), ("cifar10-6", "L")]
+    ("name", "mode"), [("photo-8-grey", "L"), ("photo-8-rgba", "RGBA"), ("photo-8-blocks", "RGB"), ("cifar10-6", "L")]
 )
 def test_modes(name, mode):
     data = (GOLDEN / f"{name}.cmb").read_bytes()
@@ -96,14 +96,14 @@ def test_what_cannot_be_saved():
 
 @pytest.mark.parametrize("cut", [1, 40])
 def test_damaged_files_and_sounds_are_no_images(cut):
-    data = (GOLDEN / "photo-7.cmb").read_bytes()
+    data = (GOLDEN / "photo-8.cmb").read_bytes()
     for content in (data[:-cut], (GOLDEN / "speech-5.cmb").read_bytes(), b"CMB"):
         with pytest.raises(UnidentifiedImageError):
             Image.open(BytesIO(content))
 
 
 def test_a_missing_prior_is_an_oserror(monkeypatch, tmp_path):
-    with Image.open(GOLDEN / "photo-7.cmb") as image:
+    with Image.open(GOLDEN / "photo-8.cmb") as image:
         monkeypatch.setattr(library, "shipped_folder", lambda: tmp_path)
         with pytest.raises(OSError, match="not on this machine"):
             image.load()

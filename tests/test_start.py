@@ -90,9 +90,9 @@ def test_encoding_with_the_shipped_priors_imports_no_torch(tmp_path):
     media.write_signal(smooth_image(20, 17), tmp_path / "x.png")
     media.write_signal(tone(400), tmp_path / "y.wav")
     for source, *options in (
-        ("x.png", "-q", "4", "--prior", "photo-7"),
-        ("x.png", "--size", "90", "--prior", "photo-7"),
-        ("x.png", "--psnr", "20", "--prior", "photo-7"),
+        ("x.png", "-q", "4", "--prior", "photo-8"),
+        ("x.png", "--size", "90", "--prior", "photo-8"),
+        ("x.png", "--psnr", "20", "--prior", "photo-8"),
         ("y.wav", "-q", "4"),
     ):
         done = run_without_torch("encode", tmp_path / source, "-f", "-e", "1", *options)

@@ -26,7 +26,7 @@ OFTEN = settings(
 @functools.cache
 def prior():
     """Of whole images of any size."""
-    return combiner.find_prior("photo-7")
+    return combiner.find_prior("photo-8")
 
 
 def coded(image, quality):

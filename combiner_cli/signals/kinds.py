@@ -44,6 +44,6 @@ KINDS: dict[Kind, Traits] = {
         "an image", 2, "pixel", "bpp", "bpp", "bits per pixel", ".png", 2**26, "--max-pixels", "perceptual"
     ),
     "sound": Traits(
-        "a sound", 1, "sample", "kbps", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds", "psnr"
+        "a sound", 1, "sample", "kbps", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds", "perceptual"
     ),
 }

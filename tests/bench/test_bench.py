@@ -61,7 +61,7 @@ def rows_in(folder):
         return list(csv.DictReader(file))
 
 
-OPTIONS = ("pictures", "--prior", "photo-7", *RATES, "--efforts", 1, "--baselines", "jpeg", "-o", "out")
+OPTIONS = ("pictures", "--prior", "photo-8", *RATES, "--efforts", 1, "--baselines", "jpeg", "-o", "out")
 
 
 def make_pictures(folder):
@@ -104,7 +104,7 @@ def test_every_row_is_a_file_that_decodes_to_what_was_measured(swept, tmp_path, 
     rows = rows_in(tmp_path / "out")
     # four rates, and every other setting of the two ways of JPEG
     assert len(rows) == 2 * (4 + 7 + 6)
-    prior = library.find("photo-7")
+    prior = library.find("photo-8")
     coded = {path.stat().st_size: path for path in (tmp_path / "out" / "files").glob("*.cmb")}
     by_combiner = [row for row in rows if row["codec"] == "combiner -e 1"]
     assert {row["setting"] for row in by_combiner} == {"bpp=0.45", "bpp=0.6", "bpp=0.8", "bpp=1"}
@@ -116,7 +116,7 @@ def test_every_row_is_a_file_that_decodes_to_what_was_measured(swept, tmp_path, 
         assert float(row["psnr"]) == pytest.approx(metrics.psnr(original, decoded), abs=1e-5)
         assert float(row["bpp"]) <= float(row["setting"].removeprefix("bpp="))
         assert row["ms_ssim"] == ""  # the images are too small for it
-        assert (row["program"], row["prior"]) == (f"combiner {__version__}", "photo-7")
+        assert (row["program"], row["prior"]) == (f"combiner {__version__}", "photo-8")
         assert row["prior_id"] == f"{prior.id:08x}"
         assert float(row["encoding_time"]) > 0 < float(row["decoding_time"])
     for row in rows:
@@ -347,7 +347,7 @@ def test_deep_and_transparent_images_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     deep = smooth_image(24, 24, channels=4, depth=16)
     media.write_signal(deep, tmp_path / "deep.png")
-    command = ("deep.png", "--prior", "photo-7", "--rates", "1.5", "--efforts", 1)
+    command = ("deep.png", "--prior", "photo-8", "--rates", "1.5", "--efforts", 1)
     assert facts(*command, "--baselines", "none")["rows"] == 1
     (tmp_path / "deep-bench" / "results.csv").unlink()
     refused(run("bench", *command), 10, "more than 8 bits or transparency")

@@ -44,7 +44,7 @@ def reports(tmp_path_factory):
     (folder / "published.json").write_text(json.dumps({"Peer": {"any": [[0.3, 15], [0.6, 20], [1.2, 25]]}}))
     published = ("--published", folder / "published.json", "--published-name", "any")
     for name, prior, *options in (
-        ("pictures", "photo-7", "--rates", "0.45,0.6,0.8,1", "--baselines", "jpeg,webp", *published),
+        ("pictures", "photo-8", "--rates", "0.45,0.6,0.8,1", "--baselines", "jpeg,webp", *published),
         ("speech", "speech-5", "--qualities", "2,5,8", "--baselines", "opus"),
     ):
         more = ("--prior", prior, "--efforts", 1, "-o", folder / f"{name}-out", *options)

@@ -36,7 +36,7 @@ def test_commands_options_and_priors_are_completed():
     assert ["plain", "encode"] in completions("enc")
     assert ["plain", "--quality"] in completions("encode", "--qu")
     assert ["plain", "speech-5"] in completions("encode", "--prior", "spe")
-    assert ["plain", "photo-7"] in completions("priors", "show", "pho")
+    assert ["plain", "photo-8"] in completions("priors", "show", "pho")
     assert completions("encode", "--prior", "./no-such")[0][0] == "file"
     assert completions("encode", "pho")[0][0] == "file"
 

@@ -167,7 +167,7 @@ def test_a_missing_prior_is_named_by_its_id(folder, monkeypatch):
 
 def test_a_file_is_not_decoded_with_another_prior(folder):
     refused(run("decode", "photo.cmb", "--prior", "plain-sound"), 6, "is for sounds")
-    refused(run("decode", "photo.cmb", "--prior", "photo-7"), 6, "not photo-7")
+    refused(run("decode", "photo.cmb", "--prior", "photo-8"), 6, "not photo-8")
     assert left_in(folder) == ["photo.cmb", "voice.cmb"]
 
 

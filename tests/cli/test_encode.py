@@ -88,22 +88,22 @@ def test_a_file_that_is_too_small_for_its_content_and_a_lost_sound_are_told_of(f
     dice = np.random.default_rng(1)
     media.write_signal(zoo_images.image_of(dice.integers(0, 2, (64, 64, 3)) * 255), folder / "odd.png")
     media.write_signal(zoo_sounds.SOUNDS["silence-one-step"](), folder / "step.wav")
-    words = "the content is far from what prior photo-7 expects, and reaches"
-    done = run("encode", "odd.png", "--prior", "photo-7", "--size", "120", "-e", "1", "--json")
+    words = "the content is far from what prior photo-8 expects, and reaches"
+    done = run("encode", "odd.png", "--prior", "photo-8", "--size", "120", "-e", "1", "--json")
     (warning,) = json.loads(done.stdout)["warnings"]
     assert warning.startswith(words) and warning.endswith("dB in so few bytes")
-    assert f"; {warning}\n" in run("encode", "odd.png", "-f", "--prior", "photo-7", "--size", "120", "-e", "1").stdout
-    assert not json.loads(run("encode", "odd.png", "-f", "--prior", "photo-7", "-e", "1", "--json").stdout)["warnings"]
+    assert f"; {warning}\n" in run("encode", "odd.png", "-f", "--prior", "photo-8", "--size", "120", "-e", "1").stdout
+    assert not json.loads(run("encode", "odd.png", "-f", "--prior", "photo-8", "-e", "1", "--json").stdout)["warnings"]
     done = run("encode", "step.wav", "-e", "1", "--json")
     assert json.loads(done.stdout)["warnings"] == ["hardly anything of the sound is left"]
 
 
 def test_a_size_that_has_no_room_for_a_shape_of_the_noise_is_met_without_one(folder):
     media.write_signal(zoo_images.image_of(np.zeros((12, 9, 3))), folder / "black.png")
-    done = run("encode", "black.png", "--prior", "photo-7", "--size", "30")
+    done = run("encode", "black.png", "--prior", "photo-8", "--size", "30")
     assert done.exit_code == 0 and (folder / "black.cmb").stat().st_size == 30
     assert "shape" not in run("info", "black.cmb").stdout
-    run("encode", "photo.png", "-f", "--prior", "photo-7", "--size", "140")
+    run("encode", "photo.png", "-f", "--prior", "photo-8", "--size", "140")
     assert "perceptual shape" in run("info", "photo.cmb").stdout
 
 
@@ -157,7 +157,7 @@ def test_a_ssimulacra2_that_was_asked_for_is_reached(tmp_path, monkeypatch, tune
     pink = zoo_images.IMAGES["noise-pink"]()
     original = Signal("image", pink.samples[:32, :32].copy(), None, 8)
     media.write_signal(original, Path("pink.png"))
-    done = run("encode", "pink.png", "--ssimulacra2", "60", "--tune", tune, "--effort", "1", "--prior", "photo-7")
+    done = run("encode", "pink.png", "--ssimulacra2", "60", "--tune", tune, "--effort", "1", "--prior", "photo-8")
     assert done.exit_code == 0, done.output
     assert run("decode", "pink.cmb", "-o", "back.png").exit_code == 0
     assert 60 <= metrics.ssimulacra2(original, media.read_signal(Path("back.png"))) < 63

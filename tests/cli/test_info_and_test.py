@@ -49,7 +49,7 @@ def test_info_says_where_the_bytes_go(folder):
 
 
 @pytest.mark.parametrize(
-    ("prior", "signal"), [("photo-7", smooth_image(40, 50)), ("speech-5", tone(900)), ("cifar10-4", smooth_image(9, 9))]
+    ("prior", "signal"), [("photo-8", smooth_image(40, 50)), ("speech-5", tone(900)), ("cifar10-4", smooth_image(9, 9))]
 )
 def test_info_accounts_for_every_byte(tmp_path, prior, signal):
     described = Metadata(unknown={"x": b"y"})

@@ -81,7 +81,7 @@ def test_outputs_lie_beside_their_inputs_without_a_folder_for_them(pictures):
 
 
 def test_processes_give_the_same_bytes(pictures):
-    shipped = ("--prior", "photo-7", "--size", "70", "-e", "1")
+    shipped = ("--prior", "photo-8", "--size", "70", "-e", "1")
     run("encode", "-r", pictures, "-d", "one", *shipped)
     done = run("encode", "-r", pictures, "-d", "two", *shipped, "--jobs", "2")
     assert done.exit_code == 1

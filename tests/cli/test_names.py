@@ -77,6 +77,6 @@ def test_a_coded_file_is_not_named_like_a_picture_or_a_sound(folder, name):
 
 @pytest.mark.parametrize("name", ["x.cmb", "x.CMB", "x", "x.v2"])
 def test_a_coded_file_has_any_other_name(folder, name):
-    done = run("encode", "photo.png", "-o", name, "--prior", "photo-7", "--size", "70", "-e", "1")
+    done = run("encode", "photo.png", "-o", name, "--prior", "photo-8", "--size", "70", "-e", "1")
     assert done.exit_code == 0, done.output
     assert (folder / name).stat().st_size == 70

@@ -18,7 +18,7 @@ from combiner_cli.container.file import File
 from combiner_cli.media import files as media
 from combiner_cli.priors import library
 
-PRIOR = "--prior photo-7 --size 70 -e 1"
+PRIOR = "--prior photo-8 --size 70 -e 1"
 SOUND_PRIOR = "--prior speech-5 --size 125 -e 1"
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")

@@ -12,7 +12,7 @@ from combiner_cli.priors import library, store
 def test_the_list_has_every_installed_prior():
     entries = {entry["name"]: entry for entry in json.loads(run("priors", "--json").stdout)}
     assert set(entries) == {path.stem for path in library.shipped()}
-    assert entries["photo-7"]["origin"] == "shipped"
+    assert entries["photo-8"]["origin"] == "shipped"
     assert entries["speech-5"]["family"] == "lapped" and entries["speech-5"]["kind"] == "sound"
     for name, entry in entries.items():
         prior = library.find(name)
@@ -24,16 +24,16 @@ def test_the_list_has_every_installed_prior():
 
 
 def test_show_and_path():
-    number = f"{library.find('photo-7').id:08x}"
-    done = run("priors", "show", "photo-7")
+    number = f"{library.find('photo-8').id:08x}"
+    done = run("priors", "show", "photo-8")
     assert done.exit_code == 0
-    assert done.stdout.startswith(f"photo-7: pyramid, for images, id {number}\n  rates  ")
+    assert done.stdout.startswith(f"photo-8: pyramid, for images, id {number}\n  rates  ")
     assert done.stdout.splitlines()[1].endswith(" bits per pixel")
     assert "bits per sample" in run("priors", "show", "speech-5").stdout
-    card = library.shipped_folder() / "photo-7.md"
+    card = library.shipped_folder() / "photo-8.md"
     assert card.read_text().splitlines()[0].removeprefix("# ") in done.stdout
-    assert json.loads(run("priors", "show", "photo-7", "--json").stdout)["id"] == number
-    assert run("priors", "path", "photo-7").stdout == f"{library.shipped_folder() / 'photo-7.safetensors'}\n"
+    assert json.loads(run("priors", "show", "photo-8", "--json").stdout)["id"] == number
+    assert run("priors", "path", "photo-8").stdout == f"{library.shipped_folder() / 'photo-8.safetensors'}\n"
     refused = run("priors", "show", "nobody")
     assert refused.exit_code == 6 and "no prior is called nobody" in refused.stderr
 
@@ -66,14 +66,14 @@ def test_a_prior_is_installed_found_and_removed(mine, user_data):
 
 
 def test_what_is_not_installed(mine, tmp_path):
-    taken = run("priors", "install", mine, "--name", "photo-7")
+    taken = run("priors", "install", mine, "--name", "photo-8")
     assert taken.exit_code == 6 and "give another --name" in taken.stderr
     for name in ("../mine", ".mine", "mine.safetensors"):
         assert run("priors", "install", mine, "--name", name).exit_code == 2
     (tmp_path / "broken.safetensors").write_bytes(mine.read_bytes()[:-1])
     assert run("priors", "install", tmp_path / "broken.safetensors").exit_code == 4
     assert run("priors", "install", tmp_path / "missing.safetensors").exit_code == 3
-    shipped = run("priors", "remove", "photo-7")
+    shipped = run("priors", "remove", "photo-8")
     assert shipped.exit_code == 6 and "not in the user's folder" in shipped.stderr
 
 

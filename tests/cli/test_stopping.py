@@ -130,7 +130,7 @@ def started(*arguments):
 def test_an_encode_that_is_stopped_leaves_nothing_behind_and_ends_by_the_signal(tmp_path, number):
     media.write_signal(smooth_image(256, 256), tmp_path / "photo.png")
     before = left_in(tmp_path)
-    process = started("encode", tmp_path / "photo.png", "--prior", "photo-7", "-e", "9")
+    process = started("encode", tmp_path / "photo.png", "--prior", "photo-8", "-e", "9")
     deadline = time.monotonic() + 60
     while left_in(tmp_path) == before and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -148,7 +148,7 @@ def test_a_batch_that_is_interrupted_keeps_what_is_finished_and_leaves_nothing_e
     media.write_signal(smooth_image(9, 9), folder / "0.png")
     for n in range(1, 4):
         media.write_signal(smooth_image(600, 600, seed=n), folder / f"{n}.png")
-    options = ("--jobs", jobs, "--prior", "photo-7", "-e", "9")
+    options = ("--jobs", jobs, "--prior", "photo-8", "-e", "9")
     process = started("encode", "-r", folder, "-d", tmp_path / "coded", *options)
     assert "0.png" in process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does

@@ -9,7 +9,7 @@ from support.signals import smooth_image
 
 from combiner_cli.media import files as media
 
-PRIOR = "--prior photo-7 --size 70 -e 1"
+PRIOR = "--prior photo-8 --size 70 -e 1"
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here"),

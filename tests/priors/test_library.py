@@ -33,7 +33,7 @@ def test_priors_are_listed_as_far_as_their_files_say(prior_folder):
     (prior_folder / "a-stray.safetensors").write_bytes(b"nonsense")
     entries = {entry.name: entry for entry in library.entries()}
     assert "a-stray" not in entries
-    tiny, shipped = entries["tiny-image"], entries["photo-7"]
+    tiny, shipped = entries["tiny-image"], entries["photo-8"]
     assert (tiny.family, tiny.kind, tiny.origin) == ("siren", "image", "path")
     assert tiny.id == f"{tiny_siren().id:08x}" and tiny.rates == (tiny_siren().bits_per_point,)
     assert (shipped.family, shipped.kind, shipped.origin) == ("pyramid", "image", "shipped")
@@ -51,7 +51,7 @@ def test_an_id_that_a_file_only_states_is_not_believed(prior_folder):
 
 
 def test_what_comes_with_the_program_is_told_from_what_does_not(prior_folder):
-    assert library.is_shipped(library.find("photo-7"))
+    assert library.is_shipped(library.find("photo-8"))
     assert not library.is_shipped(tiny_siren())
 
 

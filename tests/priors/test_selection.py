@@ -56,7 +56,7 @@ def picture(height, width):
     [
         (SMALL, ["cifar10-4", "cifar10-5", "cifar10-6"]),
         (Format("image", (1, 1), 1, 8, None), ["cifar10-4", "cifar10-5", "cifar10-6"]),
-        (LARGE, ["photo-7"]),
+        (LARGE, ["photo-8"]),
         (SPEECH, ["speech-5"]),
         (Format("sound", (1,), 2, 24, 8000), ["speech-5"]),
         (MUSIC, ["general-2"]),

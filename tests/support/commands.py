@@ -73,7 +73,7 @@ def in_shell(line, variables, **more):
 def coded_photo():
     """A file of 300 bytes of a picture of 102x75 pixels."""
     fast = EncodingOptions(effort=1)
-    return pipeline.encode(smooth_image(75, 102), library.find("photo-7"), Target("size", 300), fast).data
+    return pipeline.encode(smooth_image(75, 102), library.find("photo-8"), Target("size", 300), fast).data
 
 
 def plain_priors(monkeypatch):

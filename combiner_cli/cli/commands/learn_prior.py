@@ -93,7 +93,7 @@ def learn_prior(
     Examples:
       combiner learn-prior photographs/ -o mine.safetensors
       combiner learn-prior recordings/ --dry-run -o mine.safetensors
-      combiner learn-prior scans/ --start photo-7 --steps 1000 -o mine.safetensors
+      combiner learn-prior scans/ --start photo-8 --steps 1000 -o mine.safetensors
       torchrun --nproc-per-node 2 -m -- combiner_cli learn-prior photographs/ \\
           -o mine.safetensors
     """

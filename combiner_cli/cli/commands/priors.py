@@ -28,7 +28,7 @@ def priors(ctx: click.Context, as_json: bool) -> None:
     \b
     Examples:
       combiner priors
-      combiner priors show photo-7
+      combiner priors show photo-8
       combiner priors install mine.safetensors
     """
     if ctx.invoked_subcommand is not None:

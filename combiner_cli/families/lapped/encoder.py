@@ -141,17 +141,24 @@ def limit_of(weights: Array) -> int:
     return next(limit for limit in range(LIMITS) if limit_bins(limit, weights.shape[-1]) >= wanted)
 
 
-def simulate(prior: LappedPrior, weights: Array, noise_level: int, noise: SoundShape = FLAT_SOUND) -> CostEstimate:
-    """What a segment comes to.
+def simulate(prior: LappedPrior, weights: Array, noise_level: int) -> CostEstimate:
+    """What a segment comes to, without a shape of the noise.
 
     Args:
         prior: of the weights.
         weights: on values in [-1, 1], ``(channels, frames, hop)``.
         noise_level: of the file.
-        noise: its shape.
     """
+    return _simulated(prior, weights, noise_level, FLAT_SOUND)[0]
+
+
+def _simulated(prior: LappedPrior, weights: Array, noise_level: int, noise: SoundShape) -> tuple[CostEstimate, float]:
+    """What a segment comes to, and its squared error, whatever the shape of the noise."""
     coder = SimulatedCoder()
-    return coder.cost(coded_segment(prior, weights, noise_level, noise, coder)[1])
+    decoded, weighted_error = coded_segment(prior, weights, noise_level, noise, coder)
+    bins = decoded.shape[-1]
+    squared_error = np.square(weights[..., :bins] - decoded).sum() + np.square(weights[..., bins:]).sum()
+    return coder.cost(weighted_error), float(squared_error)
 
 
 def coded_segment(
@@ -213,31 +220,40 @@ class SoundSimulation(Simulation):
         self._fixed = numbers
         self._take_shape(noise)
 
-    def _part(self, noise_level: int, number: int) -> CostEstimate:
+    def _part(self, noise_level: int, number: int) -> tuple[CostEstimate, float]:
         if (noise_level, number) not in self._known:
             weights = self.recording.weights(self.recording.segments[number])
-            self._known[noise_level, number] = simulate(self.prior, weights, noise_level, self.noise)
+            self._known[noise_level, number] = _simulated(self.prior, weights, noise_level, self.noise)
         return self._known[noise_level, number]
 
     def parts(self, noise_level: int) -> Sequence[CostEstimate]:
         """What each segment comes to at a noise level, in coding order."""
-        return [self._part(noise_level, number) for number in range(len(self.recording.segments))]
+        return [self._part(noise_level, number)[0] for number in range(len(self.recording.segments))]
 
     def cost(self, noise_level: int) -> CostEstimate:
         """About what the whole sound comes to at a noise level; of a long one, by some of its segments."""
-        recording, count = self.recording, len(self.recording.segments)
-        if recording.short:
-            cost = super().cost(noise_level)
-            return replace(cost, squared_error=cost.squared_error * recording.share_inside)
-        if count <= self._most_segments:
-            return super().cost(noise_level)
-        numbers = [(2 * place + 1) * count // (2 * self._most_segments) for place in range(self._most_segments)]
-        return CostEstimate.total((self._part(noise_level, number) for number in numbers), count / self._most_segments)
+        numbers, count = self._looked_at, len(self.recording.segments)
+        cost = CostEstimate.total((self._part(noise_level, number)[0] for number in numbers), count / len(numbers))
+        if self.recording.short:
+            return replace(cost, squared_error=cost.squared_error * self.recording.share_inside)
+        return cost
+
+    def lost(self, noise_level: int) -> float:
+        """About the sum of the squared errors of the sound itself at a noise level, whatever the shape of the noise."""
+        numbers, recording = self._looked_at, self.recording
+        total = sum(self._part(noise_level, number)[1] for number in numbers)
+        return total * recording.share_inside * len(recording.segments) / len(numbers)
+
+    @property
+    def _looked_at(self) -> Sequence[int]:
+        """The numbers of the segments that choices are made by, spread over all."""
+        count, most = len(self.recording.segments), self._most_segments
+        return range(count) if count <= most else [(2 * place + 1) * count // (2 * most) for place in range(most)]
 
     def _take_shape(self, noise: SoundShape) -> None:
         self.noise = noise
         self.numbers = {**self._fixed, **header_numbers(SOUND_FIELDS, noise.numbers)}
-        self._known: dict[tuple[int, int], CostEstimate] = {}
+        self._known: dict[tuple[int, int], tuple[CostEstimate, float]] = {}
 
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:
         """Code all segments."""
@@ -328,6 +344,7 @@ def _simulations(
         samples = samples @ transform.rotation(angle).T.astype(np.float32)
     channels = np.ascontiguousarray(samples.T)
     short = channels.shape[1] < _SHORT * max(prior.hops)
+    noise = FLAT_SOUND if short else noise  # there is not much to follow
     return [
         SoundSimulation(
             prior,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ...errors import UnreachableError
 from ...family import Target
@@ -19,6 +20,8 @@ from .transform import noise_level_of
 
 if TYPE_CHECKING:
     from .encoder import SoundSimulation
+
+Array = npt.NDArray[Any]
 
 # of a sound's amplitude at the prior's own rate, of a short one: 24 and 30 dB; of any: 48 dB
 _COARSE_ENOUGH, _FINE_ENOUGH, _FINEST = 2.0**-4, 2.0**-5, 2.0**-8
@@ -44,8 +47,25 @@ def choose(
     # with a shape of the noise, the level is that of a file that is as large as the one without
     flat = [one.unshaped for one in simulations]
     best, noise_level = _best(flat, target, effort, lossless)
-    simulation = simulations[flat.index(best)]
-    return noise_levels.of_same_size(simulation, noise_level)
+    return _not_lost(simulations[flat.index(best)], noise_level)
+
+
+def _not_lost(simulation: SoundSimulation, noise_level: int) -> tuple[SoundSimulation, int]:
+    """A sound at the level of the same size as without a shape, with a weaker one where it would be lost in the noise.
+
+    Args:
+        simulation: of the sound.
+        noise_level: without a shape of the noise, at which the sound is not lost.
+    """
+    shaped, level = noise_levels.of_same_size(simulation, noise_level)
+    if shaped.noise.flat or shaped.lost(level) <= _MOST_LOST * _energy(shaped.recording.samples):
+        return shaped, level
+    return _not_lost(shaped.weaker, noise_level)
+
+
+def _energy(samples: Array) -> float:
+    """The sum of squared samples."""
+    return float(np.square(samples, dtype=np.float64).sum())
 
 
 def no_larger(
@@ -133,7 +153,7 @@ class _Rules:
             lossless: bytes of the sound without loss.
         """
         samples, prior = simulation.recording.samples, simulation.prior
-        energy = float(np.square(samples, dtype=np.float64).sum())
+        energy = _energy(samples)
         if not energy:
             return _Rules(simulation, 0.0, lossless, -math.inf, math.inf)
         usual, _ = prior.typical_of(target, simulation.format)

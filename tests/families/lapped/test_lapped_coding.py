@@ -3,6 +3,7 @@
 import functools
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,10 +72,11 @@ def test_quality_grows_with_the_rate_and_with_the_size():
     signal, prior = sound(recordings_of_tones(1, 9)[0].T), tiny_lapped()
     by_quality = [coded(signal, prior, Target("rate", prior.rate_at(quality))) for quality in (1, 6, 10)]
     by_size = [of_size(signal, prior, size) for size in (100, 300, 900, 2000)]
-    # which candidates there are is a matter of the prior's id
+    # which candidates there are is a matter of the prior's id, which is another one on every kind of processor
+    chance = 0.2
     for codings, more in ((by_quality, 0.5), (by_size, 15)):
         psnrs = [coding.psnr for coding in codings]
-        assert psnrs == sorted(psnrs) and psnrs[-1] > psnrs[0] + more
+        assert all(later > earlier - chance for earlier, later in pairwise(psnrs)) and psnrs[-1] > psnrs[0] + more
 
 
 @pytest.mark.parametrize("psnr", [30.0, 45.0])
@@ -173,8 +175,8 @@ def test_the_cheaper_hop_is_chosen(monkeypatch):
 
 def test_segments_are_simulated_once_and_a_few_stand_for_all(monkeypatch):
     monkeypatch.setattr(transform, "MOST_FRAMES", 5)
-    simulated, usual = [], simulate
-    monkeypatch.setattr(encoder, "simulate", lambda *arguments: simulated.append(1) or usual(*arguments))
+    simulated, usual = [], encoder._simulated
+    monkeypatch.setattr(encoder, "_simulated", lambda *arguments: simulated.append(1) or usual(*arguments))
     signal, prior = tone(1600), tiny_lapped()
     recording = Recording(signal.samples.T, 32)
     assert len(recording.segments) == 11

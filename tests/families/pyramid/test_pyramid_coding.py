@@ -48,14 +48,14 @@ def noisy_image(height=40, width=44, seed=3):
 )
 def test_what_is_encoded_decodes(height, width, channels, depth):
     signal = smooth_image(height, width, channels, depth)
-    coding = coded(signal, shipped("photo-7"))
+    coding = coded(signal, shipped("photo-8"))
     assert coding.psnr > 23
     assert coding.decoded.format == signal.format
-    assert coded(signal, shipped("photo-7")).file.data == coding.file.data
+    assert coded(signal, shipped("photo-8")).file.data == coding.file.data
 
 
 def test_quality_grows_with_the_rate_and_with_the_size():
-    prior, signal = shipped("photo-7"), noisy_image()
+    prior, signal = shipped("photo-8"), noisy_image()
     codings = [coded(signal, prior, Target("rate", prior.rate_at(quality))) for quality in (1, 5, 10)]
     for codings_by_size in (codings, [of_size(signal, prior, size) for size in (150, 400, 1200)]):
         psnrs, sizes = [one.psnr for one in codings_by_size], [one.size for one in codings_by_size]
@@ -65,15 +65,15 @@ def test_quality_grows_with_the_rate_and_with_the_size():
 
 def test_a_psnr_is_about_reached():
     for psnr in (28.0, 36.0):
-        assert coded(noisy_image(), shipped("photo-7"), Target("psnr", psnr)).psnr == pytest.approx(psnr, abs=0.8)
+        assert coded(noisy_image(), shipped("photo-8"), Target("psnr", psnr)).psnr == pytest.approx(psnr, abs=0.8)
 
 
 def test_the_search_does_better_than_the_quick_way():
-    best, quick = (of_size(noisy_image(), shipped("photo-7"), 700, search=one).psnr for one in ("viterbi", "best"))
+    best, quick = (of_size(noisy_image(), shipped("photo-8"), 700, search=one).psnr for one in ("viterbi", "best"))
     assert best > quick + 0.3
-    assert of_size(noisy_image(), shipped("photo-7"), 700, search="astar", seed=2).psnr < best
+    assert of_size(noisy_image(), shipped("photo-8"), 700, search="astar", seed=2).psnr < best
     # fast efforts take the quick way where nothing is asked for
-    fast, same = (coded(noisy_image(), shipped("photo-7"), effort=2, search=one) for one in (None, "best"))
+    fast, same = (coded(noisy_image(), shipped("photo-8"), effort=2, search=one) for one in (None, "best"))
     assert fast.file.data == same.file.data
 
 
@@ -95,7 +95,7 @@ def test_a_size_is_met_exactly(size, channels):
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(40, 37, 3), (1, 1, 1), (64, 50, 4)])
 def test_a_size_that_is_too_small_is_refused_with_one_that_will_do(height, width, channels):
-    signal, prior = smooth_image(height, width, channels), shipped("photo-7")
+    signal, prior = smooth_image(height, width, channels), shipped("photo-8")
     with pytest.raises(UsageError, match=r"a file of this image takes \d+ bytes; ask for more than 20") as caught:
         of_size(signal, prior, 20)
     least = int(re.search(r"takes (\d+)", str(caught.value))[1])
@@ -106,7 +106,7 @@ def test_a_size_that_is_too_small_is_refused_with_one_that_will_do(height, width
 
 
 def test_every_size_of_a_few_bytes_is_met():
-    signal, prior = smooth_image(64, 50, 4), shipped("photo-7")  # flat in part: groups skip some numbers of bytes
+    signal, prior = smooth_image(64, 50, 4), shipped("photo-8")  # flat in part: groups skip some numbers of bytes
     for size in (40, 48, 54):
         of_size(signal, prior, size, effort=1)
 
@@ -119,12 +119,12 @@ def test_more_bytes_than_there_is_use_for_are_filled_up():
 
 
 def test_a_simulation_tells_what_coding_comes_to():
-    simulation = ImageSimulation(shipped("photo-7"), noisy_image())
+    simulation = ImageSimulation(shipped("photo-8"), noisy_image())
     coarse, fine = simulation.cost(40), simulation.cost(80)
     assert fine.bits > 2 * coarse.bits
     assert fine.squared_error < 0.5 * coarse.squared_error
     assert coarse.information.sum() > 0 and coarse.class_bits > 0
-    prior = shipped("photo-7")
+    prior = shipped("photo-8")
     writer = Writer.begin(prior.key, simulation.parts(80), Budget(1.05), "viterbi", 0)
     result = simulation.code(80, writer)
     assert result.number == 80 + 16
@@ -152,7 +152,7 @@ def test_what_a_prior_was_chosen_by_is_not_simulated_again_by_the_encoder(monkey
         return usual(simulation, plane, noise_level)
 
     monkeypatch.setattr(ImageSimulation, "_simulated", watched)
-    prior, signal = shipped("photo-7"), smooth_image(30, 31)
+    prior, signal = shipped("photo-8"), smooth_image(30, 31)
     (cost,) = prior.predicted_costs([signal], prior.noise_variance(40))
     first = coded(signal, prior, Target("noise", prior.noise_variance(40), typical_error=1e-3))
     assert levels_simulated.count(40) == 1 and len(set(levels_simulated)) == len(levels_simulated)
@@ -178,7 +178,7 @@ def test_an_image_is_analysed_once_for_noise_with_a_shape_and_without(monkeypatc
 
 def test_the_error_of_a_simulation_is_that_of_the_samples(monkeypatch):
     monkeypatch.setattr(encoder, "_ROWS_AT_ONCE", 7)
-    signal, prior = noisy_image(33, 20), shipped("photo-7")
+    signal, prior = noisy_image(33, 20), shipped("photo-8")
     simulation = ImageSimulation(prior, signal)
     writer = Writer.begin(prior.key, simulation.parts(40), Budget(1.05), "best", 0)
     result = simulation.code(40, writer)
@@ -200,12 +200,12 @@ def test_classes_are_raised_where_candidates_do_not_reach_a_detail(monkeypatch):
         return before + raised[-1][1]
 
     monkeypatch.setattr(encoder._EncoderSource, "_raised", watched)
-    costs = [ImageSimulation(shipped("photo-7"), signal).cost(60)]
+    costs = [ImageSimulation(shipped("photo-8"), signal).cost(60)]
     assert {number for number, _ in raised} == {2, 3}  # of levels 0 to 3
     steps = np.concatenate([change for _, change in raised])
     assert steps.min() == 0 and 0 < steps.max() <= 4
     monkeypatch.setattr(encoder, "_MOST_RAISES", 0)
-    costs.append(ImageSimulation(shipped("photo-7"), replace(signal)).cost(60))
+    costs.append(ImageSimulation(shipped("photo-8"), replace(signal)).cost(60))
     assert costs[0].class_bits != costs[1].class_bits  # raised classes are what is coded
 
 
@@ -213,7 +213,7 @@ def test_classes_are_raised_where_candidates_do_not_reach_a_detail(monkeypatch):
 
 
 def test_groups_are_told_by_level_luma_and_chroma():
-    coding = coded(noisy_image(), shipped("photo-7"))
+    coding = coded(noisy_image(), shipped("photo-8"))
     names = list(coding.decoded.groups)
     assert names[0] == "level 4 luma" and names[-1].endswith("chroma")
     assert [name.split()[1] for name in names] == sorted((name.split()[1] for name in names), reverse=True)
@@ -235,7 +235,7 @@ def test_more_classes_than_payload_are_refused_unless_damage_is_known():
 
 
 def test_a_payload_that_is_cut_is_decoded_as_far_as_it_goes_where_damage_is_known():
-    prior = shipped("photo-7")
+    prior = shipped("photo-8")
     coding = coded(noisy_image(), prior)
     payload = coding.encoded.payload
     psnrs = []
@@ -274,8 +274,8 @@ def test_rows_of_a_decoded_image_are_those_of_the_whole():
 
 
 def test_a_larger_picture_is_the_smaller_one_between_its_samples():
-    coding = coded(smooth_image(24, 26), shipped("photo-7"))
-    large = coding.file and shipped("photo-7").decode(coding.file, View(scale=3)).signal().samples.astype(float)
+    coding = coded(smooth_image(24, 26), shipped("photo-8"))
+    large = coding.file and shipped("photo-8").decode(coding.file, View(scale=3)).signal().samples.astype(float)
     assert large.shape == (72, 78, 3)
     assert np.abs(large[1::3, 1::3] - coding.decoded_signal.samples).mean() < 2
 
@@ -291,13 +291,13 @@ def test_any_size_can_be_rendered(size):
 @pytest.mark.parametrize("target", [Target("size", 300), Target("rate", 1.1)])
 def test_a_flat_shape_of_the_noise_gives_the_same_bytes_as_none(target, monkeypatch):
     monkeypatch.setattr(encoder, "PERCEPTUAL", FLAT_PICTURE)
-    prior, image = shipped("photo-7"), smooth_image(25, 31)
+    prior, image = shipped("photo-8"), smooth_image(25, 31)
     flat = coded(image, prior, replace(target, tune="perceptual")).file.data
     assert flat == coded(image, prior, target).file.data
 
 
 def test_a_rate_is_about_the_same_with_a_shape_of_the_noise_and_a_psnr_has_none():
-    prior, image = shipped("photo-7"), noisy_image()
+    prior, image = shipped("photo-8"), noisy_image()
     sizes = [coded(image, prior, Target("rate", 0.8, tune)).size for tune in ("psnr", "perceptual")]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.12)
     target = Target("psnr", 30.0, "perceptual")
@@ -305,7 +305,7 @@ def test_a_rate_is_about_the_same_with_a_shape_of_the_noise_and_a_psnr_has_none(
 
 
 def test_masking_does_not_depend_on_what_is_not_decoded_yet():
-    prior, generator = shipped("photo-7"), np.random.default_rng(3)
+    prior, generator = shipped("photo-8"), np.random.default_rng(3)
     picture = generator.normal(0, 3000, (1, 3, 20, 18)).round()
     level = levels.new_level(1, np.array([40]), picture, None, PictureShape((4, 4, 0, 0), 8, 20))
     noises = []

@@ -36,8 +36,8 @@ def test_a_prior_survives_its_file(tmp_path):
 
 
 def test_the_shipped_prior_keeps_its_id():
-    assert f"{shipped('photo-7').id:08x}" == "68e11041"
-    assert shipped("photo-7").configuration()["family"] == "pyramid"
+    assert f"{shipped('photo-8').id:08x}" == "157d1bf0"
+    assert shipped("photo-8").configuration()["family"] == "pyramid"
 
 
 @pytest.mark.parametrize("change", ["missing", "shape", "type", "more"])
