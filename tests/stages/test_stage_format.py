@@ -50,7 +50,7 @@ def worked_example():
 
 def test_the_worked_example():
     data = worked_example()
-    prior_id, shape, numbers, payload = parsed(data, (4, 0))
+    prior_id, shape, numbers, payload = parsed(data, (4, 0, 0))
     assert (prior_id, shape) == (0x13579BDF, [2, 6, 5])
     assert numbers == [40, 4, [*range(80, 88)], 1]
     fields = tiny_priors()["pyramid"].fields
