@@ -146,7 +146,7 @@ def main() -> None:
         (row["codec"], row["setting"], row["signal"]): row for row in read_csv(f"{arguments.name}.csv")
     }
     of = [measure for measure in measures_of(one) if measure.column not in arguments.without]
-    if rows and not {measure.column for measure in of} == set(next(iter(rows.values()))) - set(NOT_MEASURED):
+    if rows and {measure.column for measure in of} != set(next(iter(rows.values()))) - set(NOT_MEASURED):
         parser.error(f"results/{arguments.name}.csv has other measures: take another --name")
     work = [(way, name) for way in ways(one, arguments) for name in signals if way.key(name) not in rows]
     with ProcessPoolExecutor(arguments.jobs) as processes:

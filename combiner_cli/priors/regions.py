@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..signals import patches
 from ..signals.signal import Signal, to_values
 
 SMALL_SIDE = 128  # pixels of an image that is looked at whole
 _SIDE, _INSTANTS = 80, 1 << 15  # pixels and sample instants of a region
-_FADE = 8  # pixels in which a region gives way to the one beside it
 _FEWEST, _MOST, _SHARE = 3, 12, 0.03  # regions, and the share of the signal that they are
 
 
@@ -58,7 +57,8 @@ def regions(signal: Signal) -> list[Region]:
     places = ((np.arange(count) + 0.5) / count * len(corners)).astype(np.int64)
     parts = [_part(signal, corners[place], extent) for place in by_activity[places]]
     if signal.kind == "image":
-        return [Region(replace(parts[0], samples=_beside(parts)), len(corners) / count)]
+        together = patches.joined([part.samples for part in parts], axis=1)
+        return [Region(replace(parts[0], samples=together), len(corners) / count)]
     return [Region(part, len(corners) / count) for part in parts]
 
 
@@ -71,22 +71,6 @@ def _firsts(length: int, extent: int) -> npt.NDArray[np.int64]:
 def _part(signal: Signal, corner: npt.NDArray[np.int64], extent: int) -> Signal:
     inside = tuple(slice(int(first), int(first) + extent) for first in corner)
     return Signal(signal.kind, signal.samples[inside], signal.sample_rate, signal.bit_depth)
-
-
-def _beside(parts: Sequence[Signal]) -> npt.NDArray[Any]:
-    """Parts of an image in one picture, as a simulation of one takes less than those of some small ones.
-
-    They fade into each other: edges where they meet would be dear to a prior of photographs.
-    """
-    share: npt.NDArray[Any] = ((np.arange(_FADE) + 0.5) / _FADE)[None, :, None]
-    first, *others = (part.samples for part in parts)
-    pieces = [first]
-    for beside in others:
-        left, right = pieces[-1][:, -_FADE:], beside[:, :_FADE]
-        faded = np.rint((1 - share) * left + share * right).astype(first.dtype)
-        pieces[-1] = pieces[-1][:, :-_FADE]
-        pieces += [faded, beside[:, _FADE:]]
-    return np.concatenate(pieces, axis=1)
 
 
 def _activity(part: Signal) -> float:

@@ -1,3 +1,3 @@
-"""Images and sounds as samples: signals and their formats, kinds, tiles, resizing and resampling, measures."""
+"""Images and sounds as samples: signals and their formats, kinds, patches, resizing and resampling, measures."""
 
-__all__ = ["kinds", "lossless", "metrics", "resampling", "resizing", "signal"]
+__all__ = ["kinds", "lossless", "metrics", "patches", "resampling", "resizing", "signal"]

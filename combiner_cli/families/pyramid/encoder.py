@@ -6,12 +6,14 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ...family import Encoded, Target
+from ...signals import patches
 from ...signals.signal import Signal, to_values
 from ...stages.class_stream import FREQUENCY_BITS, best_classes
 from ...stages.encoding import noise_levels, rate_control
@@ -131,7 +133,7 @@ class _EncoderSource:
                 true = self._true(StageId(level.number, number), level)
                 deviations = np.sqrt(1 + moments.deviations(np.arange(len(true))) ** 2)
                 outside = np.abs(moments.over_noise(true - in_deviations(moments.mean))) > REACH * deviations
-                levels.mark_units(trial, number, outside, beyond)
+                mark_units(trial, number, outside, beyond)
                 levels.put(trial, number, np.rint(true * UNIT))
             if not beyond.any():
                 break
@@ -168,18 +170,37 @@ class ImageSimulation(Simulation):
     prior: PyramidPrior
     noise: PictureShape
 
-    def __init__(self, prior: PyramidPrior, signal: Signal, noise: PictureShape = FLAT_PICTURE) -> None:
+    def __init__(
+        self, prior: PyramidPrior, signal: Signal, noise: PictureShape = FLAT_PICTURE, stands_for: float = 1.0
+    ) -> None:
         """
         Args:
             prior: of the weights.
             signal: the image.
             noise: its shape.
+            stands_for: images as large as this one, where it is a sample of a larger one.
         """
         self.prior, self.format, self._signal = prior, signal.format, signal
         self.samples = signal.points * signal.channels
         values = to_values(signal) * HALF_RANGE
         self.planes = [analyse(values[:, :, channels], channels) for channels in planes_of(signal.channels)]
+        self._stands_for = stands_for
         self._take_shape(noise)
+
+    @cached_property
+    def _unshaped_sample(self) -> ImageSimulation | None:
+        some = patches.sample(self._signal)
+        return ImageSimulation(self.prior, some, stands_for=self._signal.points / some.points) if some else None
+
+    @property
+    def sample(self) -> ImageSimulation:
+        """Patches from all over a large image; see :class:`Simulation`."""
+        some = self._unshaped_sample if self._stands_for == 1 else None
+        return some._with_noise(self.noise) if some else self
+
+    def cost(self, noise_level: int) -> CostEstimate:
+        """What the whole image, or the one that it is a sample of, comes to at a noise level."""
+        return CostEstimate.total(self.parts(noise_level), self._stands_for)
 
     def _take_shape(self, noise: PictureShape) -> None:
         lowest, highest = levels.noise_range(not noise.flat)
@@ -263,6 +284,25 @@ class ImageSimulation(Simulation):
             return float(((decoded - true) ** 2).sum())
 
         return sum(threads.mapped(strip, range(0, plane.shape[0], _ROWS_AT_ONCE)))
+
+
+def mark_units(level: Level, number: int, marked: Array, units: Array) -> None:
+    """Mark the units of one picture in which a detail of a stage is marked.
+
+    Args:
+        level: that the details are of.
+        number: of the stage.
+        marked: whether each latent is, ``(latents,)``.
+        units: that are marked so far, ``(unit rows, unit columns)``; changed.
+    """
+    if not marked.size:
+        return
+    any_detail: npt.NDArray[np.bool_] = np.any(marked.reshape(-1, levels.stage_positions(level, number)), axis=0)
+    first = 0
+    for phase in levels.stage_phases(number):
+        height, width = level.shape_of(phase, level.all_units)
+        units[:height, :width] |= any_detail[first : first + height * width].reshape(height, width)
+        first += height * width
 
 
 def predicted_cost(prior: PyramidPrior, signal: Signal, noise_variance: float) -> float:

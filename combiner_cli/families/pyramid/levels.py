@@ -384,25 +384,6 @@ def unit_noise(level: Level, chroma: bool) -> Array | None:
     return of_units.reshape(-1)
 
 
-def mark_units(level: Level, number: int, marked: Array, units: Array) -> None:
-    """Mark the units of one picture in which a detail of a stage is marked.
-
-    Args:
-        level: that the details are of.
-        number: of the stage.
-        marked: whether each latent is, ``(latents,)``.
-        units: that are marked so far, ``(unit rows, unit columns)``; changed.
-    """
-    if not marked.size:
-        return
-    any_detail: npt.NDArray[np.bool_] = np.any(marked.reshape(-1, stage_positions(level, number)), axis=0)
-    first = 0
-    for phase in stage_phases(number):
-        height, width = level.shape_of(phase, level.all_units)
-        units[:height, :width] |= any_detail[first : first + height * width].reshape(height, width)
-        first += height * width
-
-
 def unit_details(details: Array, chroma: bool) -> Array:
     """Details of all units, ``(4 positions · colours · 3, units)``; positions beyond an odd edge are 0.
 

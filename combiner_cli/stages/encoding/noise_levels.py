@@ -16,7 +16,7 @@ from .simulation import NoiseGrid, Simulation
 
 OVERHEAD = 1.05  # groups per 8 bits of information
 _SMALLEST_ERROR = 1e-6 / 127.5**2
-_NEXT_TO_NOTHING = 400.0  # bits
+_NEXT_TO_NOTHING, _SOMETHING = 400.0, 40_000.0  # bits
 _FAST = 2  # efforts up to this one save time
 _WIDTH, _MANY_SAMPLES = 8, 1 << 14  # levels between those whose cost is simulated; samples of which that takes time
 _LEAST_SLOPE, _STEEPEST_SLOPE = 1 / 64, 1.0
@@ -89,8 +89,8 @@ def of_same_size(simulation: SimulationType, noise_level: int) -> tuple[Simulati
     Returns:
         The simulation, with a weaker shape where no level with this one takes so much, and the level.
     """
-    level = level_of_same_size(simulation, noise_level)
-    if simulation.unshaped is simulation or _takes(simulation, level, _bits(simulation.unshaped, noise_level)):
+    level, some = level_of_same_size(simulation, noise_level), simulation.sample
+    if simulation.unshaped is simulation or _takes(some, level, _bits(some.unshaped, noise_level)):
         return simulation, level
     return of_same_size(simulation.weaker, noise_level)
 
@@ -104,10 +104,11 @@ def level_of_same_size(simulation: Simulation, noise_level: int) -> int:
     """
     if simulation.unshaped is simulation:
         return noise_level
-    wanted = _bits(simulation.unshaped, noise_level)
+    some = simulation.sample
+    wanted = _bits(some.unshaped, noise_level)
 
     def excess(level: int) -> float:
-        return math.log2(_bits(simulation, level) / wanted)
+        return math.log2(_bits(some, level) / wanted)
 
     return root(excess, simulation.grid, noise_level, _SIZE_SLOPE)
 
@@ -192,6 +193,8 @@ def _level_adapted(simulation: Simulation, start: float, usual: float, adaptatio
     coarser = adaptation * math.log2(_error(simulation, near) / usual) / grid.octaves
     level = start - min(max(coarser, -grid.farthest), grid.farthest)
     chosen = min(max(round(level), grid.lowest), grid.highest)
+    if simulation.cost(near).bits > _SOMETHING:  # nor does it take next to nothing at a coarser level
+        return chosen
     next_to_nothing = all(simulation.cost(level).bits < _NEXT_TO_NOTHING for level in (chosen, grid.highest))
     return grid.highest if next_to_nothing else chosen
 

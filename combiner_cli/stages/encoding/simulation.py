@@ -230,6 +230,11 @@ class Simulation(ABC):
         noise = self.noise.weaker
         return self.unshaped if noise.flat else self._with_noise(noise)
 
+    @property
+    def sample(self) -> Self:
+        """Some of the signal, that stands for all of it where sizes are compared; itself where it is not large."""
+        return self
+
     def _with_noise(self, noise: Shape) -> Self:
         """The same signal, analysed as it is, with another shape of the noise."""
         reshaped = copy(self)

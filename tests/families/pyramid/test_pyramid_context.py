@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from combiner_cli.families.pyramid import features, haar, levels
+from combiner_cli.families.pyramid.encoder import mark_units
 from combiner_cli.stages.integer_network import FEATURE_LIMIT
 from combiner_cli.stages.moments import StageId
 from combiner_cli.system import threads
@@ -113,7 +114,7 @@ def test_units_of_a_stage_are_marked_where_their_details_are():
             details = np.zeros((1, 3, 3, 5, 4))
             details[0, 2 if number >= 4 else 0, 1, row, column] = 1
             units = np.zeros(level.units, dtype=bool)
-            levels.mark_units(level, number, levels.details_of(details, level, number).reshape(-1) > 0, units)
+            mark_units(level, number, levels.details_of(details, level, number).reshape(-1) > 0, units)
             phase = levels.PHASES.index((row % 2, column % 2))
             of_stage = phase // 2 == number - 4 if number >= 4 else phase == number
             assert np.argwhere(units).tolist() == ([[row // 2, column // 2]] if of_stage else [])
