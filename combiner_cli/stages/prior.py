@@ -75,6 +75,11 @@ class MultiRatePrior(Prior):
         noise_level = self.noise_codes[0] + place * (self.noise_codes[1] - self.noise_codes[0])
         return noise_level, self.errors[0] * (self.errors[1] / self.errors[0]) ** place
 
+    def typical_rate(self, noise_level: float) -> float:
+        """Bits per point that a typical signal takes at a noise level; the inverse of :meth:`typical`."""
+        place = (noise_level - self.noise_codes[0]) / (self.noise_codes[1] - self.noise_codes[0])
+        return float(self.rates[0] * (self.rates[1] / self.rates[0]) ** place)
+
     @abstractmethod
     def noise_variance(self, noise_level: float) -> float:
         """The variance that a noise level stands for, on values in [-1, 1], between levels as well."""

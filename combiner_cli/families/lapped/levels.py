@@ -27,6 +27,7 @@ Array = npt.NDArray[Any]
 _COARSE_ENOUGH, _FINE_ENOUGH, _FINEST = 2.0**-4, 2.0**-5, 2.0**-8
 _MOST_LOST = 0.35  # of a sound's energy: 4.6 dB of SNR
 _BARELY_ENOUGH = 0.03  # of a sound's energy may be lost, 15 dB, so that its file is smaller than one without loss
+_EVENNESS = 0.6  # of 1, with which all sounds have about one rate
 _LEVELS_OF_OCTAVE = 10  # of a file's size, or a little more
 _LEAST_SHARE = 1e-9  # of an error that is allowed, less than which makes no difference
 
@@ -46,6 +47,8 @@ def choose(
         return noise_levels.of_target_size(*_best(simulations, target, effort, lossless), target, effort)
     # with a shape of the noise, the level is that of a file that is as large as the one without
     flat = [one.unshaped for one in simulations]
+    if flat == list(simulations):
+        target = replace(target, tune="psnr")
     best, noise_level = _best(flat, target, effort, lossless)
     return _not_lost(simulations[flat.index(best)], noise_level)
 
@@ -135,6 +138,7 @@ class _Rules:
         lossless: bytes of it without loss.
         coarsest: a level that is coarse enough for its loudness.
         finest: a level that is fine enough for it.
+        typical_bits: of a typical sound as long as this one; ``None`` where every dB is worth the same.
     """
 
     simulation: SoundSimulation
@@ -142,6 +146,7 @@ class _Rules:
     lossless: float
     coarsest: float
     finest: float
+    typical_bits: float | None
 
     @staticmethod
     def of(simulation: SoundSimulation, target: Target, lossless: float) -> _Rules:
@@ -153,10 +158,10 @@ class _Rules:
             lossless: bytes of the sound without loss.
         """
         samples, prior = simulation.recording.samples, simulation.prior
-        energy = _energy(samples)
+        energy, (usual, _) = _energy(samples), prior.typical_of(target, simulation.format)
+        typical_bits = prior.typical_rate(usual) * simulation.format.points if target.perceptual else None
         if not energy:
-            return _Rules(simulation, 0.0, lossless, -math.inf, math.inf)
-        usual, _ = prior.typical_of(target, simulation.format)
+            return _Rules(simulation, 0.0, lossless, -math.inf, math.inf, typical_bits)
         finer = usual - prior.typical(prior.bits_per_point)[0]  # than at the prior's own rate
         coarse, fine, finest = (
             finer + noise_level_of(math.sqrt(energy / samples.size) * share)
@@ -164,15 +169,21 @@ class _Rules:
         )
         if simulation.recording.short:
             # what the last bit gains says little of so few weights; and bytes saved there are of no use to other sounds
-            return _Rules(simulation, energy, lossless, min(usual, coarse), max(usual, fine))
-        return _Rules(simulation, energy, lossless, -math.inf, max(usual, finest))
+            return _Rules(simulation, energy, lossless, min(usual, coarse), max(usual, fine), typical_bits)
+        return _Rules(simulation, energy, lossless, -math.inf, max(usual, finest), typical_bits)
 
     def corrected(self, noise_level: int, excess: float) -> float:
         """How much finer a level is than it should be, given that by what the last bit gains.
 
         Of white noise, of clicks and of what is very quiet, the last bit gains so little that none would be spent; the
-        sound is not to be lost in the noise, nor to take more bytes than without loss as long as it is still there.
+        sound is not to be lost in the noise, nor to take more bytes than without loss as long as it is still there. And
+        to ears, unlike in dB, all sounds are worth about as much: a loud clear voice is not better for ten times the
+        bits of one that is hard to understand.
         """
+        if self.typical_bits is not None:
+            cost = self.simulation.cost(noise_level)
+            octaves = math.log2(max(cost.bits + cost.class_bits, 1.0) / self.typical_bits)
+            excess += _EVENNESS * (octaves - excess)
         within = max(min(excess, noise_level - self.coarsest), noise_level - self.finest)
         if not self.energy:
             return within

@@ -72,7 +72,7 @@ def test_with_so_few_bytes_a_constant_sound_is_about_the_same():
 @pytest.mark.parametrize("name", ["jump", "speech-like-quiet", "speech-like-quiet-24", "rate-100", "rate-192000"])
 def test_more_quality_is_more_bytes_and_less_error(name):
     sound = zoo_sounds.SOUNDS[name]()
-    results = [combiner.encode(sound, effort=1, quality=quality) for quality in (2, 5, 8, 10)]
+    results = [combiner.encode(sound, effort=1, quality=quality, tune="psnr") for quality in (2, 5, 8, 10)]
     sizes = [len(result.data) for result in results]
     psnrs = [combiner.psnr(sound, result.decoded) for result in results]
     assert sizes == sorted(sizes) and psnrs == sorted(psnrs)
@@ -102,7 +102,7 @@ def sounds(draw):
 @given(sounds(), st.integers(1, 9))
 @settings(max_examples=12, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_higher_quality_is_no_worse(sound, quality):
-    lower, higher = (combiner.encode(sound, effort=1, quality=step) for step in (quality, quality + 1))
+    lower, higher = (combiner.encode(sound, effort=1, quality=step, tune="psnr") for step in (quality, quality + 1))
     lower_psnr, higher_psnr = (min(combiner.psnr(sound, result.decoded), 100) for result in (lower, higher))
     # the error of few samples is as much chance as a mean of so many squares of normal numbers; three deviations of it
     assert higher_psnr >= lower_psnr - 10 * np.log10(1 + 3 * np.sqrt(2 / sound.samples.size))
@@ -115,16 +115,30 @@ def test_a_low_sample_rate_has_no_more_samples_to_code():
     assert prior.points_rendered(Signal("sound", tone(20_000).samples, 16, 16).format) == 20_000
 
 
-@pytest.mark.parametrize("name", ["white-noise", "speech-like-quiet", "clicks"])
-def test_no_sound_is_lost_when_it_is_tuned_for_ears(name):
-    sound = zoo_sounds.SOUNDS[name]()
-    result = combiner.encode(sound, effort=1, tune="perceptual")
-    assert combiner.signal_to_noise(sound, result.decoded) > 1.5  # as many bits as without, with the errors elsewhere
+def test_a_shape_that_would_lose_a_sound_is_weaker_or_left_out():
+    results = [combiner.encode(zoo_sounds.SOUNDS[name](), effort=1) for name in ("speech-like", "speech-like-quiet")]
+    usual, quiet = (combiner.inspect(result.data).noise_shape for result in results)
+    assert usual and quiet != usual
+    assert combiner.signal_to_noise(zoo_sounds.SOUNDS["speech-like-quiet"](), results[1].decoded) > LEAST
+
+
+def test_few_samples_have_no_shape():
+    assert not combiner.inspect(combiner.encode(few_samples(17, 2, 44100), effort=1).data).noise_shape
+
+
+def test_to_ears_all_sounds_are_worth_about_as_much():
+    sounds = [zoo_sounds.sound_of(loudness * zoo_sounds.hiss(1.0), 16000) for loudness in (0.05, 0.5)]
+    sounds.append(zoo_sounds.SOUNDS["speech-like"]())
+    spread = {}
+    for tune in ("psnr", "perceptual"):
+        rates = [8 * len(combiner.encode(sound, effort=1, tune=tune).data) / sound.points for sound in sounds]
+        spread[tune] = max(rates) / min(rates)
+    assert spread["perceptual"] < 1.5 and spread["perceptual"] < spread["psnr"]
 
 
 def test_what_lies_next_to_half_of_a_lower_rate_is_not_filtered_away():
     sound = zoo_sounds.SOUNDS["rate-8000"]()  # up to 3900 Hz; on the way to 16000 Hz and back it gets an SNR of 23 dB
-    usual, finest = (combiner.encode(sound, effort=1, quality=quality).decoded for quality in (5, 10))
+    usual, finest = (combiner.encode(sound, effort=1, quality=quality, tune="psnr").decoded for quality in (5, 10))
     assert combiner.signal_to_noise(sound, usual) > 40
     assert combiner.signal_to_noise(sound, finest) > combiner.signal_to_noise(sound, usual) + 10
 
