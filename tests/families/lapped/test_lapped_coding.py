@@ -174,10 +174,10 @@ def test_the_cheaper_hop_is_chosen(monkeypatch):
 
 
 def test_segments_are_simulated_once_and_a_few_stand_for_all(monkeypatch):
+    signal, prior = tone(1600), tiny_lapped()
     monkeypatch.setattr(transform, "MOST_FRAMES", 5)
     simulated, usual = [], encoder._simulated
     monkeypatch.setattr(encoder, "_simulated", lambda *arguments: simulated.append(1) or usual(*arguments))
-    signal, prior = tone(1600), tiny_lapped()
     recording = Recording(signal.samples.T, 32)
     assert len(recording.segments) == 11
     simulation = SoundSimulation(prior, signal.format, recording, {}, most_segments=3)
