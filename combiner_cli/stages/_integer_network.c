@@ -20,7 +20,7 @@ enum {
     VECTORS = 4,                /* that hold a 32-bit number of each of them */
     PAIR = 2 * TOGETHER,        /* numbers of two features or activations of all of them */
     LARGEST_ACTIVATION = 16384, /* in units of 2^-10 */
-    LARGEST_FEATURE = 2047,     /* in units of 2^-7, as in integer_network.py */
+    LARGEST_FEATURE = 4095,     /* in units of 2^-7: of classes, which are the largest; as in integer_network.py */
     FIRST_SHIFT = 9,            /* from units of 2^-19 to 2^-10 */
     SHIFT = 12                  /* from units of 2^-22 to 2^-10 */
 };

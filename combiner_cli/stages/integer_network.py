@@ -31,7 +31,8 @@ Array = npt.NDArray[Any]
 
 FEATURE_BITS = 7  # of a feature's fraction
 FEATURE_UNIT = 1 << FEATURE_BITS  # steps of a feature
-FEATURE_LIMIT = 2047  # largest feature in steps
+FEATURE_LIMIT = 2047  # largest feature in steps, as a rule
+LARGEST_FEATURE = 4095  # of any, for the code in C: energy classes of sounds reach 3840
 WEIGHT_BITS = 12
 HIDDEN_BITS = 10
 LINEAR_BITS = WEIGHT_BITS + HIDDEN_BITS - FEATURE_BITS
@@ -115,7 +116,7 @@ class IntegerNetwork:
         return results
 
     def _run_in_c(self, features: Array, results: Array) -> bool:
-        """Fill in the results, if that can be done; there must be no feature beyond ``FEATURE_LIMIT``."""
+        """Fill in the results, if that can be done: where no feature is beyond ``LARGEST_FEATURE``."""
         if _integer_network is None or not _integer_network.SUPPORTED or not native.vectors_wanted():
             return False
         rows_in_one_piece = features.dtype == np.float64 and features.strides[1] == features.itemsize
@@ -127,10 +128,10 @@ class IntegerNetwork:
         largest = LARGEST_ACTIVATION << HIDDEN_BITS
         no_bias = np.zeros(len(self.linear), dtype=np.int32)
         return (
-            _packed(self.first, self.first_bias, FEATURE_LIMIT),
+            _packed(self.first, self.first_bias, LARGEST_FEATURE),
             _packed(self.second, self.second_bias, largest),
             _packed(self.third, self.third_bias, largest),
-            _packed(self.linear, no_bias, FEATURE_LIMIT),
+            _packed(self.linear, no_bias, LARGEST_FEATURE),
         )
 
     @cached_property

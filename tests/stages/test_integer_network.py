@@ -5,7 +5,7 @@ import pytest
 
 from combiner_cli.stages import integer_network
 from combiner_cli.stages.integer_network import (
-    FEATURE_LIMIT,
+    LARGEST_FEATURE,
     TENSORS,
     IntegerNetwork,
     dequantised,
@@ -135,7 +135,7 @@ def in_both_ways(network, features, monkeypatch):
 @pytest.mark.parametrize("columns", [0, 1, 31, 32, 33, 200])
 def test_results_in_c_are_the_same(shape, largest, columns, monkeypatch):
     network = random_network(*shape, largest)
-    features = np.random.default_rng(columns).integers(-FEATURE_LIMIT, FEATURE_LIMIT + 1, (shape[0], columns + 4))
+    features = np.random.default_rng(columns).integers(-LARGEST_FEATURE, LARGEST_FEATURE + 1, (shape[0], columns + 4))
     features = features.astype(np.float64)[:, 2 : columns + 2]  # as a part of an array
     expected = in_both_ways(network, features, monkeypatch)
     assert np.array_equal(*expected)
@@ -156,7 +156,7 @@ def test_the_largest_sums_are_the_same_in_c(monkeypatch):
         }
         kinds = {name: np.int32 if name.endswith("bias") else np.int16 for name in TENSORS}
         network = IntegerNetwork(**{name: tensor.astype(kinds[name]) for name, tensor in ones.items()})
-        for feature in (FEATURE_LIMIT, -FEATURE_LIMIT):
+        for feature in (LARGEST_FEATURE, -LARGEST_FEATURE):
             assert np.array_equal(*in_both_ways(network, np.full((200, 3), float(feature)), monkeypatch))
 
 
@@ -164,10 +164,10 @@ def test_the_largest_sums_are_the_same_in_c(monkeypatch):
 def test_what_c_cannot_take_numpy_does(monkeypatch):
     network = random_network(5, 8, 6, 4, 2, 3, 200)
     features = np.random.default_rng(1).integers(-400, 400, (5, 50)).astype(np.float64)
-    for unusual in (features * 6, features[:, ::2], features.astype(np.float32), np.asfortranarray(features)):
+    for unusual in (features * 12, features[:, ::2], features.astype(np.float32), np.asfortranarray(features)):
         with monkeypatch.context() as patched:
             assert np.array_equal(*in_both_ways(network, unusual, patched))
-    assert (features * 6 > FEATURE_LIMIT).any()
+    assert (features * 12 > LARGEST_FEATURE).any()
     with monkeypatch.context() as patched:
         patched.setattr(integer_network, "_integer_network", None)
         assert np.array_equal(network(features), in_both_ways(network, features, patched)[1])
