@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -190,8 +190,10 @@ class Prior(ABC):
     Attributes:
         name: for people; the id does not depend on it.
         kind: of the signals that it is for.
+        shapes_noise: whether it can weigh errors by how much they are noticed.
     """
 
+    shapes_noise: ClassVar[bool] = False
     name: str
     kind: Kind
 

@@ -212,6 +212,8 @@ def _plan(job: Job, data: bytes, request: Encoding, known: Library, note: Note |
         raise InputError(f"{job.source}: {error}") from error
     named = known.named(request.prior) if request.prior else None
     plan = goals.plan(signal, request.target, named, container.metadata_overhead(packed))
+    if request.target.tune == "perceptual" and not plan.prior.shapes_noise:
+        keep(f"prior {plan.prior.name} weighs all errors alike; --tune perceptual makes no difference")
     return _Planned(job, signal, packed, plan, len(data), time.perf_counter() - clock, tuple(notes))
 
 

@@ -57,8 +57,7 @@ device = click.option(
 tune = click.option(
     "--tune",
     type=click.Choice(["perceptual", "psnr"]),
-    help="What errors are weighed by: how much they are noticed, or all alike. [default: perceptual for images, psnr "
-    "for sounds]",
+    help="What errors are weighed by: how much they are noticed, or all alike. [default: perceptual]",
 )
 recursive = click.option("-r", "--recursive", is_flag=True, help="Take the files in folders.")
 

@@ -160,6 +160,7 @@ class StagewisePrior(MultiRatePrior):
         parts_from: octaves of a deviation over the noise's from which a weight is coded in parts.
     """
 
+    shapes_noise = True
     size: int
     stored: dict[str, npt.NDArray[np.integer]]
     parts_from: int

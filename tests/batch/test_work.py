@@ -209,6 +209,14 @@ def test_notes_are_told_at_once_and_in_the_result():
     assert notes == list(result.notes) == ["the metadata cannot be read and are left out; colours may differ"]
 
 
+@pytest.mark.parametrize(("tune", "told"), [("perceptual", True), ("psnr", False), (None, False)])
+def test_who_asks_for_a_tune_that_a_prior_does_not_have_is_told(tune, told):
+    request, notes = Encoding(Target("rate", 2.0, tune), prior="x"), []
+    image = media.signal_bytes(smooth_image(9, 9), ".png")
+    work.encode_one(Job(Path("x.png"), Path("x.cmb")), image, request, known(PlainPrior()), note=notes.append)
+    assert notes == ["prior plain weighs all errors alike; --tune perceptual makes no difference"] * told
+
+
 def test_another_prior_is_made_room_for(monkeypatch):
     """Candidates of a prior are kept for its next signal, and not beside those of the next prior."""
     forgotten = []
