@@ -76,7 +76,7 @@ def measure(prior: PyramidPrior, path: Path, code: int) -> dict[str, float]:
     }
     for method in METHODS:
         clock = time.perf_counter()
-        writer = Writer.begin(prior.key, [expected], Budget(noise_levels.OVERHEAD), method, 0)
+        writer = Writer.begin(prior.key, round(expected.bits / 8), Budget(noise_levels.OVERHEAD), method, 0)
         coded = simulation.code(code, writer)
         measured[f"{method} s"] = time.perf_counter() - clock
         measured[f"{method} bpp"] = 8 * (len(coded.classes) + len(coded.indices)) / pixels

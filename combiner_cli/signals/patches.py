@@ -15,7 +15,6 @@ from .signal import Signal
 _FADE = 8  # pixels in which a patch gives way to the one beside it
 _SIDE = 96  # pixels of a patch of a sample, without those that fade
 _SHARE, _FEWEST, _MOST = 0.2, 6, 32  # of an image that its patches are; and of them
-_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 def joined(parts: Sequence[npt.NDArray[Any]], axis: int) -> npt.NDArray[Any]:
@@ -38,7 +37,7 @@ def joined(parts: Sequence[npt.NDArray[Any]], axis: int) -> npt.NDArray[Any]:
 
 
 def sample(signal: Signal) -> Signal | None:
-    """About a fifth of an image, or less of a large one: patches from all over it, in one image.
+    """About a fifth of an image, or less of a large one: patches of every share of detail that it has, in one image.
 
     Args:
         signal: an image.
@@ -46,19 +45,23 @@ def sample(signal: Signal) -> Signal | None:
     Returns:
         ``None`` where the image is too small for that to make sense.
     """
-    height, width = signal.shape
     extent = _SIDE + _FADE
-    patches = min(math.ceil(_SHARE * (height // _SIDE) * (width // _SIDE)), _MOST)
-    if patches < _FEWEST or min(height, width) < extent:
+    patches = min(math.ceil(_SHARE * math.prod(length // _SIDE for length in signal.shape)), _MOST)
+    if patches < _FEWEST or min(signal.shape) < extent:
         return None
-    columns = min(max(round(math.sqrt(patches * width / height)), 1), patches)
-    rows = max(round(patches / columns), 1)
-
-    def patch(row: int, column: int) -> npt.NDArray[Any]:
-        # no two patches of a row or of a column are quite beside each other
-        top = (row + _GOLDEN * column % 1) / rows * (height - extent)
-        left = (column + _GOLDEN * row % 1) / columns * (width - extent)
-        return signal.samples[int(top) : int(top) + extent, int(left) : int(left) + extent]
-
-    bands = [joined([patch(row, column) for column in range(columns)], 1) for row in range(rows)]
+    columns = round(math.sqrt(patches))
+    rows = round(patches / columns)
+    firsts = [np.linspace(0, length - extent, length // _SIDE).astype(np.int64) for length in signal.shape]
+    all_patches = [signal.samples[top : top + extent, left : left + extent] for top in firsts[0] for left in firsts[1]]
+    by_detail = np.argsort([_detail(patch) for patch in all_patches], kind="stable")
+    # the middle one of each so many that are alike
+    places = ((np.arange(rows * columns) + 0.5) / (rows * columns) * len(all_patches)).astype(np.int64)
+    chosen = [all_patches[place] for place in by_detail[places]]
+    bands = [joined(chosen[first : first + columns], 1) for first in range(0, len(chosen), columns)]
     return replace(signal, samples=joined(bands, 0))
+
+
+def _detail(patch: npt.NDArray[Any]) -> float:
+    """How much goes on in a patch: the average difference of samples two apart along both axes."""
+    some = patch[::2, ::2].astype(np.float32)
+    return float(sum(np.abs(np.diff(some, axis=axis)).mean() for axis in (0, 1)))

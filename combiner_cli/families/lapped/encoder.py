@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -258,12 +259,12 @@ class SoundSimulation(Simulation):
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:
         """Code all segments."""
         coder = SearchingCoder(writer, self.prior.parts_from)
-        parts, expected = self.recording.segments, self.parts(noise_level)
-        error = 0.0
-        for number, frames in enumerate(parts):
-            last = number == len(parts) - 1
+        segments, error = self.recording.segments, 0.0
+        expected = self.parts(noise_level) if writer.budget.total is not None else ()
+        for number, (frames, of_segment) in enumerate(zip_longest(segments, expected)):
+            last = number == len(segments) - 1
             final_stage = features.last_stage(self.format.channels) if last else None
-            writer.begin_part(expected[number], 0, final_stage)
+            writer.begin_part(of_segment, 0, final_stage)
             if number:
                 writer.adjust_rate(expected[number:])
             error += coded_segment(self.prior, self.recording.weights(frames), noise_level, self.noise, coder)[1]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -38,6 +39,7 @@ CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 9
 COARSE_CLASS_VARIANCES = np.array([1.0, 2.7, 8.0, 30.0, 150.0, 1000.0, 10_000.0, 150_000.0, 2_000_000.0])
 GRID = NoiseGrid(*levels.noise_range(shaped=False), middle=40, octaves=1 / 8, farthest=16, attempts=8, adaptation=1.2)
 PERCEPTUAL = PictureShape((14, 20, 4, 4), 8, 10)  # of a search for the best SSIMULACRA 2; benchmarks/shapes.py
+_COARSER, _FINER = (0.7, 0.4, 0.2, 0.0), 0.75  # levels of the noise that make up for levels finer and for masking
 _MOST_RAISES = 4  # of the classes of units
 _RAISED = 2  # kinds of levels from this one on, which are small
 _ROWS_AT_ONCE = 64
@@ -181,7 +183,7 @@ class ImageSimulation(Simulation):
             stands_for: images as large as this one, where it is a sample of a larger one.
         """
         self.prior, self.format, self._signal = prior, signal.format, signal
-        self.samples = signal.points * signal.channels
+        self.samples = round(stands_for * signal.points * signal.channels)
         values = to_values(signal) * HALF_RANGE
         self.planes = [analyse(values[:, :, channels], channels) for channels in planes_of(signal.channels)]
         self._stands_for = stands_for
@@ -197,6 +199,10 @@ class ImageSimulation(Simulation):
         """Patches from all over a large image; see :class:`Simulation`."""
         some = self._unshaped_sample if self._stands_for == 1 else None
         return some._with_noise(self.noise) if some else self
+
+    def about_as_large(self, noise_level: int) -> int:
+        """A level with the image's shape at which it takes about as much as at another one without."""
+        return noise_level - levels_coarser(self.noise)
 
     def cost(self, noise_level: int) -> CostEstimate:
         """What the whole image, or the one that it is a sample of, comes to at a noise level."""
@@ -228,10 +234,11 @@ class ImageSimulation(Simulation):
         """Code all planes."""
         coder = SearchingCoder(writer, self.prior.parts_from)
         error, filtered = 0.0, False
-        for plane, expected in zip(self.planes, self.parts(noise_level), strict=True):
+        expected = self.parts(noise_level) if writer.budget.total is not None else ()
+        for plane, of_plane in zip_longest(self.planes, expected):
             last = plane is self.planes[-1]
             final_stage = levels.last_stage(plane.shape, plane.colours) if last else None
-            writer.begin_part(expected, levels.last_classes(plane.colours), final_stage)
+            writer.begin_part(of_plane, levels.last_classes(plane.colours), final_stage)
             picture = self.decoded(plane, noise_level, coder)
             if self.noise.flat or (self.prior.filter and last):
                 least, filtered = self._least_error(plane, picture, noise_level)
@@ -284,6 +291,16 @@ class ImageSimulation(Simulation):
             return float(((decoded - true) ** 2).sum())
 
         return sum(threads.mapped(strip, range(0, plane.shape[0], _ROWS_AT_ONCE)))
+
+
+def levels_coarser(noise: PictureShape) -> int:
+    """About by how many levels the noise of the finest level is coarser with a shape at the same rate.
+
+    Args:
+        noise: its shape.
+    """
+    finer = sum(share * sixteenths for share, sixteenths in zip(_COARSER, noise.finer, strict=True))
+    return round(finer - _FINER * noise.masking)
 
 
 def mark_units(level: Level, number: int, marked: Array, units: Array) -> None:

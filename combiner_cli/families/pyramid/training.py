@@ -51,7 +51,6 @@ _MOST_BEYOND = 10.0  # bits; it takes about that to say that a detail's deviatio
 _FINE = 2  # levels of the pyramid, from the finest on, that are called fine
 _MOST_FINER, _MOST_CHROMA, _MOST_MASKING = (20, 24, 6, 6), 12, 14  # of random shapes of the noise
 _FINEST_NOISE = 110  # level that a random shape gives the coarsest details; finer than files have it
-_COARSER, _FINER = (0.7, 0.4, 0.2, 0.0), 0.75  # levels of the noise that make up for levels finer and for masking
 _FINEST_CROP = 7 / 16  # of the finest level's positions along an axis; it has most of the work
 
 
@@ -99,7 +98,7 @@ class PyramidTraining(GradientTraining):
 
     def cost(self, signals: Array, noise_levels: Array, generator: np.random.Generator) -> float:
         noise = random_shape(generator) if self._settings.is_shaped(generator) else FLAT_PICTURE
-        levels_of_shape = noise_levels - levels_coarser(noise)
+        levels_of_shape = noise_levels - encoder.levels_coarser(noise)
         if not noise.flat:
             levels_of_shape = np.minimum(levels_of_shape, _FINEST_NOISE - noise.finer_at(LEVELS))
         return TrainingPass(self.networks, generator, self.device.name, noise).run(signals, levels_of_shape)
@@ -187,16 +186,6 @@ def random_shape(generator: np.random.Generator) -> PictureShape:
     )
 
 
-def levels_coarser(noise: PictureShape) -> int:
-    """About by how many levels the noise of the finest level is coarser with a shape at the same rate.
-
-    Args:
-        noise: its shape.
-    """
-    finer = sum(share * sixteenths for share, sixteenths in zip(_COARSER, noise.finer, strict=True))
-    return round(finer - _FINER * noise.masking)
-
-
 class TrainingPass(NetworkPass):
     """One step's way down the pyramid, with a shape of the noise."""
 
@@ -217,7 +206,7 @@ class TrainingPass(NetworkPass):
             pictures: in 255ths, 0 in the middle.
             noise_levels: of the finest level of each of them.
         """
-        self._weights = _weights(noise_levels + levels_coarser(self._noise))
+        self._weights = _weights(noise_levels + encoder.levels_coarser(self._noise))
         scale = UNIT / np.array([noise_deviation(int(level)) for level in noise_levels])
         planes = np.einsum("kc,bchw->bkhw", haar.COLOUR, pictures) * scale[:, None, None, None]
         sizes, details = haar.sizes(pictures.shape[2:]), []

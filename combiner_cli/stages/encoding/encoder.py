@@ -115,7 +115,7 @@ class Writer:
         budget: of the file.
         symbols: the stream of classes so far.
         latents: candidates of the latents that are coded, stage after stage.
-        expected: what the simulation of the plane or segment at hand came to.
+        expected: what the simulation of the plane or segment at hand came to, if the file is to have a size.
         last_classes: number of the stage of level 0 before which the last energy classes of the plane or segment at
             hand come.
     """
@@ -136,19 +136,16 @@ class Writer:
     _count: int = 0  # of indices; behind them there is room for more
 
     @staticmethod
-    def begin(key: int, expected: Sequence[CostEstimate], budget: Budget, method: str, seed: int) -> Writer:
+    def begin(key: int, size: int, budget: Budget, method: str, seed: int) -> Writer:
         """An empty file.
 
         Args:
             key: of the prior.
-            expected: what the simulations of all planes or segments came to.
+            size: bytes of its groups, about.
             budget: of the file.
             method: one of ``search.METHODS``.
             seed: of the encoder's random numbers.
         """
-        size = budget.total
-        if size is None:
-            size = int(sum(float(part.information.sum()) for part in expected) * budget.ratio / GROUP_INFORMATION)
         density = density_of(budget.ratio)
         return Writer(
             GroupAllocator([density] * DENSITIES, None),
@@ -160,11 +157,11 @@ class Writer:
             _first_density=density,
         )
 
-    def begin_part(self, expected: CostEstimate, last_classes: int, final_stage: StageId | None) -> None:
+    def begin_part(self, expected: CostEstimate | None, last_classes: int, final_stage: StageId | None) -> None:
         """Begin a plane or segment.
 
         Args:
-            expected: what its simulation came to.
+            expected: what its simulation came to, if the file is to have a size.
             last_classes: number of its stage of level 0 before which its last energy classes come.
             final_stage: the last stage of the file; ``None`` where another plane or segment follows.
         """

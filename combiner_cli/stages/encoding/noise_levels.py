@@ -110,7 +110,7 @@ def level_of_same_size(simulation: Simulation, noise_level: int) -> int:
     def excess(level: int) -> float:
         return math.log2(_bits(some, level) / wanted)
 
-    return root(excess, simulation.grid, noise_level, _SIZE_SLOPE)
+    return root(excess, simulation.grid, simulation.about_as_large(noise_level), _SIZE_SLOPE)
 
 
 def of_target_size(
@@ -189,11 +189,13 @@ def _level_adapted(simulation: Simulation, start: float, usual: float, adaptatio
         adaptation: octaves of noise variance for each octave of error.
     """
     grid = simulation.grid
-    near = min(max(round(start), grid.lowest), grid.highest)
-    coarser = adaptation * math.log2(_error(simulation, near) / usual) / grid.octaves
+    near, some = min(max(round(start), grid.lowest), grid.highest), simulation.sample
+    if some.cost(near).bits < _SOMETHING:
+        some = simulation  # what a sample does not show may be all that there is
+    coarser = adaptation * math.log2(_error(some, near) / usual) / grid.octaves
     level = start - min(max(coarser, -grid.farthest), grid.farthest)
     chosen = min(max(round(level), grid.lowest), grid.highest)
-    if simulation.cost(near).bits > _SOMETHING:  # nor does it take next to nothing at a coarser level
+    if some.cost(near).bits >= _SOMETHING:  # nor does it take next to nothing at a coarser level
         return chosen
     next_to_nothing = all(simulation.cost(level).bits < _NEXT_TO_NOTHING for level in (chosen, grid.highest))
     return grid.highest if next_to_nothing else chosen

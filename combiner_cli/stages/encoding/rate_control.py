@@ -160,5 +160,9 @@ def _filled(simulation: Simulation, coded: CodedSignal, size: int) -> CodedSigna
 
 def _coded(simulation: Simulation, noise_level: int, budget: Budget, how: SearchOptions) -> CodedSignal:
     """A file at a noise level of about a budget."""
-    writer = Writer.begin(simulation.prior.key, simulation.parts(noise_level), budget, how.method, how.seed)
+    size = budget.total
+    if size is None:
+        information = float(simulation.sample.cost(noise_level).information.sum())
+        size = int(information * budget.ratio / GROUP_INFORMATION)
+    writer = Writer.begin(simulation.prior.key, size, budget, how.method, how.seed)
     return simulation.code(noise_level, writer)

@@ -235,6 +235,14 @@ class Simulation(ABC):
         """Some of the signal, that stands for all of it where sizes are compared; itself where it is not large."""
         return self
 
+    def about_as_large(self, noise_level: int) -> int:
+        """A level with the signal's shape of the noise at which it may take as much as at another one without.
+
+        Args:
+            noise_level: without a shape.
+        """
+        return noise_level
+
     def _with_noise(self, noise: Shape) -> Self:
         """The same signal, analysed as it is, with another shape of the noise."""
         reshaped = copy(self)

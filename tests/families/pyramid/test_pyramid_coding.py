@@ -125,7 +125,7 @@ def test_a_simulation_tells_what_coding_comes_to():
     assert fine.squared_error < 0.5 * coarse.squared_error
     assert coarse.information.sum() > 0 and coarse.class_bits > 0
     prior = shipped("photo-8")
-    writer = Writer.begin(prior.key, simulation.parts(80), Budget(1.05), "viterbi", 0)
+    writer = Writer.begin(prior.key, 0, Budget(1.05), "viterbi", 0)
     result = simulation.code(80, writer)
     assert result.number == 80 + 16
     assert result.squared_error == pytest.approx(fine.squared_error, rel=0.4)  # candidates are no samples
@@ -180,7 +180,7 @@ def test_the_error_of_a_simulation_is_that_of_the_samples(monkeypatch):
     monkeypatch.setattr(encoder, "_ROWS_AT_ONCE", 7)
     signal, prior = noisy_image(33, 20), shipped("photo-8")
     simulation = ImageSimulation(prior, signal)
-    writer = Writer.begin(prior.key, simulation.parts(40), Budget(1.05), "best", 0)
+    writer = Writer.begin(prior.key, 0, Budget(1.05), "best", 0)
     result = simulation.code(40, writer)
     data = prior.pack(signal.format, coded(signal, prior).encoded.__class__(result.numbers, result.payload, [], {}))
     values = prior.decode(File.parse(data), View()).values[:]

@@ -38,7 +38,7 @@ def expected(information, class_bits=0.0):
 def begun(total=None, ratio=1.0, reserve=0, information=(0,) * 8, class_bits=0.0, last_classes=0, final=FINAL):
     """A file whose last plane is begun."""
     cost = expected(information, class_bits)
-    writer = Writer.begin(KEY, [cost], Budget(ratio, total, reserve), "viterbi", 0)
+    writer = Writer.begin(KEY, 0, Budget(ratio, total, reserve), "viterbi", 0)
     writer.begin_part(cost, last_classes, final)
     return writer
 
@@ -58,14 +58,13 @@ def decoder_of(coded, final=FINAL, damaged=False):
 
 
 def test_a_file_begins_with_one_density_and_the_chains_of_its_size():
-    writer = Writer.begin(KEY, [expected([10] * 8), expected([5] * 8)], Budget(1.05), "viterbi", 0)
+    writer = Writer.begin(KEY, 126, Budget(1.05), "viterbi", 0)
     assert writer.allocator.densities == [101] * 8
     assert writer.allocator.final_stage is None
     assert writer.chaining.chains == 1
-    # 120,000 groups of information times 1.05 are 126,000: a chain for every 32,768
-    writer = Writer.begin(KEY, [expected([15_000] * 8)], Budget(1.05), "viterbi", 0)
-    assert writer.chaining.chains == 3
-    assert Writer.begin(KEY, [expected([0] * 8)], Budget(1.0, 200_000), "viterbi", 0).chaining.chains == 6
+    # a chain for every 32,768 groups
+    assert Writer.begin(KEY, 126_000, Budget(1.05), "viterbi", 0).chaining.chains == 3
+    assert Writer.begin(KEY, 200_000, Budget(1.0, 200_000), "viterbi", 0).chaining.chains == 6
 
 
 def test_densities_come_of_what_is_left_by_hand():
@@ -146,7 +145,7 @@ def test_room_is_what_classes_are_not_expected_to_take():
 def test_the_density_is_adjusted_to_what_is_left(share, digit):
     """50 bits are left over for 100 groups of information to come, of which there were 96 groups per 96 so far."""
     to_come = [expected([6.25] * 8, class_bits=400.0)] * 2
-    writer = Writer.begin(KEY, to_come, Budget(1.0, None, 5), "viterbi", 0)
+    writer = Writer.begin(KEY, 200, Budget(1.0, None, 5), "viterbi", 0)
     writer.symbols.put(np.zeros(50, dtype=int), np.tile(equal_frequencies(16), 50))  # 25 bytes
     writer.append(np.zeros(30, dtype=np.int64))
     # 30 groups, 25 bytes of classes and 100 to come, 5 in reserve, and what is left for the groups

@@ -32,10 +32,10 @@ from ....stages.encoding.simulation import SimulatedCoder
 from ....stages.moments import UNIT
 from ....stages.shape import FLAT_PICTURE, PictureShape
 from .. import haar
-from ..encoder import PERCEPTUAL, ImageSimulation
+from ..encoder import PERCEPTUAL, ImageSimulation, levels_coarser
 from ..levels import HALF_RANGE, Level, noise_deviation, noise_range
 from ..prior import PyramidPrior
-from ..training import levels_coarser, random_crop, random_shape, simulated
+from ..training import random_crop, random_shape, simulated
 from . import filter as picture_filter
 from .filter import CHANNELS, CONDITIONS, PREFIX, RESULTS
 
