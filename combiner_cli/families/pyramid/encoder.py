@@ -96,6 +96,7 @@ class _EncoderSource:
         noise_level: of the file.
         noise: its shape.
         coder: of the weights.
+        raises: whether classes are raised, which takes long and costs and gains little.
     """
 
     wants_means: ClassVar[bool] = True
@@ -104,6 +105,7 @@ class _EncoderSource:
     noise_level: int
     noise: PictureShape
     coder: Coder
+    raises: bool
 
     def _scale(self, level: int) -> float:
         """Deviations of a level's noise per 255th."""
@@ -115,7 +117,7 @@ class _EncoderSource:
         octaves = np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS
         noise = levels.unit_noise(level, chroma)
         classes = best_classes(energy, octaves, len(details), class_variances(level.kind), noise)
-        if level.kind >= _RAISED:
+        if self.raises and level.kind >= _RAISED:
             classes = self._raised(level, chroma, classes)
         self.coder.symbols.put(classes, frequencies)
         return classes
@@ -256,7 +258,7 @@ class ImageSimulation(Simulation):
             noise_level: of the file.
             coder: of its weights.
         """
-        source = _EncoderSource(self.prior, plane, noise_level, self.noise, coder)
+        source = _EncoderSource(self.prior, plane, noise_level, self.noise, coder, raises=self._stands_for == 1)
         return descend(self.prior, plane.shape, plane.colours, noise_level, source, self.noise)
 
     def rendering(self, plane: Plane, noise_level: int, coder: Coder) -> PlaneRendering:
