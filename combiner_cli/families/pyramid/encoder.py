@@ -39,6 +39,7 @@ CLASS_VARIANCES = np.array([1.0, 2.5, 6.6, 21.0, 80.0, 320.0, 1600.0, 11000.0, 9
 COARSE_CLASS_VARIANCES = np.array([1.0, 2.7, 8.0, 30.0, 150.0, 1000.0, 10_000.0, 150_000.0, 2_000_000.0])
 GRID = NoiseGrid(*levels.noise_range(shaped=False), middle=40, octaves=1 / 8, farthest=16, attempts=8, adaptation=1.2)
 PERCEPTUAL = PictureShape((14, 20, 4, 4), 8, 10)  # of a search for the best SSIMULACRA 2; benchmarks/shapes.py
+_EVENNESS = 0.35  # with a shape: that busy pictures take fewer bits is noticed less than in dB
 _COARSER, _FINER = (0.7, 0.4, 0.2, 0.0), 0.75  # levels of the noise that make up for levels finer and for masking
 _MOST_RAISES = 4  # of the classes of units
 _RAISED = 2  # kinds of levels from this one on, which are small
@@ -212,7 +213,7 @@ class ImageSimulation(Simulation):
 
     def _take_shape(self, noise: PictureShape) -> None:
         lowest, highest = levels.noise_range(not noise.flat)
-        self.grid = replace(GRID, lowest=lowest, highest=highest)
+        self.grid = replace(GRID, lowest=lowest, highest=highest, evenness=0.0 if noise.flat else _EVENNESS)
         self.noise, self.numbers = noise, header_numbers(PICTURE_FIELDS, noise.numbers)
         if self.prior.filter:  # until it is known whether that is better
             self.numbers = {**self.numbers, picture_filter.FIELD.name: (1,)}

@@ -46,12 +46,17 @@ def choose(simulation: SimulationType, target: Target, effort: int) -> tuple[Sim
         UsageError: the rate is not positive.
     """
     if target.unit in ("rate", "noise"):
-        return of_same_size(simulation, choose_noise_level(simulation.unshaped, target, effort))
+        evenness = simulation.grid.evenness
+        return of_same_size(simulation, choose_noise_level(simulation.unshaped, target, effort, evenness=evenness))
     return of_target_size(simulation, choose_noise_level(simulation, target, effort), target, effort)
 
 
 def choose_noise_level(
-    simulation: Simulation, target: Target, effort: int, corrected: Corrected = lambda _, excess: excess
+    simulation: Simulation,
+    target: Target,
+    effort: int,
+    corrected: Corrected = lambda _, excess: excess,
+    evenness: float = 0.0,
 ) -> int:
     """The noise level at which a signal is to be coded, with the shape of the noise that it was given.
 
@@ -61,6 +66,7 @@ def choose_noise_level(
         effort: 1 (fastest) to 9 (best).
         corrected: what else is asked of a level that is found by what the last bit gains: how much finer it is than
             wanted, given that by the last bit alone; for no level more with a higher rate.
+        evenness: of the rates of signals whose level is adapted to them, 0 to 1: where all have the same.
 
     Raises:
         UsageError: the rate is not positive.
@@ -73,7 +79,7 @@ def choose_noise_level(
         raise ValueError(f"an encoder takes a rate, a noise, a size or a PSNR, not {target.unit}")
     start, usual = simulation.prior.typical_of(target, simulation.format)
     if simulation.grid.adaptation is not None:
-        return _level_adapted(simulation, start, usual, simulation.grid.adaptation)
+        return _level_adapted(simulation, start, usual, evenness)
     return _level_of_slope(simulation, start, usual, corrected)
 
 
@@ -175,7 +181,7 @@ def _level_of_psnr(simulation: Simulation, psnr: float) -> int:
     return root(excess, grid, grid.middle, _PSNR_SLOPE * grid.octaves)
 
 
-def _level_adapted(simulation: Simulation, start: float, usual: float, adaptation: float) -> int:
+def _level_adapted(simulation: Simulation, start: float, usual: float, evenness: float) -> int:
     """The level of a typical signal, or one that is coarser where the error is larger than a typical signal's there.
 
     About what :func:`_level_of_slope` finds for what is like a typical signal; but as an error never grows with a finer
@@ -186,13 +192,17 @@ def _level_adapted(simulation: Simulation, start: float, usual: float, adaptatio
         simulation: of the signal.
         start: level of a typical signal.
         usual: mean squared error of a typical signal there.
-        adaptation: octaves of noise variance for each octave of error.
+        evenness: by how much of what a signal takes more than a typical one its level is coarser besides.
     """
     grid = simulation.grid
+    assert grid.adaptation is not None
     near, some = min(max(round(start), grid.lowest), grid.highest), simulation.sample
     if some.cost(near).bits < _SOMETHING:
         some = simulation  # what a sample does not show may be all that there is
-    coarser = adaptation * math.log2(_error(some, near) / usual) / grid.octaves
+    coarser = grid.adaptation * math.log2(_error(some, near) / usual) / grid.octaves
+    if evenness:
+        typical_bits = simulation.prior.typical_rate(near) * simulation.format.points
+        coarser += evenness * math.log2(_bits(some, near) / typical_bits) / _SIZE_SLOPE
     level = start - min(max(coarser, -grid.farthest), grid.farthest)
     chosen = min(max(round(level), grid.lowest), grid.highest)
     if some.cost(near).bits >= _SOMETHING:  # nor does it take next to nothing at a coarser level

@@ -179,6 +179,7 @@ class NoiseGrid:
         attempts: files that are written at a level until one has the size that is wanted.
         adaptation: octaves of noise variance that a signal's level is coarser by for each octave of error more than a
             typical signal's; ``None`` where every signal pays the same for a dB.
+        evenness: by how much of the octaves that a signal takes more than a typical one it is made smaller besides.
     """
 
     lowest: int
@@ -188,6 +189,7 @@ class NoiseGrid:
     farthest: int
     attempts: int
     adaptation: float | None = None
+    evenness: float = 0.0
 
 
 class Simulation(ABC):
