@@ -40,6 +40,9 @@ class StandIn:
     def typical_of(self, target, signal_format):
         return self.typical(target.value)
 
+    def typical_rate(self, noise_level):
+        return 2 ** ((noise_level - 40) / 8)
+
 
 class Formula(Simulation):
     """A signal whose costs are functions of the noise level.
@@ -213,6 +216,14 @@ def test_twice_the_error_is_coarser_by_so_many_octaves():
     assert adapted(lambda level: 2.0**-11, 40) == 40 - round(1.2 * 8)
     assert adapted(lambda level: 2.0**-13, 40) == 40 + round(1.2 * 8)
     assert adapted(lambda level: 1.0, 40) == 40 - GRID.farthest
+
+
+@pytest.mark.parametrize(("evenness", "level"), [(0.0, 40), (0.25, 40 - 6), (1.0, 40 - 26)])
+def test_rates_are_as_even_as_wanted(evenness, level):
+    """Of a typical error and four times the bits of a typical image: two octaves, of 13 levels each."""
+    grid = replace(GRID, octaves=1 / 8, adaptation=1.2, farthest=40)
+    busy = Formula(error=lambda level: 2.0**-12, bits=lambda level: 4 * 1000 - 160.0, grid=grid)
+    assert choose_noise_level(busy, Target("rate", 1.0), 5, evenness=evenness) == level
 
 
 class Photographs(StandIn):
