@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENTS = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
     ROOT / "FORMAT.md",
     *sorted(ROOT.glob("benchmarks/*.md")),
     ROOT / "priors" / "README.md",
