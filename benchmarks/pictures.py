@@ -35,7 +35,7 @@ from combiner_cli.signals.signal import Signal
 Pixels = npt.NDArray[Any]
 
 CROP_RATES = (0.1, 0.25, 0.6)
-_GAP, _LABEL, _FONT = 6, 42, 15
+_GAP, _LABEL, _FONT = 6, 60, 15
 _STEP = 3  # between qualities by which a file of a certain size is looked for
 _TICKS = (0.1, 0.2, 0.3, 0.5, 1, 1.5, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # rates
 MEASURES = {
@@ -113,7 +113,7 @@ def crop_rows(
 
     def labelled(title: str, size: int, decoded: Signal) -> tuple[str, Pixels]:
         score = measures.SSIMULACRA_2.of(original, decoded)
-        words = f"{metrics.bits_per_pixel(size, original.shape):.3f} bpp, SSIMULACRA 2 {score:.0f}"
+        words = f"{metrics.bits_per_pixel(size, original.shape):.3f} bpp\nSSIMULACRA 2 {score:.0f}"
         return f"{title}\n{words}", cut(decoded)
 
     rows = []

@@ -37,6 +37,7 @@ _INSTEAD: dict[Unit, str] = {
     "snr": "--psnr",
     "ssimulacra2": "--snr",
 }
+USUAL_TUNE: Tune = "perceptual"
 _WEIGHING_ALL_ALIKE: tuple[Unit, ...] = ("psnr", "snr")
 _BEST_SCORE = 100  # of SSIMULACRA 2
 
@@ -86,7 +87,7 @@ def plan(signal: Signal, target: Target, prior: Prior | None, metadata_bytes: in
     """
     if prior is not None:
         selection.check_kind(prior, signal.kind)
-    settled = replace(_settled(signal, target, metadata_bytes), tune=target.tune or KINDS[signal.kind].usual_tune)
+    settled = replace(_settled(signal, target, metadata_bytes), tune=target.tune or USUAL_TUNE)
     if prior is None:
         return selection.choose(signal, settled)
     if settled.unit == "quality":

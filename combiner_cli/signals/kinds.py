@@ -24,7 +24,6 @@ class Traits:
         suffix: of a decoded file where none is asked for; its format holds every signal of the kind exactly.
         most_points: coordinates that a file may declare, unless the caller says otherwise.
         limit_option: of the command line, that raises this limit.
-        usual_tune: what errors are weighed by, where nobody says.
     """
 
     article: str
@@ -36,14 +35,9 @@ class Traits:
     suffix: str
     most_points: int
     limit_option: str
-    usual_tune: Tune
 
 
 KINDS: dict[Kind, Traits] = {
-    "image": Traits(
-        "an image", 2, "pixel", "bpp", "bpp", "bits per pixel", ".png", 2**26, "--max-pixels", "perceptual"
-    ),
-    "sound": Traits(
-        "a sound", 1, "sample", "kbps", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds", "perceptual"
-    ),
+    "image": Traits("an image", 2, "pixel", "bpp", "bpp", "bits per pixel", ".png", 2**26, "--max-pixels"),
+    "sound": Traits("a sound", 1, "sample", "kbps", "kbit/s", "kilobits per second", ".wav", 2**28, "--max-seconds"),
 }

@@ -12,7 +12,6 @@ from combiner_cli.codec import goals
 from combiner_cli.errors import PriorError, UsageError
 from combiner_cli.family import Target
 from combiner_cli.priors.selection import Choice
-from combiner_cli.signals.kinds import KINDS
 
 IMAGE, SOUND = smooth_image(20, 30), tone(8000)
 
@@ -67,7 +66,7 @@ def test_a_tune_that_nobody_names_is_the_usual_one_of_the_kind():
         prior = PlainPrior(kind=signal.kind)
         for tune in ("perceptual", "psnr"):
             assert goals.plan(signal, Target("size", 77, tune), prior).target.tune == tune
-        assert goals.plan(signal, Target("size", 77, None), prior).target.tune == KINDS[signal.kind].usual_tune
+        assert goals.plan(signal, Target("size", 77, None), prior).target.tune == goals.USUAL_TUNE
         assert goals.plan(signal, Target("quality", 3, "perceptual"), prior).target.perceptual
     assert not Target("psnr", 30.0, "perceptual").perceptual
 
