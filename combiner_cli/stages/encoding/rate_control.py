@@ -16,6 +16,7 @@ _LEAST_RATIO = 0.05
 _LEVELS_AROUND = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)  # by effort: noise levels tried on each side of the expected best
 _MOST_FILLED = 16  # bytes that groups cannot be made to take
 _FEW_ATTEMPTS, _LAST_ATTEMPTS = 3, 9  # at a level with more noise, and at that with the most: down to no groups
+_MOST_OVER_EXPECTED, _COARSER = 1.6, 3  # errors of a file of a size over those expected; levels
 _MOST_ERROR = 1.4  # over the noise; rounding to samples adds a little
 # ratios, and emphasis of errors
 _MORE_BITS = ((1.1, 1.2), (1.1, 1.5), (1.1, 2.0), (1.15, 4.0), (1.2, 8.0), (1.3, 16.0), (1.3, 64.0))
@@ -73,7 +74,25 @@ def code(
                 f"a file of this {simulation.format.kind} takes {least} bytes; ask for more than {size}"
             )
         files = [file]
-    return min(files, key=lambda file: file.squared_error)
+    best = min(files, key=lambda file: file.squared_error)
+    return _with_enough_groups(simulation, noise_level, size, how, best)
+
+
+def _with_enough_groups(
+    simulation: Simulation, noise_level: int, size: int, how: SearchOptions, best: CodedSignal
+) -> CodedSignal:
+    """A file of exactly a size, or a better one at a level with more noise where its groups were far too few.
+
+    A small file may have no room for what cannot be left out at a level, and would lose most of its signal there.
+    """
+    lowest, step = simulation.grid.lowest, _COARSER
+    while best.squared_error > _MOST_OVER_EXPECTED * simulation.cost(noise_level).squared_error:
+        if noise_level == lowest:
+            break
+        noise_level, step = max(noise_level - step, lowest), 2 * step
+        file = _of_size(simulation, noise_level, size, simulation.grid.attempts, how)
+        best = min((one for one in (best, file) if one), key=lambda one: one.squared_error)
+    return best
 
 
 def _of_any_size(simulation: Simulation, noise_level: int, how: SearchOptions, most_bytes: float) -> CodedSignal:
