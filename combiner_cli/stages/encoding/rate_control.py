@@ -62,20 +62,18 @@ def code(
         for level in levels_near(noise_level, grid, how.effort)
         if (file := _of_size(simulation, level, size, grid.attempts, how))
     ]
-    if not files:
-        # no file is smaller than that of the largest noise variance, with no groups but those that cannot be left out
-        smallest = _coded(simulation, grid.lowest, Budget(0.0, 0), how)
-        least = bytes_of(simulation, smallest)
-        file = _of_size_with_more_noise(simulation, noise_level, size, how) if size >= least else None
-        if file is None and size >= least:
-            file = smallest if size == least else _filled(simulation, smallest, size)
-        if file is None:
-            raise UnreachableError(
-                f"a file of this {simulation.format.kind} takes {least} bytes; ask for more than {size}"
-            )
-        files = [file]
-    best = min(files, key=lambda file: file.squared_error)
-    return _with_enough_groups(simulation, noise_level, size, how, best)
+    if files:
+        best = min(files, key=lambda file: file.squared_error)
+        return _with_enough_groups(simulation, noise_level, size, how, best)
+    # no file is smaller than that of the largest noise variance, with no groups but those that cannot be left out
+    smallest = _coded(simulation, grid.lowest, Budget(0.0, 0), how)
+    least = bytes_of(simulation, smallest)
+    file = _of_size_with_more_noise(simulation, noise_level, size, how) if size >= least else None
+    if file is None and size >= least:
+        file = smallest if size == least else _filled(simulation, smallest, size)
+    if file is None:
+        raise UnreachableError(f"a file of this {simulation.format.kind} takes {least} bytes; ask for more than {size}")
+    return file
 
 
 def _with_enough_groups(

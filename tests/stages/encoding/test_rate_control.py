@@ -363,6 +363,23 @@ def test_a_level_with_more_noise_is_taken_where_its_file_has_the_size():
     assert [level for level, _, _ in simulation.written] == [40] * 4 + [0] + [39] * 3 + [37] * 3 + [33]
 
 
+@pytest.mark.parametrize(
+    ("too_few_from", "times", "levels", "best"),
+    [(38, 1.5, [40], 40), (38, 1.7, [40, 37], 37), (36, 30.0, [40, 37, 31], 31), (0, 30.0, [40, 37, 31, 19, 0], 40)],
+)
+def test_a_file_of_far_too_few_groups_gives_way_to_one_with_more_noise(too_few_from, times, levels, best):
+    """From a level on errors are so many times what was expected; 1.5 times as much is good enough."""
+
+    class TooFew(Formula):
+        def code(self, noise_level, writer):
+            coded = super().code(noise_level, writer)
+            return replace(coded, squared_error=coded.squared_error * (times if noise_level >= too_few_from else 1.0))
+
+    simulation = TooFew(error=lambda level: 2.0 ** (-level / 8))
+    assert code(simulation, 40, Target("size", 500), searching()).number == best
+    assert list(dict.fromkeys(level for level, _, _ in simulation.written)) == levels
+
+
 def test_more_effort_tries_more_levels_and_takes_the_best_file():
     assert levels_near(40, GRID, 5) == [40]
     assert levels_near(40, GRID, 8) == [40, 39, 41]
