@@ -313,17 +313,17 @@ def report(
         notes = (
             "How much more (+) or less (−) rate a codec takes than the one beside it for the same quality, on average "
             "over what both cover: Akima interpolation, of the means over all signals and, by signal, of each signal's "
-            "own curves, of which the mean is given."
+            "own curves, of which the median is given."
         )
         write_table(f"{arguments.name}_bd.md", f"{title}: BD-rates", notes, deltas)
 
 
 def delta(found: Curves, codec: str, anchor: str, measure: Measure, names: Sequence[str]) -> str:
-    """The mean of the BD-rates of some curves, in per cent."""
-    pairs = [(curve_of(found[some][name], measure) for some in (anchor, codec)) for name in names]
+    """The median of the BD-rates of some curves, in per cent: of curves that hardly overlap they are anything."""
+    pairs = [tuple(curve_of(found[some][name], measure) for some in (anchor, codec)) for name in names]
     percents = [curves.bd_rate(*pair).percent for pair in pairs]
     known = [percent for percent in percents if percent is not None]
-    return signed(float(np.mean(known)) if len(known) > len(names) / 2 else None)
+    return signed(float(np.median(known)) if len(known) > len(names) / 2 else None)
 
 
 def extent(arguments: argparse.Namespace, one: Signal) -> str:

@@ -122,7 +122,7 @@ def test_as_much_noise_as_is_wanted_where_nothing_is_coded(voice, folder):
     assert np.array_equal(plain, decoded(voice, "--fill", "0"))  # the file has no shape, and says nothing of noise
     assert np.std(half - plain) == pytest.approx(np.std(full - plain) / 2, rel=0.05)
     perceptual = pipeline.encode(
-        tone(500), library.find("speech-5"), Target("size", 125, "perceptual"), EncodingOptions(effort=1)
+        tone(4000), library.find("speech-5"), Target("size", 250, "perceptual"), EncodingOptions(effort=1)
     )
     Path("tuned.cmb").write_bytes(perceptual.data)
     strength = encoder.PERCEPTUAL.fill / 16
