@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of PNG or lossless WebP images")
     parser.add_argument("--published", type=Path, help="published curves of the data set NAME, if there are")
     parser.add_argument("--name", default="kodak", help="of the data set and of the results")
+    parser.add_argument("--prior", default="photo-8", help="one for all images, as for other codecs")
     parser.add_argument("--jobs", type=int, default=1, help="images at once, one thread each if more than one")
     parser.add_argument("--baselines", action="store_true", help="measure only the other codecs")
     arguments = parser.parse_args()
@@ -92,8 +93,9 @@ def main() -> None:
         unit="bits_per_pixel",
         rates=RATES,
         formats={name: media.read_signal(path).format for name, path in paths.items()},
-        measure=lambda name, rate: measure(paths[name], rate, threads),
+        measure=lambda name, rate: measure(paths[name], rate, threads, arguments.prior),
         jobs=arguments.jobs,
+        prior=arguments.prior,
     )
     sweep.run(("jobs",), lambda: report(sweep, others, peers))
 
@@ -101,11 +103,11 @@ def main() -> None:
 # Measuring
 
 
-def measure(image: Path, rate: float, threads: int | None) -> Row:
+def measure(image: Path, rate: float, threads: int | None, prior: str) -> Row:
     """Encode and decode with the command line and measure the files."""
     with tempfile.TemporaryDirectory() as folder:
         decoded = Path(folder) / "x.png"
-        facts, encode_seconds, decode_seconds = there_and_back(image, ("--bpp", rate), decoded, threads)
+        facts, encode_seconds, decode_seconds = there_and_back(image, ("--bpp", rate), decoded, threads, prior)
         size = int(str(facts["bytes"]))
         return {
             "prior": facts["prior"],
