@@ -203,7 +203,7 @@ class SoundFilling(Filling):
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        return lapped.PERCEPTUAL.numbers
+        return lapped.perceptual_shape(self.trial.prior).numbers
 
     def filled(self, signal: Signal, level: int) -> Iterator[tuple[str, float, float, Signal]]:
         simulation = self.trial.simulation(signal, self.numbers)
@@ -246,7 +246,7 @@ def sound_parts(prior: LappedPrior, true: Array, energies: Array) -> Parts:
     quiet, expected = quiet_bands(prior, true.shape[1] // BAND)
     for (level, phase), moments in prior.moments_of.items():
         pitch = features.weight_pitches(segment.bins, segment.hop, prior.sample_rate, phase)
-        shaped = lapped.PERCEPTUAL.shaped(moments, pitch)
+        shaped = lapped.perceptual_shape(prior).shaped(moments, pitch)
         predicted = moments.deviations(np.arange(len(moments.deviation)))
         found = missing(shaped, predicted, shaped.deviation >= 0)
         for name, values in found.items():
@@ -298,10 +298,11 @@ def energies_of_quiet(trial: Sounds, noise_levels: Sequence[int]) -> Array:
     """
     prior, sums, counts = trial.prior, np.zeros(_SURENESS), np.zeros(_SURENESS)
     assert isinstance(prior, RecordingLapped)
-    first = trial.simulation(trial.signals[0], lapped.PERCEPTUAL.numbers)
+    numbers = lapped.perceptual_shape(prior).numbers
+    first = trial.simulation(trial.signals[0], numbers)
     for unshaped, signal in product(noise_levels, trial.signals):
         level = level_of_same_size(first, unshaped)
-        simulation = trial.simulation(signal, lapped.PERCEPTUAL.numbers)
+        simulation = trial.simulation(signal, numbers)
         assert isinstance(simulation, lapped.SoundSimulation)
         for frames in simulation.recording.segments:
             weights = simulation.recording.weights(frames)

@@ -39,7 +39,9 @@ FloatArray = npt.NDArray[np.float64]
 # variance of the weights of a band over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, *(1 + 4.0**n for n in range(features.CLASSES - 1))])
 GRID = NoiseGrid(0, LARGEST_NOISE, middle=48, octaves=1 / 4, farthest=48, attempts=3)
-PERCEPTUAL = SoundShape(28, 2, 14, 11)  # of a search for the best ESTOI and PESQ; benchmarks/shapes.py and fill.py
+# of searches for the best ESTOI and PESQ of speech and the best ViSQOL of music; benchmarks/shapes.py and fill.py
+PERCEPTUAL, PERCEPTUAL_MUSIC = SoundShape(28, 2, 14, 11), SoundShape(48, 2, 14, 11)
+_RATE_OF_MUSIC = 32_000  # of a prior that is not for speech alone, at least
 _NUMBERS = ("hop", "angle")  # of the header, that do not depend on what is coded
 _SIMULATED = (0, 4, 4, 6, 6, 8, 12, 16, 24, 32)  # segments that choices are made by, by effort
 _SHORT = 7  # longest hops: of a shorter recording, what lies beyond its ends is a large part
@@ -284,7 +286,7 @@ def encode(prior: LappedPrior, signal: Signal, target: Target, how: SearchOption
         UsageError: the target cannot be met.
     """
     begun = time.perf_counter()
-    noise = PERCEPTUAL if target.perceptual else FLAT_SOUND
+    noise = perceptual_shape(prior) if target.perceptual else FLAT_SOUND
     as_it_is = _loses_much(prior, signal, target)
     simulations = _simulations(prior, signal, how.effort, noise, as_it_is)
     lossless = lossless_bytes(signal) if target.unit in ("rate", "noise") else math.inf
@@ -293,6 +295,11 @@ def encode(prior: LappedPrior, signal: Signal, target: Target, how: SearchOption
     coded = levels.no_larger(simulation, noise_level, target, how, lossless)
     seconds = {"fit": fitted - begun, "search": time.perf_counter() - fitted}
     return Encoded(simulation.header(coded.numbers), coded.payload, coded.latents, seconds)
+
+
+def perceptual_shape(prior: LappedPrior) -> SoundShape:
+    """The shape of the noise with which it is heard least in what a prior is for."""
+    return PERCEPTUAL_MUSIC if prior.sample_rate >= _RATE_OF_MUSIC else PERCEPTUAL
 
 
 def predicted_cost(prior: LappedPrior, signal: Signal, noise_variance: float) -> float:
