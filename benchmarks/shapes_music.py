@@ -34,7 +34,7 @@ def main() -> None:
     signals = [signal for _, signal in perceptual.chosen(chosen)]
     rows = []
     for numbers in arguments.shapes:
-        encoder.PERCEPTUAL_MUSIC = SoundShape(*numbers, encoder.PERCEPTUAL_MUSIC.fill)
+        encoder.PERCEPTUAL_MUSIC = SoundShape.of([*numbers, encoder.PERCEPTUAL_MUSIC.fill])
         for rate in arguments.rates:
             way = perceptual.OwnWay("combiner", f"{rate:g}", rate, "perceptual", None)
             found = []
