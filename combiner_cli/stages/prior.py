@@ -80,6 +80,10 @@ class MultiRatePrior(Prior):
         place = (noise_level - self.noise_codes[0]) / (self.noise_codes[1] - self.noise_codes[0])
         return float(self.rates[0] * (self.rates[1] / self.rates[0]) ** place)
 
+    def typical_bits(self, noise_level: float, signal_format: Format) -> float:
+        """Bits that a typical signal of a format takes at a noise level."""
+        return self.typical_rate(noise_level) * signal_format.points
+
     @abstractmethod
     def noise_variance(self, noise_level: float) -> float:
         """The variance that a noise level stands for, on values in [-1, 1], between levels as well."""

@@ -39,7 +39,7 @@ FloatArray = npt.NDArray[np.float64]
 # variance of the weights of a band over the noise's that its class stands for, the noise itself included
 CLASS_VARIANCES = np.array([1.0, *(1 + 4.0**n for n in range(features.CLASSES - 1))])
 GRID = NoiseGrid(0, LARGEST_NOISE, middle=48, octaves=1 / 4, farthest=48, attempts=3)
-# of searches for the best ESTOI and PESQ of speech and the best ViSQOL of music; benchmarks/shapes.py and fill.py
+# of searches for the best ESTOI and PESQ of speech and the best ViSQOL of music: shapes.py, shapes_music.py, fill.py
 PERCEPTUAL, PERCEPTUAL_MUSIC = SoundShape(28, 2, 14, 11), SoundShape(48, 2, 14, 11)
 _RATE_OF_MUSIC = 32_000  # of a prior that is not for speech alone, at least
 _NUMBERS = ("hop", "angle")  # of the header, that do not depend on what is coded

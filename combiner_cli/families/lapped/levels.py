@@ -48,7 +48,7 @@ def choose(
     # with a shape of the noise, the level is that of a file that is as large as the one without
     flat = [one.unshaped for one in simulations]
     if flat == list(simulations):
-        target = replace(target, tune="psnr")
+        target = replace(target, tune="psnr")  # every dB is worth the same
     best, noise_level = _best(flat, target, effort, lossless)
     return _not_lost(simulations[flat.index(best)], noise_level)
 
@@ -159,7 +159,7 @@ class _Rules:
         """
         samples, prior = simulation.recording.samples, simulation.prior
         energy, (usual, _) = _energy(samples), prior.typical_of(target, simulation.format)
-        typical_bits = prior.typical_rate(usual) * simulation.format.points if target.perceptual else None
+        typical_bits = prior.typical_bits(usual, simulation.format) if target.perceptual else None
         if not energy:
             return _Rules(simulation, 0.0, lossless, -math.inf, math.inf, typical_bits)
         finer = usual - prior.typical(prior.bits_per_point)[0]  # than at the prior's own rate
@@ -177,12 +177,11 @@ class _Rules:
 
         Of white noise, of clicks and of what is very quiet, the last bit gains so little that none would be spent; the
         sound is not to be lost in the noise, nor to take more bytes than without loss as long as it is still there. And
-        to ears, unlike in dB, all sounds are worth about as much: a loud clear voice is not better for ten times the
-        bits of one that is hard to understand.
+        to ears, unlike in dB, all sounds are worth about as much: a voice that is clear as it is gains nothing from the
+        bits that one lacks which is hard to understand.
         """
         if self.typical_bits is not None:
-            cost = self.simulation.cost(noise_level)
-            octaves = math.log2(max(cost.bits + cost.class_bits, 1.0) / self.typical_bits)
+            octaves = math.log2(noise_levels.bits_at(self.simulation, noise_level) / self.typical_bits)
             excess += _EVENNESS * (octaves - excess)
         within = max(min(excess, noise_level - self.coarsest), noise_level - self.finest)
         if not self.energy:

@@ -96,7 +96,7 @@ def of_same_size(simulation: SimulationType, noise_level: int) -> tuple[Simulati
         The simulation, with a weaker shape where no level with this one takes so much, and the level.
     """
     level, some = level_of_same_size(simulation, noise_level), simulation.sample
-    if simulation.unshaped is simulation or _takes(some, level, _bits(some.unshaped, noise_level)):
+    if simulation.unshaped is simulation or _takes(some, level, bits_at(some.unshaped, noise_level)):
         return simulation, level
     return of_same_size(simulation.weaker, noise_level)
 
@@ -111,10 +111,10 @@ def level_of_same_size(simulation: Simulation, noise_level: int) -> int:
     if simulation.unshaped is simulation:
         return noise_level
     some = simulation.sample
-    wanted = _bits(some.unshaped, noise_level)
+    wanted = bits_at(some.unshaped, noise_level)
 
     def excess(level: int) -> float:
-        return math.log2(_bits(some, level) / wanted)
+        return math.log2(bits_at(some, level) / wanted)
 
     return root(excess, simulation.grid, simulation.about_as_large(noise_level), _SIZE_SLOPE)
 
@@ -146,13 +146,13 @@ def _takes(simulation: Simulation, noise_level: int, wanted: float) -> bool:
     header = [one.overhead(_SHORTEST) for one in (simulation, simulation.unshaped)]
     if wanted < _LEAST_TIMES_SHAPE * 8 * (header[0] - header[1]):
         return False
-    over, grid = math.log2(_bits(simulation, noise_level) / wanted), simulation.grid
+    over, grid = math.log2(bits_at(simulation, noise_level) / wanted), simulation.grid
     if noise_level == grid.lowest:
         return over < _SIZE_TOLERANCE
     return noise_level < grid.highest or over > -_SIZE_TOLERANCE or wanted < _NEXT_TO_NOTHING
 
 
-def _bits(simulation: Simulation, noise_level: int) -> float:
+def bits_at(simulation: Simulation, noise_level: int) -> float:
     """About what a signal takes at a noise level."""
     cost = simulation.cost(noise_level)
     return max(cost.bits + cost.class_bits, 1.0)
@@ -201,8 +201,8 @@ def _level_adapted(simulation: Simulation, start: float, usual: float, evenness:
         some = simulation  # what a sample does not show may be all that there is
     coarser = grid.adaptation * math.log2(_error(some, near) / usual) / grid.octaves
     if evenness:
-        typical_bits = simulation.prior.typical_rate(near) * simulation.format.points
-        coarser += evenness * math.log2(_bits(some, near) / typical_bits) / _SIZE_SLOPE
+        typical_bits = simulation.prior.typical_bits(near, simulation.format)
+        coarser += evenness * math.log2(bits_at(some, near) / typical_bits) / _SIZE_SLOPE
     level = start - min(max(coarser, -grid.farthest), grid.farthest)
     chosen = min(max(round(level), grid.lowest), grid.highest)
     if some.cost(near).bits >= _SOMETHING:  # nor does it take next to nothing at a coarser level

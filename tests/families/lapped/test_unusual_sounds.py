@@ -122,6 +122,15 @@ def test_a_shape_that_would_lose_a_sound_is_weaker_or_left_out():
     assert combiner.signal_to_noise(zoo_sounds.SOUNDS["speech-like-quiet"](), results[1].decoded) > LEAST
 
 
+def test_music_has_another_shape_than_speech():
+    exponents = []
+    for name, rate in (("speech-5", 16000), ("general-2", 44100)):
+        tone_of_rate = zoo_sounds.sound_of(0.4 * np.sin(np.arange(rate) * 0.1), rate)
+        coded = combiner.encode(tone_of_rate, effort=1, prior=name)
+        exponents.append(combiner.inspect(coded.data).noise_shape[0])
+    assert exponents == [encoder.PERCEPTUAL.exponent, encoder.PERCEPTUAL_MUSIC.exponent]
+
+
 def test_few_samples_have_no_shape():
     assert not combiner.inspect(combiner.encode(few_samples(17, 2, 44100), effort=1).data).noise_shape
 

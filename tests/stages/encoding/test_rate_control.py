@@ -40,8 +40,8 @@ class StandIn:
     def typical_of(self, target, signal_format):
         return self.typical(target.value)
 
-    def typical_rate(self, noise_level):
-        return 2 ** ((noise_level - 40) / 8)
+    def typical_bits(self, noise_level, signal_format):
+        return 2 ** ((noise_level - 40) / 8) * signal_format.points
 
 
 class Formula(Simulation):
