@@ -86,12 +86,12 @@ def encode(
     try:
         return encode_batch([signal], prior, target, options, report, verify)[0]
     except UnreachableError:
-        further = [(another, target) for another in others]
         if target is not None and target.unit == "size" and target.perceptual:
-            further.insert(0, (prior, replace(target, tune="psnr")))  # a shape of the noise takes some bytes
-        for another, wanted in further:
+            # a shape of the noise takes some bytes; what is refused then is refused with the least that would do
+            return encode(signal, prior, replace(target, tune="psnr"), options, report, verify, others)
+        for another in others:
             with suppress(UnreachableError):
-                return encode_batch([signal], another, wanted, options, report, verify)[0]
+                return encode_batch([signal], another, target, options, report, verify)[0]
         raise
 
 

@@ -1,9 +1,12 @@
 """Small pictures in files of exactly a size."""
 
+import re
+
 import numpy as np
 import pytest
 
 import combiner_cli as combiner
+from combiner_cli.errors import UsageError
 from combiner_cli.signals.signal import Signal
 
 
@@ -32,3 +35,15 @@ def test_a_larger_file_is_better_also_where_there_is_hardly_room(seed):
         psnrs.append(combiner.psnr(picture, result.decoded))
     assert psnrs[0] > 21
     assert (np.diff(psnrs) > -0.3).all() and psnrs[-1] > psnrs[0] + 3
+
+
+def test_a_size_that_is_refused_is_refused_with_the_least_that_will_do():
+    """That is one without a shape of the noise, which the usual tune has where there is room."""
+    picture = discs(1, 64)
+    with pytest.raises(UsageError, match="ask for more than 5") as refusal:
+        combiner.encode(picture, size=5, prior="photo-8")
+    (least,) = map(int, re.findall(r"takes (\d+) bytes", str(refusal.value)))
+    result = combiner.encode(picture, size=least, prior="photo-8")
+    assert len(result.data) == least and not combiner.inspect(result.data).noise_shape
+    with pytest.raises(UsageError, match=f"takes {least} bytes"):
+        combiner.encode(picture, size=least - 1, prior="photo-8")
