@@ -212,12 +212,12 @@ def rescaled(values: Array, sixteenths: int) -> Array:
     return scaled
 
 
-def masking(luma: Array, strength: int) -> npt.NDArray[np.int16]:
+def masking(luma: Array, strength: int | Array) -> npt.NDArray[np.int16]:
     """How much coarser the noise may be where a picture is busy, and how much finer it has to be where it is smooth.
 
     Args:
         luma: of the picture that is decoded so far, in steps, ``(pictures, rows, columns)``.
-        strength: of the shape, in 32nds.
+        strength: of the shape, in 32nds; or of each picture's, ``(pictures, 1, 1)``.
 
     Returns:
         Sixteenths of an octave at each position, ``(pictures, rows, columns)``.

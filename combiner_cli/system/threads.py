@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ def count() -> int:
 
 
 class Scratch:
-    """Arrays of float64 that every thread keeps for itself from one piece of work to the next.
+    """Arrays that every thread keeps for itself from one piece of work to the next.
 
     To get fresh memory from the system takes longer than to fill it. At the end of a ``with`` block the memory of all
     threads is given back; none of them may be at work then.
@@ -54,12 +54,12 @@ class Scratch:
     def __exit__(self, *_: object) -> None:
         self._of_thread = threading.local()
 
-    def take(self, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    def take(self, name: str, shape: tuple[int, ...], kind: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
         """An array with anything in it; whoever took that name before in this thread must be done with it."""
-        kept: npt.NDArray[np.float64] | None = getattr(self._of_thread, name, None)
+        kept: npt.NDArray[Any] | None = getattr(self._of_thread, name, None)
         size = math.prod(shape)
-        if kept is None or kept.size < size:
-            kept = arrays.mapped_zeros((size,), np.float64)
+        if kept is None or kept.size < size or kept.dtype != kind:
+            kept = arrays.mapped_zeros((size,), kind)
             setattr(self._of_thread, name, kept)
         return kept[:size].reshape(shape)
 

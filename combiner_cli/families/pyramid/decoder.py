@@ -26,6 +26,7 @@ from .levels import (
     noise_deviation,
     planes_of,
 )
+from .trunk.state import TrunkState
 
 if TYPE_CHECKING:
     from .prior import PyramidPrior
@@ -100,16 +101,18 @@ def descend(
         count = len(sizes) - 1
         root = root_moments(count, sizes[-1], colours, noise_level + noise.finer_at(count))
         weights = source.weights(StageId(count, 0), None, root)
-        picture, classes, level = weights.reshape(1, colours, *sizes[-1]), None, None
+        picture, classes, level, trunk = weights.reshape(1, colours, *sizes[-1]), None, None, TrunkState()
         for number in range(count - 1, -1, -1):
             # a noise level is a sixteenth of an octave of deviation
             finer = noise.finer_at(number)
             picture = rescaled(picture, noise.finer_at(number + 1) - finer)
             level = levels.new_level(number, np.array([noise_level + finer]), picture, classes, noise)
+            level.trunk = trunk
             del picture  # what is done with makes room: all the rest are small beside the finest level
             for chroma in (False, True)[: 1 + (colours == 3)]:
                 _descend_half(prior, level, chroma, source)
             if number:
+                trunk = prior.handed_down(level)
                 picture, classes = level.refined(sizes[number]), level.classes
         if level is None:
             samples: Array = picture[0]
@@ -119,9 +122,11 @@ def descend(
 
 def _descend_half(prior: PyramidPrior, level: Level, chroma: bool, source: LatentSource) -> None:
     """Take the luma or the chroma of a level."""
+    prior.before_classes(level, chroma)
     frequencies, means = prior.class_frequencies(level, chroma, source.wants_means)
     level.classes[:, int(chroma)] = source.classes(level, chroma, frequencies, means).reshape(1, *level.units)
     del frequencies, means  # they are large
+    prior.after_classes(level, chroma)
     for number in levels.stage_numbers(chroma):
         moments = prior.moments(level, number)
         if len(moments.mean):

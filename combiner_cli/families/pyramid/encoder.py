@@ -132,6 +132,8 @@ class _EncoderSource:
         trial = replace(level, padded_classes=level.padded_classes.copy(), details=dict(level.details))
         for _ in range(_MOST_RAISES):
             trial.classes[0, int(chroma)] = classes.reshape(level.units)
+            trial.trunk = replace(level.trunk)
+            self.prior.after_classes(trial, chroma)
             beyond = np.zeros(level.units, dtype=bool)
             for number in levels.stage_numbers(chroma):
                 moments = self.prior.moments(trial, number)

@@ -23,10 +23,16 @@ class PyramidFamily(Family):
         """A prior from what is stored of it."""
         from ...stages.prior import RANGES, arguments_of
         from .prior import PyramidPrior, problem
+        from .trunk import prior as trunk
 
         arguments = arguments_of(self, configuration, ("kind", "size", "parts_from"), RANGES)
-        prior = PyramidPrior(name=name, stored=dict(tensors), **arguments)
-        reason = problem(prior)
+        prior: PyramidPrior
+        if trunk.is_trunk(tensors):
+            prior = trunk.TrunkPrior(name=name, stored=dict(tensors), **arguments)
+            reason = trunk.problem(prior)
+        else:
+            prior = PyramidPrior(name=name, stored=dict(tensors), **arguments)
+            reason = problem(prior)
         if reason is not None:
             raise DamagedFileError(reason)
         return prior

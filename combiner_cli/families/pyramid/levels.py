@@ -27,6 +27,7 @@ from ...stages.shape import FLAT_PICTURE, PictureShape, masking
 from ...system import arrays, threads
 from ...system.arrays import NarrowArray
 from .haar import BANDS, CORNERS, LARGEST_ROOT, synthesise
+from .trunk.state import TrunkState
 
 Array = npt.NDArray[Any]
 Offsets = tuple[tuple[int, int], ...]
@@ -94,6 +95,7 @@ class Level:
             ``(colours, 3, pictures, rows, columns)``, by the phase and whether they are of the chroma.
         unpacked: what is within reach of all units of a small level, by what it is of, with the array that it was made
             of: for whoever comes to the level again.
+        trunk: of networks that share one.
     """
 
     number: int
@@ -106,6 +108,7 @@ class Level:
     masking: Array | None = None
     details: dict[tuple[Phase, bool], Array] = field(default_factory=dict)
     unpacked: dict[object, tuple[Array | None, Array]] = field(default_factory=dict)
+    trunk: TrunkState = field(default_factory=TrunkState)
 
     @property
     def units(self) -> tuple[int, int]:
@@ -284,7 +287,7 @@ def new_level(
 def without_classes(level: Level) -> Level:
     """A level that is decoded, without what only its decoding needs."""
     none = np.zeros((len(level.noise_levels), 2, 0, 0), dtype=np.int8)
-    return replace(level, padded_classes=none, padded_parents=none, masking=None, unpacked={})
+    return replace(level, padded_classes=none, padded_parents=none, masking=None, unpacked={}, trunk=TrunkState())
 
 
 def stage_numbers(chroma: bool) -> range:
@@ -328,6 +331,13 @@ def positions(level: Level, phase: Phase, rows: slice) -> int:
 def stage_positions(level: Level, number: int) -> int:
     """Positions of a stage: so many latents has each of its colours' bands."""
     return sum(positions(level, phase, level.all_units) for phase in stage_phases(number))
+
+
+def stage_noise(level: Level, number: int) -> Array | None:
+    """The noise of a stage's positions, phase after phase, as :meth:`Level.noise` has it, ``(positions,)``."""
+    noises = [level.noise(phase, level.all_units, number in CHROMA_STAGES) for phase in stage_phases(number)]
+    known = [noise for noise in noises if noise is not None]  # all or none are
+    return np.concatenate(known) if known else None
 
 
 def _length(places: slice, size: int) -> int:

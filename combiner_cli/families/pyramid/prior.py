@@ -44,6 +44,7 @@ from . import features, levels
 from .filtering import filter as picture_filter
 from .filtering.filter import PictureFilter
 from .levels import Level, planes_of
+from .trunk.state import TrunkState
 
 if TYPE_CHECKING:
     from ...stages.encoding.rate_control import SearchOptions
@@ -158,6 +159,16 @@ class PyramidPrior(StagewisePrior):
         """The stored tensors of the networks that predict moments."""
         return {name: tensor for name, tensor in self.stored.items() if not name.startswith(picture_filter.PREFIX)}
 
+    def before_classes(self, level: Level, chroma: bool) -> None:
+        """Get ready for the classes of the luma or the chroma of a level."""
+
+    def after_classes(self, level: Level, chroma: bool) -> None:
+        """Get ready for the details of the luma or the chroma of a level, whose classes are known."""
+
+    def handed_down(self, level: Level) -> TrunkState:
+        """What the next finer level begins with, once a level is decoded."""
+        return TrunkState()
+
     def class_frequencies(self, level: Level, chroma: bool, wants_means: bool = True) -> tuple[Array, Array]:
         """What is predicted of the units of a level before their classes are decoded.
 
@@ -200,10 +211,7 @@ class PyramidPrior(StagewisePrior):
         counts = [levels.positions(level, phase, level.all_units) for phase in phases]
         mean = NarrowArray((network.outputs, sum(counts)))
         deviation = arrays.mapped_zeros(mean.values.shape, np.int16)
-        noises = [level.noise(phase, level.all_units, number in levels.CHROMA_STAGES) for phase in phases]
-        noise: Array | None = None
-        if any(some is not None for some in noises):  # all or none are
-            noise = np.concatenate([some for some in noises if some is not None])
+        noise = levels.stage_noise(level, number)
 
         def strip(item: tuple[int, slice]) -> None:
             place, rows = item

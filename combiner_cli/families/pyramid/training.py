@@ -50,7 +50,7 @@ _SMALLEST_ERROR = 1e-6 / 127.5**2  # of a picture
 _MOST_BEYOND = 10.0  # bits; it takes about that to say that a detail's deviation is wider
 _FINE = 2  # levels of the pyramid, from the finest on, that are called fine
 _MOST_FINER, _MOST_CHROMA, _MOST_MASKING = (20, 24, 6, 6), 12, 14  # of random shapes of the noise
-_FINEST_NOISE = 110  # level that a random shape gives the coarsest details; finer than files have it
+FINEST_NOISE = 110  # level that a random shape gives the coarsest details; finer than files have it
 _FINEST_CROP = 7 / 16  # of the finest level's positions along an axis; it has most of the work
 
 
@@ -100,7 +100,7 @@ class PyramidTraining(GradientTraining):
         noise = random_shape(generator) if self._settings.is_shaped(generator) else FLAT_PICTURE
         levels_of_shape = noise_levels - encoder.levels_coarser(noise)
         if not noise.flat:
-            levels_of_shape = np.minimum(levels_of_shape, _FINEST_NOISE - noise.finer_at(LEVELS))
+            levels_of_shape = np.minimum(levels_of_shape, FINEST_NOISE - noise.finer_at(LEVELS))
         return TrainingPass(self.networks, generator, self.device.name, noise).run(signals, levels_of_shape)
 
     def prior(self, tensors: dict[str, Array]) -> PyramidPrior:
@@ -311,10 +311,8 @@ class TrainingPass(NetworkPass):
 
     def _octaves_of_noise(self, level: Level, number: int) -> torch.Tensor:
         """Octaves by which the noise of a stage's details is coarser than the level's, ``(positions,)`` or a number."""
-        chroma = number in levels.CHROMA_STAGES
-        parts = [level.noise(phase, level.all_units, chroma) for phase in levels.stage_phases(number)]
-        noises = [part for part in parts if part is not None]  # all or none are
-        return self._tensor(np.concatenate(noises) / OCTAVE if noises else np.zeros(1))
+        noise = levels.stage_noise(level, number)
+        return self._tensor(np.zeros(1) if noise is None else noise / OCTAVE)
 
 
 def _times(sixteenths: int) -> float:
