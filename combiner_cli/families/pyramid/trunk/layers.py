@@ -29,6 +29,7 @@ WEIGHT_BITS = 8  # of hidden layers
 RESULT_WEIGHT_BITS = 12
 RESULT_BITS = FEATURE_BITS + RESULT_WEIGHT_BITS  # of a result's fraction
 BIAS_BITS = FEATURE_BITS + WEIGHT_BITS  # of the biases of hidden layers
+LARGEST_STREAM = LARGEST_ACTIVATION << (BIAS_BITS - ACTIVATION_BITS)  # in units of biases
 _EXACT = 2**24  # whole numbers up to here are exact in float32
 _LOW_BITS = 6  # of the weights of results, which are multiplied in two parts
 LARGEST_RESULT = 2.0**24  # in units of 2^-RESULT_BITS
@@ -54,9 +55,13 @@ class HiddenLayer:
         """Number of activations that it makes."""
         return len(self.bias)
 
-    def exact(self) -> bool:
-        """Whether no sum can leave the range in which float32 is exact."""
-        sums = np.abs(self.bias.astype(np.int64)) + _passed_on(self)
+    def exact(self, beside: int = 0) -> bool:
+        """Whether no sum can leave the range in which float32 is exact.
+
+        Args:
+            beside: the largest number that is added to the sums besides, in units of the biases.
+        """
+        sums = np.abs(self.bias.astype(np.int64)) + beside
         for matrix, largest in (
             (self.activations, 2 * LARGEST_ACTIVATION),
             (self.features, LARGEST_FEATURE),
@@ -101,11 +106,6 @@ class HiddenLayer:
     @cached_property
     def _bias(self) -> Array:
         return _float32(self.bias, ACTIVATION_BITS - BIAS_BITS)
-
-
-def _passed_on(layer: HiddenLayer) -> int:
-    """What may come beside the sums of a layer of the trunk: the stream itself."""
-    return LARGEST_ACTIVATION << (BIAS_BITS - ACTIVATION_BITS) if layer.activations is not None else 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from . import inputs
 from .inputs import CROSS, PATCH, SCALARS, SQUARE
 from .layers import (
     BIAS_BITS,
+    LARGEST_STREAM,
     RESULT_BITS,
     RESULT_WEIGHT_BITS,
     WEIGHT_BITS,
@@ -155,7 +156,7 @@ class LevelNetworks:
         both = tensors["embed.weight"].repeat(4, axis=0), tensors["embed.bias"].repeat(4)
         begun = HiddenLayer(tensors["handed.weight"], *both)
         for name, layer in {**layers, "the beginning": begun}.items():
-            if not layer.exact():
+            if not layer.exact(LARGEST_STREAM):
                 return f"the sums of {name} may be too large"
         for name, head in self.heads.items():
             parts = (head.first, head.second, head.last)
