@@ -92,6 +92,7 @@ def encode(
     prior: str | Prior | None = None,
     device: str = "auto",
     seed: int = 0,
+    adapt: bool = True,
 ) -> EncodeResult:
     """Encode an image or a sound.
 
@@ -110,6 +111,7 @@ def encode(
         prior: name, file, or what :func:`find_prior` gave; ``None`` for the best of those shipped.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``, where networks with hidden layers are fitted.
         seed: of the encoder's own random numbers.
+        adapt: whether the networks of the prior may be adapted to an image, from effort 7 on.
 
     Returns:
         The file in ``data``, what it decodes to in ``decoded``, and the name of its prior in ``prior``.
@@ -131,7 +133,7 @@ def encode(
     )
     named = library.find(prior) if isinstance(prior, str) else prior
     plan = goals.plan(signal, target, named)
-    options = EncodingOptions(effort=effort, seed=seed, device=device)
+    options = EncodingOptions(effort=effort, seed=seed, device=device, adapt=adapt)
     return pipeline.encode(signal, plan.prior, plan.target, options, others=plan.others)
 
 

@@ -99,6 +99,7 @@ class EncodingOptions:
         search: one of ``rec.search.METHODS``, or ``None``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``: where gradient steps are made.
         refinement: how the weights still uncoded are adapted to the coded ones, by a name of the family, or ``None``.
+        adapt: whether the networks of a prior may be adapted to a signal.
     """
 
     effort: int = 5
@@ -106,6 +107,7 @@ class EncodingOptions:
     search: str | None = None
     device: str = "auto"
     refinement: str | None = None
+    adapt: bool = True
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ class StagewisePrior(MultiRatePrior):
         from .encoding.rate_control import SearchOptions
 
         method = self.search_method(options, self.usual_search(options.effort))
-        how = SearchOptions(options.effort, method, options.seed)
+        how = SearchOptions(options.effort, method, options.seed, options.adapt)
         encoded = []
         for number, signal in enumerate(signals):
             report(Progress("encode", number / len(signals)))

@@ -57,6 +57,14 @@ _POSITIVE = click.FloatRange(0, min_open=True)
     help="How the rest is adapted to what is coded, with hidden layers. [default: closed-form]",
 )
 @click.option(
+    "--no-adapt",
+    "adapt",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Do not adapt the networks of a prior to an image, which is done from -e 7 on where it saves bytes.",
+)
+@click.option(
     "--no-verify",
     "verify",
     is_flag=True,

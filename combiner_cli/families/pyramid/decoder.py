@@ -16,6 +16,7 @@ from ...stages.moments import HIGHEST, LOWEST, OCTAVE, UNIT, Moments, StageId
 from ...stages.prior import noise_number
 from ...stages.shape import FLAT_PICTURE, PICTURE_FIELDS, PictureShape, numbers_in, rescaled
 from . import haar, levels
+from .adaptation import adaptation as picture_adaptation
 from .filtering import filter as picture_filter
 from .levels import (
     CHROMA_STAGES,
@@ -260,11 +261,11 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
     latents = open_payload(
         numbers, payload, prior.key, prior.parts_from, keep=view.keep_latents, damaged=not file.intact
     )
-    planes = []
+    planes, adapted = [], prior.adapted(_adaptation_latents(prior, latents))
     for channels in planes_of(file.format.channels):
         if 0 in channels:  # the last plane
             latents.allocator.final_stage = last_stage((height, width), len(channels))
-        picture = descend(prior, (height, width), len(channels), noise_level, _FileSource(latents), noise)
+        picture = descend(adapted, (height, width), len(channels), noise_level, _FileSource(latents), noise)
         shown = finished(prior, picture, filtered and 0 in channels)
         planes.append((channels, PlaneRendering(shown, (height, width), len(channels), noise_level)))
     decoded = latents.finish()
@@ -280,10 +281,21 @@ def decode(prior: PyramidPrior, file: File, view: View) -> Decoded:
     )
 
 
+def _adaptation_latents(prior: PyramidPrior, latents: FileLatents) -> Array | None:
+    """The latents with which a file adapts the networks, if it does."""
+    if prior.adaptation is None:
+        return None
+    stage = picture_adaptation.STAGE
+    return picture_adaptation.exchange(
+        prior.adaptation, latents.symbols, lambda moments: latents.weights(stage, moments)
+    )
+
+
 def _named(groups: Mapping[StageId, int]) -> dict[str, int]:
     """Numbers of groups by level, luma and chroma apart, the coarsest first, from those of the stages."""
     counts: dict[str, int] = {}
     for stage, count in sorted(groups.items(), key=lambda item: (-item[0].level, item[0].number)):
         name = f"level {stage.level} {'chroma' if stage.number in CHROMA_STAGES else 'luma'}"
+        name = picture_adaptation.STAGE_NAME if stage == picture_adaptation.STAGE else name
         counts[name] = counts.get(name, 0) + count
     return counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import zip_longest
@@ -25,8 +26,11 @@ from ...stages.moments import COARSE, UNIT, Moments, StageId, in_deviations
 from ...stages.shape import FLAT_PICTURE, PICTURE_FIELDS, PictureShape, header_numbers
 from ...system import threads
 from . import haar, levels
+from .adaptation import adaptation as picture_adaptation
+from .adaptation.adaptation import Coded
 from .decoder import PlaneRendering, descend, finished
 from .filtering import filter as picture_filter
+from .haar import Plane
 from .levels import HALF_RANGE, Level, noise_deviation, planes_of
 
 if TYPE_CHECKING:
@@ -47,48 +51,7 @@ _ROWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Plane:
-    """A plane of an image that is to be coded: its weights, real numbers in units of the image's 255ths.
-
-    Attributes:
-        channels: of the image, 1 or 3.
-        shape: height and width.
-        root: ``(3, rows, columns)``.
-        details: of all levels from the finest on, ``(3, 3, rows, columns)`` float32 each.
-    """
-
-    channels: tuple[int, ...]
-    shape: tuple[int, int]
-    root: Array
-    details: tuple[Array, ...]
-
-    @property
-    def colours(self) -> int:
-        """1 or 3."""
-        return len(self.channels)
-
-
-def analyse(values: Array, channels: tuple[int, ...]) -> Plane:
-    """The weights of a plane of an image.
-
-    Args:
-        values: of the plane in 255ths of the range, 0 in the middle of it, ``(height, width, 1 or 3)``.
-        channels: of the image that they are.
-    """
-    picture = np.zeros((3, *values.shape[:2]))
-    if len(channels) == 3:
-        np.einsum("kc,hwc->khw", haar.COLOUR, values, out=picture)
-    else:
-        np.multiply(values[:, :, 0], math.sqrt(3), out=picture[0])
-    details = []
-    for _ in haar.sizes(values.shape[:2])[1:]:
-        picture, level_details = haar.analyse(picture)
-        details.append(level_details.astype(np.float32))
-    return Plane(channels, (values.shape[0], values.shape[1]), picture, tuple(details))
-
-
-@dataclass(frozen=True, eq=False)
-class _EncoderSource:
+class EncoderSource:
     """The true weights of a plane, as a coder makes them; see :class:`decoder.LatentSource`.
 
     Attributes:
@@ -113,7 +76,7 @@ class _EncoderSource:
         return 1 / noise_deviation(self.noise_level + self.noise.finer_at(level))
 
     def classes(self, level: Level, chroma: bool, frequencies: Array, means: Array) -> npt.NDArray[np.int64]:
-        details = levels.unit_details(self.plane.details[level.number][None], chroma) * self._scale(level.number)
+        details = self.true_of_units(level, chroma)
         energy = ((details - means / UNIT) ** 2).mean(axis=0)
         octaves = np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS
         noise = levels.unit_noise(level, chroma)
@@ -135,7 +98,7 @@ class _EncoderSource:
             beyond = np.zeros(level.units, dtype=bool)
             for number in levels.stage_numbers(chroma):
                 moments = self.prior.moments(trial, number)
-                true = self._true(StageId(level.number, number), level)
+                true = self.true(StageId(level.number, number), level)
                 deviations = np.sqrt(1 + moments.deviations(np.arange(len(true))) ** 2)
                 outside = np.abs(moments.over_noise(true - in_deviations(moments.mean))) > REACH * deviations
                 mark_units(trial, number, outside, beyond)
@@ -147,9 +110,13 @@ class _EncoderSource:
 
     def weights(self, stage: StageId, level: Level | None, moments: Moments) -> Array:
         bands = levels.band_count(level, stage.number)
-        return self.coder.weights(stage, moments, self._true(stage, level), bands)
+        return self.coder.weights(stage, moments, self.true(stage, level), bands)
 
-    def _true(self, stage: StageId, level: Level | None) -> Array:
+    def true_of_units(self, level: Level, chroma: bool) -> Array:
+        """The true details of the units of a level in units of the noise's deviation, ``(4 positions · bands, units)``."""
+        return levels.unit_details(self.plane.details[level.number][None], chroma) * self._scale(level.number)
+
+    def true(self, stage: StageId, level: Level | None) -> Array:
         """The true weights of a stage in units of the noise's deviation, ``(latents,)``."""
         if level is None:
             true = self.plane.root[: self.plane.colours].reshape(-1)
@@ -170,10 +137,13 @@ class ImageSimulation(Simulation):
     Attributes:
         noise: its shape.
         planes: of the image, in coding order.
+        stands_for: images as large as this one, where it is a sample of a larger one.
+        wanted: what a file is to say of the image before anything else; ``None`` where that is nothing.
     """
 
     prior: PyramidPrior
     noise: PictureShape
+    wanted: Coded | None = None
 
     def __init__(
         self, prior: PyramidPrior, signal: Signal, noise: PictureShape = FLAT_PICTURE, stands_for: float = 1.0
@@ -188,8 +158,8 @@ class ImageSimulation(Simulation):
         self.prior, self.format, self._signal = prior, signal.format, signal
         self.samples = round(stands_for * signal.points * signal.channels)
         values = to_values(signal) * HALF_RANGE
-        self.planes = [analyse(values[:, :, channels], channels) for channels in planes_of(signal.channels)]
-        self._stands_for = stands_for
+        self.planes = [haar.analysed(values[:, :, channels], channels) for channels in planes_of(signal.channels)]
+        self.stands_for = stands_for
         self._take_shape(noise)
 
     @cached_property
@@ -200,8 +170,22 @@ class ImageSimulation(Simulation):
     @property
     def sample(self) -> ImageSimulation:
         """Patches from all over a large image; see :class:`Simulation`."""
-        some = self._unshaped_sample if self._stands_for == 1 else None
-        return some._with_noise(self.noise) if some else self
+        some = self._unshaped_sample if self.stands_for == 1 else None
+        return some._with_noise(self.noise).adapted(self.wanted) if some else self
+
+    def adapted(self, wanted: Coded | None) -> ImageSimulation:
+        """The same image, coded with networks that are adapted to it.
+
+        Args:
+            wanted: what a file is to say of it; ``None`` where the networks stay as they are.
+        """
+        if wanted is self.wanted:
+            return self
+        adapted = copy(self)
+        adapted.wanted = wanted
+        adapted.__dict__.pop("unshaped", None)  # that of this one is not adapted
+        adapted._take_shape(self.noise)
+        return adapted
 
     def about_as_large(self, noise_level: int) -> int:
         """A level with the image's shape at which it takes about as much as at another one without."""
@@ -209,7 +193,7 @@ class ImageSimulation(Simulation):
 
     def cost(self, noise_level: int) -> CostEstimate:
         """What the whole image, or the one that it is a sample of, comes to at a noise level."""
-        return CostEstimate.total(self.parts(noise_level), self._stands_for)
+        return CostEstimate.total(self.parts(noise_level), self.stands_for)
 
     def _take_shape(self, noise: PictureShape) -> None:
         lowest, highest = levels.noise_range(not noise.flat)
@@ -218,17 +202,38 @@ class ImageSimulation(Simulation):
         if self.prior.filter:  # until it is known whether that is better
             self.numbers = {**self.numbers, picture_filter.FIELD.name: (1,)}
         # a prior is chosen by what it comes to, and is then asked the same by the encoder
-        self._known = self.prior.simulated.setdefault(self._signal, {}).setdefault(noise, {})
+        self._known = self.prior.simulated.setdefault(self._signal, {}).setdefault((noise, self.wanted), {})
 
     def parts(self, noise_level: int) -> Sequence[CostEstimate]:
         """What each plane comes to at a noise level, in coding order."""
         if noise_level not in self._known:
-            self._known[noise_level] = [self._simulated(plane, noise_level) for plane in self.planes]
+            coder = SimulatedCoder()
+            prior = self.adapted_prior(coder)
+            first, *others = [self._simulated(prior, plane, noise_level) for plane in self.planes]
+            # of a sample, what comes before it is that of the whole
+            before = CostEstimate.total([coder.cost(0.0)], 1 / self.stands_for)
+            self._known[noise_level] = [CostEstimate.total([before, first]), *others]
         return self._known[noise_level]
 
-    def _simulated(self, plane: Plane, noise_level: int) -> CostEstimate:
+    def adapted_prior(self, coder: Coder) -> PyramidPrior:
+        """The prior as it is once the first of a file is coded: what adapts its networks, if it is to be said.
+
+        Args:
+            coder: of the latents.
+        """
+        adaptation, wanted = self.prior.adaptation, self.wanted
+        if adaptation is None:
+            return self.prior
+
+        def weights(moments: Moments) -> Array:
+            assert wanted is not None
+            return coder.weights(picture_adaptation.STAGE, moments, wanted.true)
+
+        return self.prior.adapted(picture_adaptation.exchange(adaptation, coder.symbols, weights, wanted))
+
+    def _simulated(self, prior: PyramidPrior, plane: Plane, noise_level: int) -> CostEstimate:
         coder = SimulatedCoder()
-        picture = self.decoded(plane, noise_level, coder)
+        picture = self.decoded(plane, noise_level, coder, prior)
         if self.noise.flat:
             return coder.cost(self._least_error(plane, picture, noise_level)[0])
         return coder.cost(coder.weighted_error * self.noise_variance(noise_level))
@@ -236,13 +241,15 @@ class ImageSimulation(Simulation):
     def code(self, noise_level: int, writer: Writer) -> CodedSignal:
         """Code all planes."""
         coder = SearchingCoder(writer, self.prior.parts_from)
+        prior = self.adapted_prior(coder)
+        coder.weighted_error = 0.0  # what these latents lack is no error of the image
         error, filtered = 0.0, False
         expected = self.parts(noise_level) if writer.budget.total is not None else ()
         for plane, of_plane in zip_longest(self.planes, expected):
             last = plane is self.planes[-1]
             final_stage = levels.last_stage(plane.shape, plane.colours) if last else None
             writer.begin_part(of_plane, levels.last_classes(plane.colours), final_stage)
-            picture = self.decoded(plane, noise_level, coder)
+            picture = self.decoded(plane, noise_level, coder, prior)
             if self.noise.flat or (self.prior.filter and last):
                 least, filtered = self._least_error(plane, picture, noise_level)
                 error += least
@@ -251,16 +258,29 @@ class ImageSimulation(Simulation):
         coded = writer.finish(noise_level - self.grid.lowest, error)
         return replace(coded, further={picture_filter.FIELD.name: (int(filtered),)}) if self.prior.filter else coded
 
-    def decoded(self, plane: Plane, noise_level: int, coder: Coder) -> Level | Array:
+    def decoded(self, plane: Plane, noise_level: int, coder: Coder, prior: PyramidPrior | None = None) -> Level | Array:
         """What a decoder will have of a plane, once it is coded: its finest level, or its root if it has none.
 
         Args:
             plane: to code.
             noise_level: of the file.
             coder: of its weights.
+            prior: of the weights, adapted; the prior itself where there is none.
         """
-        source = _EncoderSource(self.prior, plane, noise_level, self.noise, coder, raises=self._stands_for == 1)
-        return descend(self.prior, plane.shape, plane.colours, noise_level, source, self.noise)
+        prior = prior or self.prior
+        source = self.source(plane, noise_level, coder, prior)
+        return descend(prior, plane.shape, plane.colours, noise_level, source, self.noise)
+
+    def source(self, plane: Plane, noise_level: int, coder: Coder, prior: PyramidPrior) -> EncoderSource:
+        """Where the classes and weights of a plane come from.
+
+        Args:
+            plane: to code.
+            noise_level: of the file.
+            coder: of its weights.
+            prior: of the weights.
+        """
+        return EncoderSource(prior, plane, noise_level, self.noise, coder, raises=self.stands_for == 1)
 
     def rendering(self, plane: Plane, noise_level: int, coder: Coder) -> PlaneRendering:
         """What a decoder shows of a plane, once it is coded, filtered if the prior has a filter.
@@ -325,6 +345,18 @@ def mark_units(level: Level, number: int, marked: Array, units: Array) -> None:
         first += height * width
 
 
+def _adapted(
+    simulation: ImageSimulation, noise_level: int, target: Target, how: SearchOptions
+) -> tuple[ImageSimulation, int]:
+    """An image with networks that are adapted to it, where that pays, and the noise level that it has then."""
+    from .adaptation import fitting  # only where it is wanted
+
+    adapted = fitting.adapted(simulation, noise_level, how.effort, how.seed)
+    if adapted is simulation or target.unit != "size":
+        return adapted, noise_level
+    return noise_levels.choose(adapted, target, how.effort)
+
+
 def predicted_cost(prior: PyramidPrior, signal: Signal, noise_variance: float) -> float:
     """What coding an image at about a noise variance comes to, in bits; see :meth:`family.Prior.predicted_costs`."""
     level = min(max(round(prior.noise_level_of(noise_variance)), GRID.lowest), GRID.highest)
@@ -347,6 +379,8 @@ def encode(prior: PyramidPrior, signal: Signal, target: Target, how: SearchOptio
     noise = PERCEPTUAL if target.perceptual else FLAT_PICTURE
     simulation = ImageSimulation(prior, signal, noise)
     simulation, noise_level = noise_levels.choose(simulation, target, how.effort)
+    if how.adapt and prior.adaptation:
+        simulation, noise_level = _adapted(simulation, noise_level, target, how)
     fitted = time.perf_counter()
     coded = rate_control.code(simulation, noise_level, target, how)
     seconds = {"fit": fitted - begun, "search": time.perf_counter() - fitted}

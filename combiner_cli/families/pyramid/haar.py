@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,3 +73,44 @@ def synthesise(coarse: Array, details: Array, size: tuple[int, int]) -> Array:
     np.floor(picture, out=picture)
     inside: Array = picture[..., : size[0], : size[1]]
     return inside
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """A plane of an image that is to be coded: its weights, real numbers in units of the image's 255ths.
+
+    Attributes:
+        channels: of the image, 1 or 3.
+        shape: height and width.
+        root: ``(3, rows, columns)``.
+        details: of all levels from the finest on, ``(3, 3, rows, columns)`` float32 each.
+    """
+
+    channels: tuple[int, ...]
+    shape: tuple[int, int]
+    root: Array
+    details: tuple[Array, ...]
+
+    @property
+    def colours(self) -> int:
+        """1 or 3."""
+        return len(self.channels)
+
+
+def analysed(values: Array, channels: tuple[int, ...]) -> Plane:
+    """The weights of a plane of an image.
+
+    Args:
+        values: of the plane in 255ths of the range, 0 in the middle of it, ``(height, width, 1 or 3)``.
+        channels: of the image that they are.
+    """
+    picture = np.zeros((3, *values.shape[:2]))
+    if len(channels) == 3:
+        np.einsum("kc,hwc->khw", COLOUR, values, out=picture)
+    else:
+        np.multiply(values[:, :, 0], math.sqrt(3), out=picture[0])
+    details = []
+    for _ in sizes(values.shape[:2])[1:]:
+        picture, level_details = analyse(picture)
+        details.append(level_details.astype(np.float32))
+    return Plane(channels, (values.shape[0], values.shape[1]), picture, tuple(details))

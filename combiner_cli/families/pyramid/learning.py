@@ -21,6 +21,7 @@ from ...learning.gradients import (
 )
 from ...learning.job import Learning, LearningOption, LearningRequest
 from ...learning.report import CardText, Measurement, ReportStyle
+from .adaptation.learning import AdaptationLearning, AdaptationPlan
 from .filtering.learning import FilterLearning, FilterPlan
 
 if TYPE_CHECKING:
@@ -39,17 +40,17 @@ _FINE: Units = ((96, 64), (48, 48), (64, 48))
 _COARSE: Units = ((160, 96), (96, 64), (96, 64))
 _NOISE_LEVELS = (4, 88)
 
-_NETWORKS, _FILTER = "networks", "filter"
+_NETWORKS, _FILTER, _ADAPTATION = "networks", "filter", "adaptation"
 
 OPTIONS = (
     *GRADIENT_OPTIONS,
     LearningOption(
         "part",
         "choice",
-        "What to learn: the networks that predict moments, without a filter, or a filter of the pictures that are "
-        "decoded with the prior of --start.",
+        "What to learn: the networks that predict moments, without anything else, a filter of the pictures that are "
+        "decoded with the prior of --start, or how its networks are adapted to a picture.",
         default=_NETWORKS,
-        choices=(_NETWORKS, _FILTER),
+        choices=(_NETWORKS, _FILTER, _ADAPTATION),
     ),
     LearningOption(
         "crop",
@@ -153,9 +154,11 @@ class PyramidLearning(GradientLearning):
 def begin(request: LearningRequest) -> Learning:
     """A learning from a data set of images; see :meth:`combiner_cli.family.Family.learning`."""
     values, processes = request.options, request.device.processes
-    filters = values["part"] == _FILTER
-    if filters and (values["start"] is None or values["shapes"]):
-        raise UsageError("--part filter takes a prior with --start, and no --shapes: half of its pictures have a shape")
+    part = values["part"]
+    if part != _NETWORKS and (values["start"] is None or values["shapes"]):
+        raise UsageError(
+            f"--part {part} takes a prior with --start, and no --shapes: half of its pictures have a shape"
+        )
     crop = values["crop"] or datasets.usual_side(request.dataset, _LARGEST_CROP, _CROP_MULTIPLE)
     sample = datasets.sample_pictures(request.dataset, crop, request.held_out, _MOST_BYTES, request.seed)
     shards = values["shards"] or processes.size
@@ -176,7 +179,9 @@ def begin(request: LearningRequest) -> Learning:
     }
     pictures = sample.training, sample.held_out
     description, device = f"{request.data}, {sample.signals:,} images", request.device.settled()
-    if filters:
+    if part == _ADAPTATION:
+        return AdaptationLearning(AdaptationPlan(**settings), *pictures, start, description, device)
+    if part == _FILTER:
         return FilterLearning(FilterPlan(**settings), *pictures, start, description, device)
     return PyramidLearning(PyramidPlan(**settings), *pictures, description, device, start)
 

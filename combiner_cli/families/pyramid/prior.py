@@ -16,8 +16,8 @@ groups) is made of whole numbers here. That moments depend on what is decoded is
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -41,6 +41,8 @@ from ...system import arrays, threads
 from ...system.arrays import NarrowArray
 from .. import registry
 from . import features, levels
+from .adaptation import adaptation as picture_adaptation
+from .adaptation.adaptation import Adaptation, Coded
 from .filtering import filter as picture_filter
 from .filtering.filter import PictureFilter
 from .levels import Level, planes_of
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from ...stages.encoding.simulation import CostEstimate
 
 Array = npt.NDArray[Any]
+Setting = tuple[PictureShape, Coded | None]
 
 _FASTEST = 2  # efforts up to this one follow one path of candidates
 _FEWEST_UNITS, _MOST_UNITS = 512, 1 << 12  # at once, by all threads together
@@ -66,9 +69,10 @@ class PyramidPrior(StagewisePrior):
         rates: bits per pixel at these levels, average of the signals of learning.
         errors: mean squared error at these levels on values in [-1, 1], geometric average of the signals of learning.
         size: longer side of a typical signal of learning, in samples.
-        stored: tensors of the networks by ``level.network.tensor``, int16 and int32, and those of a filter, if there is
-            one, by names that begin with ``filter.``.
+        stored: tensors of the networks by ``level.network.tensor``, int16 and int32, and those of a filter and of an
+            adaptation, if there are any, by names that begin with ``filter.`` and ``adaptation.``.
         parts_from: octaves of a deviation over the noise's from which a detail is coded in parts.
+        biases: of the networks, in the place of those that are stored, where they are adapted to a picture.
     """
 
     qualities: ClassVar[tuple[float, float]] = (0.1, 0.85)
@@ -80,6 +84,7 @@ class PyramidPrior(StagewisePrior):
     size: int
     stored: dict[str, Array]
     parts_from: int
+    biases: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def family(self) -> Family:
@@ -134,17 +139,33 @@ class PyramidPrior(StagewisePrior):
         return threads.Scratch()
 
     @cached_property
-    def simulated(self) -> WeakKeyDictionary[Signal, dict[PictureShape, dict[int, list[CostEstimate]]]]:
-        """What the planes of images that are in use come to, by the shape of the noise and the noise level."""
+    def simulated(self) -> WeakKeyDictionary[Signal, dict[Setting, dict[int, list[CostEstimate]]]]:
+        """What the planes of images that are in use come to, by the shape of the noise, what adapts the networks, and
+        the noise level."""
         return WeakKeyDictionary()
 
     @cached_property
     def networks(self) -> tuple[dict[str, IntegerNetwork], ...]:
         """The networks of each kind of level by name."""
-        names = [network.name for network in features.NETWORKS]
+        names, tensors = [network.name for network in features.NETWORKS], {**self.stored, **self.biases}
         return tuple(
-            {name: IntegerNetwork.among(self.stored, f"{kind}.{name}.") for name in names} for kind in range(COARSE + 1)
+            {name: IntegerNetwork.among(tensors, f"{kind}.{name}.") for name in names} for kind in range(COARSE + 1)
         )
+
+    @cached_property
+    def adaptation(self) -> Adaptation | None:
+        """How the networks' biases depend on what a file says of a picture, if they do."""
+        return Adaptation.among(self.stored)
+
+    def adapted(self, latents: Array | None) -> PyramidPrior:
+        """The prior as it is for one picture; its id stays the same.
+
+        Args:
+            latents: of the adaptation, in whole steps; ``None`` where a file does not adapt the networks.
+        """
+        if latents is None or self.adaptation is None:
+            return self
+        return replace(self, biases=self.adaptation.adapted(self.stored_of_networks, latents))
 
     @cached_property
     def filter(self) -> PictureFilter | None:
@@ -155,8 +176,20 @@ class PyramidPrior(StagewisePrior):
 
     @cached_property
     def stored_but_filter(self) -> dict[str, Array]:
-        """The stored tensors of the networks that predict moments."""
+        """The stored tensors of all but the filter."""
         return {name: tensor for name, tensor in self.stored.items() if not name.startswith(picture_filter.PREFIX)}
+
+    @cached_property
+    def stored_but_adaptation(self) -> dict[str, Array]:
+        """The stored tensors of all but the adaptation."""
+        prefix = picture_adaptation.PREFIX
+        return {name: tensor for name, tensor in self.stored.items() if not name.startswith(prefix)}
+
+    @cached_property
+    def stored_of_networks(self) -> dict[str, Array]:
+        """The stored tensors of the networks that predict moments."""
+        others = picture_filter.PREFIX, picture_adaptation.PREFIX
+        return {name: tensor for name, tensor in self.stored.items() if not name.startswith(others)}
 
     def class_frequencies(self, level: Level, chroma: bool, wants_means: bool = True) -> tuple[Array, Array]:
         """What is predicted of the units of a level before their classes are decoded.
@@ -248,6 +281,13 @@ def problem(prior: PyramidPrior) -> str | None:
         f"{kind}.{network.name}": (network.features, network.values, network.outputs, network.relative)
         for kind, network in networks
     }
-    of_filter = {name: tensor for name, tensor in prior.stored.items() if name not in prior.stored_but_filter}
-    reason = picture_filter.problem(of_filter) if of_filter else None
-    return reason or integer_network.wrong_networks(prior.stored_but_filter, shapes)
+    reason = integer_network.wrong_networks(prior.stored_of_networks, shapes)
+    of_filter, of_adaptation = (
+        {name: tensor for name, tensor in prior.stored.items() if name.startswith(prefix)}
+        for prefix in (picture_filter.PREFIX, picture_adaptation.PREFIX)
+    )
+    if not reason and of_filter:
+        reason = picture_filter.problem(of_filter)
+    if not reason and of_adaptation:
+        reason = picture_adaptation.problem(of_adaptation, prior.stored_of_networks)
+    return reason

@@ -81,8 +81,8 @@ class PyramidTraining(GradientTraining):
         Raises:
             UsageError: the networks of that prior have other sizes.
         """
-        # a filter is of what other networks left
-        of_networks = replace(start, stored=start.stored_but_filter) if start else None
+        # a filter is of what other networks left, and so is an adaptation
+        of_networks = replace(start, stored=start.stored_of_networks) if start else None
         super().__init__(new_networks(settings), plan, held_out, device, of_networks)
         self._settings, self._training = settings, training
         # crops of what is held out may have to be smaller, and have noise levels from all over the range

@@ -30,11 +30,13 @@ class SearchOptions:
         effort: 1 (fastest) to 9 (best).
         method: one of ``search.METHODS``.
         seed: of the encoder's random numbers.
+        adapt: whether networks may be adapted to a signal, where a prior has what it takes.
     """
 
     effort: int
     method: str
     seed: int
+    adapt: bool = True
 
 
 def code(

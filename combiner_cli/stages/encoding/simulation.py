@@ -291,5 +291,5 @@ class Simulation(ABC):
         Args:
             numbers: those that depend on what is coded.
         """
-        shaped = SHAPED * (self.unshaped is not self)
+        shaped = SHAPED * (not self.noise.flat)
         return {**self.numbers, **numbers, "noise": (numbers["noise"][0] + shaped,)}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from combiner_cli.families.pyramid import haar, levels
 from combiner_cli.families.pyramid.decoder import PlaneRendering
-from combiner_cli.families.pyramid.encoder import analyse
+from combiner_cli.families.pyramid.haar import analysed
 from combiner_cli.stages.moments import UNIT
 
 
@@ -57,7 +57,7 @@ def test_colours_are_orthonormal():
 def test_values_survive_the_way_down_and_up(shape, channels):
     """Rendering the weights of the whole pyramid gives the image that they were made from."""
     values, noise_level = np.random.default_rng(1).uniform(-127, 127, (*shape, len(channels))), 100
-    plane = analyse(values, channels)
+    plane = analysed(values, channels)
     unit = UNIT / levels.noise_deviation(noise_level)
     picture = np.rint(plane.root * unit)[None]
     for size, details in zip(haar.sizes(shape)[-2::-1], plane.details[::-1], strict=True):
