@@ -373,8 +373,8 @@ def level_noise(prior: RecordingPyramid, number: int, chosen: Sequence[str], gen
         values = np.sqrt(variance) * generator.standard_normal(len(variance))
         colours = whole[1:] if stage in levels.CHROMA_STAGES else whole[:1]
         values, first = values.reshape(*colours.shape[:2], -1), 0
-        for place in levels.stage_places(level, stage):
-            part = colours[(slice(None), slice(None), *place)]
+        for phase in levels.stage_phases(stage):
+            part = colours[(slice(None), slice(None), *level.places(phase, level.all_units))]
             count = part.shape[2] * part.shape[3]
             part[...] = values[..., first : first + count].reshape(part.shape)
             first += count

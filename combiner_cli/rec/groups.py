@@ -109,10 +109,18 @@ def partition(information: npt.NDArray[np.integer], groups: int, key: int) -> Pa
     Raises:
         DamagedFileError: there cannot be that many groups.
     """
-    parts = [EMPTY, *pieces(lambda some: information[some], len(information), groups, key)]
-    order, group, column = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("order", "group", "column")
-    )
+    return joined(lambda some: information[some], len(information), groups, key)
+
+
+def joined(information: Information, latents: int, groups: int, key: int) -> Partition:
+    """The partition that :func:`partition` makes, of latents whose information is given as for :func:`pieces`."""
+    coded = sum(int(np.count_nonzero(information(some))) for some in _chunks(latents))
+    order, group, column = (arrays.mapped_zeros((coded,), np.int32) for _ in range(3))
+    filled = 0
+    for piece in pieces(information, latents, groups, key):
+        some = slice(filled, filled + len(piece.order))
+        order[some], group[some], column[some] = piece.order, piece.group, piece.column
+        filled = some.stop
     return Partition(order, group, column, groups)
 
 
@@ -175,5 +183,4 @@ def _shuffled(information: Information, latents: int, key: int) -> Iterator[npt.
 
 
 def _chunks(count: int) -> Iterator[slice]:
-    for first in range(0, count, _LATENTS_AT_ONCE):
-        yield slice(first, min(first + _LATENTS_AT_ONCE, count))
+    return arrays.blocks(count, _LATENTS_AT_ONCE)

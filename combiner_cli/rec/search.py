@@ -15,7 +15,10 @@ energies are whole numbers (:mod:`.energies`), and of equals the first is taken.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +32,8 @@ from .groups import Partition
 from .native import Kernel
 
 METHODS = ("astar", "best", "viterbi")
+
+Posterior = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # whitened means and deviations
 
 _AT_ONCE = 256  # groups; a command can be interrupted in between
 _WIDE_AT_ONCE = 16  # groups with a long memory whose energies are kept meanwhile: 64 MB
@@ -47,9 +52,71 @@ class Target:
     mean: npt.NDArray[np.float64]
     deviation: npt.NDArray[np.float64]
 
+    @property
+    def signals(self) -> int:
+        """Number of signals."""
+        return len(self.mean)
+
+    @property
+    def groups(self) -> int:
+        """Number of groups."""
+        return int(self.mean.shape[1])
+
+    @property
+    def width(self) -> int:
+        """Number of columns of the widest group."""
+        return int(self.mean.shape[2])
+
+    def of_some(self, signal: int, groups: slice) -> Posterior:
+        """Means and deviations of some groups of a signal, ``(groups, width)`` each."""
+        return self.mean[signal, groups], self.deviation[signal, groups]
+
+
+@dataclass(frozen=True, eq=False)
+class LazyTarget:
+    """Posteriors of the groups of one signal, which are made when they are asked for; otherwise as :class:`Target`.
+
+    Of groups so large that no candidate is any good, as in the smallest of files, not all latents are looked at.
+
+    Attributes:
+        part: which latents the groups hold.
+        posterior: gives the whitened means and deviations of latents by their numbers.
+    """
+
+    signals: ClassVar[int] = 1
+    part: Partition
+    posterior: Callable[[npt.NDArray[np.int32]], Posterior]
+
+    @property
+    def groups(self) -> int:
+        """Number of groups."""
+        return self.part.groups
+
+    @property
+    def width(self) -> int:
+        """Number of columns of the widest group."""
+        return min(max(self.part.width, 1), MOST_COLUMNS)
+
+    @cached_property
+    def _begins(self) -> npt.NDArray[np.int64]:
+        """Where each group begins in the order of latents, and where the last one ends."""
+        return np.searchsorted(self.part.group, np.arange(self.groups + 1, dtype=np.int32))
+
+    def of_some(self, signal: int, groups: slice) -> Posterior:
+        """Means and deviations of some groups, ``(groups, columns)`` each."""
+        del signal  # there is one
+        begins, ends = self._begins[:-1][groups], self._begins[1:][groups]
+        counts = np.minimum(ends - begins, MOST_COLUMNS)
+        shape = len(counts), max(int(counts.max(initial=0)), 1)
+        held = np.arange(shape[1]) < counts[:, None]
+        mean, deviation = np.zeros(shape), np.ones(shape)
+        places = (begins[:, None] + np.arange(shape[1]))[held]
+        mean[held], deviation[held] = self.posterior(self.part.order[places])
+        return mean, deviation
+
 
 def search(
-    target: Target,
+    target: Target | LazyTarget,
     chaining: Chaining,
     key: int,
     coded: npt.NDArray[np.int64],
@@ -133,7 +200,7 @@ def forget() -> None:
 class _Job:
     """What to search, the arguments of :func:`search`, and the kernel to do it with."""
 
-    target: Target
+    target: Target | LazyTarget
     chaining: Chaining
     key: int
     coded: npt.NDArray[np.int64]
@@ -142,16 +209,16 @@ class _Job:
     @property
     def groups(self) -> int:
         """Number of groups to choose."""
-        return int(self.target.mean.shape[1])
+        return self.target.groups
 
     def energies_of(self, signal: int, some: slice) -> energies.Energies:
         """How the energies of some groups of a signal are computed."""
-        return energies.energies_of(self.target.mean[signal, some], self.target.deviation[signal, some])
+        return energies.energies_of(*self.target.of_some(signal, some))
 
 
 def _independent(job: _Job, generator: np.random.Generator | None) -> npt.NDArray[np.int64]:
     """Groups of 16 bits, with Gumbel noise if there is a generator: the previous index is the high byte of a row."""
-    signals = len(job.target.mean)
+    signals = job.target.signals
     chosen = np.empty((signals, job.groups), dtype=np.int64)
     total = np.empty((1, STATES, STATES), dtype=np.int32)
     for number in range(job.groups):
@@ -199,15 +266,16 @@ def _best_paths(job: _Job) -> npt.NDArray[np.int64]:
 def _best_path(job: _Job, signal: int, begin: int) -> npt.NDArray[np.int64]:
     """The best path through the groups of the chain of group number ``begin`` of a signal."""
     chains, first = job.chaining.chains, job.coded.shape[1]
-    mean, deviation = job.target.mean[signal, begin::chains], job.target.deviation[signal, begin::chains]
+    groups = range(begin, job.groups, chains)
     planes = LONG_PLANES if job.chaining.long else 1
     cost = _first_cost(job.coded[signal, (first + begin) % chains :: chains], planes)
-    back = np.empty((len(mean), planes, STATES), dtype=np.uint8)
-    many = job.chaining.long and mean.shape[1] > LANES
+    back = np.empty((len(groups), planes, STATES), dtype=np.uint8)
+    many = job.chaining.long and job.target.width > LANES
     at_once = _WIDE_AT_ONCE if many else _AT_ONCE
-    for number in range(0, len(mean), at_once):
+    for number in range(0, len(groups), at_once):
         some = slice(number, number + at_once)
-        parts, start = energies.energies_of(mean[some], deviation[some]), None
+        those = groups[some]
+        parts, start = job.energies_of(signal, slice(those.start, those.stop, chains)), None
         if many:
             start, parts = _sums(job, parts), parts.of_first(0)
         job.kernel.advance(_table(job, int(parts.columns.max())), parts, start, cost, back[some])

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..rec import candidates, groups
 from ..rec.candidates import Chaining
 from ..rec.groups import EMPTY, Partition
-from .moments import COARSE, StageId
+from .moments import COARSE, Moments, StageId
 
 Array = npt.NDArray[Any]
 
@@ -122,16 +122,18 @@ def may_have_extra_groups(stage: StageId, count: int, information: int) -> bool:
     return count < information and count <= (_FEW_GROUPS if stage.level >= COARSE else _FEW_FINE_GROUPS)
 
 
-def partition(information: npt.NDArray[np.integer], count: int, key: int, extra: int = 0) -> Partition:
+def partition(moments: Moments, count: int, key: int, extra: int = 0) -> Partition:
     """The partition of the latents of a part of a stage into groups.
 
     Args:
-        information: of each latent in 1/256 bit, ``(latents,)``.
+        moments: of the part.
         count: of groups, extra ones included.
         key: of the prior.
         extra: how many of the groups are beyond the part's share.
     """
-    return groups.partition(information, count, partition_key(key, extra)) if count else EMPTY
+    if not count:
+        return EMPTY
+    return groups.joined(moments.information_of, len(moments.mean), count, partition_key(key, extra))
 
 
 def partition_key(key: int, extra: int) -> int:

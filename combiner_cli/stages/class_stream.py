@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DamagedFileError
+from ..system import arrays
 from . import integer_network
 
 Array = npt.NDArray[Any]
@@ -26,7 +27,7 @@ DIGITS = 9  # values of a digit
 _LOGIT_UNIT = 16
 _LOWEST_LOGIT = -12 * _LOGIT_UNIT
 _POWERS = np.rint(np.exp2(np.arange(_LOWEST_LOGIT, 1) / _LOGIT_UNIT + FREQUENCY_BITS))
-_SYMBOLS_AT_ONCE = 1 << 13
+_SYMBOLS_AT_ONCE, _SYMBOLS_PUT_AT_ONCE = 1 << 13, 1 << 18
 _STATE_WORDS = 2  # words of the range coder's state
 
 
@@ -107,11 +108,11 @@ class Symbols(ABC):
         return self.exchange(high, flat) * DIGITS + self.exchange(low, flat)
 
     @abstractmethod
-    def exchange_all(self, symbols: npt.NDArray[np.int64], frequencies: Array) -> npt.NDArray[np.integer]:
+    def exchange_all(self, symbols: npt.NDArray[Any], frequencies: Array) -> npt.NDArray[np.integer]:
         """Symbols that all have the same frequencies, as :meth:`exchange`.
 
         Args:
-            symbols: what an encoder puts, ``(units,)``; a decoder may be given any as many.
+            symbols: what an encoder puts, ``(units,)`` whole numbers of any type; a decoder may be given any as many.
             frequencies: ``(symbols, 1)``.
         """
 
@@ -134,8 +135,10 @@ class SymbolCost(Symbols):
         self.put(np.array([symbol]), frequencies)
         return symbol
 
-    def exchange_all(self, symbols: npt.NDArray[np.int64], frequencies: Array) -> npt.NDArray[np.integer]:
-        self.put(symbols, np.broadcast_to(frequencies, (len(frequencies), len(symbols))))
+    def exchange_all(self, symbols: npt.NDArray[Any], frequencies: Array) -> npt.NDArray[np.integer]:
+        for some in arrays.blocks(len(symbols), _SYMBOLS_PUT_AT_ONCE):
+            part = symbols[some].astype(np.int64)
+            self.put(part, np.broadcast_to(frequencies, (len(frequencies), len(part))))
         return symbols
 
 
@@ -201,7 +204,7 @@ class SymbolReader(Symbols):
         del symbol  # it is what is found out
         return int(self.read(frequencies)[0])
 
-    def exchange_all(self, symbols: npt.NDArray[np.int64], frequencies: Array) -> npt.NDArray[np.integer]:
+    def exchange_all(self, symbols: npt.NDArray[Any], frequencies: Array) -> npt.NDArray[np.integer]:
         return self.read(np.broadcast_to(frequencies, (len(frequencies), len(symbols))))
 
 

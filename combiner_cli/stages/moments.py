@@ -120,15 +120,15 @@ class Moments:
 
     def total_information(self) -> int:
         """Expected information of all latents together in 1/256 bit."""
-        blocks = range(0, len(self.deviation), _LATENTS_AT_ONCE)
-        return sum(int(self.information_of(slice(first, first + _LATENTS_AT_ONCE)).sum()) for first in blocks)
+        blocks = arrays.blocks(len(self.deviation), _LATENTS_AT_ONCE)
+        return sum(int(self.information_of(some).sum()) for some in blocks)
 
-    def deviations(self, which: npt.NDArray[np.int64]) -> Array:
+    def deviations(self, which: npt.NDArray[np.integer]) -> Array:
         """Prior deviations of some latents in units of their noise's."""
         deviations: Array = _DEVIATIONS[self.deviation[which]] * 2.0**-DEVIATION_BITS
         return deviations
 
-    def variance_left(self, which: npt.NDArray[np.int64]) -> Array:
+    def variance_left(self, which: npt.NDArray[np.integer]) -> Array:
         """Variance of what this part leaves of some latents, over the noise's: what later parts have to mend, and the
         noise."""
         if self.last:
@@ -229,7 +229,7 @@ class Parts:
             self.finished = not repeat
         elif not repeat:
             wide = deviation > self._widest_of_one_part
-            deviation = (deviation - _PART_OCTAVES * OCTAVE * wide).astype(np.int16)
+            deviation = np.where(wide, deviation - np.int16(_PART_OCTAVES * OCTAVE), deviation)
         self.moments, self.coded = replace(self.moments, mean=weights, deviation=deviation), self.coded + 1
 
     @property

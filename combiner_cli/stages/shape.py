@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..container.header import Field, Numbers
+from ..system import arrays, threads
+from ..system.arrays import NarrowArray
 from .integer_network import octaves
 from .moments import OCTAVE, UNIT, Moments
 
@@ -38,7 +40,7 @@ _WINDOW = (2 * _REACH + 1) ** 2
 _LEAST_SPREAD = 2 * UNIT * _WINDOW**2  # two deviations of the noise, in the units of a spread
 _MOST_SPREAD = 3 * OCTAVE  # more or less than the average
 _FACTOR_BITS = 24  # of the fraction of a factor
-_ROWS_AT_ONCE = 1 << 17  # positions
+_ROWS_AT_ONCE, _VALUES_AT_ONCE = 1 << 17, 1 << 16  # positions, and numbers
 
 
 @dataclass(frozen=True)
@@ -207,9 +209,14 @@ def rescaled(values: Array, sixteenths: int) -> Array:
     """
     if not sixteenths:
         return values
-    factor = float(np.rint(np.exp2(_FACTOR_BITS - sixteenths / OCTAVE)))
-    scaled: Array = np.floor(values.astype(np.float64) * (factor * 2.0**-_FACTOR_BITS) + 0.5)
-    return scaled
+    factor = float(np.rint(np.exp2(_FACTOR_BITS - sixteenths / OCTAVE))) * 2.0**-_FACTOR_BITS
+    flat, scaled = values.reshape(-1), NarrowArray((values.size,))
+
+    def block(some: slice) -> None:
+        scaled.put(some, np.floor(flat[some].astype(np.float64) * factor + 0.5))
+
+    threads.mapped(block, list(arrays.blocks(len(flat), _VALUES_AT_ONCE)))
+    return scaled.values.reshape(values.shape)
 
 
 def masking(luma: Array, strength: int) -> npt.NDArray[np.int16]:
@@ -222,15 +229,18 @@ def masking(luma: Array, strength: int) -> npt.NDArray[np.int16]:
     Returns:
         Sixteenths of an octave at each position, ``(pictures, rows, columns)``.
     """
-    spread = np.empty(luma.shape, dtype=np.int16)
-    step = max(1, _ROWS_AT_ONCE // max(luma.shape[0] * luma.shape[2], 1))
-    for first in range(0, luma.shape[1], step):
-        rows = slice(first, min(first + step, luma.shape[1]))
+    spread = arrays.mapped_zeros(luma.shape, np.int16)
+    strips = list(arrays.blocks(luma.shape[1], max(1, _ROWS_AT_ONCE // max(luma.shape[0] * luma.shape[2], 1))))
+
+    def take(rows: slice) -> None:
         spread[:, rows] = _spread(luma, rows)
+
+    threads.mapped(take, strips)
     average = spread.sum(axis=(1, 2), dtype=np.int64) // (luma.shape[1] * luma.shape[2])
-    over = np.clip(spread - average[:, None, None], -_MOST_SPREAD, _MOST_SPREAD)
-    following: npt.NDArray[np.int16] = ((over * strength + _MASKING_UNIT // 2) // _MASKING_UNIT).astype(np.int16)
-    return following
+    for rows in strips:
+        over = np.clip(spread[:, rows] - average[:, None, None], -_MOST_SPREAD, _MOST_SPREAD)
+        spread[:, rows] = (over * strength + _MASKING_UNIT // 2) // _MASKING_UNIT
+    return spread
 
 
 def _spread(luma: Array, rows: slice) -> Array:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..system import arrays, threads
 from .class_stream import FREQUENCY_BITS, Symbols
 from .moments import HIGHEST, LOWEST, OCTAVE, Moments, in_deviations
 
@@ -25,7 +26,7 @@ _RAREST = 14  # one weight in 2^14 is an outlier
 _WIDEST = 18 * OCTAVE - LOWEST  # number of a deviation that is wider; a candidate times a wider one may not be exact
 _NO_OCTAVES, _NO_OUTLIERS = 65000, 64000  # in 65536ths: how often it is so
 _OUTLIER_BITS = 8.0  # about what it takes to say that a weight is an outlier
-_WEIGHTS_AT_ONCE = 1 << 12  # of several bands
+_WEIGHTS_AT_ONCE, _MOST_OF_BAND = 1 << 12, 1 << 18  # of several bands, and of one
 _SQUARED_BITS = 1 / (2 * math.log(2))  # of a squared error in units of the noise variance
 
 
@@ -73,10 +74,10 @@ class Widening:
 
     octaves: int
     rarity: int
-    outliers: npt.NDArray[np.int64]
+    outliers: npt.NDArray[np.int8]
 
 
-NO_WIDENING = Widening(0, 0, np.zeros(0, dtype=np.int64))
+NO_WIDENING = Widening(0, 0, np.zeros(0, dtype=np.int8))
 
 
 def exchange_widening(symbols: Symbols, deviation: npt.NDArray[np.int16], widening: Widening = NO_WIDENING) -> None:
@@ -91,15 +92,15 @@ def exchange_widening(symbols: Symbols, deviation: npt.NDArray[np.int16], wideni
     rarity = symbols.exchange(widening.rarity, _RARITY_FREQUENCIES)
     if not octaves and not rarity:
         return
-    wider = np.full(len(deviation), octaves)
+    wider = np.full(len(deviation), octaves, dtype=np.int16)
     if rarity:
-        outliers = widening.outliers if len(widening.outliers) else np.zeros(len(deviation), dtype=np.int64)
+        outliers = widening.outliers if len(widening.outliers) else np.zeros(len(deviation), dtype=np.int8)
         often = 2 ** (FREQUENCY_BITS - rarity)
         frequencies = np.array([[2**FREQUENCY_BITS - often], [often]], dtype=np.float64)
-        flagged = np.flatnonzero(symbols.exchange_all((outliers > 0).astype(np.int64), frequencies))
+        flagged = np.flatnonzero(symbols.exchange_all(outliers > 0, frequencies))
         wider[flagged] += 1 + symbols.exchange_all(np.maximum(outliers[flagged] - 1, 0), _OUTLIER_FREQUENCIES)
     # a pruned weight has the number -1, and is coded once it is wider
-    np.maximum(deviation, np.minimum(deviation + wider * OCTAVE, _WIDEST), out=deviation, casting="unsafe")
+    np.maximum(deviation, np.minimum(deviation + wider * np.int16(OCTAVE), np.int16(_WIDEST)), out=deviation)
 
 
 def widenings_of(moments: Moments, bands: int, true: Array, reach: float, emphasis: float = 1.0) -> list[Widening]:
@@ -112,11 +113,19 @@ def widenings_of(moments: Moments, bands: int, true: Array, reach: float, emphas
         reach: deviations, noise included, that candidates can be relied on to reach.
         emphasis: how many times as much as usual errors weigh against bits.
     """
-    distance = math.sqrt(emphasis) * np.abs(moments.over_noise(true - in_deviations(moments.mean))).reshape(bands, -1)
-    deviation = moments.deviation.reshape(bands, -1)
-    together = max(1, _WEIGHTS_AT_ONCE // max(deviation.shape[1], 1))
-    parts = [slice(first, first + together) for first in range(0, bands, together)]
-    return [widening for part in parts for widening in _widenings_of_bands(deviation[part], distance[part], reach)]
+    latents = len(true) // bands
+    together = max(1, _WEIGHTS_AT_ONCE // max(latents, 1))
+
+    def of_part(part: slice) -> list[Widening]:
+        some = slice(part.start * latents, part.stop * latents)
+        if latents > _MOST_OF_BAND:
+            return [_widening_of_large_band(moments, true, some, reach, emphasis)]
+        reached = _reached(moments, true, some, reach, emphasis)
+        shape = part.stop - part.start, latents
+        return _widenings_of_bands(reached.deviation.reshape(shape), reached.distance.reshape(shape), reach)
+
+    parts = threads.mapped(of_part, list(arrays.blocks(bands, together)))
+    return [widening for of_bands in parts for widening in of_bands]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +152,57 @@ class _Reached:
         bits: Array = _EVIDENCE_BITS[numbers] + (self.energy / evidence + beyond**2) * _SQUARED_BITS
         return bits
 
+    def bits_as_outliers(self) -> Array:
+        """About the same of each weight if it is an outlier."""
+        bits: Array = 0.5 * np.log2(1 + self.energy) + (_SQUARED_BITS + _OUTLIER_BITS)
+        return bits
+
     def some(self, which: Any) -> _Reached:
         """Those weights that an index of numpy names."""
         return _Reached(self.deviation[which], self.distance[which], self.energy[which], self.reach)
+
+
+def _reached(moments: Moments, true: Array, some: slice, reach: float, emphasis: float) -> _Reached:
+    """What some weights of a stage come to; see :func:`widenings_of`."""
+    difference = moments.over_noise(true[some] - in_deviations(moments.mean[some]), some)
+    distance = math.sqrt(emphasis) * np.abs(difference)
+    return _Reached(moments.deviation[some], distance, distance**2, reach)
+
+
+def _widening_of_large_band(moments: Moments, true: Array, band: slice, reach: float, emphasis: float) -> Widening:
+    """As :func:`_widenings_of_bands`, of one band that is looked at piece by piece."""
+    pieces = [
+        slice(band.start + some.start, band.start + some.stop)
+        for some in arrays.blocks(band.stop - band.start, _MOST_OF_BAND)
+    ]
+
+    def total(more: int) -> float:
+        bits = 0.0
+        for piece in pieces:
+            weights = _reached(moments, true, piece, reach, emphasis)
+            bits += float(np.minimum(weights.bits(more), weights.bits_as_outliers()).sum())
+        return bits + (_bits(_OCTAVE_FREQUENCIES, more) if more else 0.0)
+
+    octaves, least = 0, total(0)
+    for more in range(1, _MOST_OCTAVES + 1):
+        bits = total(more)
+        if bits >= least and more > octaves + 1:
+            break
+        octaves, least = (more, bits) if bits < least else (octaves, least)
+    unusual = []  # weights that might be outliers, where they are, and their bits
+    for piece in pieces:
+        weights = _reached(moments, true, piece, reach, emphasis)
+        usual = weights.bits(octaves)
+        far = np.flatnonzero(usual > weights.bits_as_outliers())
+        unusual.append((weights.some(far), far + (piece.start - band.start), usual[far]))
+    deviation, distance, energy = (
+        np.concatenate([getattr(weights, name) for weights, _, _ in unusual])
+        for name in ("deviation", "distance", "energy")
+    )
+    far, bits_of_far = (np.concatenate([each[number] for each in unusual]) for number in (1, 2))
+    return _with_outliers(
+        _Reached(deviation, distance, energy, reach), bits_of_far, octaves, far, band.stop - band.start
+    )
 
 
 def _widenings_of_bands(deviation: npt.NDArray[np.int16], distance: Array, reach: float) -> list[Widening]:
@@ -157,7 +214,7 @@ def _widenings_of_bands(deviation: npt.NDArray[np.int16], distance: Array, reach
         reach: deviations, noise included, that candidates can be relied on to reach.
     """
     weights = _Reached(deviation, distance, distance**2, reach)
-    as_outlier = 0.5 * np.log2(1 + weights.energy) + (_SQUARED_BITS + _OUTLIER_BITS)
+    as_outlier = weights.bits_as_outliers()
     octaves, bits = np.zeros(len(deviation), dtype=np.int64), weights.bits(0)
     least = np.minimum(bits, as_outlier).sum(axis=1)
     pending = np.arange(len(deviation))  # bands for which more octaves may be better
@@ -170,31 +227,32 @@ def _widenings_of_bands(deviation: npt.NDArray[np.int16], distance: Array, reach
         pending = pending[better | (more <= octaves[pending] + 1)]
         if not len(pending):
             break
-    far = bits > as_outlier
+    far_of_bands = [np.flatnonzero(some) for some in bits > as_outlier]
     return [
-        _with_outliers(weights.some(band), bits[band], int(octaves[band]), np.flatnonzero(far[band]))
-        for band in range(len(deviation))
+        _with_outliers(weights.some((band, far)), bits[band, far], int(octaves[band]), far, deviation.shape[1])
+        for band, far in enumerate(far_of_bands)
     ]
 
 
-def _with_outliers(band: _Reached, bits: Array, octaves: int, far: npt.NDArray[np.int64]) -> Widening:
+def _with_outliers(weights: _Reached, bits: Array, octaves: int, far: npt.NDArray[np.int64], latents: int) -> Widening:
     """The widening of a band all of which is so many octaves wider, with outliers where that pays.
 
     Args:
-        band: its weights, ``(latents,)``.
-        bits: what they come to, ``(latents,)``.
-        octaves: that all of them are wider.
-        far: numbers of those that might be outliers.
+        weights: those that might be outliers, ``(far,)``.
+        bits: what they come to as they are, ``(far,)``.
+        octaves: that all of the band is wider.
+        far: their places in the band.
+        latents: of the band.
     """
     if not len(far):
         return Widening(octaves, 0, NO_WIDENING.outliers)
-    widened = band.some(far).bits(octaves + _MORE_OCTAVES) + _OUTLIER_BITS_OF_OCTAVES
-    saved = bits[far] - widened.min(axis=0)
-    gains = np.maximum(saved - (_RARITIES - _USUAL_BITS)[:, None], 0).sum(axis=1) - len(bits) * _USUAL_BITS
+    widened = weights.bits(octaves + _MORE_OCTAVES) + _OUTLIER_BITS_OF_OCTAVES
+    saved = bits - widened.min(axis=0)
+    gains = np.maximum(saved - (_RARITIES - _USUAL_BITS)[:, None], 0).sum(axis=1) - latents * _USUAL_BITS
     rarity = int(_RARITIES[gains.argmax()])
     if gains.max() <= _bits(_RARITY_FREQUENCIES, rarity):
         return Widening(octaves, 0, NO_WIDENING.outliers)
-    outliers = np.zeros(len(bits), dtype=np.int64)
+    outliers = np.zeros(latents, dtype=np.int8)
     worth = saved > rarity - _USUAL_BITS[rarity - 1]
     outliers[far[worth]] = 1 + widened.argmin(axis=0)[worth]
     return Widening(octaves, rarity, outliers)

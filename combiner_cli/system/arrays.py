@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import mmap
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,12 @@ def mapped_zeros(shape: tuple[int, ...], kind: npt.DTypeLike) -> Array:
         return np.ndarray(shape, kind, mmap.mmap(-1, size, **_PRIVATE))
     except OSError as error:
         raise MemoryError(f"no memory for an array of {size} bytes") from error
+
+
+def blocks(count: int, most: int) -> Iterator[slice]:
+    """A range of so many in blocks of so many at most."""
+    for first in range(0, count, most):
+        yield slice(first, min(first + most, count))
 
 
 def largest(values: Array) -> float:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -71,6 +72,27 @@ def mapped(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
         return [function(item) for item in items]
     with _alone():  # for a single item too: what is computed at once is small, and idle threads of products keep a core
         return [function(item) for item in items] if len(items) < 2 else list(_pool(threads).map(function, items))
+
+
+def streamed(function: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
+    """Results of all items, in order and one after another, while the next few are worked on."""
+    threads = count()
+    if threads < 2:
+        yield from map(function, items)
+        return
+    under_way: deque[Future[Result]] = deque()
+    with _alone():
+        try:
+            for item in items:
+                under_way.append(_pool(threads).submit(function, item))
+                if len(under_way) > 2 * threads:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:  # nothing goes on for somebody who has stopped to ask
+            for future in under_way:
+                future.cancel()
+            wait(under_way)
 
 
 @lru_cache

@@ -14,7 +14,7 @@ from combiner_cli.rec import groups, joint, sampler, search
 from combiner_cli.rec.candidates import Chaining
 from combiner_cli.rec.energies import MOST_COLUMNS
 from combiner_cli.rec.joint import JointTarget
-from combiner_cli.rec.search import Target
+from combiner_cli.rec.search import LazyTarget, Target
 
 KEY = 2024
 LONG = Chaining(8, 1, 12)
@@ -448,3 +448,25 @@ def test_of_very_large_groups_not_all_latents_are_looked_at():
         own = part.order[part.group == number][:MOST_COLUMNS]
         assert target.mean[0, number].tolist() == means[own].tolist()
     assert (target.deviation == 0.5).all()
+
+
+@pytest.mark.parametrize("chains", [1, 3])
+@pytest.mark.parametrize("method", ["astar", "best", "viterbi"])
+def test_posteriors_that_are_made_when_they_are_asked_for_give_the_same_choices(method, chains):
+    generator = np.random.default_rng(5)
+    part = groups.partition(generator.integers(0, 700, 9000), 700, KEY)
+    mean, deviation = generator.normal(size=9000), generator.uniform(0.2, 0.95, 9000)
+    lazy = LazyTarget(part, lambda order: (mean[order], deviation[order]))
+    whole = search.target(part, mean, deviation, part.groups)
+    assert (lazy.signals, lazy.groups, lazy.width) == (1, 700, whole.width)
+    chosen = [
+        search.search(target, Chaining(8, chains), KEY, np.zeros((1, 0), np.int64), method, np.random.default_rng(3))
+        for target in (whole, lazy)
+    ]
+    assert np.array_equal(*chosen)
+
+
+def test_of_very_large_groups_not_all_posteriors_are_made():
+    part = groups.partition(np.ones(3000, dtype=np.int16), 2, KEY)
+    mean, _ = LazyTarget(part, lambda order: (order.astype(float), np.ones(len(order)))).of_some(0, slice(0, 1))
+    assert mean.tolist() == [part.order[:MOST_COLUMNS].tolist()]

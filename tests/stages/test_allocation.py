@@ -15,7 +15,7 @@ from combiner_cli.stages.allocation import (
     partition_key,
     rows_of,
 )
-from combiner_cli.stages.moments import StageId
+from combiner_cli.stages.moments import Moments, StageId
 
 LAST = StageId(0, 5)
 
@@ -104,14 +104,14 @@ def test_extra_groups_are_for_few_groups_that_are_not_as_many_as_there_can_be():
 
 
 def test_with_extra_groups_the_latents_are_dealt_anew():
-    information = np.full(200, 256)
-    usual, extra = (partition(information, 12, 77, more) for more in (0, 2))
+    moments = Moments(np.zeros(200), np.full(200, 40, dtype=np.int16))
+    usual, extra = (partition(moments, 12, 77, more) for more in (0, 2))
     assert usual.groups == extra.groups == 12
     assert sorted(usual.order) == sorted(extra.order) == list(range(200))
     assert usual.order.tolist() != extra.order.tolist()
-    assert partition(information, 12, 79).order.tolist() == extra.order.tolist()
+    assert partition(moments, 12, 79).order.tolist() == extra.order.tolist()
     assert partition_key(2**64 - 1, 3) == 2
-    assert partition(information, 0, 77).groups == 0
+    assert partition(moments, 0, 77).groups == 0
 
 
 @pytest.mark.parametrize("chains", [1, 2, 5])

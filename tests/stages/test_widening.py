@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from combiner_cli.stages import widening as widening_module
 from combiner_cli.stages.class_stream import SymbolCost, SymbolReader, SymbolWriter
 from combiner_cli.stages.encoding.simulation import REACH
 from combiner_cli.stages.moments import HIGHEST, LOWEST, OCTAVE, Moments
@@ -126,3 +127,16 @@ def test_the_less_reach_is_relied_on_and_the_more_errors_weigh_the_more_is_widen
     assert (usual.octaves, usual.rarity) == (0, 0)
     for (widening,) in (widenings_of(moments, 1, weights, 2), widenings_of(moments, 1, weights, REACH, emphasis=4.0)):
         assert np.flatnonzero(widening.outliers).tolist() == [9]
+
+
+@pytest.mark.parametrize("most", [100, 999, 3000])
+def test_a_large_band_is_widened_as_in_one_piece(most, monkeypatch):
+    scale = np.repeat([1.0, 3.0, 900.0], LATENTS)
+    moments = moments_of(np.where(np.arange(3 * LATENTS) % 4, 2.0, 0.0))
+    weights = scale * np.random.default_rng(most).standard_t(3, 3 * LATENTS)
+    as_usual = widenings_of(moments, 3, weights, REACH)
+    monkeypatch.setattr(widening_module, "_MOST_OF_BAND", most)
+    for usual, in_pieces in zip(as_usual, widenings_of(moments, 3, weights, REACH), strict=True):
+        assert (usual.octaves, usual.rarity) == (in_pieces.octaves, in_pieces.rarity)
+        assert np.array_equal(usual.outliers, in_pieces.outliers)
+    assert any(widening.outliers.any() for widening in as_usual)

@@ -58,3 +58,20 @@ def test_memory_that_is_given_back_is_taken_anew():
     with scratch:
         first = scratch.take("a", (4,))
     assert not np.shares_memory(first, scratch.take("a", (4,)))
+
+
+def test_results_come_one_after_another_in_order(threads):
+    assert list(workers.streamed(lambda number: number**2, range(50))) == [number**2 for number in range(50)]
+    assert list(workers.streamed(lambda number: number, [])) == []
+    begun = []
+    results = workers.streamed(begun.append, range(1000))
+    next(results)
+    results.close()
+    assert len(begun) < 100  # nothing goes on for somebody who has stopped to ask
+
+
+def test_an_error_comes_in_its_turn(threads):
+    results = workers.streamed(lambda number: 1 // number, [1, 0, 1])
+    assert next(results) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(results)

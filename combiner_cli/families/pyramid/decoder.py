@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -35,6 +36,31 @@ Array = npt.NDArray[Any]
 _ROOT_DEVIATION = (150.0, 60.0, 40.0)  # of the root's colours, times 2^levels, in 255ths of the range
 
 
+@dataclass(frozen=True, eq=False)
+class UnitPredictions:
+    """What is predicted of some rows of units before their classes are decoded.
+
+    Attributes:
+        rows: of the units.
+        frequencies: of their classes, ``(9, units)`` uint16 with a sum of 2^16.
+        means: expected details in steps, ``(4 or 8 · 3, units)``: colour after colour and band after band at each of
+            the four positions of a unit; none of them where they are not wanted.
+    """
+
+    rows: slice
+    frequencies: Array
+    means: Array
+
+    @staticmethod
+    def joined(parts: Iterable[UnitPredictions]) -> UnitPredictions:
+        """Those of rows that follow one another."""
+        all_parts = list(parts)
+        frequencies, means = (
+            np.concatenate([getattr(part, name) for part in all_parts], axis=1) for name in ("frequencies", "means")
+        )
+        return UnitPredictions(slice(all_parts[0].rows.start, all_parts[-1].rows.stop), frequencies, means)
+
+
 class LatentSource(Protocol):
     """Where the classes and weights of a picture come from: a file, a search, or samples of the posterior.
 
@@ -44,15 +70,13 @@ class LatentSource(Protocol):
 
     wants_means: ClassVar[bool]
 
-    def classes(self, level: Level, chroma: bool, frequencies: Array, means: Array) -> Array:
+    def classes(self, level: Level, chroma: bool, predictions: Iterable[UnitPredictions]) -> Array:
         """The energy classes of all units of a level.
 
         Args:
             level: that they are of.
             chroma: whether they are of its chroma.
-            frequencies: of the classes, ``(9, units)``.
-            means: expected details of the units in steps, ``(4 or 8 · 3, units)``: colour after colour and band after
-                band at each of the four positions of a unit; none of them where they are not wanted.
+            predictions: of all units, some rows at a time.
 
         Returns:
             ``(units,)``.
@@ -119,9 +143,8 @@ def descend(
 
 def _descend_half(prior: PyramidPrior, level: Level, chroma: bool, source: LatentSource) -> None:
     """Take the luma or the chroma of a level."""
-    frequencies, means = prior.class_frequencies(level, chroma, source.wants_means)
-    level.classes[:, int(chroma)] = source.classes(level, chroma, frequencies, means).reshape(1, *level.units)
-    del frequencies, means  # they are large
+    with closing(prior.unit_predictions(level, chroma, source.wants_means)) as predictions:
+        level.classes[:, int(chroma)] = source.classes(level, chroma, predictions).reshape(1, *level.units)
     for number in levels.stage_numbers(chroma):
         moments = prior.moments(level, number)
         if len(moments.mean):
@@ -233,9 +256,9 @@ class _FileSource:
     wants_means: ClassVar[bool] = False
     latents: FileLatents
 
-    def classes(self, level: Level, chroma: bool, frequencies: Array, means: Array) -> npt.NDArray[np.int8]:
-        del level, chroma, means  # for an encoder
-        return self.latents.symbols.read(frequencies)
+    def classes(self, level: Level, chroma: bool, predictions: Iterable[UnitPredictions]) -> npt.NDArray[np.int8]:
+        del level, chroma  # for an encoder
+        return np.concatenate([self.latents.symbols.read(some.frequencies) for some in predictions])
 
     def weights(self, stage: StageId, level: Level | None, moments: Moments) -> Array:
         return self.latents.weights(stage, moments, band_count(level, stage.number))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,10 +22,11 @@ from ...stages.encoding.rate_control import SearchOptions
 from ...stages.encoding.simulation import REACH, Coder, CostEstimate, NoiseGrid, SimulatedCoder, Simulation
 from ...stages.moments import COARSE, UNIT, Moments, StageId, in_deviations
 from ...stages.shape import FLAT_PICTURE, PICTURE_FIELDS, PictureShape, header_numbers
-from ...system import threads
-from . import haar, levels
-from .decoder import PlaneRendering, descend, finished
+from ...system import arrays, threads
+from . import levels
+from .decoder import PlaneRendering, UnitPredictions, descend, finished
 from .filtering import filter as picture_filter
+from .haar import Plane
 from .levels import HALF_RANGE, Level, noise_deviation, planes_of
 
 if TYPE_CHECKING:
@@ -44,47 +44,6 @@ _COARSER, _FINER = (0.7, 0.4, 0.2, 0.0), 0.75  # levels of the noise that make u
 _MOST_RAISES = 4  # of the classes of units
 _RAISED = 2  # kinds of levels from this one on, which are small
 _ROWS_AT_ONCE = 64
-
-
-@dataclass(frozen=True, eq=False)
-class Plane:
-    """A plane of an image that is to be coded: its weights, real numbers in units of the image's 255ths.
-
-    Attributes:
-        channels: of the image, 1 or 3.
-        shape: height and width.
-        root: ``(3, rows, columns)``.
-        details: of all levels from the finest on, ``(3, 3, rows, columns)`` float32 each.
-    """
-
-    channels: tuple[int, ...]
-    shape: tuple[int, int]
-    root: Array
-    details: tuple[Array, ...]
-
-    @property
-    def colours(self) -> int:
-        """1 or 3."""
-        return len(self.channels)
-
-
-def analyse(values: Array, channels: tuple[int, ...]) -> Plane:
-    """The weights of a plane of an image.
-
-    Args:
-        values: of the plane in 255ths of the range, 0 in the middle of it, ``(height, width, 1 or 3)``.
-        channels: of the image that they are.
-    """
-    picture = np.zeros((3, *values.shape[:2]))
-    if len(channels) == 3:
-        np.einsum("kc,hwc->khw", haar.COLOUR, values, out=picture)
-    else:
-        np.multiply(values[:, :, 0], math.sqrt(3), out=picture[0])
-    details = []
-    for _ in haar.sizes(values.shape[:2])[1:]:
-        picture, level_details = haar.analyse(picture)
-        details.append(level_details.astype(np.float32))
-    return Plane(channels, (values.shape[0], values.shape[1]), picture, tuple(details))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,16 +71,28 @@ class _EncoderSource:
         """Deviations of a level's noise per 255th."""
         return 1 / noise_deviation(self.noise_level + self.noise.finer_at(level))
 
-    def classes(self, level: Level, chroma: bool, frequencies: Array, means: Array) -> npt.NDArray[np.int64]:
-        details = levels.unit_details(self.plane.details[level.number][None], chroma) * self._scale(level.number)
-        energy = ((details - means / UNIT) ** 2).mean(axis=0)
-        octaves = np.log2(frequencies.astype(np.float64)) - FREQUENCY_BITS
-        noise = levels.unit_noise(level, chroma)
-        classes = best_classes(energy, octaves, len(details), class_variances(level.kind), noise)
-        if self.raises and level.kind >= _RAISED:
-            classes = self._raised(level, chroma, classes)
-        self.coder.symbols.put(classes, frequencies)
-        return classes
+    def classes(self, level: Level, chroma: bool, predictions: Iterable[UnitPredictions]) -> npt.NDArray[np.int8]:
+        if not self.raises or level.kind < _RAISED:
+            return np.concatenate([self._classes_of_some(level, chroma, some) for some in predictions])
+        predicted = UnitPredictions.joined(predictions)
+        classes = self._raised(level, chroma, self._best_classes(level, chroma, predicted))
+        self.coder.symbols.put(classes, predicted.frequencies)
+        return classes.astype(np.int8)
+
+    def _classes_of_some(self, level: Level, chroma: bool, predicted: UnitPredictions) -> npt.NDArray[np.int8]:
+        """The energy classes of some rows of units, which are coded."""
+        classes = self._best_classes(level, chroma, predicted)
+        self.coder.symbols.put(classes, predicted.frequencies)
+        return classes.astype(np.int8)
+
+    def _best_classes(self, level: Level, chroma: bool, predicted: UnitPredictions) -> npt.NDArray[np.int64]:
+        """The energy classes of some rows of units, ``(units,)``."""
+        true = self.plane.details(level.number, level.rows_of(predicted.rows))
+        details = levels.unit_details(true[None], chroma) * self._scale(level.number)
+        energy = ((details - predicted.means / UNIT) ** 2).mean(axis=0)
+        octaves = np.log2(predicted.frequencies.astype(np.float64)) - FREQUENCY_BITS
+        noise = levels.unit_noise(level, chroma, predicted.rows)
+        return best_classes(energy, octaves, len(details), class_variances(level.kind), noise)
 
     def _raised(self, level: Level, chroma: bool, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Classes with which the candidates reach all details of their units, as far as higher classes help.
@@ -151,12 +122,23 @@ class _EncoderSource:
 
     def _true(self, stage: StageId, level: Level | None) -> Array:
         """The true weights of a stage in units of the noise's deviation, ``(latents,)``."""
+        scale = self._scale(stage.level)
         if level is None:
-            true = self.plane.root[: self.plane.colours].reshape(-1)
-        else:
-            true = levels.details_of(self.plane.details[level.number][None], level, stage.number).reshape(-1)
-        scaled: Array = true * self._scale(stage.level)
-        return scaled
+            root: Array = self.plane.root[: self.plane.colours].reshape(-1) * scale
+            return root
+        bands = levels.band_count(level, stage.number)
+        true = arrays.mapped_zeros((bands, levels.stage_positions(level, stage.number)), np.float32)
+
+        def strip(rows: slice) -> None:
+            details, first = self.plane.details(level.number, rows)[None], 0
+            for phase in levels.stage_phases(stage.number):
+                part = levels.phase_details(details, phase, stage.number in levels.CHROMA_STAGES)
+                begin = first + levels.positions(level, phase, slice(0, rows.start // 2))
+                np.multiply(part, scale, out=true[:, begin : begin + part.shape[1]])
+                first += levels.positions(level, phase, level.all_units)
+
+        threads.mapped(strip, list(levels.strips(level.size)))
+        return true.reshape(-1)
 
 
 def class_variances(kind: int) -> Array:
@@ -187,8 +169,11 @@ class ImageSimulation(Simulation):
         """
         self.prior, self.format, self._signal = prior, signal.format, signal
         self.samples = round(stands_for * signal.points * signal.channels)
-        values = to_values(signal) * HALF_RANGE
-        self.planes = [analyse(values[:, :, channels], channels) for channels in planes_of(signal.channels)]
+        height, width = signal.shape
+        self.planes = [
+            Plane.of(partial(_rows_of, signal, channels), (height, width), channels)
+            for channels in planes_of(signal.channels)
+        ]
         self._stands_for = stands_for
         self._take_shape(noise)
 
@@ -294,6 +279,12 @@ class ImageSimulation(Simulation):
             return float(((decoded - true) ** 2).sum())
 
         return sum(threads.mapped(strip, range(0, plane.shape[0], _ROWS_AT_ONCE)))
+
+
+def _rows_of(signal: Signal, channels: tuple[int, ...], rows: slice) -> Array:
+    """Rows of some channels of an image in 255ths of the range, 0 in the middle of it, ``(rows, width, channels)``."""
+    samples = signal.samples[rows][:, :, channels]
+    return to_values(replace(signal, samples=samples)) * HALF_RANGE
 
 
 def levels_coarser(noise: PictureShape) -> int:

@@ -147,8 +147,12 @@ class Level:
 
     def places(self, phase: Phase, rows: slice) -> tuple[slice, slice]:
         """The rows and columns of a phase's positions in some rows of units."""
-        last = min(2 * rows.stop, self.size[0])
-        return slice(2 * rows.start + phase[0], last, 2), slice(phase[1], self.size[1], 2)
+        inside = self.rows_of(rows)
+        return slice(inside.start + phase[0], inside.stop, 2), slice(phase[1], self.size[1], 2)
+
+    def rows_of(self, units: slice) -> slice:
+        """The rows of positions in some rows of units."""
+        return slice(2 * units.start, min(2 * units.stop, self.size[0]))
 
     def shape_of(self, phase: Phase, rows: slice) -> tuple[int, int]:
         """How many rows and columns of a phase's positions lie in some rows of units."""
@@ -314,11 +318,6 @@ def stage_phases(number: int) -> Offsets:
     return HALVES[number - CHROMA_STAGES[0]] if number in CHROMA_STAGES else (PHASES[number],)
 
 
-def stage_places(level: Level, number: int) -> list[tuple[slice, slice]]:
-    """The rows and columns of a stage's positions, phase after phase."""
-    return [level.places(phase, level.all_units) for phase in stage_phases(number)]
-
-
 def positions(level: Level, phase: Phase, rows: slice) -> int:
     """Number of positions of a phase in some rows of units, of all pictures."""
     height, width = level.shape_of(phase, rows)
@@ -352,35 +351,33 @@ def put(level: Level, number: int, weights: Array) -> None:
         first = last
 
 
-def details_of(details: Array, level: Level, number: int) -> Array:
-    """The details of a stage as :func:`put` takes them.
+def details_of(details: Array, number: int) -> Array:
+    """The details of a stage as :func:`put` takes them, ``(colours · 3, positions)``.
 
     Args:
         details: all details of the level, ``(pictures, 3 colours, 3, rows, columns)``.
-        level: that they are of.
         number: of the stage.
-
-    Returns:
-        ``(colours · 3, positions)``.
     """
-    chosen = details[:, 1:] if number in CHROMA_STAGES else details[:, :1]
-    parts = [
-        np.moveaxis(chosen[(slice(None), slice(None), slice(None), *place)], 0, 2).reshape(chosen.shape[1] * BANDS, -1)
-        for place in stage_places(level, number)
-    ]
-    return np.concatenate(parts, axis=1)
+    chroma = number in CHROMA_STAGES
+    return np.concatenate([phase_details(details, phase, chroma) for phase in stage_phases(number)], axis=1)
 
 
-def unit_noise(level: Level, chroma: bool) -> Array | None:
-    """Variance of the noise of units over the level's, ``(units,)``; ``None`` where that is the same for all."""
-    shape = len(level.noise_levels), *(2 * side for side in level.units)
+def phase_details(details: Array, phase: Phase, chroma: bool) -> Array:
+    """Details of luma or chroma at a phase's positions, ``(colours · 3, positions)``, among those of rows of units."""
+    chosen = details[:, slice(1, 3) if chroma else slice(0, 1), :, phase[0] :: 2, phase[1] :: 2]
+    return np.moveaxis(chosen, 0, 2).reshape(chosen.shape[1] * BANDS, -1)
+
+
+def unit_noise(level: Level, chroma: bool, rows: slice) -> Array | None:
+    """Variance of the noise of some rows of units over the level's, ``(units,)``; ``None`` where all have the same."""
+    shape = len(level.noise_levels), 2 * len(range(*rows.indices(level.units[0]))), 2 * level.units[1]
     more = level.shape.chroma * chroma
     if level.masking is None:
         return np.full(math.prod(shape) // 4, np.exp2(more * (2 / OCTAVE))) if more else None
-    whole = np.zeros(shape)
-    whole[:, : level.size[0], : level.size[1]] = level.masking
+    whole, masked = np.zeros(shape), level.masking[:, level.rows_of(rows)]
+    whole[:, : masked.shape[1], : level.size[1]] = masked
     variance: Array = np.exp2((whole + more) * (2 / OCTAVE))
-    of_units: Array = variance.reshape(shape[0], level.units[0], 2, level.units[1], 2).mean(axis=(2, 4))
+    of_units: Array = variance.reshape(shape[0], shape[1] // 2, 2, level.units[1], 2).mean(axis=(2, 4))
     return of_units.reshape(-1)
 
 

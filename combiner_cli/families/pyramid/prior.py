@@ -16,7 +16,7 @@ groups) is made of whole numbers here. That moments depend on what is decoded is
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -41,6 +41,7 @@ from ...system import arrays, threads
 from ...system.arrays import NarrowArray
 from .. import registry
 from . import features, levels
+from .decoder import UnitPredictions
 from .filtering import filter as picture_filter
 from .filtering.filter import PictureFilter
 from .levels import Level, planes_of
@@ -158,32 +159,26 @@ class PyramidPrior(StagewisePrior):
         """The stored tensors of the networks that predict moments."""
         return {name: tensor for name, tensor in self.stored.items() if not name.startswith(picture_filter.PREFIX)}
 
-    def class_frequencies(self, level: Level, chroma: bool, wants_means: bool = True) -> tuple[Array, Array]:
-        """What is predicted of the units of a level before their classes are decoded.
+    def unit_predictions(
+        self, level: Level, chroma: bool, wants_means: bool = True
+    ) -> Generator[UnitPredictions, None, None]:
+        """What is predicted of the units of a level before their classes are decoded, some rows at a time, in order.
 
         Args:
             level: that they are of.
             chroma: whether it is about its chroma.
             wants_means: whether the expected details are wanted, which are the larger part.
-
-        Returns:
-            Frequencies of the classes, ``(9, units)`` uint16 with a sum of 2^16, and expected details of the units in
-            steps, ``(4 or 8 · 3, units)``; none of these where they are not wanted.
         """
         network = features.class_network(chroma)
-        count = level.units[0] * level.units[1]
-        frequencies = arrays.mapped_zeros((levels.CLASSES, count), np.uint16)
-        means = np.empty((network.outputs if wants_means else 0, count))
+        means = network.outputs if wants_means else 0
 
-        def strip(rows: slice) -> None:
+        def strip(rows: slice) -> UnitPredictions:
             values, contrast = features.class_features(level, chroma, rows, self.scratch.take)
             results = self.networks[level.kind][network.name](values, self.scratch)
-            units = slice(rows.start * level.units[1], rows.stop * level.units[1])
-            frequencies[:, units] = frequencies_of(results[network.outputs :])
-            means[:, units] = _means(results[: len(means)], contrast)
+            frequencies = frequencies_of(results[network.outputs :]).astype(np.uint16)
+            return UnitPredictions(rows, frequencies, _means(results[:means], contrast))
 
-        threads.mapped(strip, _strips(level))
-        return frequencies, means
+        return threads.streamed(strip, _strips(level))
 
     def moments(self, level: Level, number: int) -> Moments:
         """Moments of the details of a stage.

@@ -270,7 +270,7 @@ class TrainingPass(NetworkPass):
         features, contrast = pyramid_features.class_features(level, chroma, level.all_units, _memory)
         means, logits = self._results(level, network, features)
         residual = self._tensor(levels.unit_details(true, chroma) / UNIT) - means * self._tensor(contrast / UNIT)
-        energy, noise = (residual**2).mean(dim=0), levels.unit_noise(level, chroma)
+        energy, noise = (residual**2).mean(dim=0), levels.unit_noise(level, chroma, level.all_units)
         octaves = torch.log_softmax(logits * math.log(2), dim=0) / math.log(2)
         classes = best_classes(
             energy.detach().cpu().numpy(),
@@ -301,7 +301,7 @@ class TrainingPass(NetworkPass):
         octaves = (octaves + self._tensor(octaves_of(contrast / UNIT))).clamp(-6, 20)
         coarser = self._octaves_of_noise(level, number)
         octaves, scale = octaves - coarser, torch.exp2(coarser)
-        residual = (self._tensor(levels.details_of(true, level, number) / UNIT) - means) / scale
+        residual = (self._tensor(levels.details_of(true, number) / UNIT) - means) / scale
         counts = [levels.positions(level, phase, rows) // len(level.noise_levels) for phase in phases]
         self._backward(counts, evidence(residual, octaves, _MOST_BEYOND).sum(dim=0))
         noise = self._generator.standard_normal(residual.shape, dtype=np.float32)

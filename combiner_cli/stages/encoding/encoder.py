@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,13 @@ from ..allocation import (
     may_have_extra_groups,
 )
 from ..class_stream import DIGITS, SymbolWriter, equal_frequencies
-from ..moments import Moments, Parts, StageId, in_deviations
+from ..moments import Moments, Parts, StageId
 from ..widening import exchange_widening, widenings_of
+from .choice import Choice, least_cost
 from .simulation import REACH, CostEstimate, posterior, squared_over_noise
 
 Array = npt.NDArray[Any]
 
-_GOOD_SHARE, _GOOD_DEVIATIONS = 0.55, 1.0  # of the expected squared error, where candidates are very good
 _MOST_REPEATED = 16  # parts of a stage: a weight thousands of deviations away would take thousands of them
 _FEW_AT_END, _MOST_EXTRA_AT_END = 16, 16  # groups of the last part of a file
 _MUCH_RESERVE = 8  # times the reserve are enough groups to come to any size
@@ -217,7 +218,7 @@ class Writer:
         later = float(self.expected.information[number + 1 :].sum())
         if later < _MUCH_RESERVE * self.budget.reserve * GROUP_INFORMATION:
             left -= self.budget.reserve  # what comes later can hardly give way
-        now = float(moments.information().sum()) if stage.level == 0 else float(self.expected.information[number])
+        now = float(moments.total_information()) if stage.level == 0 else float(self.expected.information[number])
         self.allocator.densities[number] = density_of(max(left, 0) * GROUP_INFORMATION / max(now + later, 1))
 
     def adjust_rate(self, to_come: Sequence[CostEstimate]) -> None:
@@ -256,23 +257,6 @@ class Writer:
         if self.budget.total is None:  # no density was adjusted but the first
             densities = densities[:1]
         return CodedSignal(number, densities, self.chaining.chains, classes, self.indices, latents, squared_error)
-
-
-@dataclass(frozen=True, eq=False)
-class _Choice:
-    """Candidates of a part of a stage.
-
-    Attributes:
-        indices: of the groups.
-        candidates: whitened values of the latents, in coding order.
-        weights: of all latents of the stage, in whole steps.
-        cost: in bits; KL + squared error / (2 · s2) as the groups have it.
-    """
-
-    indices: npt.NDArray[np.int64]
-    candidates: Array
-    weights: Array
-    cost: float
 
 
 @dataclass(eq=False)
@@ -316,13 +300,13 @@ class SearchingCoder:
 
     def _part(self, stage: StageId, moments: Moments, true: Array, may_repeat: bool) -> tuple[Array, bool]:
         """Weights of a stage once a part of them is coded, and whether it has to come again."""
-        writer, information = self.writer, int(moments.information().sum())
+        writer, information = self.writer, moments.total_information()
         ends = writer.allocator.ends(stage, moments.last)
         if ends:
             writer.leave_rest()
         share = writer.allocator.take(stage, information, moments.last)
         best, extra = self._choice(moments, true, share, 0), 0
-        least = writer.budget.emphasis * _least_cost(len(best.candidates))
+        least = writer.budget.emphasis * least_cost(len(best.candidates))
         if ends:
             # nobody has to be told how many groups there are
             most = min(information - share, _MOST_EXTRA_AT_END)
@@ -343,9 +327,9 @@ class SearchingCoder:
             self.symbols.exchange(extra, EXTRA_FREQUENCIES)
         writer.append(best.indices)
         writer.latents.append(best.candidates)
-        return best.weights, extra == REPEAT
+        return best.weights(), extra == REPEAT
 
-    def _choice(self, moments: Moments, true: Array, share: int, extra: int) -> _Choice:
+    def _choice(self, moments: Moments, true: Array, share: int, extra: int) -> Choice:
         """The candidates of a part of a stage.
 
         Args:
@@ -355,32 +339,13 @@ class SearchingCoder:
             extra: groups beyond these.
         """
         writer, count = self.writer, share + extra
-        part = allocation.partition(moments.information(), count, writer.key, extra)
-        coded, mean, deviation = posterior(moments, true)
+        part = allocation.partition(moments, count, writer.key, extra)
         indices, values = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
         if count:
-            means, deviations = np.zeros((2, len(moments.mean)))
-            means[coded], deviations[coded] = mean, deviation
-            target = search.target(part, means, deviations, count)
+            target = search.LazyTarget(part, partial(posterior, moments, true))
             before = writer.indices[-allocation.reach_of(writer.chaining) :]
             (indices,) = search.search(
                 target, writer.chaining, writer.key, before[None], writer.method, writer.generator
             )
             values = allocation.look_up(np.append(before, indices), part, writer.chaining, writer.key)
-        weights = moments.values(part.order, values)
-        error = np.abs(moments.over_noise(true[coded] - in_deviations(weights[coded]), coded))
-        cost = float(GROUP_BITS * count)
-        if extra == REPEAT:  # the part comes again with as many groups, and mends what it can
-            left = 1 + moments.deviations(coded) ** 2
-            cost += GROUP_BITS * count + writer.budget.emphasis * _least_cost(len(coded))
-        else:
-            left = moments.variance_left(coded)
-        squared = float((error**2 / left).sum())
-        if extra == REPEAT or not moments.last:  # what the parts to come cannot reach stays
-            squared += float((np.maximum(error - REACH * np.sqrt(left), 0) ** 2).sum())
-        return _Choice(indices, values, weights, cost + writer.budget.emphasis * squared / (2 * math.log(2)))
-
-
-def _least_cost(latents: int) -> float:
-    """Bits of the squared error of some latents that candidates hardly fall short of."""
-    return max(_GOOD_SHARE * latents, latents - _GOOD_DEVIATIONS * math.sqrt(2 * latents)) / (2 * math.log(2))
+        return Choice(moments, true, writer.budget.emphasis, extra, part, indices, values)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from ...container.file import length_around
 from ...container.header import Numbers
 from ...signals.signal import Format
+from ...system import arrays
 from ..allocation import DENSITIES, density_number
 from ..class_stream import SymbolCost
 from ..moments import CANDIDATE_BITS, COARSE, Moments, StageId, in_deviations
@@ -37,6 +38,7 @@ Shape = PictureShape | SoundShape
 REACH = 3.3  # prior deviations that candidates can be relied on to reach
 LEAST_REACH, REACH_PER_BIT, MOST_REACH = 3.0, 0.3, 4.2  # what they reach as a rule, by the information of a weight
 _SIMULATION_SEED = 1
+_LATENTS_AT_ONCE = 1 << 20  # that are looked at together
 
 
 class Coder(Protocol):
@@ -121,38 +123,41 @@ class SimulatedCoder:
         widenings = widenings_of(moments, bands, true, REACH)
         for deviation, widening in zip(moments.deviation.reshape(bands, -1), widenings, strict=True):
             exchange_widening(self.symbols, deviation, widening)
-        coded, mean, deviation = posterior(moments, true)
+        self.information[density_number(stage)] += float(moments.total_information())
+        weights = moments.mean
+        for some in arrays.blocks(len(true), _LATENTS_AT_ONCE):
+            coded = some.start + np.flatnonzero(moments.deviation[some] >= 0)
+            weights = moments.add(weights, coded, self._drawn(stage, *posterior(moments, true, coded)))
+        self.weighted_error += squared_over_noise(moments, true, weights)
+        return weights
+
+    def _drawn(self, stage: StageId, mean: Array, deviation: Array) -> Array:
+        """A sample of a whitened posterior, whose divergence is counted."""
         if stage.level < COARSE:  # in coarse levels nothing is too far away
             reach = np.minimum(LEAST_REACH - REACH_PER_BIT * np.log2(deviation), MOST_REACH)
             mean = np.clip(mean, -reach, reach)
-        drawn = mean + deviation * self.generator.standard_normal(len(coded), dtype=np.float32)
-        divergence = float((0.5 * (deviation**2 + mean**2 - 1) - np.log(deviation)).sum()) / math.log(2)
-        self.bits += divergence
-        self.information[density_number(stage)] += float(moments.information().sum())
-        weights = moments.values(coded, np.rint(drawn * 2.0**CANDIDATE_BITS) * 2.0**-CANDIDATE_BITS)
-        self.weighted_error += squared_over_noise(moments, true, weights)
-        return weights
+        drawn = mean + deviation * self.generator.standard_normal(len(mean), dtype=np.float32)
+        self.bits += float((0.5 * (deviation**2 + mean**2 - 1) - np.log(deviation)).sum()) / math.log(2)
+        rounded: Array = np.rint(drawn * 2.0**CANDIDATE_BITS) * 2.0**-CANDIDATE_BITS
+        return rounded
 
     def cost(self, squared_error: float) -> CostEstimate:
         """What all that was coded comes to, given the error that is left."""
         return CostEstimate(self.bits, self.symbols.bits, self.information, squared_error)
 
 
-def posterior(moments: Moments, true: Array) -> tuple[npt.NDArray[np.int64], Array, Array]:
-    """The exact posterior of the weights of a part of a stage.
+def posterior(moments: Moments, true: Array, coded: npt.NDArray[np.integer]) -> tuple[Array, Array]:
+    """The exact posterior of weights of a part of a stage: whitened means and deviations, ``(coded,)``.
 
     Args:
         moments: of the part.
         true: the weights in units of the noise's deviation, ``(latents,)``.
-
-    Returns:
-        The numbers of the latents that are coded, and their whitened posterior means and deviations.
+        coded: numbers of latents that are coded.
     """
-    coded = np.flatnonzero(moments.deviation >= 0)
     prior, left = moments.deviations(coded), moments.variance_left(coded)
     residual = moments.over_noise(true[coded] - in_deviations(moments.mean[coded]), coded)
     evidence = left + prior**2
-    return coded, residual * prior / evidence, np.sqrt(left / evidence)
+    return residual * prior / evidence, np.sqrt(left / evidence)
 
 
 def squared_over_noise(moments: Moments, true: Array, weights: Array) -> float:
@@ -163,7 +168,10 @@ def squared_over_noise(moments: Moments, true: Array, weights: Array) -> float:
         true: the weights in units of the base noise's deviation, ``(latents,)``.
         weights: what a decoder will have, in whole steps, ``(latents,)``.
     """
-    return float((moments.over_noise(true - in_deviations(weights)) ** 2).sum())
+    return sum(
+        float((moments.over_noise(true[some] - in_deviations(weights[some]), some) ** 2).sum())
+        for some in arrays.blocks(len(true), _LATENTS_AT_ONCE)
+    )
 
 
 @dataclass(frozen=True)

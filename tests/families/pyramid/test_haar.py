@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from combiner_cli.families.pyramid import haar, levels
 from combiner_cli.families.pyramid.decoder import PlaneRendering
-from combiner_cli.families.pyramid.encoder import analyse
+from combiner_cli.families.pyramid.haar import Plane
 from combiner_cli.stages.moments import UNIT
 
 
@@ -57,10 +57,25 @@ def test_colours_are_orthonormal():
 def test_values_survive_the_way_down_and_up(shape, channels):
     """Rendering the weights of the whole pyramid gives the image that they were made from."""
     values, noise_level = np.random.default_rng(1).uniform(-127, 127, (*shape, len(channels))), 100
-    plane = analyse(values, channels)
+    plane = Plane.of(lambda rows: values[rows], shape, channels)
     unit = UNIT / levels.noise_deviation(noise_level)
     picture = np.rint(plane.root * unit)[None]
-    for size, details in zip(haar.sizes(shape)[-2::-1], plane.details[::-1], strict=True):
+    for size, details in zip(haar.sizes(shape)[-2::-1], plane.kept[::-1], strict=True):
         picture = haar.synthesise(picture, np.rint(details * unit)[None], size)
     rendering = PlaneRendering(picture[0], shape, len(channels), noise_level)
     assert np.abs(rendering.rows(slice(None)) - values).max() < 0.2
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (61, 37), (64, 96)])
+def test_details_that_are_made_when_they_are_asked_for_are_those_that_are_kept(shape, monkeypatch):
+    values = np.random.default_rng(1).uniform(-127, 127, (*shape, 3))
+    kept = Plane.of(lambda rows: values[rows], shape, (0, 1, 2))
+    monkeypatch.setattr(haar, "_MOST_KEPT", 40)
+    monkeypatch.setattr(haar, "_PIXELS_AT_ONCE", 300)
+    made = Plane.of(lambda rows: values[rows], shape, (0, 1, 2))
+    assert any(details is None for details in made.kept) == (max(shape) > 9)
+    assert np.array_equal(made.root, kept.root)
+    for level, details in enumerate(kept.kept):
+        for first in range(0, details.shape[2], 6):
+            rows = slice(first, min(first + 6, details.shape[2]))
+            assert np.array_equal(made.details(level, rows), details[:, :, rows])

@@ -19,7 +19,7 @@ def drawn_level(size, seed=0, number=1):
     level = levels.new_level(number, np.array([40]), picture)
     details = generator.integers(-500, 500, (1, 3, 3, *size))
     for stage in range(6):
-        levels.put(level, stage, levels.details_of(details, level, stage).reshape(-1))
+        levels.put(level, stage, levels.details_of(details, stage).reshape(-1))
     level.classes[...] = generator.integers(0, levels.CLASSES, level.classes.shape)
     return level
 
@@ -60,7 +60,7 @@ def test_all_positions_of_a_level_are_in_exactly_one_luma_and_one_chroma_stage(s
     for chroma in (False, True):
         seen = np.zeros(size, dtype=int)
         for number in levels.stage_numbers(chroma):
-            for place in levels.stage_places(level, number):
+            for place in (level.places(phase, level.all_units) for phase in levels.stage_phases(number)):
                 seen[place] += 1
         assert (seen == 1).all()
 
@@ -74,7 +74,7 @@ def test_a_level_gives_back_the_details_that_were_put_into_it_and_renders_them(h
     details[0, 1, 2, 0, 0] = 400 if narrow else 2.0**20 + 1
     level = levels.new_level(1, np.array([40]), picture)
     for number in range(6):
-        values = levels.details_of(details, level, number)
+        values = levels.details_of(details, number)
         if values.size:
             levels.put(level, number, values.reshape(-1))
     for phase in levels.PHASES:
@@ -114,7 +114,7 @@ def test_units_of_a_stage_are_marked_where_their_details_are():
             details = np.zeros((1, 3, 3, 5, 4))
             details[0, 2 if number >= 4 else 0, 1, row, column] = 1
             units = np.zeros(level.units, dtype=bool)
-            mark_units(level, number, levels.details_of(details, level, number).reshape(-1) > 0, units)
+            mark_units(level, number, levels.details_of(details, number).reshape(-1) > 0, units)
             phase = levels.PHASES.index((row % 2, column % 2))
             of_stage = phase // 2 == number - 4 if number >= 4 else phase == number
             assert np.argwhere(units).tolist() == ([[row // 2, column // 2]] if of_stage else [])
