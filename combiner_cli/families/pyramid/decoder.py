@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-_ROOT_DEVIATION = (150.0, 60.0, 40.0)  # of the root's colours, times 2^levels, in 255ths of the range
+# of the root's colours, times 2^levels, in 255ths of the range: of its average, which is times 2^steps besides, and of
+# its details, the finest first
+_AVERAGE_DEVIATION = (90.0, 36.0, 20.0)
+_DETAIL_DEVIATIONS = ((55.0, 14.0, 8.0), (100.0, 28.0, 14.0))
 
 
 class LatentSource(Protocol):
@@ -100,7 +104,8 @@ def descend(
         count = len(sizes) - 1
         root = root_moments(count, sizes[-1], colours, noise_level + noise.finer_at(count))
         weights = source.weights(StageId(count, 0), None, root)
-        picture, classes, level = weights.reshape(1, colours, *sizes[-1]), None, None
+        root_weights = weights.astype(np.float64).reshape(colours, -1)
+        picture, classes, level = haar.synthesise_root(root_weights, sizes[-1])[None], None, None
         for number in range(count - 1, -1, -1):
             # a noise level is a sixteenth of an octave of deviation
             finer = noise.finer_at(number)
@@ -143,7 +148,7 @@ def finished(prior: PyramidPrior, picture: Level | Array, filtered: bool) -> Lev
 
 
 def root_moments(count: int, size: tuple[int, int], colours: int, noise_level: int) -> Moments:
-    """Moments of the root, the same for all pictures: mean 0 and a deviation per colour.
+    """Moments of the root, the same for all pictures: mean 0, and deviations by colour and scale.
 
     Args:
         count: of levels.
@@ -151,11 +156,15 @@ def root_moments(count: int, size: tuple[int, int], colours: int, noise_level: i
         colours: 1 or 3.
         noise_level: of the file.
     """
-    # 2^levels · 150 / (noise deviation) in sixteenths of an octave; a noise level is one of those
-    wanted = np.log2(np.array(_ROOT_DEVIATION[:colours]) / 63.75)
-    numbers = np.clip(np.rint(wanted * OCTAVE) + OCTAVE * count + noise_level, LOWEST, HIGHEST) - LOWEST
-    samples = size[0] * size[1]
-    return Moments(np.zeros(colours * samples), np.repeat(numbers, samples).astype(np.int16))
+    sizes = haar.root_sizes(size)
+    samples = [height * width for height, width in sizes]
+    counts = [finer - coarser for finer, coarser in pairwise(samples)]  # of details, the finest first
+    steps = len(counts)
+    wanted = np.array([np.array(_AVERAGE_DEVIATION) * 2**steps, *_DETAIL_DEVIATIONS[:steps][::-1]])[:, :colours]
+    # 2^levels / (noise deviation) in sixteenths of an octave; a noise level is one of those
+    numbers = np.rint(np.log2(wanted / 63.75) * OCTAVE) + OCTAVE * count + noise_level
+    deviation = np.repeat(np.clip(numbers, LOWEST, HIGHEST) - LOWEST, [1, *counts[::-1]], axis=0)
+    return Moments(np.zeros(deviation.size), deviation.T.reshape(-1).astype(np.int16))
 
 
 @dataclass(frozen=True, eq=False)

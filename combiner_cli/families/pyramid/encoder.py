@@ -152,7 +152,7 @@ class _EncoderSource:
     def _true(self, stage: StageId, level: Level | None) -> Array:
         """The true weights of a stage in units of the noise's deviation, ``(latents,)``."""
         if level is None:
-            true = self.plane.root[: self.plane.colours].reshape(-1)
+            true = haar.analyse_root(self.plane.root[: self.plane.colours]).reshape(-1)
         else:
             true = levels.details_of(self.plane.details[level.number][None], level, stage.number).reshape(-1)
         scaled: Array = true * self._scale(stage.level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,19 @@ def sizes(shape: tuple[int, ...]) -> list[tuple[int, int]]:
     """
     pictures = [(shape[0], shape[1])]
     while max(pictures[-1]) > LARGEST_ROOT:
+        height, width = pictures[-1]
+        pictures.append((-(-height // 2), -(-width // 2)))
+    return pictures
+
+
+def root_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Sizes of the pictures that a root is taken apart to, from its own to that of one sample.
+
+    Args:
+        size: height and width of the root.
+    """
+    pictures = [size]
+    while max(pictures[-1]) > 1:
         height, width = pictures[-1]
         pictures.append((-(-height // 2), -(-width // 2)))
     return pictures
@@ -72,3 +86,51 @@ def synthesise(coarse: Array, details: Array, size: tuple[int, int]) -> Array:
     np.floor(picture, out=picture)
     inside: Array = picture[..., : size[0], : size[1]]
     return inside
+
+
+def analyse_root(root: Array) -> Array:
+    """The weights of a root, as many as it has samples: its average, times 2^steps, then details, the coarsest first.
+
+    Args:
+        root: ``(colours, height, width)``.
+
+    Returns:
+        ``(colours, samples)``.
+    """
+    size, picture, parts = (root.shape[1], root.shape[2]), root, []
+    for finer in root_sizes(size)[:-1]:
+        picture, details = analyse(picture)
+        parts.append([details[:, band, :rows, :columns] for band, rows, columns in _real_details(finer)])
+    average: list[list[Array]] = [[picture]]
+    return np.concatenate([part.reshape(len(root), -1) for step in average + parts[::-1] for part in step], axis=1)
+
+
+def synthesise_root(weights: Array, size: tuple[int, int]) -> Array:
+    """The inverse of :func:`analyse_root` on whole numbers, ``(colours, *size)``: halves are rounded down.
+
+    Args:
+        weights: of the root, ``(colours, samples)``, of a type that holds sums of them.
+        size: height and width of the root.
+    """
+    sizes, colours = root_sizes(size), len(weights)
+    picture, first = weights[:, :1].reshape(colours, 1, 1), 1
+    for coarser, finer in zip(sizes[:0:-1], sizes[-2::-1], strict=True):
+        details = np.zeros((colours, BANDS, *coarser), dtype=weights.dtype)
+        for band, rows, columns in _real_details(finer):
+            last = first + rows * columns
+            details[:, band, :rows, :columns] = weights[:, first:last].reshape(colours, rows, columns)
+            first = last
+        picture = synthesise(picture, details, finer)
+    return picture
+
+
+def _real_details(size: tuple[int, int]) -> Iterator[tuple[int, int, int]]:
+    """Bands of the details of a picture, each with its rows and columns: those that no repeated sample has a part in.
+
+    Args:
+        size: height and width of the picture.
+    """
+    rows, columns = -(-size[0] // 2), -(-size[1] // 2)
+    yield 0, rows, size[1] // 2
+    yield 1, size[0] // 2, columns
+    yield 2, size[0] // 2, size[1] // 2

@@ -48,6 +48,24 @@ def test_levels_halve_until_the_root(height, width):
         assert coarse == (math.ceil(fine[0] / 2), math.ceil(fine[1] / 2))
 
 
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 99))
+def test_a_root_is_put_together_as_it_was_taken_apart(height, width, seed):
+    root = np.random.default_rng(seed).integers(-(10**5), 10**5, (3, height, width)) * 4.0
+    weights = haar.analyse_root(root)
+    assert weights.shape == (3, height * width)
+    again = haar.synthesise_root(weights, (height, width))
+    assert again.shape == root.shape and np.abs(again - root).max() <= 1e-6
+
+
+def test_a_root_by_hand():
+    # one step gives 4 and 14 in a row and details; the next one, for which the row is repeated, (2 · 4 + 2 · 14) / 2
+    weights = haar.analyse_root(np.array([[[1.0, 3.0, 7.0], [1.0, 3.0, 7.0]]]))
+    assert weights.tolist() == [[18, 10, 2, 0, 0, 0]]
+    # the average times 2^2; then what the columns and the rows differ by, and the rest, in halves and in quarters
+    smooth = haar.analyse_root(np.add.outer([0.0, 1.0, 2.0, 3.0], [0.0, 10.0, 20.0, 30.0])[None])[0]
+    assert smooth.tolist() == [66, 40, 4, 0, *[10] * 4, *[1] * 4, *[0] * 4]
+
+
 def test_colours_are_orthonormal():
     assert pytest.approx(np.eye(3), abs=1e-12) == haar.COLOUR @ haar.COLOUR.T
 
@@ -59,7 +77,7 @@ def test_values_survive_the_way_down_and_up(shape, channels):
     values, noise_level = np.random.default_rng(1).uniform(-127, 127, (*shape, len(channels))), 100
     plane = analyse(values, channels)
     unit = UNIT / levels.noise_deviation(noise_level)
-    picture = np.rint(plane.root * unit)[None]
+    picture = haar.synthesise_root(np.rint(haar.analyse_root(plane.root) * unit), plane.root.shape[1:])[None]
     for size, details in zip(haar.sizes(shape)[-2::-1], plane.details[::-1], strict=True):
         picture = haar.synthesise(picture, np.rint(details * unit)[None], size)
     rendering = PlaneRendering(picture[0], shape, len(channels), noise_level)

@@ -168,6 +168,41 @@ class Level:
         return finer[:, : size[0], : size[1]].tolist()
 
 
+class RootSteps:
+    """What a root is taken apart to."""
+
+    def __init__(self, rows, columns):
+        self.sizes = [(rows, columns)]
+        while self.sizes[-1] != (1, 1):
+            self.sizes.append(tuple((side + 1) // 2 for side in self.sizes[-1]))
+
+    def places(self):
+        """Step, band, row and column of each detail in the order of the latents."""
+        for step in range(len(self.sizes) - 2, -1, -1):
+            (rows, columns), coarser = self.sizes[step], self.sizes[step + 1]
+            for band, (y, x) in itertools.product(range(3), np.ndindex(*coarser)):
+                if (band == 1 or x < columns // 2) and (band == 0 or y < rows // 2):
+                    yield step, band, y, x
+
+    def deviations(self, colour):
+        yield (90, 36, 20)[colour] * 2 ** (len(self.sizes) - 1)
+        for step, *_ in self.places():
+            yield ((55, 14, 8), (100, 28, 14))[step][colour]
+
+    def picture(self, values):
+        details = dict(zip(self.places(), values[1:], strict=True))
+        picture = {(0, 0): values[0]}
+        for step in range(len(self.sizes) - 2, -1, -1):
+            finer = {}
+            for (y, x), s in picture.items():
+                h, v, d = (details.get((step, band, y, x), 0) for band in range(3))
+                finer |= {(2 * y, 2 * x): (s - h - v + d) // 2, (2 * y, 2 * x + 1): (s + h - v - d) // 2}
+                finer |= {(2 * y + 1, 2 * x): (s - h + v - d) // 2, (2 * y + 1, 2 * x + 1): (s + h + v + d) // 2}
+            picture = finer
+        rows, columns = self.sizes[0]
+        return [[picture[y, x] for x in range(columns)] for y in range(rows)]
+
+
 class Decoder(StageDecoder):
     """A file of an image."""
 
@@ -220,11 +255,16 @@ class Decoder(StageDecoder):
             sizes.append(tuple((side + 1) // 2 for side in sizes[-1]))
         levels, (high, wide) = len(sizes) - 1, sizes[-1]
         own = self.noise_level + sum(self.finer[:levels])
-        numbers = [round(16 * math.log2(a / 63.75)) + 16 * levels + own for a in (150, 60, 40)[:colours]]
-        moments = [(0, clipped(number, -37, 320)) for number in numbers for _ in range(high * wide)]
+        steps = RootSteps(high, wide)
+        numbers = [
+            round(16 * math.log2(a / 63.75)) + 16 * levels + own
+            for colour in range(colours)
+            for a in steps.deviations(colour)
+        ]
+        moments = [(0, clipped(number, -37, 320)) for number in numbers]
         values = self.stage(moments, (2, 1)[levels] if levels < 2 and final else 0, final and levels == 0, levels)
         values += [0] * (3 * high * wide - len(values))
-        picture, parent = np.array(values, dtype=object).reshape(3, high, wide).tolist(), None
+        picture, parent = [steps.picture(values[high * wide * c : high * wide * (c + 1)]) for c in range(3)], None
         for number in range(levels - 1, -1, -1):
             picture = smaller(picture, self.finer[number]) if number < 4 else picture
             level = Level(number, self.noise_level + sum(self.finer[:number]), picture, parent)

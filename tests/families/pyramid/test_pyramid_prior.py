@@ -94,11 +94,14 @@ def test_points_are_counted_plane_by_plane():
 
 
 def test_the_root_has_wide_priors_by_hand():
-    # 2 levels; 2^2 · 150 / 63.75 deviations of noise level 0, in sixteenths of an octave; 16 levels more are one octave
-    moments = root_moments(2, (1, 2), 3, 16)
-    expected = [round(16 * math.log2(one / 63.75)) + 32 + 16 - LOWEST for one in (150, 60, 40)]
-    assert moments.deviation.tolist() == [number for number in expected for _ in range(2)]
+    # 2 levels; 2^2 · a / 63.75 deviations of noise level 0, in sixteenths of an octave; 16 levels more are one octave
+    moments = root_moments(2, (1, 2), 3, 16)  # one step: an average and a detail of each colour
+    wide = (180, 55, 72, 14, 40, 8)
+    assert moments.deviation.tolist() == [round(16 * math.log2(one / 63.75)) + 32 + 16 - LOWEST for one in wide]
     assert moments.mean.tolist() == [0] * 6
+    moments = root_moments(0, (3, 4), 1, 16)  # two steps: of 2x2 samples, and of 3x4
+    wide = (360, *[100] * 3, *[55] * (4 + 2 + 2))
+    assert moments.deviation.tolist() == [round(16 * math.log2(one / 63.75)) + 16 - LOWEST for one in wide]
     assert root_moments(0, (1, 1), 1, -200).deviation.tolist() == [0]  # no narrower than that
 
 
