@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import published, write_csv, write_table
+from common import write_csv, write_table
+from comparisons import published
 
 from combiner_cli.bench.curves import at_rate
 from combiner_cli.bench.tables import text

@@ -40,7 +40,7 @@ STUDY = sound.Study(
     "a rate is that of all channels.",
     measure=measures.LSD,
     peers={},
-    anchors={},
+    footing=None,
     ticks=(24, 32, 48, 64, 96, 128, 160),
 )
 

@@ -44,7 +44,6 @@ from combiner_cli.signals.signal import Signal
 IMAGE_MEASURES = (measures.SSIMULACRA_2, measures.MS_SSIM, measures.PSNR)
 SPEECH_MEASURES = (measures.ESTOI, measures.PESQ, measures.VISQOL, measures.SNR)
 SOUND_MEASURES = (measures.VISQOL, measures.LSD, measures.SNR)
-UNITS = {"pesq": 10.0, "visqol": 10.0}  # of scales that are about a dB
 BITS_PER_PIXEL = (0.1, 0.15, 0.22, 0.33, 0.5, 0.7, 1.0, 1.5)
 KILOBITS = (6, 8, 11, 15, 20, 27, 36, 48)
 TUNES: tuple[Tune, ...] = ("perceptual", "psnr")
@@ -278,9 +277,8 @@ def curves_of(rows: Sequence[Row], of: Sequence[Measure], names: Sequence[str]) 
 
 
 def curve_of(points: Sequence[dict[str, float]], measure: Measure) -> Curve:
-    """Rates, and a measure in which the curve is about straight, in units of about a dB."""
-    unit = UNITS.get(measure.column, 1.0)
-    return [(point["rate"], unit * measure.scale(point[measure.column])) for point in points]
+    """Rates, and a measure in which the curve is about straight."""
+    return [(point["rate"], measure.scale(point[measure.column])) for point in points]
 
 
 def report(
@@ -320,8 +318,8 @@ def report(
 
 def delta(found: Curves, codec: str, anchor: str, measure: Measure, names: Sequence[str]) -> str:
     """The median of the BD-rates of some curves, in per cent: of curves that hardly overlap they are anything."""
-    pairs = [tuple(curve_of(found[some][name], measure) for some in (anchor, codec)) for name in names]
-    percents = [curves.bd_rate(*pair).percent for pair in pairs]
+    pairs = [[curve_of(found[some][name], measure) for some in (anchor, codec)] for name in names]
+    percents = [curves.bd_rate(other, own, measure.least_overlap).percent for other, own in pairs]
     known = [percent for percent in percents if percent is not None]
     return signed(float(np.median(known)) if len(known) > len(names) / 2 else None)
 

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import perceptual
-from common import COMBINER, draw_curves, read_csv, save_figure
+from common import COMBINER, read_csv
+from comparisons import draw_curves, save_figure
 from matplotlib import pyplot
 from PIL import Image, ImageDraw, ImageFont
 

@@ -11,35 +11,22 @@ import argparse
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import sound_comparisons
 import soundfile
-from common import (
-    COMBINER,
-    RESULTS,
-    Beside,
-    Sweep,
-    at_once,
-    draw_curves,
-    mean_of_rows,
-    measured_settings,
-    number,
-    processor,
-    published,
-    save_figure,
-    there_and_back,
-    write_deltas,
-    write_table,
-)
+from common import COMBINER, RESULTS, number, processor, there_and_back, write_table
+from comparisons import draw_curves, published, save_figure
 from matplotlib import pyplot
+from sound_comparisons import CODECS
+from sweeps import Sweep, means_of_settings, measured_settings
 
-from combiner_cli.bench import measures
 from combiner_cli.bench.codecs import sounds as codecs_of_sounds
-from combiner_cli.bench.codecs.baselines import Options, curve_of, nearest
+from combiner_cli.bench.codecs.baselines import Codec, Options, nearest
 from combiner_cli.bench.curves import Curve, at_rate
 from combiner_cli.bench.measures import Measure
 from combiner_cli.bench.report.examples import power_levels
@@ -47,9 +34,6 @@ from combiner_cli.bench.tables import Row, text
 from combiner_cli.media import files as media
 from combiner_cli.signals import metrics
 from combiner_cli.signals.signal import Signal
-
-# what the tables show: at every rate the best of a codec's ways
-CODECS = {codec.title: codec for codec in codecs_of_sounds.codecs().values()}
 
 
 @dataclass(frozen=True)
@@ -63,8 +47,9 @@ class Study:
         about: what the clips are, for the notes of tables.
         measure: beside PSNR and SNR.
         peers: titles of published curves to method and data set.
-        anchors: of a peer's curve, the published curve that it is compared with beside combiner's own comparison.
+        footing: of the titles of published curves, that of a codec that runs here, too, on other recordings.
         ticks: of the rates in the plot.
+        speaker: of a clip, by its name; ``None`` where nobody speaks.
     """
 
     name: str
@@ -73,8 +58,9 @@ class Study:
     about: str
     measure: Measure
     peers: Mapping[str, tuple[str, str]]
-    anchors: Mapping[str, str]
+    footing: str | None
     ticks: Sequence[float]
+    speaker: Callable[[str], str] | None = None
 
 
 def run(study: Study, description: str | None) -> None:
@@ -115,7 +101,7 @@ def run(study: Study, description: str | None) -> None:
         jobs=arguments.jobs,
         prior=arguments.prior,
     )
-    sweep.run((study.measure.column,), lambda: report(study, sweep, baselines, peers))
+    sweep.run((study.measure.column, "encode_cpu_s"), lambda: report(study, sweep, baselines, peers))
 
 
 def named(clips: Mapping[str, Signal], name: str | None) -> tuple[str, Signal]:
@@ -135,28 +121,23 @@ def beginning(signal: Signal, seconds: float) -> Signal:
 
 
 def measured_baselines(study: Study, name: str, clips: Mapping[str, Signal], jobs: int) -> list[Row]:
-    """Means over the clips for every setting, those that are known from before and those that are not."""
-    with ProcessPoolExecutor(jobs) as pool:
-
-        def mean(options: Options) -> Row:
-            tasks = [pool.submit(measure_baseline, study.measure, clip, options) for clip in clips.values()]
-            return mean_of_rows([task.result() for task in tasks])
-
-        counts = ("clips", len(clips))
-        return measured_settings(f"{name}_baselines.csv", CODECS.values(), counts, (study.measure.column,), mean)
+    """A row for each clip and every setting, those that are known from before and those that are not."""
+    columns = (study.measure.column,)
+    measure = partial(measure_baseline, study.measure)
+    return measured_settings(f"{name}_baselines.csv", "clip", clips, CODECS.values(), columns, measure, jobs)
 
 
-def measure_baseline(measure: Measure, original: Signal, options: Options) -> dict[str, float]:
+def measure_baseline(measure: Measure, codec: Codec, original: Signal, options: Options) -> Row:
     """Rate, quality and speed of one file by one of libsndfile's encoders."""
-    coded = codecs_of_sounds.code(original, options)
+    coded = codec.encode(original, options)
     packets = codecs_of_sounds.packet_bytes(coded.data, options)
     duration = original.points / (original.sample_rate or 1)
     return {
-        "kbps": metrics.kilobits_per_second(len(coded.data), original.points, original.sample_rate or 1),
-        "packets_kbps": metrics.kilobits_per_second(packets, original.points, original.sample_rate or 1),
+        "kbps": round(metrics.kilobits_per_second(len(coded.data), original.points, original.sample_rate or 1), 4),
+        "packets_kbps": round(metrics.kilobits_per_second(packets, original.points, original.sample_rate or 1), 4),
         **measured(measure, original, coded.decoded),
-        "encode_speed": duration / coded.encode_seconds,
-        "decode_speed": duration / coded.decode_seconds,
+        "encode_speed": round(duration / coded.encode_seconds, 1),
+        "decode_speed": round(duration / coded.decode_seconds, 1),
     }
 
 
@@ -166,11 +147,6 @@ def measured(measure: Measure, original: Signal, decoded: Signal) -> dict[str, f
         "snr": round(metrics.signal_to_noise(original, decoded), 4),
         measure.column: round(measure.of(original, decoded) or 0.0, 6),
     }
-
-
-def curve_of_codec(baselines: Sequence[Row], title: str, measure: Measure = measures.PSNR, rate: str = "kbps") -> Curve:
-    """The curve of a codec in the measure's own numbers: the best that its ways reach with each rate or less."""
-    return curve_of(baselines, CODECS[title].ways, measure, rate)
 
 
 def published_curves(study: Study, path: Path) -> dict[str, Curve]:
@@ -191,8 +167,8 @@ def measure_clip(study: Study, clip: Signal, rate: float, threads: int | None, p
         "kbps": facts["kbps"],
         "payload_kbps": round(8 * int(str(facts["payload_bytes"])) / duration / 1000, 4),
         **measured(study.measure, clip, decoded),
-        "encode_s": round(encode_seconds, 3),
-        "decode_s": round(decode_seconds, 3),
+        "encode_cpu_s": round(encode_seconds, 3),
+        "decode_cpu_s": round(decode_seconds, 3),
     }
 
 
@@ -246,8 +222,8 @@ def point(rate: float, rows: Sequence[Row], measure: Measure) -> Point:
         return np.array([number(row, name) for row in rows])
 
     middle = [float(column(name).mean()) for name in ("kbps", "payload_kbps", "psnr", "snr", measure.column)]
-    seconds = [float(np.median(column(name))) for name in ("encode_s", "decode_s")]
-    speeds = [float(column("seconds").sum() / column(name).sum()) for name in ("encode_s", "decode_s")]
+    seconds = [float(np.median(column(name))) for name in ("encode_cpu_s", "decode_cpu_s")]
+    speeds = [float(column("seconds").sum() / column(name).sum()) for name in ("encode_cpu_s", "decode_cpu_s")]
     return Point(rate, len(rows), *middle, *seconds, *speeds)
 
 
@@ -259,10 +235,16 @@ def report(study: Study, sweep: Sweep, baselines: Sequence[Row], peers: Mapping[
     points = [point(rate, rows, study.measure) for rate, rows in by_rate.items()]
     # a mean over some of the clips is no point of a curve over all
     whole = [point for point in points if point.clips == len(sweep.formats)]
-    write_rates(study, sweep.name, points, baselines, peers, [row for rows in by_rate.values() for row in rows])
-    write_quality(study, sweep.name, points, baselines)
-    write_comparisons(study, sweep.name, whole, baselines, peers)
-    plot(study, sweep.name, whole, baselines, peers)
+    means = means_of_settings(baselines)
+    used = [row for rows in by_rate.values() for row in rows]
+    write_rates(study, sweep.name, points, means, peers, used)
+    write_quality(study, sweep.name, points, means)
+    plot(study, sweep.name, whole, means, peers)
+    speakers = {name: study.speaker(name) for name in sweep.formats} if study.speaker else None
+    own = [row for rate, rows in by_rate.items() if len(rows) == len(sweep.formats) for row in rows]
+    sound_comparisons.write(sweep.name, study.measure, own, baselines, speakers)
+    if study.footing and peers:
+        sound_comparisons.write_footing(sweep.name, study.footing, own, means, peers)
 
 
 def write_rates(
@@ -273,7 +255,7 @@ def write_rates(
     peers: Mapping[str, Curve],
     used: Sequence[Row],
 ) -> None:
-    others = {title: curve_of_codec(baselines, title) for title in CODECS} | dict(peers)
+    others = {title: sound_comparisons.curve_of_codec(baselines, title) for title in CODECS} | dict(peers)
     table = [
         {
             "rate": f"{point.rate:g}",
@@ -295,14 +277,19 @@ def write_rates(
         f"{study.about} Every clip is encoded to the rate (`combiner encode --kbps`) and decoded by the command line. "
         "kbit/s are those of whole files, payload without their headers. PSNR is of samples mapped to [0, 1], peak 1, "
         "not rounded; it and SNR are those of the decoded 16-bit WAV files, means over the clips. "
-        f"Prior: {chosen}. Seconds are medians of whole commands, start-up included, {at_once(used)}, on "
-        f"{os.cpu_count()} cores of {processor()}, no GPU; × is how many times faster than real time all of them were. "
+        f"Prior: {chosen}. Seconds are medians of the processor time of whole commands, start-up and the encoder's "
+        f"own check included, beside other work on {os.cpu_count()} cores of {processor()}; × is seconds of sound over "
+        "those of all of them. "
         "The other columns are the PSNR of other codecs at the same rate, linear in the logarithm of the rate between "
         "their points (mean rate and mean PSNR over the clips for a fixed setting); – is outside their range. "
         "The same rate for every clip, as here, gives another mean than the same setting for every clip does, as with "
         f"the others. {words_of_baselines(baselines)}"
     )
-    notes += " The columns after Opus are published curves, of other recordings (test-clean)." if peers else ""
+    notes += (
+        " The columns after Opus are published curves, of other recordings (test-clean): they cannot be compared directly."
+        if peers
+        else ""
+    )
     write_table(f"{name}.md", name.capitalize(), notes, table)
 
 
@@ -331,7 +318,7 @@ def words_of_baselines(baselines: Sequence[Row]) -> str:
 def write_quality(study: Study, name: str, points: Sequence[Point], baselines: Sequence[Row]) -> None:
     """The study's own measure, of all codecs at the same rates."""
     measure = study.measure
-    others = {title: curve_of_codec(baselines, title, measure) for title in CODECS}
+    others = {title: sound_comparisons.curve_of_codec(baselines, title, measure) for title in CODECS}
     table = [
         {
             "kbit/s": text(point.kbps),
@@ -348,36 +335,6 @@ def write_quality(study: Study, name: str, points: Sequence[Point], baselines: S
     )
 
 
-def write_comparisons(
-    study: Study, name: str, points: Sequence[Point], baselines: Sequence[Row], peers: Mapping[str, Curve]
-) -> None:
-    """Write the BD-rates, by PSNR and by the study's own measure."""
-    measure = study.measure
-    psnrs = [(point.kbps, point.psnr) for point in points]
-    qualities = [(point.kbps, measure.scale(point.quality)) for point in points]
-    comparisons = []
-    for title in CODECS:
-        for rate, suffix in (("kbps", ""), ("packets_kbps", ", packets alone")):
-            if rate == "packets_kbps" and title == "MP3":
-                continue  # a file of frames, which are headers and sound in one
-            by_measure = curve_of_codec(baselines, title, measure, rate)
-            scaled = [(at, measure.scale(value)) for at, value in by_measure]
-            by_psnr = curve_of_codec(baselines, title, measures.PSNR, rate)
-            comparisons.append(Beside(COMBINER, f"{title}{suffix}", (by_psnr, psnrs), (scaled, qualities)))
-    comparisons += [Beside(COMBINER, title, (curve, psnrs), None) for title, curve in peers.items()]
-    for title, anchor in study.anchors.items():
-        if title in peers and anchor in peers:
-            comparisons.append(Beside(title, anchor, (peers[anchor], peers[title]), None))
-    remarks = (
-        "By SNR they are the same as by PSNR, since the two differ by a constant for each clip. Packets alone are "
-        "files of Ogg without its headers and pages, whereas the whole file counts for combiner."
-    )
-    remarks += (
-        " Published curves are of other recordings; the last rows compare them among themselves." if peers else ""
-    )
-    write_deltas(name, measure.title, comparisons, remarks)
-
-
 # Pictures
 
 
@@ -387,8 +344,8 @@ def plot(
     """PSNR and the study's own measure over the rate; published curves are dashed."""
     pyplot.switch_backend("agg")  # a benchmark needs no screen
     figure, panels = pyplot.subplots(1, 2, figsize=(14, 6.5), dpi=90)
-    curves = {title: curve_of_codec(baselines, title) for title in CODECS} | dict(peers)
-    qualities = {title: curve_of_codec(baselines, title, study.measure) for title in CODECS}
+    curves = {title: sound_comparisons.curve_of_codec(baselines, title) for title in CODECS} | dict(peers)
+    qualities = {title: sound_comparisons.curve_of_codec(baselines, title, study.measure) for title in CODECS}
     spanned = (min(study.rates), max(study.rates))
     draw_curves(panels[0], curves, [(point.kbps, point.psnr) for point in points], peers, spanned, study.ticks)
     draw_curves(panels[1], qualities, [(point.kbps, point.quality) for point in points], (), spanned, study.ticks)

@@ -50,8 +50,9 @@ STUDY = sound.Study(
         "COIN++": ("COIN++", TEST_CLEAN),
         "MP3, published": ("MP3_lame3.100", TEST_CLEAN),
     },
-    anchors={"RECOMBINER": "MP3, published", "COIN++": "MP3, published"},
+    footing="MP3",
     ticks=(4, 6, 8, 12, 16, 24, 32, 48, 64),
+    speaker=lambda name: name.split("-")[0],
 )
 
 

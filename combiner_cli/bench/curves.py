@@ -16,7 +16,7 @@ from ..system import files
 
 Curve = Sequence[tuple[float, float]]
 
-LEAST_OVERLAP = 1.0  # dB of quality that two curves share, for a BD-rate
+LEAST_OVERLAP = 6.0  # dB of quality that two curves share, for a BD-rate: what comes of less may be anything
 LEAST_POINTS = 4
 
 
@@ -70,16 +70,21 @@ def decibels(similarity: float) -> float:
     return -10 * math.log10(max(1 - similarity, 1e-6))
 
 
-def bd_rate(anchor: Curve, curve: Curve) -> Delta:
+def bd_rate(anchor: Curve, curve: Curve, least_overlap: float = LEAST_OVERLAP) -> Delta:
     """How much more or less rate a curve takes than another one at equal quality.
 
     Akima interpolation, over the range of quality that both cover.
+
+    Args:
+        anchor: of the other codec.
+        curve: of the one.
+        least_overlap: of the ranges, in the unit of the quality, or there is no difference.
     """
     anchor, curve = rising(anchor), rising(curve)
     if min(len(anchor), len(curve)) < LEAST_POINTS:
         return Delta(None, 0, 0)
     low, high = max(anchor[0][1], curve[0][1]), min(anchor[-1][1], curve[-1][1])
-    if high - low < LEAST_OVERLAP:
+    if high - low < least_overlap:
         return Delta(None, low, high)
     import bjontegaard
 

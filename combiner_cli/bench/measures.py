@@ -17,7 +17,7 @@ from ..errors import InputError, UsageError
 from ..signals import metrics
 from ..signals.resampling import resampled
 from ..signals.signal import Kind, Signal
-from .curves import decibels
+from .curves import LEAST_OVERLAP, decibels
 
 SMALLEST_SIDE = 161  # of an image with MS-SSIM: five scales of a window of eleven pixels
 SPEECH_RATE = 16000  # Hz
@@ -42,6 +42,7 @@ class Measure:
         digits: behind the point in tables.
         unit: of its numbers, empty for none.
         drawn_to_scale: whether plots show the numbers of ``scale``, in dB.
+        least_overlap: of two curves, in numbers of ``scale``, for a BD-rate.
     """
 
     column: str
@@ -53,6 +54,7 @@ class Measure:
     digits: int = 2
     unit: str = ""
     drawn_to_scale: bool = False
+    least_overlap: float = LEAST_OVERLAP
 
 
 def multiscale_similarity(original: Signal, decoded: Signal) -> float | None:
@@ -189,6 +191,7 @@ SSIMULACRA_2 = Measure(
     float,
     "SSIMULACRA 2 (package ssimulacra2) is 100 for equal images; from 90 on nobody sees a difference.",
     digits=1,
+    least_overlap=15.0,
 )
 ESTOI = Measure(
     "estoi",
@@ -207,6 +210,7 @@ PESQ = Measure(
     True,
     float,
     "PESQ (package pesq, wide band) predicts how listeners rate telephone speech, from 1 to 4.6.",
+    least_overlap=0.6,
 )
 VISQOL = Measure(
     "visqol",
@@ -216,6 +220,7 @@ VISQOL = Measure(
     float,
     "ViSQOL (package visqol-python; of speech at 16 kHz its speech mode with the polynomial mapping, of other sounds "
     "its audio mode) predicts how listeners rate a sound, from 1 to 5.",
+    least_overlap=0.6,
 )
 LSD = Measure(
     "lsd",
@@ -226,6 +231,7 @@ LSD = Measure(
     "Log-spectral distance in dB, less is better: windows of 23 ms, rms over frequencies, mean over time "
     "and channels. What is more than 60 dB under the loudest place of a clip counts as 60 dB under it.",
     unit="dB",
+    least_overlap=3.0,
 )
 
 

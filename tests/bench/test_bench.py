@@ -430,15 +430,18 @@ def test_half_the_rate_is_a_bd_rate_of_minus_50():
 
 def test_a_bd_rate_is_the_mean_difference_in_the_logarithm_of_the_rate():
     """Both curves are straight in it; the factor between them goes from 1 to 4, of which 2 is the mean."""
-    anchor = [(10 ** (step / 5), 20.0 + step) for step in range(6)]
-    curve = [(10 ** (step / 5) * 4 ** (step / 5), 20.0 + step) for step in range(6)]
+    anchor = [(10 ** (step / 5), 20.0 + 2 * step) for step in range(6)]
+    curve = [(10 ** (step / 5) * 4 ** (step / 5), 20.0 + 2 * step) for step in range(6)]
     assert curves.bd_rate(anchor, curve).percent == pytest.approx(100, abs=1e-6)
 
 
 def test_too_little_in_common_is_no_bd_rate():
-    anchor = [(1.0, 20.0), (2.0, 23.0), (3.0, 25.0), (4.0, 26.0)]
+    anchor = [(1.0, 20.0), (2.0, 25.0), (3.0, 29.0), (4.0, 32.0)]
+    assert curves.bd_rate(anchor, anchor).percent == pytest.approx(0, abs=1e-6)
     assert curves.bd_rate(anchor, anchor[:3]).percent is None
-    assert curves.bd_rate(anchor, [(rate, quality + 5.5) for rate, quality in anchor]).percent is None
+    higher = [(rate, quality + 6.5) for rate, quality in anchor]
+    assert curves.bd_rate(anchor, higher).percent is None
+    assert curves.bd_rate(anchor, higher, least_overlap=5.5).percent is not None
     # points that bring nothing do not count
     assert curves.bd_rate(anchor, [*anchor[:3], (5.0, 24.0)]).percent is None
 

@@ -115,7 +115,10 @@ class Summary:
             # of several curves of combiner, the first is a codec beside which the others are seen
             beside = anchors if title == first else {first: by_psnr.get(first, []), **anchors}
             for name, anchor in beside.items():
-                second = curves.bd_rate(by_second[name], by_second.get(title, [])) if name in by_second else None
+                second = None
+                if name in by_second:
+                    pair = by_second[name], by_second.get(title, [])
+                    second = curves.bd_rate(*pair, least_overlap=self.second.least_overlap)
                 delta = curves.bd_rate(anchor, by_psnr.get(title, []))
                 comparisons.append(Comparison(title, name, delta, second))
         return comparisons
