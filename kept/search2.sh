@@ -1,0 +1,3 @@
+cd /tmp/wt/eyes; export PYTHONPATH=. OMP_NUM_THREADS=1
+P="nice -n 5 /work/main/.venv/bin/python benchmarks/shapes.py /work/shared/data/photos/val --signals 11 --start 14 20 4 4 40 10 --steps 6 3"
+$P --levels 4 12 20 28 --name shapes_photographs_low > /tmp/eyes/low.log 2>&1
